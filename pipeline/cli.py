@@ -1,0 +1,275 @@
+"""One command per stage, in running order: parse, call, print errors. Nothing else happens here.
+
+A stage is imported inside its command, so that `--help` stays instant and only `train` and
+`doctor` ever import torch.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    from pipeline.competition import Competition
+    from pipeline.paths import Paths
+
+
+class StageGroup(TyperGroup):
+    """Lists commands in running order and prints our own errors as one line."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; a PipelineError becomes one line on stderr and exit code 1."""
+        try:
+            return super().invoke(ctx)
+        except PipelineError as error:
+            typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    cls=StageGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Enter an image-classification competition: from archives to a submission the judge "
+    "accepts. Run the stages from top to bottom; each says what it reads and writes.",
+)
+
+CompetitionArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="COMPETITION",
+        help="A built-in name (cat-dog, cat-12, demo, demo-12) or the path of a TOML file.",
+        show_default=False,
+    ),
+]
+RootOption = Annotated[
+    Path,
+    typer.Option(
+        "--root",
+        envvar="PIPELINE_ROOT",
+        help="Folder that holds data, folds, artifacts and submissions.",
+        show_default="the working directory",
+    ),
+]
+ExperimentsOption = Annotated[
+    list[str] | None,
+    typer.Option("--experiment", metavar="NAME", help="May be repeated.", show_default=False),
+]
+
+
+def _load(name_or_path: str, root: Path) -> "tuple[Paths, Competition]":
+    from pipeline.competition import load_competition
+    from pipeline.paths import Paths
+
+    competition = load_competition(name_or_path)
+    return Paths(root, competition.name), competition
+
+
+@app.command()
+def download(
+    competition: CompetitionArgument,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="DIR|URL",
+            help="Folder or base URL that holds the archives.",
+            show_default="the competition's own urls",
+        ),
+    ] = None,
+    root: RootOption = Path(),
+) -> None:
+    """Bring the archives and unpack them.
+
+    Reads the competition's archives from --from or from its urls, in order; a drawn competition
+    (demo, demo-12) is drawn. Writes data/COMPETITION/archives, images and download.json.
+
+    Fails if an archive is missing, broken, encrypted, not what its sha256 says, or would write
+    outside its folder; nothing half-done is left behind.
+    """
+    from pipeline.stages import download
+
+    download.run(*_load(competition, root), source)
+
+
+@app.command()
+def prepare(
+    competition: CompetitionArgument,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that decode.", show_default="one per CPU core"),
+    ] = None,
+    root: RootOption = Path(),
+) -> None:
+    """Read every image once and write down what is there.
+
+    Reads data/COMPETITION/archives and images. Writes data/COMPETITION/train.csv, test.csv,
+    audit.json and audit.csv: labels, sizes, real types, duplicates, unreadable and unlisted files.
+
+    Fails if no image or no label is found, a label is unknown, or a class is empty.
+    """
+    from pipeline.stages import prepare
+
+    prepare.run(*_load(competition, root), workers)
+
+
+@app.command()
+def folds(
+    competition: CompetitionArgument,
+    num_folds: Annotated[int, typer.Option(min=2, help="Number of folds.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the shuffle.")] = 0,
+    root: RootOption = Path(),
+) -> None:
+    """Split the training images into folds: classes level, duplicates together.
+
+    Reads data/COMPETITION/train.csv. Writes folds/COMPETITION.csv.
+
+    Fails if the smallest class can't fill the folds, or the fold table was edited by hand.
+    """
+    from pipeline.stages import folds
+
+    folds.run(*_load(competition, root), num_folds, seed)
+
+
+@app.command()
+def train(
+    competition: CompetitionArgument,
+    experiment: ExperimentsOption = None,
+    fold: Annotated[
+        list[int] | None,
+        typer.Option("--fold", metavar="K", help="Only these folds.", show_default=False),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a value of the experiment, e.g. head.l2=0.01.",
+            show_default=False,
+        ),
+    ] = None,
+    root: RootOption = Path(),
+) -> None:
+    """Train experiments over the folds.
+
+    Reads data/COMPETITION/train.csv, test.csv and images, folds/COMPETITION.csv. Writes
+    artifacts/COMPETITION/EXPERIMENT: config, environment, a checkpoint, history and predictions
+    per fold, oof.npz, test.npz and metrics.json. Without --experiment: the competition's
+    defaults for this device.
+
+    Fails if an experiment, a key of --set or the weights are missing.
+    """
+    from pipeline.stages import train
+
+    train.run(*_load(competition, root), experiment or [], fold or [], overrides or [])
+
+
+@app.command()
+def ensemble(
+    competition: CompetitionArgument,
+    experiment: ExperimentsOption = None,
+    name: Annotated[str, typer.Option(help="Name of the ensemble.")] = "ensemble",
+    root: RootOption = Path(),
+) -> None:
+    """Blend experiments by weights fitted on out-of-fold predictions.
+
+    Reads artifacts/COMPETITION/EXPERIMENT/oof.npz and test.npz. Writes the same two and
+    metrics.json to artifacts/COMPETITION/NAME. Without --experiment: every trained experiment.
+
+    Fails if members were trained over other folds, classes or images than the current ones.
+    """
+    from pipeline.stages import ensemble
+
+    ensemble.run(*_load(competition, root), experiment or [], name)
+
+
+@app.command()
+def submit(
+    competition: CompetitionArgument,
+    experiment: Annotated[
+        str, typer.Option(metavar="NAME", help="Experiment or ensemble to submit.")
+    ] = "ensemble",
+    root: RootOption = Path(),
+) -> None:
+    """Write the CSV that the judge wants, after checking it.
+
+    Reads data/COMPETITION/test.csv and artifacts/COMPETITION/EXPERIMENT/test.npz. Writes
+    submissions/COMPETITION/EXPERIMENT.csv.
+
+    Fails if the predictions are missing or stale, or the file would be invalid; an older
+    submission then stays as it was.
+    """
+    from pipeline.stages import submit
+
+    submit.run(*_load(competition, root), experiment)
+
+
+@app.command()
+def validate(
+    competition: CompetitionArgument,
+    csv: Annotated[Path, typer.Argument(metavar="CSV", help="The file to check.")],
+    root: RootOption = Path(),
+) -> None:
+    """Check any CSV against the competition's format.
+
+    Reads CSV and data/COMPETITION/test.csv. Writes nothing; prints every kind of fault with its
+    count and its first line.
+
+    Fails if there is any fault.
+    """
+    from pipeline.stages import validate
+
+    validate.run(*_load(competition, root), csv)
+
+
+@app.command()
+def grade(
+    competition: CompetitionArgument,
+    csv: Annotated[Path, typer.Argument(metavar="CSV", help="The submission to grade.")],
+    truth: Annotated[
+        Path, typer.Option(metavar="CSV", help="True labels of all or some test images.")
+    ],
+    root: RootOption = Path(),
+) -> None:
+    """Score a submission against known labels.
+
+    Reads CSV and --truth (a submission's format, or image_id,label with a header). Writes
+    nothing; prints the metric with its 95 % interval, macro F1 and the confusion counts.
+
+    Fails if the submission is invalid, or the truth names unknown images or classes.
+    """
+    from pipeline.stages import grade
+
+    grade.run(*_load(competition, root), csv, truth)
+
+
+@app.command()
+def status(competition: CompetitionArgument, root: RootOption = Path()) -> None:
+    """Show each stage's state and the scores so far.
+
+    Reads everything of COMPETITION below the root. Writes nothing.
+    """
+    from pipeline.stages import status
+
+    status.run(*_load(competition, root))
+
+
+@app.command()
+def doctor(root: RootOption = Path()) -> None:
+    """Show what this machine can do: Python, torch, device, disk, weights, data.
+
+    Reads the installation and the root. Writes nothing.
+    """
+    from pipeline.stages import doctor
+
+    doctor.run(root)
+
+
+def main() -> None:
+    """Entry point of the `pipeline` command."""
+    app()

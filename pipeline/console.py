@@ -1,0 +1,74 @@
+"""What a person sees while a stage works: lines, warnings and bars, all on stderr.
+
+Results (tables, paths, scores) go to stdout by `result`, so that they can be piped.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+_stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+_stdout = Console(highlight=False, soft_wrap=True)
+
+
+def say(message: str) -> None:
+    """Tell how the work goes, one line."""
+    _stderr.print(message, markup=False)
+
+
+def warn(message: str) -> None:
+    """Tell of something that needs a look but doesn't stop the work, one line."""
+    _stderr.print(Text("warning: ", style="yellow") + Text(message))
+
+
+def result(content: str | Table) -> None:
+    """Print what was asked for."""
+    _stdout.print(content, markup=False)
+
+
+class RateColumn(ProgressColumn):
+    """Items per second, as `312 img/s`; bytes as `3.1 MB/s`."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        """Format the speed of the last seconds."""
+        speed = task.finished_speed or task.speed or 0.0
+        if self._unit == "B":
+            return Text(f"{speed / 1e6:.1f} MB/s")
+        return Text(f"{speed:.0f} {self._unit}/s")
+
+
+@contextmanager
+def progress(description: str, total: int, unit: str = "img") -> Iterator[Callable[[int], None]]:
+    """Show a bar with rate and time left; yields `advance(count)`.
+
+    Off a terminal (a log file, a notebook kernel) only the finished bar is printed.
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        RateColumn(unit),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=_stderr) as bars:
+        task = bars.add_task(description, total=total)
+        yield lambda count: bars.advance(task, count)

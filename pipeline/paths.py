@@ -1,0 +1,173 @@
+"""Every file name of the project, from (root, competition, experiment, fold)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class FoldPaths:
+    """Files of one fold of an experiment, below `artifacts/<competition>/<experiment>/fold<k>`."""
+
+    fold_dir: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """Weights of what was learned."""
+        return self.fold_dir / "checkpoint.safetensors"
+
+    @property
+    def history(self) -> Path:
+        """One row per step or epoch of the training."""
+        return self.fold_dir / "history.csv"
+
+    @property
+    def oof(self) -> Path:
+        """Probabilities of the held-out fold."""
+        return self.fold_dir / "oof.npz"
+
+    @property
+    def test(self) -> Path:
+        """Probabilities of the test images."""
+        return self.fold_dir / "test.npz"
+
+    @property
+    def stamp(self) -> Path:
+        """Written last: what the fold was made from."""
+        return self.fold_dir / "stamp.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held while the fold is trained."""
+        return self.fold_dir.with_name(f".{self.fold_dir.name}.lock")
+
+
+@dataclass(frozen=True)
+class ExperimentPaths:
+    """Files of one experiment, below `artifacts/<competition>/<experiment>`."""
+
+    experiment_dir: Path
+
+    @property
+    def config(self) -> Path:
+        """The complete configuration, defaults included."""
+        return self.experiment_dir / "config.json"
+
+    @property
+    def environment(self) -> Path:
+        """Commit, versions and device."""
+        return self.experiment_dir / "environment.json"
+
+    @property
+    def metrics(self) -> Path:
+        """Scores with their intervals; exists only when every fold is done."""
+        return self.experiment_dir / "metrics.json"
+
+    @property
+    def oof(self) -> Path:
+        """Out-of-fold probabilities of every training image."""
+        return self.experiment_dir / "oof.npz"
+
+    @property
+    def test(self) -> Path:
+        """Probabilities of the test images, averaged over the folds."""
+        return self.experiment_dir / "test.npz"
+
+    @property
+    def stamp(self) -> Path:
+        """Written last: what the experiment's results were made from."""
+        return self.experiment_dir / "stamp.json"
+
+    def fold(self, fold: int) -> FoldPaths:
+        """Paths of one fold, counted from 0."""
+        return FoldPaths(self.experiment_dir / f"fold{fold}")
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Files of one competition below the project's root."""
+
+    root: Path
+    competition: str
+
+    @property
+    def data_dir(self) -> Path:
+        """Everything about the competition's images."""
+        return self.root / "data" / self.competition
+
+    @property
+    def archives_dir(self) -> Path:
+        """Archives and lists as they came, read-only."""
+        return self.data_dir / "archives"
+
+    @property
+    def images_dir(self) -> Path:
+        """Archives unpacked, one folder each, read-only."""
+        return self.data_dir / "images"
+
+    @property
+    def download_stamp(self) -> Path:
+        """Written last by `download`: names, sources and sha256 of the archives."""
+        return self.data_dir / "download.json"
+
+    @property
+    def train_csv(self) -> Path:
+        """One row per labelled, readable image."""
+        return self.data_dir / "train.csv"
+
+    @property
+    def test_csv(self) -> Path:
+        """One row per test image, unreadable ones included."""
+        return self.data_dir / "test.csv"
+
+    @property
+    def audit_json(self) -> Path:
+        """What is odd about the images, counted."""
+        return self.data_dir / "audit.json"
+
+    @property
+    def audit_csv(self) -> Path:
+        """What is odd about the images, one row per finding."""
+        return self.data_dir / "audit.csv"
+
+    @property
+    def prepare_stamp(self) -> Path:
+        """Written last by `prepare`."""
+        return self.data_dir / "prepare.json"
+
+    @property
+    def truth_csv(self) -> Path:
+        """Labels of the test images; exists only where they are known (drawn competitions)."""
+        return self.data_dir / "truth.csv"
+
+    @property
+    def data_lock(self) -> Path:
+        """Held by `download` and `prepare`."""
+        return self.data_dir / ".lock"
+
+    @property
+    def folds_csv(self) -> Path:
+        """The frozen fold of every training image."""
+        return self.root / "folds" / f"{self.competition}.csv"
+
+    @property
+    def folds_stamp(self) -> Path:
+        """Written last by `folds`: the number of folds, the seed and the table they split."""
+        return self.root / "folds" / f"{self.competition}.json"
+
+    @property
+    def artifacts_dir(self) -> Path:
+        """Everything learned for the competition, one folder per experiment."""
+        return self.root / "artifacts" / self.competition
+
+    @property
+    def features_dir(self) -> Path:
+        """Cached features of frozen trunks, each file named after what it was made from."""
+        return self.artifacts_dir / ".features"
+
+    def experiment(self, name: str) -> ExperimentPaths:
+        """Paths of one experiment or ensemble."""
+        return ExperimentPaths(self.artifacts_dir / name)
+
+    def submission(self, experiment: str) -> Path:
+        """The CSV for the judge."""
+        return self.root / "submissions" / self.competition / f"{experiment}.csv"

@@ -1,0 +1,1 @@
+"""Measures, ensembles and submissions; nothing here imports torch."""

@@ -1,0 +1,1 @@
+"""The stages of a run, one verb each; they meet only through files."""

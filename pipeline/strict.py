@@ -1,0 +1,104 @@
+"""Strict pydantic models out of TOML files, with errors of one line."""
+
+import difflib
+import json
+import tomllib
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from pipeline.errors import ConfigError
+
+
+class StrictModel(BaseModel):
+    """A frozen model that refuses unknown keys and wrong types instead of guessing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Parse a TOML file.
+
+    Raises:
+        ConfigError: The file is missing, isn't UTF-8 or isn't TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: must be TOML in UTF-8: {error}") from error
+
+
+def parse(model: type[Model], values: dict[str, Any], where: str) -> Model:
+    """Build `model` from plain TOML values.
+
+    Values go through JSON, where strict pydantic takes arrays as tuples and strings as enums, as
+    TOML has neither.
+
+    Raises:
+        ConfigError: A key is unknown, missing or of the wrong type; names the first one.
+    """
+    try:
+        return model.model_validate_json(json.dumps(values, default=str))
+    except ValidationError as error:
+        first, *rest = error.errors()
+        more = f" (and {len(rest)} more)" if rest else ""
+        raise ConfigError(f"{where}: {_explain(first, known_keys(model))}{more}") from error
+
+
+def _explain(error: ErrorDetails, known: list[str]) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"unknown key '{key}'{did_you_mean(key, known)}"
+    if error["type"] == "missing":
+        return f"key '{key}' is missing"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"'{key}': {message[0].lower()}{message[1:]}, got {error['input']!r}"
+
+
+def known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """List the dotted keys of a model, those of its nested models included."""
+    keys = []
+    for name, field in model.model_fields.items():
+        keys.append(prefix + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            keys.extend(known_keys(field.annotation, f"{prefix}{name}."))
+    return keys
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `"; did you mean 'x'?"` for the closest known word, or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def built_in_names(folder: str) -> list[str]:
+    """List the TOML files shipped in `pipeline/<folder>`, without their suffix."""
+    files = resources.files("pipeline").joinpath(folder).iterdir()
+    return sorted(Path(file.name).stem for file in files if file.name.endswith(".toml"))
+
+
+def locate_toml(name_or_path: str, folder: str) -> Path:
+    """Find a TOML file by the name of a shipped one or by its path.
+
+    Raises:
+        ConfigError: There is neither such a name nor such a file.
+    """
+    known = built_in_names(folder)
+    if name_or_path in known:
+        return Path(str(resources.files("pipeline").joinpath(folder, f"{name_or_path}.toml")))
+    path = Path(name_or_path)
+    if path.suffix == ".toml" and path.is_file():
+        return path
+    raise ConfigError(
+        f"{name_or_path}: must be one of {', '.join(known)} or the path of a .toml file"
+        f"{did_you_mean(name_or_path, known)}"
+    )

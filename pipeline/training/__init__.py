@@ -1,0 +1,1 @@
+"""What learns: features of frozen trunks and heads upon them."""
