@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
@@ -16,12 +17,13 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 from rich.table import Table
 from rich.text import Text
 
-_stderr = Console(stderr=True, highlight=False, soft_wrap=True)
-_stdout = Console(highlight=False, soft_wrap=True)
+_stderr = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+_stdout = Console(highlight=False, soft_wrap=True, emoji=False)
 
 
 def say(message: str) -> None:
@@ -40,7 +42,7 @@ def result(content: str | Table) -> None:
 
 
 class RateColumn(ProgressColumn):
-    """Items per second, as `312 img/s`; bytes as `3.1 MB/s`."""
+    """Items per second, as `312 img/s`."""
 
     def __init__(self, unit: str) -> None:
         super().__init__()
@@ -48,23 +50,31 @@ class RateColumn(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """Format the speed of the last seconds."""
-        speed = task.finished_speed or task.speed or 0.0
-        if self._unit == "B":
-            return Text(f"{speed / 1e6:.1f} MB/s")
-        return Text(f"{speed:.0f} {self._unit}/s")
+        return Text(f"{task.finished_speed or task.speed or 0.0:.0f} {self._unit}/s")
 
 
 @contextmanager
-def progress(description: str, total: int, unit: str = "img") -> Iterator[Callable[[int], None]]:
+def progress(
+    description: str, total: int | None, unit: str = "img"
+) -> Iterator[Callable[[int], None]]:
     """Show a bar with rate and time left; yields `advance(count)`.
 
     Off a terminal (a log file, a notebook kernel) only the finished bar is printed.
+
+    Args:
+        description: What is being done.
+        total: How many there are; None where it isn't known.
+        unit: What is counted; "B" for bytes, shown as MB.
     """
+    counters = (
+        (DownloadColumn(), TransferSpeedColumn())
+        if unit == "B"
+        else (MofNCompleteColumn(), RateColumn(unit))
+    )
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        RateColumn(unit),
+        *counters,
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),

@@ -76,8 +76,3 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
     buffer = io.StringIO()
     table.to_csv(buffer, index=False, lineterminator="\n")
     write_text(path, buffer.getvalue())
-
-
-def unreadable_ids(test: pd.DataFrame) -> list[str]:
-    """List the test images that could not be decoded; they get the class prior."""
-    return test.loc[test["width"] == 0, "image_id"].tolist()

@@ -1,0 +1,250 @@
+"""Fetch a file over HTTP so that a broken connection costs only what hadn't come yet."""
+
+import email.utils
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import requests
+from requests.exceptions import (
+    ChunkedEncodingError,
+    InvalidSchema,
+    InvalidURL,
+    RequestException,
+    Timeout,
+    TooManyRedirects,
+)
+
+from pipeline import console
+from pipeline.archives.errors import ArchiveError
+from pipeline.atomic import explained_os_errors, write_text
+from pipeline.errors import DataError
+
+CHUNK_BYTES = 1 << 16
+MAX_REDIRECTS = 5
+TRANSIENT_STATUS = {408, 416, 425, 429, 500, 502, 503, 504}
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to try: waits double from the first to the longest, unless the server names one."""
+
+    attempts: int = 5
+    first_wait_seconds: float = 1.0
+    longest_wait_seconds: float = 60.0
+    connect_seconds: float = 10.0
+    read_seconds: float = 30.0
+
+    def wait_seconds(self, attempt: int, retry_after_seconds: float | None) -> float:
+        """Time to wait after an attempt, counted from 1."""
+        backoff = self.first_wait_seconds * 2 ** (attempt - 1)
+        wait = backoff if retry_after_seconds is None else retry_after_seconds
+        return min(max(wait, 0.0), self.longest_wait_seconds)
+
+
+DEFAULT_PATIENCE = Patience()
+
+
+class _InterruptionError(Exception):
+    """An attempt failed in a way that may pass."""
+
+    def __init__(self, reason: str, retry_after_seconds: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after_seconds = retry_after_seconds
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What came so far: `<name>.part`, and beside it which version of which URL it is from."""
+
+    path: Path
+
+    @property
+    def origin_path(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.json")
+
+    @property
+    def num_bytes(self) -> int:
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def validator(self, url: str) -> str | None:
+        """The ETag or date by which the server knows this version; None if it can't resume."""
+        try:
+            origin = json.loads(self.origin_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        is_same = isinstance(origin, dict) and origin.get("url") == url and self.num_bytes > 0
+        return origin.get("validator") if is_same else None
+
+    def start_over(self, url: str, validator: str | None) -> None:
+        self.discard()
+        write_text(self.origin_path, json.dumps({"url": url, "validator": validator}))
+
+    def discard(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self.origin_path.unlink(missing_ok=True)
+
+    def move(self, target: Path) -> None:
+        with self.path.open("rb") as file:
+            os.fsync(file.fileno())
+        self.path.replace(target)
+        self.discard()
+
+
+def fetch(
+    url: str,
+    target: Path,
+    verify: Callable[[Path], None],
+    patience: Patience = DEFAULT_PATIENCE,
+) -> None:
+    """Fetch a URL into a file, resuming what an earlier call left unfinished.
+
+    What has come stays beside the target as `<name>.part` until it is whole and verified.
+
+    Args:
+        url: An http or https URL.
+        target: Appears only when whole and verified.
+        verify: Called with the whole file; raises a DataError if it isn't what was wanted, and
+            then nothing of it is kept.
+        patience: Attempts, waits and timeouts.
+
+    Raises:
+        ArchiveError: Every attempt failed, or the server refuses the file.
+        DataError: `verify` refused what came, or the disk is full.
+    """
+    part = _Part(target.with_name(f"{target.name}.part"))
+    with explained_os_errors(target), requests.Session() as session:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        session.max_redirects = MAX_REDIRECTS
+        _receive_patiently(session, url, part, patience)
+        try:
+            verify(part.path)
+        except DataError:
+            part.discard()
+            raise
+        part.move(target)
+
+
+def _receive_patiently(
+    session: requests.Session, url: str, part: _Part, patience: Patience
+) -> None:
+    for attempt in range(1, patience.attempts + 1):
+        try:
+            _receive(session, url, part, patience)
+            break
+        except _InterruptionError as interruption:
+            if attempt == patience.attempts:
+                raise ArchiveError(
+                    f"{url}: must be fetched within {attempt} attempts, the last: {interruption}"
+                ) from interruption
+            wait_seconds = patience.wait_seconds(attempt, interruption.retry_after_seconds)
+            console.say(
+                f"{url}: {interruption}; attempt {attempt + 1} of {patience.attempts} "
+                f"in {wait_seconds:.0f} s"
+            )
+            time.sleep(wait_seconds)
+
+
+def _receive(session: requests.Session, url: str, part: _Part, patience: Patience) -> None:
+    """Make one attempt: ask for what is missing, append it, check that all came."""
+    timeout = (patience.connect_seconds, patience.read_seconds)
+    try:
+        with session.get(url, stream=True, timeout=timeout, headers=_headers(url, part)) as answer:
+            _check_status(url, answer, part)
+            start, total = _begin(url, answer, part)
+            _append(answer, part, start, total)
+    except (TooManyRedirects, InvalidURL, InvalidSchema) as error:
+        raise ArchiveError(f"{url}: must be a URL that leads to a file ({error})") from error
+    except RequestException as error:
+        raise _InterruptionError(_reason(error)) from error
+    if total is not None and part.num_bytes != total:
+        raise _InterruptionError(f"{part.num_bytes:,} of {total:,} bytes came")
+
+
+def _headers(url: str, part: _Part) -> Mapping[str, str]:
+    headers = {"Accept-Encoding": "identity"}  # lengths and ranges then count the file's bytes
+    validator = part.validator(url)
+    if validator is not None:
+        headers |= {"Range": f"bytes={part.num_bytes}-", "If-Range": validator}
+    return headers
+
+
+def _check_status(url: str, answer: requests.Response, part: _Part) -> None:
+    status = f"the server answered {answer.status_code} {answer.reason}"
+    if answer.status_code == requests.codes.requested_range_not_satisfiable:
+        part.discard()
+    if answer.status_code in TRANSIENT_STATUS:
+        raise _InterruptionError(status, _retry_after_seconds(answer))
+    if answer.status_code not in (requests.codes.ok, requests.codes.partial_content):
+        raise ArchiveError(f"{url}: must give a file, {status}")
+
+
+def _retry_after_seconds(answer: requests.Response) -> float | None:
+    """Read Retry-After, which is a number of seconds or a date."""
+    value = answer.headers.get("Retry-After", "").strip()
+    if value.isdecimal():
+        return float(value)
+    try:
+        until = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+
+
+def _begin(url: str, answer: requests.Response, part: _Part) -> tuple[int, int | None]:
+    """Find where the answer's bytes belong and how long the file will be, if that is known.
+
+    A server may ignore Range (200: the whole file, from the start) or If-Range (206 of a file
+    that was replaced meanwhile); gluing two versions together must never happen.
+    """
+    validator = _strong_validator(answer)
+    if answer.status_code == requests.codes.ok:
+        part.start_over(url, validator)
+        is_counted = "Content-Encoding" not in answer.headers
+        length = answer.headers.get("Content-Length", "")
+        return 0, int(length) if length.isdecimal() and is_counted else None
+    content_range = re.match(r"bytes (\d+)-\d+/(\d+|\*)$", answer.headers.get("Content-Range", ""))
+    is_same_file = validator is None or validator == part.validator(url)
+    if content_range is None or int(content_range[1]) != part.num_bytes or not is_same_file:
+        part.discard()
+        raise _InterruptionError(
+            "the server resumed with other bytes than asked for, starting over"
+        )
+    return part.num_bytes, None if content_range[2] == "*" else int(content_range[2])
+
+
+def _strong_validator(answer: requests.Response) -> str | None:
+    """Name this version of the file byte for byte, as If-Range demands; weak ETags don't."""
+    if "Content-Encoding" in answer.headers:
+        return None
+    etag = answer.headers.get("ETag")
+    return etag if etag and not etag.startswith("W/") else answer.headers.get("Last-Modified")
+
+
+def _append(answer: requests.Response, part: _Part, start: int, total: int | None) -> None:
+    description = f"fetch {part.path.stem}"
+    with (
+        part.path.open("ab" if start else "wb") as file,
+        console.progress(description, total, "B") as advance,
+    ):
+        advance(start)
+        for chunk in answer.iter_content(CHUNK_BYTES):
+            file.write(chunk)
+            advance(len(chunk))
+
+
+def _reason(error: RequestException) -> str:
+    """Say in a few words what broke; requests' own text nests three errors and the URL."""
+    root: Any = error
+    while root.__context__ is not None:
+        root = root.__context__
+    if isinstance(error, Timeout):
+        return "nothing came in time"
+    what = "broke off" if isinstance(error, ChunkedEncodingError) else "failed"
+    return f"the connection {what} ({root})"

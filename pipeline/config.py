@@ -1,0 +1,100 @@
+"""An experiment says how to train: one TOML file that holds only what differs from the defaults."""
+
+import tomllib
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from pipeline.competition import Name
+from pipeline.errors import ConfigError
+from pipeline.strict import StrictModel, did_you_mean, known_keys, locate_toml, parse, read_toml
+
+Fraction = Annotated[float, Field(gt=0, le=1)]
+
+
+class ModelConfig(StrictModel):
+    """The network: a registry name, and where its weights come from ("package" or "none")."""
+
+    name: str
+    weights: Literal["package", "none"] = "package"
+
+
+class ImageConfig(StrictModel):
+    """How an image becomes the network's input.
+
+    The short side is scaled to `size_px / crop_fraction` and the centre cropped to a square of
+    `size_px`; `(pixel / 255 - mean) / std` follows, per channel.
+    """
+
+    size_px: Annotated[int, Field(ge=16, le=2048)] = 224
+    crop_fraction: Fraction = 0.875
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+
+class ViewConfig(StrictModel):
+    """The variants of an image whose features are computed.
+
+    Every image gives its plain view and, with `flip`, the mirrored one; predictions average the
+    two. Training images give `num_augmented` more, drawn by the recipe, for the head to learn on.
+    """
+
+    flip: bool = True
+    num_augmented: Annotated[int, Field(ge=0, le=64)] = 2
+    recipe: Literal["light", "medium", "heavy"] = "light"
+
+
+class HeadConfig(StrictModel):
+    """The linear head: its L2 penalty, per training row on standardised features."""
+
+    l2: Annotated[float, Field(gt=0)] = 0.1
+    max_steps: Annotated[int, Field(ge=1)] = 200
+
+
+class Experiment(StrictModel):
+    """Everything that decides an experiment's result, besides the data and the folds."""
+
+    name: Name
+    description: str = ""
+    seed: Annotated[int, Field(ge=0)] = 0
+    model: ModelConfig
+    images: ImageConfig = ImageConfig()
+    views: ViewConfig = ViewConfig()
+    head: HeadConfig = HeadConfig()
+
+
+def load_experiment(name_or_path: str, overrides: list[str]) -> Experiment:
+    """Load a shipped experiment by its name, or any by the path of its TOML file.
+
+    Args:
+        name_or_path: `lite0-probe` or `my/experiment.toml`.
+        overrides: `key=value` with dotted keys; values are TOML, bare words are text.
+
+    Raises:
+        ConfigError: There is no such experiment, its file is faulty, or an override is.
+    """
+    path = locate_toml(name_or_path, "experiments")
+    values: dict[str, Any] = {"name": path.stem, **read_toml(path)}
+    for override in overrides:
+        _apply(values, override)
+    return parse(Experiment, values, path.name)
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    known = known_keys(Experiment)
+    if not equals:
+        raise ConfigError(f"--set {override}: must be KEY=VALUE, has no '='")
+    if key not in known:
+        raise ConfigError(f"--set {override}: unknown key '{key}'{did_you_mean(key, known)}")
+    *tables, last = key.split(".")
+    for table in tables:
+        values = values.setdefault(table, {})
+    values[last] = _toml_value(text)
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

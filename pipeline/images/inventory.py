@@ -1,0 +1,56 @@
+"""Which image files there are, and what each is called."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pipeline.competition import ImageFolders
+
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"}
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image file of the unpacked archives.
+
+    Attributes:
+        image_id: Its key: the path below the innermost folder that holds all images of its
+            split, so `cat_0.jpg` in a flat folder and `cats/0.jpg` where folders name classes.
+        path: The path below `data/<competition>/images`, with forward slashes.
+    """
+
+    image_id: str
+    path: str
+
+
+def list_files(images_dir: Path) -> list[PurePosixPath]:
+    """List every file below a folder, relative to it and sorted."""
+    found: list[PurePosixPath] = []
+    for folder, _, names in os.walk(images_dir):
+        relative = Path(folder).relative_to(images_dir)
+        found.extend(PurePosixPath((relative / name).as_posix()) for name in names)
+    return sorted(found, key=str)
+
+
+def find_images(files: list[PurePosixPath], folders: ImageFolders) -> list[ImageFile]:
+    """Pick the images of a split: those below a folder of one of its names, at any depth.
+
+    Archives nest folders as they like (`train/train/cat_0.jpg`), so names count, not depth.
+
+    Args:
+        files: As `list_files` gives them.
+        folders: The split's folder names.
+
+    Returns:
+        The images, sorted by image_id.
+    """
+    images = [
+        file
+        for file in files
+        if file.suffix.lower() in IMAGE_SUFFIXES and not set(folders.folders).isdisjoint(file.parts)
+    ]
+    if not images:
+        return []
+    common = PurePosixPath(os.path.commonpath([file.parent for file in images]))
+    found = [ImageFile(str(file.relative_to(common)), str(file)) for file in images]
+    return sorted(found, key=lambda image: image.image_id)

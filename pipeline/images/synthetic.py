@@ -1,0 +1,161 @@
+"""Draws a whole competition, archives and truth, in the layout that its file describes.
+
+The same code then reads drawn competitions as reads real ones, and since the truth is known, the
+score that the judge would give can be computed.
+"""
+
+import multiprocessing
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from string import ascii_letters, digits
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from pipeline.competition import Competition, Synthetic
+from pipeline.console import progress
+from pipeline.errors import ConfigError
+from pipeline.images.drawing.files import FileJob, draw_file
+from pipeline.images.drawing.layout import Drawn, write_archives
+from pipeline.images.drawing.oddities import TEST, TRAIN, Key, Oddities, plan_oddities
+from pipeline.images.drawing.species import species_of
+from pipeline.machine import num_cpus
+from pipeline.tables import TRUTH_COLUMNS, write_table
+
+# Third member of the random stream's key, beside TRAIN and TEST: names, order and oddities.
+_PLAN = 2
+# Below this many images the start of the processes costs more than they save.
+_MIN_PARALLEL = 200
+
+
+def draw_competition(competition: Competition, archives_dir: Path, truth_csv: Path) -> None:
+    """Draw the images of a competition and pack them into its archives.
+
+    The first zip among `competition.archives` holds the training images, the second the test
+    images (or the first again, where there is only one). The label list or CSV is an archive of
+    its own if it is named among them, else it lies in the first zip. What else is named is
+    written empty. Two draws give the same bytes, whatever the number of processes.
+
+    Args:
+        competition: What to draw; `synthetic` says how many, how large and how odd.
+        archives_dir: Where the archives go, each whole or not at all.
+        truth_csv: Gets `image_id` and `label` (the class's name) of each test image.
+
+    Raises:
+        ConfigError: The competition isn't to be drawn, has no zip, or its labels stand in file
+            names without a `name_template`.
+        DataError: The disk is full or not writable.
+    """
+    synthetic = _drawable(competition)
+    rng = np.random.default_rng(np.random.SeedSequence((synthetic.seed, _PLAN)))
+    train_targets = [index % competition.num_classes for index in range(synthetic.num_train)]
+    test_targets = [index % competition.num_classes for index in range(synthetic.num_test)]
+    rng.shuffle(test_targets)
+    drawn = Drawn(
+        train_names=_train_names(competition, synthetic, train_targets, rng),
+        test_names=_test_names(competition, synthetic, rng),
+        train_targets=train_targets,
+        odd=Oddities(),
+    )
+    if synthetic.odd_files:
+        has_list = competition.train.labels.source in ("list_file", "csv")
+        drawn.odd = plan_oddities(train_targets, test_targets, rng, has_list=has_list)
+    drawn.ghost_name = _random_name(rng)
+    jobs = _jobs(competition, synthetic, {TRAIN: train_targets, TEST: test_targets}, drawn.odd)
+    drawn.files = _drawn_files(jobs, f"drawing {competition.name}")
+    for key, source, change in drawn.odd.rewrites:
+        drawn.files[key] = change(drawn.files[source])
+    write_archives(competition, drawn, archives_dir)
+    labels = [competition.classes[target] for target in test_targets]
+    truth = pd.DataFrame(list(zip(drawn.test_names, labels, strict=True)), columns=TRUTH_COLUMNS)
+    write_table(truth, truth_csv)
+
+
+def _drawable(competition: Competition) -> Synthetic:
+    where = f"{competition.name}.toml"
+    if competition.synthetic is None:
+        raise ConfigError(
+            f"{where}: must have a table [synthetic] to be drawn, has none; "
+            f"run 'pipeline download {competition.name}'"
+        )
+    if not any(archive.is_zip for archive in competition.archives):
+        raise ConfigError(f"{where}: archives must name a zip to draw into, name none")
+    template = competition.synthetic.name_template or ""
+    if competition.train.labels.source == "file_name" and "{label}" not in template:
+        raise ConfigError(
+            f"{where}: synthetic.name_template must hold '{{label}}', since labels stand in file "
+            f"names, is '{template}'"
+        )
+    return competition.synthetic
+
+
+def _jobs(
+    competition: Competition, synthetic: Synthetic, targets: dict[int, list[int]], odd: Oddities
+) -> dict[Key, FileJob]:
+    species = [
+        species_of(competition.classes, index, synthetic.seed)
+        for index in range(competition.num_classes)
+    ]
+    return {
+        (split, index): FileJob(
+            species[target],
+            (synthetic.seed, split, index),
+            synthetic.min_side_px,
+            synthetic.max_side_px,
+            odd.encodings.get((split, index), "jpeg"),
+        )
+        for split in targets
+        for index, target in enumerate(targets[split])
+    }
+
+
+def _drawn_files(jobs: dict[Key, FileJob], description: str) -> dict[Key, bytes]:
+    files: dict[Key, bytes] = {}
+    with progress(description, total=len(jobs)) as advance:
+        for key, content in zip(jobs, _map_draw(list(jobs.values())), strict=True):
+            files[key] = content
+            advance(1)
+    return files
+
+
+def _map_draw(jobs: Sequence[FileJob]) -> Iterator[bytes]:
+    workers = min(num_cpus(), 16)
+    if workers == 1 or len(jobs) < _MIN_PARALLEL:
+        yield from map(draw_file, jobs)
+        return
+    # A forked child of a process with threads (OpenCV, torch) may hang: start afresh.
+    context = multiprocessing.get_context("spawn")
+    # One thread each: the processes already share out the cores.
+    with ProcessPoolExecutor(workers, context, cv2.setNumThreads, (1,)) as pool:
+        yield from pool.map(draw_file, jobs, chunksize=8)
+
+
+def _train_names(
+    competition: Competition,
+    synthetic: Synthetic,
+    targets: Sequence[int],
+    rng: np.random.Generator,
+) -> list[str]:
+    if synthetic.name_template is None:
+        return [_random_name(rng) for _ in targets]
+    names, counts = [], Counter[int]()
+    for target in targets:
+        label = competition.classes[target]
+        names.append(synthetic.name_template.format(label=label, index=counts[target]))
+        counts[target] += 1
+    return names
+
+
+def _test_names(
+    competition: Competition, synthetic: Synthetic, rng: np.random.Generator
+) -> list[str]:
+    if competition.submission.id == "integer":
+        return [f"{index}.jpg" for index in range(synthetic.num_test)]
+    return [_random_name(rng) for _ in range(synthetic.num_test)]
+
+
+def _random_name(rng: np.random.Generator) -> str:
+    return "".join(rng.choice(list(ascii_letters + digits), 32)) + ".jpg"

@@ -1,0 +1,108 @@
+"""The trained experiments of a competition: which there are and what they predict."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.competition import Competition
+from pipeline.errors import ArtifactError
+from pipeline.freshness import digest
+from pipeline.paths import ExperimentPaths, Paths
+from pipeline.predictions import FloatArray, load_predictions
+
+
+@dataclass(frozen=True)
+class Result:
+    """An experiment or ensemble that is complete.
+
+    Attributes:
+        name: Its name.
+        config: Content of `config.json`.
+        metrics: Content of `metrics.json`.
+    """
+
+    name: str
+    config: dict[str, Any]
+    metrics: dict[str, Any]
+
+    @property
+    def is_ensemble(self) -> bool:
+        """Whether it blends others instead of having been trained."""
+        return "members" in self.config
+
+
+def load_result(paths: ExperimentPaths) -> Result:
+    """Read what a complete experiment left.
+
+    Raises:
+        ArtifactError: A file is missing or damaged.
+    """
+    name = paths.experiment_dir.name
+    return Result(name, _read_json(paths.config), _read_json(paths.metrics))
+
+
+def list_results(paths: Paths) -> list[Result]:
+    """List the complete experiments and ensembles of a competition by name."""
+    stamps = sorted(paths.artifacts_dir.glob("[!.]*/stamp.json"))
+    return [load_result(paths.experiment(stamp.parent.name)) for stamp in stamps]
+
+
+def load_probs(
+    paths: Paths, competition: Competition, name: str, which: Literal["oof", "test"], ids: list[str]
+) -> FloatArray:
+    """Read the probabilities of an experiment or ensemble, made with today's folds and classes.
+
+    Args:
+        paths: The competition's files.
+        competition: Its classes, in order.
+        name: The experiment.
+        which: Of the training images, out of fold, or of the test images.
+        ids: The images wanted, all of them and in this order.
+
+    Returns:
+        `(len(ids), K)`.
+
+    Raises:
+        ArtifactError: There is no such experiment, it is incomplete or damaged, or it was made
+            with another fold table, other classes or other images.
+    """
+    files = paths.experiment(name)
+    path = files.oof if which == "oof" else files.test
+    _check_exists(paths, competition, name)
+    is_blend = load_result(files).is_ensemble
+    again = f"pipeline ensemble {competition.name} --name {name}"
+    if not is_blend:
+        again = f"pipeline train {competition.name} --experiment {name}"
+    predictions = load_predictions(path, again)
+    if predictions.class_names != list(competition.classes):
+        raise ArtifactError(
+            f"{path}: classes must be {list(competition.classes)}, are {predictions.class_names}; "
+            f"run '{again}'"
+        )
+    if predictions.folds_sha256 != digest(paths.folds_csv):
+        raise ArtifactError(
+            f"{path}: must be made over the folds of {paths.folds_csv}, which changed since; "
+            f"run '{again}'"
+        )
+    return predictions.reordered(ids, str(path))
+
+
+def _check_exists(paths: Paths, competition: Competition, name: str) -> None:
+    present = [result.name for result in list_results(paths)]
+    if name not in present:
+        command = "ensemble" if name == "ensemble" and present else "train"
+        raise ArtifactError(
+            f"experiment '{name}': must be one of the complete ones "
+            f"({', '.join(present) or 'none yet'}); run 'pipeline {command} {competition.name}'"
+        )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArtifactError(
+            f"{path}: must be JSON, cannot be read ({error}); delete {path.parent} and train again"
+        ) from error
+    return content

@@ -1,0 +1,153 @@
+"""What predictions are worth: metrics with the interval that their sample size leaves open."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import binomtest
+from sklearn.metrics import confusion_matrix, f1_score
+
+from pipeline.errors import ArtifactError, ConfigError
+from pipeline.predictions import FloatArray, IntArray
+
+NUM_RESAMPLES = 2000
+SMALLEST_PROB = 1e-15  # keeps the log finite; the clip that judges use
+
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A measure that a competition may be judged by.
+
+    Attributes:
+        per_image: Value of each image, `(N,)`, from targets `(N,)` and probs `(N, K)`.
+        greater_is_better: Whether the judge ranks by descending value.
+        summary: Makes one number of the images' values.
+    """
+
+    per_image: Callable[[IntArray, FloatArray], Values]
+    greater_is_better: bool
+    summary: Callable[[Values], float] = lambda values: float(values.mean())
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric's value and its confidence interval; reads `0.9012 [0.8873, 0.9137]`."""
+
+    metric: str
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
+
+
+def _hits(targets: IntArray, probs: FloatArray) -> Values:
+    hits: Values = (probs.argmax(axis=1) == targets).astype(np.float64)
+    return hits
+
+
+def _log_losses(targets: IntArray, probs: FloatArray) -> Values:
+    chosen = probs[np.arange(len(targets)), targets].astype(np.float64)
+    losses: Values = -np.log(np.clip(chosen, SMALLEST_PROB, 1.0))
+    return losses
+
+
+METRICS: dict[str, Metric] = {
+    "accuracy": Metric(_hits, greater_is_better=True),
+    "log_loss": Metric(_log_losses, greater_is_better=False),
+}
+
+
+def get_metric(name: str) -> Metric:
+    """Look a metric up by its name.
+
+    Raises:
+        ConfigError: There is no such metric.
+    """
+    if name not in METRICS:
+        raise ConfigError(f"metric: must be one of {', '.join(METRICS)}, is '{name}'")
+    return METRICS[name]
+
+
+def score(metric: str, targets: IntArray, probs: FloatArray) -> float:
+    """Measure probabilities against the truth.
+
+    Args:
+        metric: A key of METRICS.
+        targets: True class indices, `(N,)`, at least one.
+        probs: Probabilities, `(N, K)`.
+
+    Raises:
+        ConfigError: There is no such metric.
+        ArtifactError: A probability is NaN or infinite.
+    """
+    chosen = get_metric(metric)
+    return chosen.summary(_values(chosen, targets, probs))
+
+
+def interval(
+    metric: str, targets: IntArray, probs: FloatArray, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Say between which values the score would fall on other images of the same kind.
+
+    Accuracy gets Wilson's interval (Wilson 1927), which stays in [0, 1] and has a width even at
+    0 or 1; every other metric a percentile bootstrap over the images, seeded.
+
+    Args:
+        metric: A key of METRICS.
+        targets: True class indices, `(N,)`, at least one.
+        probs: Probabilities, `(N, K)`.
+        confidence: Share of such intervals that hold the true value, in (0, 1).
+
+    Raises:
+        ConfigError: There is no such metric.
+        ArtifactError: A probability is NaN or infinite.
+    """
+    chosen = get_metric(metric)
+    values = _values(chosen, targets, probs)
+    if metric == "accuracy":
+        wilson = binomtest(int(values.sum()), len(values)).proportion_ci(confidence, "wilson")
+        return float(wilson.low), float(wilson.high)
+    return _bootstrap(chosen, values, confidence)
+
+
+def evaluate(metric: str, targets: IntArray, probs: FloatArray) -> Score:
+    """Give the score with its 95 % interval; see `score` and `interval`."""
+    low, high = interval(metric, targets, probs)
+    return Score(metric, score(metric, targets, probs), low, high)
+
+
+def macro_f1(targets: IntArray, predicted: IntArray) -> float:
+    """Average F1 over the classes that occur in either; both are class indices, `(N,)`."""
+    return float(f1_score(targets, predicted, average="macro", zero_division=0))
+
+
+def confusion(targets: IntArray, predicted: IntArray, num_classes: int) -> IntArray:
+    """Count images by true class (rows) and predicted class (columns), `(K, K)`."""
+    counts = confusion_matrix(targets, predicted, labels=range(num_classes))
+    return np.asarray(counts, dtype=np.int64)
+
+
+def _values(metric: Metric, targets: IntArray, probs: FloatArray) -> Values:
+    assert len(targets) == len(probs) > 0, f"{len(targets)} targets, {len(probs)} rows of probs"
+    bad_rows = np.flatnonzero(~np.isfinite(probs).all(axis=1))
+    if len(bad_rows):
+        raise ArtifactError(
+            f"probabilities: must be finite, {len(bad_rows):,} of {len(probs):,} rows aren't, "
+            f"the first is row {bad_rows[0]}; the training diverged"
+        )
+    return metric.per_image(targets, probs)
+
+
+def _bootstrap(metric: Metric, values: Values, confidence: float) -> tuple[float, float]:
+    rng = np.random.default_rng(0)
+    num = len(values)
+    # One resample at a time: all of them at once would take 2,000 times the table's memory.
+    resampled = [metric.summary(values[rng.integers(0, num, num)]) for _ in range(NUM_RESAMPLES)]
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(resampled, [tail, 1 - tail])
+    return float(low), float(high)

@@ -1,0 +1,82 @@
+"""Out-of-fold predictions: assembled, and scored as if they were for unseen images."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.competition import Competition
+from pipeline.errors import ArtifactError
+from pipeline.predictions import FloatArray, IntArray
+from pipeline.scoring.metrics import evaluate, macro_f1, score
+
+
+def targets_of(competition: Competition, images: pd.DataFrame) -> IntArray:
+    """Turn the column `label` into class indices, `(N,)`."""
+    index = {name: number for number, name in enumerate(competition.classes)}
+    return np.array([index[label] for label in images["label"]], dtype=np.int64)
+
+
+def assemble_oof(fold_probs: Mapping[int, FloatArray], folds: pd.DataFrame) -> FloatArray:
+    """Put each fold's validation probabilities at its rows of the training table.
+
+    Every training image is predicted exactly once, by the model that never saw it, so the
+    result may be scored, tuned on and blended as if it were a prediction for unseen images.
+
+    Args:
+        fold_probs: Probabilities by fold number, each of shape `(num_fold, K)`, its rows in
+            the order of `folds` restricted to that fold.
+        folds: The fold table, one row per training image; column `fold` counts from 0.
+
+    Returns:
+        OOF probabilities of shape `(num_train, K)`; every row sums to 1.
+
+    Raises:
+        ArtifactError: A fold has no predictions, or not one row per image.
+    """
+    num_classes = next(iter(fold_probs.values())).shape[1]
+    oof_probs = np.full((len(folds), num_classes), np.nan, dtype=np.float32)
+    for fold, rows in folds.groupby("fold").indices.items():
+        probs = fold_probs.get(int(str(fold)))
+        found = 0 if probs is None else len(probs)
+        if probs is None or found != len(rows):
+            raise ArtifactError(
+                f"fold {fold}: expected {len(rows)} rows of predictions, got {found}; the fold "
+                f"table changed since training; run 'pipeline train' with --fold {fold}"
+            )
+        oof_probs[rows] = probs
+    return oof_probs
+
+
+def describe_oof(
+    competition: Competition, folds: pd.DataFrame, oof_probs: FloatArray
+) -> dict[str, Any]:
+    """Score OOF predictions for `metrics.json`.
+
+    Args:
+        competition: Names the metric and the classes.
+        folds: The fold table.
+        oof_probs: `(num_train, K)`, rows in the order of `folds`.
+
+    Returns:
+        `oof_score` with its 95 % interval, `cv_score` and the scores per fold, and beside the
+        competition's metric accuracy, log loss and macro F1.
+    """
+    targets = targets_of(competition, folds)
+    pooled = evaluate(competition.metric, targets, oof_probs)
+    rows_by_fold = folds.groupby("fold").indices.values()
+    fold_scores = [
+        score(competition.metric, targets[rows], oof_probs[rows]) for rows in rows_by_fold
+    ]
+    return {
+        "metric": competition.metric,
+        "oof_score": round(pooled.value, 6),
+        "oof_interval_95": [round(pooled.low, 6), round(pooled.high, 6)],
+        "cv_score": round(float(np.mean(fold_scores)), 6),
+        "fold_scores": [round(value, 6) for value in fold_scores],
+        "accuracy": round(score("accuracy", targets, oof_probs), 6),
+        "log_loss": round(score("log_loss", targets, oof_probs), 6),
+        "macro_f1": round(macro_f1(targets, oof_probs.argmax(axis=1)), 6),
+        "num_images": len(folds),
+    }

@@ -1,0 +1,89 @@
+"""Score a submission against known labels."""
+
+from pathlib import Path
+
+import numpy as np
+from rich import box
+from rich.table import Table
+
+from pipeline import console
+from pipeline.competition import Competition
+from pipeline.errors import SubmissionError
+from pipeline.paths import Paths
+from pipeline.predictions import IntArray
+from pipeline.scoring.faults import summary
+from pipeline.scoring.metrics import Score, confusion, evaluate, macro_f1
+from pipeline.scoring.submission import decode, sorted_ids
+from pipeline.scoring.truth import load_truth
+from pipeline.scoring.validation import find_faults
+from pipeline.tables import load_test
+
+LARGEST_MATRIX = 12  # classes; of more only the most confused pairs fit a terminal
+MOST_PAIRS = 10
+
+
+def run(paths: Paths, competition: Competition, csv: Path, truth: Path) -> None:
+    """Print the accuracy with its 95 % interval, macro F1 and the confusion counts.
+
+    Reads `csv`, `truth` and data/COMPETITION/test.csv. Writes nothing. A submission of labels
+    is graded by accuracy, whatever the judge's metric is: labels alone have no log loss.
+
+    Raises:
+        DataError: The truth is unusable, or the test table is missing.
+        SubmissionError: The submission is missing or invalid.
+    """
+    image_ids = load_test(paths)["image_id"].tolist()
+    label_by_id = _read_valid(competition, csv, image_ids)
+    truth_by_id = load_truth(truth, competition, image_ids)
+    targets = np.array(list(truth_by_id.values()), dtype=np.int64)  # (N,)
+    predicted = np.array([label_by_id[judge_id] for judge_id in truth_by_id], dtype=np.int64)
+    one_hot = np.eye(competition.num_classes, dtype=np.float32)[predicted]  # (N, K)
+    score = evaluate("accuracy", targets, one_hot)
+    if competition.metric != score.metric:
+        console.warn(f"labels can't be graded by {competition.metric}, only by {score.metric}")
+    graded = f"{len(targets):,} of {len(image_ids):,}"
+    console.result(_summary_table(graded, score, macro_f1(targets, predicted)))
+    console.result(_confusion_table(competition, targets, predicted))
+
+
+def _read_valid(competition: Competition, csv: Path, image_ids: list[str]) -> dict[str, int]:
+    name = competition.name
+    if not csv.is_file():
+        raise SubmissionError(f"{csv}: must be a file, there is none; run 'pipeline submit {name}'")
+    content = csv.read_bytes()
+    faults = find_faults(competition, content, sorted_ids(competition.submission, image_ids))
+    if faults:
+        listed = "; ".join(map(str, faults))
+        raise SubmissionError(f"{csv}: must be valid, has {summary(faults)}: {listed}")
+    return decode(competition, content)
+
+
+def _summary_table(graded: str, score: Score, f1: float) -> Table:
+    table = Table("measure", "value")
+    table.add_row("images graded", graded)
+    table.add_row(f"{score.metric} (95 % interval)", str(score))
+    table.add_row("macro F1", f"{f1:.4f}")
+    return table
+
+
+def _confusion_table(competition: Competition, targets: IntArray, predicted: IntArray) -> Table:
+    counts = confusion(targets, predicted, competition.num_classes)
+    if competition.num_classes > LARGEST_MATRIX:
+        return _confused_pairs(competition, counts)
+    table = Table("truth, by predicted", box=box.SIMPLE_HEAD, padding=0, title="confusion counts")
+    for index in range(competition.num_classes):
+        table.add_column(str(index), justify="right")
+    for index, name in enumerate(competition.classes):
+        table.add_row(f"{index} {name}", *map(str, counts[index].tolist()))
+    return table
+
+
+def _confused_pairs(competition: Competition, counts: IntArray) -> Table:
+    table = Table("truth", "predicted", "images", title="most confused")
+    wrong = counts - np.diag(np.diag(counts))
+    largest = np.argsort(wrong, axis=None, kind="stable")[::-1][:MOST_PAIRS]
+    for row, column in zip(*np.unravel_index(largest, wrong.shape), strict=True):
+        if wrong[row, column]:
+            names = competition.classes[row], competition.classes[column]
+            table.add_row(*names, str(wrong[row, column]))
+    return table

@@ -1,0 +1,188 @@
+"""Read every image once; write the tables that all later stages stand on."""
+
+import json
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.atomic import write_text
+from pipeline.audit import Audit, summarise
+from pipeline.competition import Competition
+from pipeline.console import progress, say, warn
+from pipeline.errors import DataError
+from pipeline.freshness import Stamp, digest
+from pipeline.images.duplicates import clusters, near_duplicates
+from pipeline.images.inventory import ImageFile, find_images, list_files
+from pipeline.images.scan import Scan, scan_files
+from pipeline.labels import read_labels
+from pipeline.locks import held
+from pipeline.paths import Paths
+from pipeline.scoring.submission import submission_id
+from pipeline.tables import TEST_COLUMNS, TRAIN_COLUMNS, write_table
+
+
+def run(paths: Paths, competition: Competition, workers: int | None) -> None:
+    """Read data/<competition>/archives and images; write train.csv, test.csv and the audit.
+
+    Unreadable train images are left out and counted. An unreadable test image stays in test.csv
+    with width and height 0, as every test image needs an answer.
+
+    Raises:
+        DataError: No images, no labels, an unknown label, or a class without images.
+    """
+    if not paths.download_stamp.is_file():
+        raise DataError(
+            f"{paths.images_dir}: must hold the unpacked archives, isn't complete; "
+            f"run 'pipeline download {competition.name}'"
+        )
+    with held(paths.data_lock, f"prepare {competition.name}"):
+        _prepare(paths, competition, workers)
+
+
+def _prepare(paths: Paths, competition: Competition, workers: int | None) -> None:
+    stamp = Stamp(
+        paths.prepare_stamp,
+        {
+            "competition": competition.model_dump(mode="json", exclude={"experiments"}),
+            "archives": digest(paths.archives_dir),
+            "images": digest(paths.images_dir),
+        },
+    )
+    if stamp.is_fresh():
+        say(f"prepare {competition.name}: up to date")
+        return
+    audit = Audit()
+    images = _inventory(paths, competition, audit)
+    scans = _scan(paths, competition, images, workers)
+    for row, scan in zip(images.itertuples(), scans, strict=True):
+        audit.add_scan(str(row.split), str(row.image_id), scan)
+    images = _with_scans(images, scans)
+    images["group"] = _groups(images, scans, audit)
+
+    is_train = images["split"] == "train"
+    train = images.loc[is_train & (images["width"] > 0), TRAIN_COLUMNS]
+    test = images.loc[~is_train, TEST_COLUMNS]
+    _check_classes(paths, competition, train)
+    summary = summarise(audit, train, test, competition.classes)
+    _write(paths, train, test, audit, summary)
+    stamp.write([paths.train_csv, paths.test_csv, paths.audit_json, paths.audit_csv])
+    _tell(paths, competition, audit, summary)
+
+
+def _inventory(paths: Paths, competition: Competition, audit: Audit) -> pd.DataFrame:
+    """List the labelled train images and all test images: split, image_id, path, label."""
+    files = list_files(paths.images_dir)
+    train, test = find_images(files, competition.train), find_images(files, competition.test)
+    for split, found, folders in (
+        ("train", train, competition.train.folders),
+        ("test", test, competition.test.folders),
+    ):
+        if not found:
+            tops = ", ".join(sorted({"/".join(file.parts[:2]) for file in files})[:5]) or "nothing"
+            raise DataError(
+                f"{paths.images_dir}: must hold {split} images below a folder named "
+                f"{' or '.join(folders)}, holds {tops}; check the archives and run "
+                f"'pipeline download {competition.name}'"
+            )
+    _check_submission_ids(competition, test)
+    used = {image.path for image in (*train, *test)}
+    for file in files:
+        if str(file) not in used:
+            audit.add("not-an-image", "", str(file))
+    labelled = read_labels(
+        competition, [image.image_id for image in train], [paths.archives_dir, paths.images_dir]
+    )
+    for finding, names in (
+        ("unlisted", labelled.unlabelled),
+        ("listed-without-file", labelled.missing),
+        ("listed-with-two-labels", labelled.contradictory),
+    ):
+        for name in names:
+            audit.add(finding, "train", name)
+    rows = [
+        ("train", image.image_id, image.path, labelled.labels[image.image_id])
+        for image in train
+        if image.image_id in labelled.labels
+    ]
+    rows += [("test", image.image_id, image.path, "") for image in test]
+    return pd.DataFrame(rows, columns=pd.Index(["split", "image_id", "path", "label"]))
+
+
+def _check_submission_ids(competition: Competition, test: list[ImageFile]) -> None:
+    ids = Counter(submission_id(competition.submission, image.image_id) for image in test)
+    repeated = [name for name, count in ids.items() if count > 1]
+    if repeated:
+        raise DataError(
+            f"{competition.name}: each test image must have an id of its own, {len(repeated)} ids "
+            f"stand for several, the first is '{repeated[0]}'; remove the extra copies and run "
+            f"'pipeline download {competition.name}'"
+        )
+
+
+def _scan(
+    paths: Paths, competition: Competition, images: pd.DataFrame, workers: int | None
+) -> list[Scan]:
+    files = [paths.images_dir / path for path in images["path"]]
+    with progress(f"prepare {competition.name}", len(files)) as advance:
+        return scan_files(files, workers, advance)
+
+
+def _with_scans(images: pd.DataFrame, scans: list[Scan]) -> pd.DataFrame:
+    looks = [
+        (scan.header.width, scan.header.height, scan.header.format, scan.sha256)
+        if scan.header and not scan.reason
+        else (0, 0, "", scan.sha256)
+        for scan in scans
+    ]
+    columns = pd.Index(["width", "height", "format", "sha256"])
+    return pd.concat([images, pd.DataFrame(looks, columns=columns)], axis=1)
+
+
+def _groups(images: pd.DataFrame, scans: list[Scan], audit: Audit) -> pd.Series:
+    """Name the duplicate cluster of every image after its first member's path, `(N,)`."""
+    readable = np.flatnonzero(images["width"] > 0)
+    thumbnails = np.stack([t for scan in scans if (t := scan.thumbnail) is not None])
+    pairs = near_duplicates(thumbnails)
+    numbers = clusters(len(readable), [(i, j) for i, j, _ in pairs])
+    looked_at = images.iloc[readable]
+    groups = images["path"].copy()
+    groups.iloc[readable] = looked_at.groupby(numbers)["path"].transform("min")
+    sha256, path = looked_at["sha256"].tolist(), looked_at["path"].tolist()
+    near = {(path[i], path[j]): c for i, j, c in pairs if sha256[i] != sha256[j]}
+    audit.add_clusters(looked_at.assign(group=groups.iloc[readable]), near)
+    return groups
+
+
+def _check_classes(paths: Paths, competition: Competition, train: pd.DataFrame) -> None:
+    empty = [name for name in competition.classes if name not in set(train["label"])]
+    if empty:
+        raise DataError(
+            f"{paths.images_dir}: every class must have readable train images, {len(empty)} of "
+            f"{competition.num_classes} have none, the first is '{empty[0]}'; check the labels of "
+            f"{competition.name}"
+        )
+
+
+def _write(
+    paths: Paths, train: pd.DataFrame, test: pd.DataFrame, audit: Audit, summary: dict[str, Any]
+) -> None:
+    write_table(train, paths.train_csv)
+    write_table(test, paths.test_csv)
+    write_table(audit.table(), paths.audit_csv)
+    text = json.dumps(summary, indent=2, ensure_ascii=False)
+    write_text(paths.audit_json, text + "\n")
+
+
+def _tell(paths: Paths, competition: Competition, audit: Audit, summary: dict[str, Any]) -> None:
+    unreadable = audit.table().query("finding == 'unreadable'")
+    for row in unreadable.itertuples():
+        fate = "left out" if row.split == "train" else "will be given the class prior"
+        warn(f"{row.split} image '{row.image_id}' is unreadable and {fate}: {row.detail}")
+    found = ", ".join(f"{count} {kind}" for kind, count in summary["findings"].items()) or "nothing"
+    say(
+        f"prepare {competition.name}: {summary['train']['num_images']:,} train and "
+        f"{summary['test']['num_images']:,} test images, {competition.num_classes} classes, "
+        f"{summary['clusters']} duplicate clusters; odd: {found} -> {paths.audit_csv}"
+    )

@@ -1,0 +1,38 @@
+"""Check any CSV against a competition's format."""
+
+from pathlib import Path
+
+from pipeline import console
+from pipeline.competition import Competition
+from pipeline.errors import SubmissionError
+from pipeline.paths import Paths
+from pipeline.scoring.faults import summary
+from pipeline.scoring.submission import sorted_ids
+from pipeline.scoring.validation import find_faults
+from pipeline.tables import load_test
+
+
+def run(paths: Paths, competition: Competition, csv: Path) -> None:
+    """Print every kind of fault of a submission with its count and its first line.
+
+    Reads `csv` and data/COMPETITION/test.csv. Writes nothing.
+
+    Raises:
+        DataError: The test table is missing or its images can't be named as the judge wants.
+        SubmissionError: The file is missing or has any fault.
+    """
+    if not csv.is_file():
+        raise SubmissionError(
+            f"{csv}: must be a file, there is none; run 'pipeline submit {competition.name}'"
+        )
+    expected_ids = sorted_ids(competition.submission, load_test(paths)["image_id"].tolist())
+    content = csv.read_bytes()
+    faults = find_faults(competition, content, expected_ids)
+    for fault in faults:
+        console.result(str(fault))
+    if faults:
+        raise SubmissionError(
+            f"{csv}: {summary(faults)}; first, {faults[0]}; compare the format in "
+            f"{competition.name}.toml or run 'pipeline submit {competition.name}'"
+        )
+    console.result(f"valid: {len(content.splitlines()):,} lines")

@@ -1,0 +1,38 @@
+"""The device that computes, and the precision it computes in."""
+
+import torch
+
+
+def pick_device() -> torch.device:
+    """Choose CUDA, else Apple's MPS, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """Choose bfloat16 where the device computes in it natively, float32 elsewhere.
+
+    A CPU without the instructions emulates bfloat16, slower than float32.
+    """
+    if device.type == "cuda":
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device.type == "cpu":
+        able = torch.cpu.get_capabilities()
+        has_bf16 = any(able.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16"))
+    else:
+        has_bf16 = False
+    return torch.bfloat16 if has_bf16 else torch.float32
+
+
+def describe_device(device: torch.device) -> str:
+    """Name a device with its precision, as `cpu, 2 threads, bfloat16`."""
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    elif device.type == "cpu":
+        name = f"cpu, {torch.get_num_threads()} threads"
+    else:
+        name = device.type
+    return f"{name}, {str(fast_dtype(device)).removeprefix('torch.')}"

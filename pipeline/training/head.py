@@ -1,0 +1,102 @@
+"""A linear head: standardised features → class logits."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_safetensors
+from safetensors.numpy import save as save_safetensors
+from scipy.special import softmax
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
+
+from pipeline.atomic import write_bytes
+from pipeline.config import HeadConfig
+from pipeline.errors import ArtifactError
+from pipeline.predictions import FloatArray, IntArray
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """Multinomial logistic regression on standardised features.
+
+    Attributes:
+        mean: `(D,)` float32, subtracted from the features.
+        std: `(D,)` float32, then divided by.
+        weight: `(K, D)` float32.
+        bias: `(K,)` float32.
+    """
+
+    mean: FloatArray
+    std: FloatArray
+    weight: FloatArray
+    bias: FloatArray
+
+    def logits(self, features: FloatArray) -> FloatArray:
+        """Return `(N, K)` logits of `(N, D)` features."""
+        standardised = (features - self.mean) / self.std
+        logits: FloatArray = np.asarray(standardised @ self.weight.T + self.bias, dtype=np.float32)
+        return logits
+
+    def predict(self, views: npt.NDArray[np.float16]) -> FloatArray:
+        """Average the probabilities over views: `(V, N, D)` → `(N, K)`, rows sum to 1."""
+        probs = [softmax(self.logits(view.astype(np.float32)), axis=1) for view in views]
+        averaged: FloatArray = np.mean(probs, axis=0, dtype=np.float32)
+        return averaged
+
+    def save(self, path: Path) -> None:
+        """Write the head as safetensors, whole or not at all."""
+        write_bytes(path, save_safetensors({f.name: getattr(self, f.name) for f in fields(self)}))
+
+    @classmethod
+    def load(cls, path: Path) -> "LinearHead":
+        """Read a head.
+
+        Raises:
+            ArtifactError: The file is missing or damaged.
+        """
+        try:
+            return cls(**load_safetensors(path.read_bytes()))
+        except (OSError, SafetensorError, TypeError) as error:
+            raise ArtifactError(
+                f"{path}: must be a linear head: {error}; train it again"
+            ) from error
+
+
+def fit_head(
+    features: FloatArray, targets: IntArray, num_classes: int, config: HeadConfig
+) -> tuple[LinearHead, int]:
+    """Fit a head.
+
+    The loss is convex, so the result doesn't depend on a seed. A class without rows keeps a
+    logit of minus infinity's stand-in and is never predicted.
+
+    Args:
+        features: `(N, D)` float32; standardised in place, so that they needn't fit in memory twice.
+        targets: `(N,)` class indices.
+        num_classes: K.
+        config: L2 penalty per row, and the limit of L-BFGS steps.
+
+    Returns:
+        The head and the number of L-BFGS steps taken.
+    """
+    mean = features.mean(axis=0, dtype=np.float64).astype(np.float32)
+    features -= mean
+    # A feature that never varies stays 0 instead of dividing by 0.
+    std = np.maximum(np.sqrt(np.square(features).mean(axis=0)), 1e-6)
+    features /= std
+    model = LogisticRegression(C=1 / (config.l2 * len(features)), max_iter=config.max_steps)
+    # The matrices are small: more threads only wait for each other, and one gives the same bits
+    # on every machine.
+    with threadpool_limits(1):
+        model.fit(features, targets)
+    weight = np.zeros((num_classes, features.shape[1]), dtype=np.float32)
+    bias = np.full(num_classes, -100, dtype=np.float32)
+    if len(model.classes_) == 2:  # one logit for the second class; symmetric halves say the same
+        weight[model.classes_] = np.concatenate([-model.coef_, model.coef_]) / 2
+        bias[model.classes_] = np.concatenate([-model.intercept_, model.intercept_]) / 2
+    else:
+        weight[model.classes_], bias[model.classes_] = model.coef_, model.intercept_
+    return LinearHead(mean, std, weight, bias), int(model.n_iter_[0])

@@ -1,0 +1,129 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import metrics as reference
+
+from pipeline.errors import ArtifactError, ConfigError
+from pipeline.predictions import FloatArray, IntArray
+from pipeline.scoring.metrics import (
+    METRICS,
+    Score,
+    confusion,
+    evaluate,
+    get_metric,
+    interval,
+    macro_f1,
+    score,
+)
+
+
+def drawn(num: int = 300, num_classes: int = 5, seed: int = 0) -> tuple[IntArray, FloatArray]:
+    """Targets and probabilities that are right about half of the time."""
+    rng = np.random.default_rng(seed)
+    targets = rng.integers(0, num_classes, num)
+    weights = rng.random((num, num_classes)) + 0.4 * np.eye(num_classes)[targets]
+    return targets, (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_scores_equal_those_of_scikit_learn():
+    targets, probs = drawn()
+    accuracy = reference.accuracy_score(targets, probs.argmax(axis=1))
+    log_loss = reference.log_loss(targets, probs, labels=range(5))
+    assert score("accuracy", targets, probs) == pytest.approx(accuracy, abs=1e-12)
+    assert score("log_loss", targets, probs) == pytest.approx(log_loss, rel=1e-6)
+
+
+def test_log_loss_stays_finite_for_a_certain_error():
+    targets = np.array([1])
+    probs = np.array([[1.0, 0.0]], dtype=np.float32)
+    assert score("log_loss", targets, probs) == pytest.approx(-np.log(1e-15))
+
+
+def test_log_loss_by_hand():
+    probs = np.array([[0.25, 0.75], [0.5, 0.5]], dtype=np.float32)
+    by_hand = -(np.log(0.75) + np.log(0.5)) / 2
+    assert score("log_loss", np.array([1, 0]), probs) == pytest.approx(by_hand)
+
+
+def test_every_metric_says_which_way_is_better():
+    targets, probs = drawn()
+    perfect = np.eye(5, dtype=np.float32)[targets]
+    for name, metric in METRICS.items():
+        gain = score(name, targets, perfect) - score(name, targets, probs)
+        assert (gain > 0) == metric.greater_is_better
+
+
+def test_wilson_interval_is_the_textbook_one():
+    targets = np.zeros(100, dtype=np.int64)
+    predicted = np.where(np.arange(100) < 90, 0, 1)
+    low, high = interval("accuracy", targets, np.eye(2, dtype=np.float32)[predicted])
+    assert [low, high] == pytest.approx([0.8256, 0.9448], abs=1e-4)
+
+
+@given(num=st.integers(1, 200), num_right=st.integers(0, 200))
+def test_accuracy_lies_in_its_interval_which_lies_in_0_and_1(num, num_right):
+    targets = np.zeros(num, dtype=np.int64)
+    predicted = np.where(np.arange(num) < num_right, 0, 1)
+    probs = np.eye(2, dtype=np.float32)[predicted]
+    low, high = interval("accuracy", targets, probs)
+    assert 0 <= low <= score("accuracy", targets, probs) <= high <= 1
+    assert high - low > 0
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_interval_narrows_with_more_images_and_less_confidence(metric):
+    targets, probs = drawn(num=100)
+    low, high = interval(metric, targets, probs)
+    unsure = interval(metric, targets, probs, confidence=0.5)
+    for narrower in (interval(metric, *drawn(num=1600)), unsure):
+        assert narrower[1] - narrower[0] < high - low
+
+
+def test_bootstrap_is_reproducible_and_near_the_normal_interval():
+    targets, probs = drawn(num=1000)
+    losses = -np.log(probs[np.arange(1000), targets])
+    half_width = 1.96 * losses.std() / np.sqrt(1000)
+    low, high = interval("log_loss", targets, probs)
+    assert (low, high) == interval("log_loss", targets, probs)
+    assert low < score("log_loss", targets, probs) < high
+    assert high - low == pytest.approx(2 * half_width, rel=0.1)
+
+
+def test_evaluate_joins_score_and_interval():
+    targets, probs = drawn()
+    found = evaluate("accuracy", targets, probs)
+    expected = (score("accuracy", targets, probs), *interval("accuracy", targets, probs))
+    assert (found.value, found.low, found.high) == expected
+
+
+def test_score_reads_as_value_and_interval():
+    assert str(Score("accuracy", 0.90124, 0.88727, 0.91371)) == "0.9012 [0.8873, 0.9137]"
+
+
+def test_unknown_metric_is_refused_with_those_there_are():
+    with pytest.raises(ConfigError, match="must be one of accuracy, log_loss, is 'auc'"):
+        get_metric("auc")
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_probabilities_of_a_diverged_training_are_refused(metric, bad):
+    targets, probs = drawn()
+    probs[[7, 9], 2] = bad
+    with pytest.raises(ArtifactError, match=r"2 of 300 rows aren't, the first is row 7"):
+        score(metric, targets, probs)
+
+
+def test_macro_f1_counts_every_class_alike():
+    targets, predicted = np.array([0, 0, 0, 1]), np.array([0, 0, 0, 0])
+    assert macro_f1(targets, predicted) == pytest.approx((6 / 7 + 0) / 2)
+
+
+def test_macro_f1_ignores_classes_that_a_subset_lacks():
+    assert macro_f1(np.array([0, 3]), np.array([0, 3])) == 1
+
+
+def test_confusion_has_the_truth_in_rows_and_every_class():
+    counts = confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), num_classes=3)
+    assert counts.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]

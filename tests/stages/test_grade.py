@@ -1,0 +1,177 @@
+import codecs
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.competition import Competition, load_competition
+from pipeline.errors import DataError, SubmissionError
+from pipeline.paths import Paths
+from pipeline.scoring.metrics import evaluate
+from pipeline.scoring.submission import encode, submission_table
+from pipeline.stages import grade
+from pipeline.tables import TEST_COLUMNS, write_table
+
+NUM = 20
+TARGETS = [number % 3 % 2 for number in range(NUM)]  # of 0.jpg, 1.jpg, ...
+NAMES = ["cat", "dog"]
+
+
+@pytest.fixture
+def demo() -> Competition:
+    return load_competition("demo")
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    paths = Paths(tmp_path, "demo")
+    write_test(paths)
+    return paths
+
+
+@pytest.fixture
+def answers(tmp_path: Path) -> Path:
+    """The right labels, as a submission."""
+    return write(tmp_path / "answers.csv", [f"{i},{label}" for i, label in enumerate(TARGETS)])
+
+
+def write_test(paths: Paths) -> None:
+    rows = [[f"test/{i}.jpg", f"test/{i}.jpg", "0", 32, 32, "JPEG", "0"] for i in range(NUM)]
+    write_table(pd.DataFrame(rows, columns=TEST_COLUMNS), paths.test_csv)
+
+
+def write(path: Path, lines: list[str]) -> Path:
+    path.write_bytes("".join(f"{line}\n" for line in lines).encode())
+    return path
+
+
+def run(
+    paths: Paths, demo: Competition, csv: Path, truth: Path, capsys: pytest.CaptureFixture[str]
+) -> dict[str, str]:
+    """Grade and read the printed rows of measure and value."""
+    grade.run(paths, demo, csv, truth)
+    out = capsys.readouterr().out
+    rows = [line.strip("│ ").split("│") for line in out.splitlines() if "│" in line]
+    return {row[0].strip(): row[1].strip() for row in rows if len(row) == 2}
+
+
+TRUTHS = {
+    "submission": [f"{i},{label}" for i, label in enumerate(TARGETS)],
+    "with header": ["id,label", *(f"{i},{label}" for i, label in enumerate(TARGETS))],
+    "class names": [f"{i},{NAMES[label]}" for i, label in enumerate(TARGETS)],
+    "image_ids": ["image_id,label", *(f"test/{i}.jpg,{NAMES[t]}" for i, t in enumerate(TARGETS))],
+    "file names": ["image_id,label", *(f"{i}.jpg,{t}" for i, t in enumerate(TARGETS))],
+    "backwards": [f"{i},{TARGETS[i]}" for i in reversed(range(NUM))],
+    "blank lines": ["", *(f"{i},{label}\n" for i, label in enumerate(TARGETS))],
+}
+
+
+@pytest.mark.parametrize("name", TRUTHS)
+def test_answers_as_a_submission_score_1_however_the_truth_is_written(
+    paths, demo, answers, tmp_path, capsys, name
+):
+    measures = run(paths, demo, answers, write(tmp_path / "truth.csv", TRUTHS[name]), capsys)
+    assert measures["images graded"] == "20 of 20"
+    assert measures["accuracy (95 % interval)"].startswith("1.0000 [0.8389, 1.0000]")
+    assert measures["macro F1"] == "1.0000"
+
+
+def test_truth_may_have_a_bom_and_crlf(paths, demo, answers, tmp_path, capsys):
+    truth = tmp_path / "truth.csv"
+    truth.write_bytes(codecs.BOM_UTF8 + "\r\n".join(TRUTHS["image_ids"]).encode())
+    assert run(paths, demo, answers, truth, capsys)["images graded"] == "20 of 20"
+
+
+def test_score_of_a_subset_counts_only_its_images(paths, demo, answers, tmp_path, capsys):
+    lines = [f"{i},{TARGETS[i]}" for i in (4, 9, 17)] + [f"2,{1 - TARGETS[2]}"]
+    measures = run(paths, demo, answers, write(tmp_path / "truth.csv", lines), capsys)
+    assert measures["images graded"] == "4 of 20"
+    assert measures["accuracy (95 % interval)"].startswith("0.7500 [")
+
+
+def test_interval_and_confusion_are_those_of_the_metrics(paths, demo, answers, tmp_path, capsys):
+    lines = [f"{i},{label if i >= 5 else 1 - label}" for i, label in enumerate(TARGETS)]
+    grade.run(paths, demo, answers, write(tmp_path / "truth.csv", lines))
+    out = capsys.readouterr().out
+    truth = np.array([int(line.split(",")[1]) for line in lines])
+    probs = np.eye(2, dtype=np.float32)[TARGETS]
+    assert str(evaluate("accuracy", truth, probs)) in out
+    matrix = [
+        line.split()[2:] for line in out.splitlines() if line.strip()[:5] in ("0 cat", "1 dog")
+    ]
+    pairs = list(zip(truth.tolist(), TARGETS, strict=True))
+    assert matrix == [[str(pairs.count((t, p))) for p in (0, 1)] for t in (0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (
+            ["20,0", "0,0", "77,0"],
+            r"ids must be of test images, found 2 otherwise, the first is '20'",
+        ),
+        (["0,cow", "1,2"], r"index below 2 or a class name, found 2 otherwise, the first is 'cow'"),
+        (
+            ["0,0", "1,1", "test/1.jpg,1"],
+            r"stand once, found 1 otherwise, the first is 'test/1\.jpg'",
+        ),
+        (["0,0", "1"], r"lines must be <id>,<label>, found 1 otherwise, the first is '1'"),
+        ([], r"must hold one line per image, holds none"),
+        (["image_id,label"], r"must hold one line per image, holds none"),
+    ],
+)
+def test_faulty_truth_is_refused(paths, demo, answers, tmp_path, lines, message):
+    with pytest.raises(DataError, match=message):
+        grade.run(paths, demo, answers, write(tmp_path / "truth.csv", lines))
+
+
+def test_truth_that_is_missing_or_no_text_is_refused(paths, demo, answers, tmp_path):
+    with pytest.raises(DataError, match=r"truth\.csv: must be a file of UTF-8 text"):
+        grade.run(paths, demo, answers, tmp_path / "truth.csv")
+    (tmp_path / "truth.csv").write_bytes(b"\xff\xfe0,1\n")
+    with pytest.raises(DataError, match=r"truth\.csv: must be a file of UTF-8 text"):
+        grade.run(paths, demo, answers, tmp_path / "truth.csv")
+
+
+def test_faulty_submission_is_refused_with_its_faults(paths, demo, answers, tmp_path):
+    csv = write(tmp_path / "x.csv", ["id,label", *TRUTHS["submission"][:-1]])
+    expected = r"x\.csv: must be valid, has 2 kinds of fault.*header.*missing ids: 1 of 20"
+    with pytest.raises(SubmissionError, match=expected):
+        grade.run(paths, demo, csv, answers)
+
+
+def test_missing_submission_is_refused(paths, demo, answers, tmp_path):
+    with pytest.raises(SubmissionError, match=r"there is none; run 'pipeline submit demo'"):
+        grade.run(paths, demo, tmp_path / "x.csv", answers)
+
+
+def test_labels_are_graded_by_accuracy_where_the_judge_takes_log_loss(paths, demo, answers, capsys):
+    grade.run(paths, demo.model_copy(update={"metric": "log_loss"}), answers, answers)
+    captured = capsys.readouterr()
+    assert "labels can't be graded by log_loss" in captured.err
+    assert "1.0000 [0.8389, 1.0000]" in captured.out
+
+
+def competition_of(num_classes: int) -> Competition:
+    cat_12 = load_competition("cat-12")
+    names = tuple(f"class {index}" for index in range(num_classes))
+    return cat_12.model_copy(update={"classes": names if num_classes > 12 else cat_12.classes})
+
+
+@pytest.mark.parametrize("num_classes", [12, 30])
+def test_confusion_of_many_classes_fits_a_terminal(tmp_path, capsys, num_classes):
+    competition = competition_of(num_classes)
+    paths = Paths(tmp_path, competition.name)
+    write_test(paths)
+    image_ids = [f"{i}.jpg" for i in range(NUM)]
+    probs = np.eye(num_classes, dtype=np.float32)[[i % 3 for i in range(NUM)]]
+    csv = tmp_path / "x.csv"
+    csv.write_bytes(encode(competition, submission_table(competition, image_ids, probs)))
+    truth = write(tmp_path / "truth.csv", [f"{i}.jpg,{min(i % 3, 1)}" for i in range(NUM)])
+    grade.run(paths, competition, csv, truth)
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    first, second = competition.classes[1], competition.classes[2]
+    expected = f"1 {first}" if num_classes == 12 else f"│ {first} │ {second}   │ 6      │"
+    assert expected in out
