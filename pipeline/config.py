@@ -40,14 +40,14 @@ class ViewConfig(StrictModel):
     """
 
     flip: bool = True
-    num_augmented: Annotated[int, Field(ge=0, le=64)] = 2
+    num_augmented: Annotated[int, Field(ge=0, le=64)] = 1
     recipe: Literal["light", "medium", "heavy"] = "light"
 
 
 class HeadConfig(StrictModel):
     """The linear head: its L2 penalty, per training row on standardised features."""
 
-    l2: Annotated[float, Field(gt=0)] = 0.1
+    l2: Annotated[float, Field(gt=0)] = 0.03
     max_steps: Annotated[int, Field(ge=1)] = 200
 
 

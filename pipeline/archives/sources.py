@@ -10,13 +10,14 @@ from typing import Any
 from urllib.parse import urlsplit
 from zipfile import is_zipfile
 
+import pooch
+
 from pipeline import console
 from pipeline.archives.errors import ArchiveError
 from pipeline.archives.fetch import DEFAULT_PATIENCE, Patience, fetch
 from pipeline.atomic import atomic_path
 from pipeline.competition import Archive, Competition
 from pipeline.errors import ConfigError, DataError
-from pipeline.freshness import file_sha256
 
 NUM_NAMES_SHOWN = 3
 SNIFFED_BYTES = 512
@@ -204,7 +205,7 @@ def check(archive: Archive, place: str, path: Path) -> None:
     if num_bytes == 0 or _is_web_page(begin):
         raise ArchiveError(f"{place}: must be a file of data, {_kind(begin)} ({num_bytes:,} bytes)")
     if archive.sha256 is not None:
-        sha256 = file_sha256(path)
+        sha256 = pooch.file_hash(str(path), alg="sha256")
         if sha256 != archive.sha256:
             raise ArchiveError(f"{place}: must have sha256 {archive.sha256}, has {sha256}")
 

@@ -29,12 +29,14 @@ from pipeline.images.views import View
 from pipeline.machine import num_cpus
 from pipeline.models.registry import Trunk, build_trunk
 from pipeline.paths import Paths
-from pipeline.training.device import fast_dtype, pick_device
+from pipeline.training.device import fast_dtype, keep_freed_memory, pick_device
 
 FeatureArray = npt.NDArray[np.float16]
 
 BLOCK_SIZE = 256
 BATCH_SIZE = 32
+# Views that run through the trunk together: on a CPU, more of them fall out of its caches.
+CPU_CHUNK = 16
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ class FeatureExtractor:
         blocks = [block for block in blocks if block.missing]
         if not blocks:
             return
+        keep_freed_memory()
         network = self._trunk.network.to(self._device).eval()
         network = network.to(memory_format=torch.channels_last)
         batches = iter(self._loader(blocks))
@@ -137,11 +140,11 @@ class FeatureExtractor:
         std = torch.tensor(config.std, device=self._device).view(3, 1, 1)
         # (B, V, H, W, 3) → (B·V, 3, H, W), channels last in memory as they come from the decoder
         flat = pixels.to(self._device, non_blocking=True).flatten(0, 1).permute(0, 3, 1, 2)
-        inputs = (flat.float() / 255 - mean) / std
+        chunks = torch.split(flat, CPU_CHUNK if self._device.type == "cpu" else len(flat))
         is_fast = self._dtype != torch.float32
         with torch.autocast(self._device.type, self._dtype, enabled=is_fast):
-            features = network(inputs)
-        grouped: torch.Tensor = features.float().unflatten(0, pixels.shape[:2]).cpu()
+            parts = [network((chunk.float() / 255 - mean) / std).float() for chunk in chunks]
+        grouped = torch.cat(parts).reshape(*pixels.shape[:2], -1).cpu()
         return np.asarray(grouped)
 
     def _write(self, images: pd.DataFrame, view: View, features: npt.NDArray[np.float32]) -> None:

@@ -65,8 +65,8 @@ def save(
     predictions = Predictions(ids, rows, list(competition.classes), folds_sha256)
     files = paths.experiment(experiment)
     predictions.save(files.test)
-    for path, content in ((files.config, {}), (files.metrics, {}), (files.stamp, {})):
-        write_text(path, json.dumps(content))
+    for path in (files.config, files.metrics, files.stamp):
+        write_text(path, json.dumps({}))
 
 
 def test_submission_is_written_and_told(paths, demo, capsys):
@@ -170,7 +170,7 @@ def test_nothing_trained_leads_to_train(paths, demo):
 def test_predictions_of_another_fold_table_are_refused(paths, demo):
     folds = pd.DataFrame([["b.jpg", "cat", "0", 0]], columns=FOLD_COLUMNS)
     write_table(folds, paths.folds_csv)
-    with pytest.raises(ArtifactError, match=r"changed since; run 'pipeline train demo --experiment probe'"):
+    with pytest.raises(ArtifactError, match=r"run 'pipeline train demo --experiment probe'"):
         submit.run(paths, demo, "probe")
 
 

