@@ -25,7 +25,7 @@ with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=dtype != torch
 """
 
 
-def forward_passes(keep: bool) -> None:
+def forward_passes(*, keep: bool) -> None:
     """Run 100 forward passes of 16 images in a new process."""
     subprocess.run([sys.executable, "-c", FORWARD.format(keep=keep)], check=True)
 

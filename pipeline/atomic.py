@@ -22,15 +22,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
         DataError: The disk is full, read-only or not ours to write to.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL_SUFFIX}")
-    try:
-        with explained_os_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+    with explained_os_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
             yield partial
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
             partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -60,7 +60,7 @@ def explained_os_errors(path: Path) -> Iterator[None]:
                 f"{path}: the disk must have room for this file, {free:,} bytes are free "
                 f"({error.strerror}); free some and run the same command again"
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
             raise DataError(
                 f"{path}: must be writable ({error.strerror}); choose another --root"
             ) from error

@@ -98,7 +98,7 @@ def summarise(
         "smallest_to_largest_class": round(float(sizes.min() / max(sizes.max(), 1)), 4),
         "train": _describe(train),
         "test": _describe(test[test["width"] > 0]) | {"num_images": len(test)},
-        "clusters": int((train["group"].value_counts() > 1).sum()),
+        "clusters": int((pd.concat([train, test])["group"].value_counts() > 1).sum()),
         "findings": audit.counts(),
     }
 

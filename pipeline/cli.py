@@ -253,6 +253,8 @@ def status(competition: CompetitionArgument, root: RootOption = Path()) -> None:
     """Show each stage's state and the scores so far.
 
     Reads everything of COMPETITION below the root. Writes nothing.
+
+    Fails if a trained experiment's files are damaged.
     """
     from pipeline.stages import status
 
@@ -263,7 +265,7 @@ def status(competition: CompetitionArgument, root: RootOption = Path()) -> None:
 def doctor(root: RootOption = Path()) -> None:
     """Show what this machine can do: Python, torch, device, disk, weights, data.
 
-    Reads the installation and the root. Writes nothing.
+    Reads the installation and the root. Writes nothing. Fails never: what is missing is shown.
     """
     from pipeline.stages import doctor
 

@@ -7,25 +7,58 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.strict import StrictModel, locate_toml, parse, read_toml
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)]
+Container = Literal["zip", "tar"]
+CONTAINERS: dict[str, Container] = {".zip": "zip", ".tar": "tar", ".tar.gz": "tar", ".tgz": "tar"}
 
 
 class Archive(StrictModel):
-    """A file to bring: a zip that is unpacked, or a plain file (a label list) that is kept.
+    """A file to bring: a zip or tar that is unpacked, or a plain file (a label list) that is kept.
 
     `aliases` are other names under which a user's folder may hold the same file. `urls` are
-    tried in order. `sha256` is checked where it is known.
+    tried in order. `sha256` and `md5` are checked where they are known.
+    `format`: what is packed: "files" as they are, or the pickled "cifar-batches" of CIFAR-10, of
+    which train and test images and the test images' labels are made.
     """
 
     name: Name
     aliases: tuple[Name, ...] = ()
     urls: tuple[str, ...] = ()
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
+    format: Literal["files", "cifar-batches"] = "files"
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.format == "cifar-batches" and self.container != "tar":
+            raise ValueError("must be a .tar, .tar.gz or .tgz where its format is 'cifar-batches'")
+        return self
 
     @property
-    def is_zip(self) -> bool:
-        """Whether the file is unpacked after the download."""
-        return self.name.lower().endswith(".zip")
+    def container(self) -> Container | None:
+        """What the file is unpacked as; None for a plain file."""
+        return container_of(self.name)
+
+    @property
+    def stem(self) -> str:
+        """The name without the suffix: the folder that the file is unpacked into."""
+        return self.name[: len(self.name) - len(_container_suffix(self.name))]
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """The digests that are known, by algorithm."""
+        known = {"sha256": self.sha256, "md5": self.md5}
+        return {algorithm: value for algorithm, value in known.items() if value is not None}
+
+
+def container_of(name: str) -> Container | None:
+    """Tell by a file's name what it is unpacked as; None for a plain file."""
+    return CONTAINERS.get(_container_suffix(name))
+
+
+def _container_suffix(name: str) -> str:
+    return next((suffix for suffix in CONTAINERS if name.lower().endswith(suffix)), "")
 
 
 class FileNameLabels(StrictModel):
@@ -57,7 +90,7 @@ class ListFileLabels(StrictModel):
 
     source: Literal["list_file"]
     file: str
-    separator: str = "\t"
+    separator: Annotated[str, Field(min_length=1)] = "\t"
     values: Literal["index", "name"] = "index"
 
 
@@ -111,7 +144,10 @@ class SubmissionFormat(StrictModel):
 
 
 class DefaultExperiments(StrictModel):
-    """The experiments that `train` runs when none is named, by device."""
+    """The experiments that `train` runs when none is named, by device.
+
+    Names of shipped ones, or paths of TOML files, relative to the competition's own file.
+    """
 
     cpu: Annotated[tuple[str, ...], Field(min_length=1)]
     cuda: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -155,6 +191,11 @@ class Competition(StrictModel):
         names = [archive.name for archive in self.archives]
         if len(set(names)) != len(names):
             raise ValueError("archives must differ in name")
+        folders = [archive.stem for archive in self.archives if archive.container]
+        if len(set(folders)) != len(folders):
+            raise ValueError("archives must differ in the folder that they are unpacked into")
+        if sum(archive.format == "cifar-batches" for archive in self.archives) > 1:
+            raise ValueError("archives must name one file of 'cifar-batches' at most")
         return self
 
     @property
@@ -170,4 +211,9 @@ def load_competition(name_or_path: str) -> Competition:
         ConfigError: There is no such competition, or its file is faulty.
     """
     path = locate_toml(name_or_path, "competitions")
-    return parse(Competition, {"name": path.stem, **read_toml(path)}, str(path.name))
+    competition = parse(Competition, {"name": path.stem, **read_toml(path)}, path.name)
+    cpu, cuda = (
+        tuple(str(path.parent / name) if name.endswith(".toml") else name for name in names)
+        for names in (competition.experiments.cpu, competition.experiments.cuda)
+    )
+    return competition.model_copy(update={"experiments": DefaultExperiments(cpu=cpu, cuda=cuda)})

@@ -10,13 +10,21 @@ from pipeline.errors import ConfigError
 from pipeline.strict import StrictModel, did_you_mean, known_keys, locate_toml, parse, read_toml
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
 
 
 class ModelConfig(StrictModel):
-    """The network: a registry name, and where its weights come from ("package" or "none")."""
+    """The network: a registry name, and where its weights come from ("package" or "none").
+
+    Of the ResNets written here, two parts can be chosen; left out, they are the named network's.
+    `shortcut` where shapes change: "A" pads with zeros, "B" projects, "C" projects everywhere.
+    `stride_on`: the convolution of a bottleneck that halves the map, "1x1" in the paper (v1).
+    """
 
     name: str
     weights: Literal["package", "none"] = "package"
+    shortcut: Literal["A", "B", "C"] | None = None
+    stride_on: Literal["3x3", "1x1"] | None = None
 
 
 class ImageConfig(StrictModel):
@@ -29,14 +37,14 @@ class ImageConfig(StrictModel):
     size_px: Annotated[int, Field(ge=16, le=2048)] = 224
     crop_fraction: Fraction = 0.875
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
 
 
 class ViewConfig(StrictModel):
-    """The variants of an image whose features are computed.
+    """The variants of an image.
 
-    Every image gives its plain view and, with `flip`, the mirrored one; predictions average the
-    two. Training images give `num_augmented` more, drawn by the recipe, for the head to learn on.
+    Predictions average its plain view and, with `flip`, the mirrored one. A probe's head learns on
+    these and on `num_augmented` views drawn by the recipe; fine-tuning draws a new one each epoch.
     """
 
     flip: bool = True
@@ -47,7 +55,7 @@ class ViewConfig(StrictModel):
 class HeadConfig(StrictModel):
     """The linear head: its L2 penalty, per training row on standardised features."""
 
-    l2: Annotated[float, Field(gt=0)] = 0.03
+    l2: Positive = 0.03
     max_steps: Annotated[int, Field(ge=1)] = 200
 
 
@@ -56,7 +64,7 @@ class Experiment(StrictModel):
 
     name: Name
     description: str = ""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     model: ModelConfig
     images: ImageConfig = ImageConfig()
     views: ViewConfig = ViewConfig()
@@ -90,6 +98,8 @@ def _apply(values: dict[str, Any], override: str) -> None:
     *tables, last = key.split(".")
     for table in tables:
         values = values.setdefault(table, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {override}: '{table}' must be a table, is {values!r}")
     values[last] = _toml_value(text)
 
 

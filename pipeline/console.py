@@ -15,7 +15,6 @@ from rich.progress import (
     ProgressColumn,
     Task,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
@@ -57,7 +56,7 @@ class RateColumn(ProgressColumn):
 def progress(
     description: str, total: int | None, unit: str = "img"
 ) -> Iterator[Callable[[int], None]]:
-    """Show a bar with rate and time left; yields `advance(count)`.
+    """Show a bar with rate and time left, at the end the time taken; yields `advance(count)`.
 
     Off a terminal (a log file, a notebook kernel) only the finished bar is printed.
 
@@ -73,11 +72,9 @@ def progress(
     )
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=16),
         *counters,
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
     )
     with Progress(*columns, console=_stderr) as bars:
         task = bars.add_task(description, total=total)

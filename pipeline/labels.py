@@ -122,7 +122,7 @@ def _list_lines(path: Path, source: ListFileLabels) -> list[tuple[str, str, str]
 
 
 def _csv(path: Path, source: CsvLabels) -> list[tuple[str, str, str]]:
-    reader = csv.DictReader(io.StringIO(read_foreign_text(path)))
+    reader = csv.DictReader(io.StringIO(read_foreign_text(path), newline=""))
     needed = [source.id_column, source.label_column]
     if not set(needed) <= set(reader.fieldnames or []):
         raise DataError(f"{path}: must have the columns {needed}, has {reader.fieldnames}")
@@ -149,7 +149,12 @@ def _class_name(competition: Competition, label: str, values: str, at: str) -> s
 
 
 def _join(named: list[tuple[str, str]], image_ids: Iterable[str]) -> LabelledImages:
-    """Join listed names to images: by the whole image_id or, lists being what they are, its end."""
+    """Join listed names to images.
+
+    Lists and archives seldom agree on the folders around an image, so a name stands for the image
+    that has it as image_id, else for those whose path ends alike, else for those of its file name;
+    it counts as missing where they are several.
+    """
     ids = list(image_ids)
     by_name: dict[str, list[str]] = {}
     for image_id in ids:
@@ -158,8 +163,9 @@ def _join(named: list[tuple[str, str]], image_ids: Iterable[str]) -> LabelledIma
     images = LabelledImages()
     contradictory = set()
     for name, label in named:
-        candidates = by_name.get(PurePosixPath(name).name, [])
-        matches = [name] if name in known else candidates
+        namesakes = by_name.get(PurePosixPath(name).name, [])
+        alike = [image_id for image_id in namesakes if _ends_alike(image_id, name)]
+        matches = [name] if name in known else alike or namesakes
         if len(matches) != 1:
             images.missing.append(name)
             continue
@@ -172,3 +178,8 @@ def _join(named: list[tuple[str, str]], image_ids: Iterable[str]) -> LabelledIma
         key for key in ids if key not in images.labels and key not in contradictory
     ]
     return images
+
+
+def _ends_alike(one: str, other: str) -> bool:
+    shorter, longer = sorted((f"/{one}", f"/{other}"), key=len)
+    return longer.endswith(shorter)

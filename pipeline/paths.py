@@ -136,7 +136,7 @@ class Paths:
 
     @property
     def truth_csv(self) -> Path:
-        """Labels of the test images; exists only where they are known (drawn competitions)."""
+        """Labels of the test images; `download` writes it where the archives tell them."""
         return self.data_dir / "truth.csv"
 
     @property

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,18 @@ from pipeline.errors import ArtifactError
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
+
+# What numpy and zipfile raise on spoiled bytes.
+_DAMAGE = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    TypeError,
+    RuntimeError,
+    zlib.error,
+    zipfile.BadZipFile,
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +47,7 @@ class Predictions:
     def __post_init__(self) -> None:
         expected = (len(self.image_ids), len(self.class_names))
         assert self.probs.shape == expected, f"probs are {self.probs.shape}, not {expected}"
-        assert self.probs.dtype == np.float32
+        assert self.probs.dtype == np.float32, f"probs are {self.probs.dtype}, not float32"
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all; equal predictions give equal bytes."""
@@ -74,12 +87,13 @@ def load_predictions(path: Path, next_command: str) -> Predictions:
     if not path.is_file():
         raise ArtifactError(f"{path}: must exist, is missing; run '{next_command}'")
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        content = io.BytesIO(path.read_bytes())  # numpy leaves a damaged file open
+        with np.load(content, allow_pickle=False) as stored:
             image_ids = [str(image_id) for image_id in stored["image_id"]]
             class_names = [str(name) for name in stored["class_names"]]
             probs = np.asarray(stored["probs"], dtype=np.float32)
             folds_sha256 = str(stored["folds_sha256"])
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         raise ArtifactError(f"{path}: damaged ({error}); run '{next_command}'") from error
     if probs.shape != (len(image_ids), len(class_names)) or len(set(image_ids)) != len(image_ids):
         raise ArtifactError(

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -15,9 +15,9 @@ from pipeline.errors import ConfigError
 
 
 class StrictModel(BaseModel):
-    """A frozen model that refuses unknown keys and wrong types instead of guessing."""
+    """A frozen model that refuses unknown keys, wrong types, `nan` and `inf`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -49,18 +49,41 @@ def parse(model: type[Model], values: dict[str, Any], where: str) -> Model:
     try:
         return model.model_validate_json(json.dumps(values, default=str))
     except ValidationError as error:
-        first, *rest = error.errors()
+        # A misspelled key is also a missing one: what the file says comes before what it lacks.
+        faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
+        first, *rest = faults
         more = f" (and {len(rest)} more)" if rest else ""
-        raise ConfigError(f"{where}: {_explain(first, known_keys(model))}{more}") from error
+        key = _dotted_key(first["loc"], values)
+        raise ConfigError(f"{where}: {_explain(first, key, known_keys(model))}{more}") from error
 
 
-def _explain(error: ErrorDetails, known: list[str]) -> str:
-    key = ".".join(str(part) for part in error["loc"])
+def _dotted_key(location: tuple[int | str, ...], values: Any) -> str:
+    """Name a place in a file; pydantic's location also holds the tags of unions, no file does."""
+    key = []
+    for depth, part in enumerate(location, start=1):
+        is_tag = isinstance(values, dict) and part not in values and depth < len(location)
+        if not is_tag:
+            key.append(str(part))
+            values = _item(values, part)
+    return ".".join(key)
+
+
+def _item(values: Any, part: int | str) -> Any:
+    try:
+        return values[part]
+    except (KeyError, IndexError, TypeError):
+        return None
+
+
+def _explain(error: ErrorDetails, key: str, known: list[str]) -> str:
     if error["type"] == "extra_forbidden":
         return f"unknown key '{key}'{did_you_mean(key, known)}"
-    if error["type"] == "missing":
-        return f"key '{key}' is missing"
+    if error["type"] in ("missing", "union_tag_not_found"):
+        tag = error.get("ctx", {}).get("discriminator", "").strip("'")  # says which table it is
+        return f"key '{'.'.join(filter(None, (key, tag)))}' is missing"
     message = error["msg"].removeprefix("Value error, ")
+    if not key:  # a rule about several keys: what they hold together would fill the screen
+        return message
     return f"'{key}': {message[0].lower()}{message[1:]}, got {error['input']!r}"
 
 
@@ -69,8 +92,9 @@ def known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     keys = []
     for name, field in model.model_fields.items():
         keys.append(prefix + name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            keys.extend(known_keys(field.annotation, f"{prefix}{name}."))
+        for part in (field.annotation, *get_args(field.annotation)):  # a union nests several
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                keys.extend(known_keys(part, f"{prefix}{name}."))
     return keys
 
 

@@ -30,7 +30,7 @@ def read_table(path: Path, columns: list[str], next_command: str) -> pd.DataFram
         next_command: The command that makes the table, for the error.
 
     Raises:
-        DataError: The file is missing or damaged, or an image_id is empty or stands twice.
+        DataError: The file is missing or damaged.
     """
     if not path.is_file():
         raise DataError(f"{path}: must exist, is missing; run '{next_command}'")
@@ -45,7 +45,11 @@ def read_table(path: Path, columns: list[str], next_command: str) -> pd.DataFram
 
 
 def read_image_table(path: Path, columns: list[str], next_command: str) -> pd.DataFrame:
-    """Read a table with one row per image; see `read_table`."""
+    """Read a table with one row per image; see `read_table`.
+
+    Raises:
+        DataError: The file is missing or damaged, or an image_id is empty or stands twice.
+    """
     table = read_table(path, columns, next_command)
     repeated = table["image_id"][table["image_id"].duplicated() | (table["image_id"] == "")]
     if len(repeated):
@@ -73,6 +77,11 @@ def load_folds(paths: Paths) -> pd.DataFrame:
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table of ours, whole or not at all."""
+    write_text(path, to_text(table))
+
+
+def to_text(table: pd.DataFrame) -> str:
+    """Return a table of ours as the text of its file."""
     buffer = io.StringIO()
     table.to_csv(buffer, index=False, lineterminator="\n")
-    write_text(path, buffer.getvalue())
+    return buffer.getvalue()

@@ -8,15 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from zipfile import is_zipfile
 
 import pooch
 
 from pipeline import console
 from pipeline.archives.errors import ArchiveError
 from pipeline.archives.fetch import DEFAULT_PATIENCE, Patience, fetch
+from pipeline.archives.unpack import looks_like
 from pipeline.atomic import atomic_path
-from pipeline.competition import Archive, Competition
+from pipeline.competition import Archive, Competition, Container
 from pipeline.errors import ConfigError, DataError
 
 NUM_NAMES_SHOWN = 3
@@ -195,19 +195,29 @@ def check(archive: Archive, place: str, path: Path) -> None:
         path: What came.
 
     Raises:
-        ArchiveError: It is empty, a web page, no whole zip, or has another sha256.
+        ArchiveError: It is empty, a web page, no zip or tar, or has another hash.
     """
     num_bytes = path.stat().st_size
     with path.open("rb") as file:
         begin = file.read(SNIFFED_BYTES)
-    if archive.is_zip and not is_zipfile(path):
-        raise ArchiveError(f"{place}: must be a zip archive, {_kind(begin)} ({num_bytes:,} bytes)")
+    container = archive.container
+    if container is not None and not looks_like(path, container):
+        wanted = f"must be a {container} archive"
+        raise ArchiveError(f"{place}: {wanted}, {_kind(begin, container)} ({num_bytes:,} bytes)")
     if num_bytes == 0 or _is_web_page(begin):
         raise ArchiveError(f"{place}: must be a file of data, {_kind(begin)} ({num_bytes:,} bytes)")
-    if archive.sha256 is not None:
-        sha256 = pooch.file_hash(str(path), alg="sha256")
-        if sha256 != archive.sha256:
-            raise ArchiveError(f"{place}: must have sha256 {archive.sha256}, has {sha256}")
+    mismatch = hash_mismatch(archive, path)
+    if mismatch:
+        raise ArchiveError(f"{place}: {mismatch}")
+
+
+def hash_mismatch(archive: Archive, path: Path) -> str:
+    """Compare a file with the hashes that are known; say what differs, or nothing."""
+    for algorithm, wanted in archive.hashes.items():
+        found = pooch.file_hash(str(path), alg=algorithm)
+        if found != wanted:
+            return f"must have {algorithm} {wanted}, has {found}"
+    return ""
 
 
 def _is_web_page(begin: bytes) -> bool:
@@ -215,11 +225,11 @@ def _is_web_page(begin: bytes) -> bool:
     return text.startswith((b"<!doctype html", b"<html"))
 
 
-def _kind(begin: bytes) -> str:
+def _kind(begin: bytes, container: Container | None = None) -> str:
     if not begin:
         return "is empty"
     if _is_web_page(begin):
         return "is a web page, perhaps of a login or an error"
-    if begin.startswith(b"PK\x03\x04"):
+    if container == "zip" and begin.startswith(b"PK\x03\x04"):
         return "begins as one but its end is missing"
     return f"begins with {begin[:8]!r}"

@@ -1,28 +1,26 @@
-"""Unpack a zip that anyone may have made: never outside its folder, never endlessly."""
+"""Unpack a zip or tar that anyone may have made: never outside its folder, never endlessly."""
 
 import errno
 import re
 import shutil
-import stat
-import struct
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
+from zipfile import is_zipfile
 
+from pipeline.archives import tars, zips
+from pipeline.archives.entries import Entry
 from pipeline.archives.errors import ArchiveError
 from pipeline.atomic import explained_os_errors
+from pipeline.competition import Container, container_of
 from pipeline.console import progress
 from pipeline.errors import DataError
 
 CHUNK_BYTES = 1 << 20
-FLAG_ENCRYPTED = 0x1
-FLAG_UTF8 = 0x800
 LITTER = {".ds_store", "thumbs.db"}
-# What zipfile raises on bytes that aren't what they claim to be; ValueError covers bad UTF-8.
-FAULTS = (BadZipFile, EOFError, NotImplementedError, ValueError, struct.error, zlib.error)
+FAULTS = (*zips.FAULTS, *tars.FAULTS)
+OPENERS = {"zip": zips.opened, "tar": tars.opened}
 
 
 @dataclass(frozen=True)
@@ -41,14 +39,19 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
+def looks_like(path: Path, container: Container) -> bool:
+    """Whether a file seems to be a zip or a tar; only unpacking it finds every fault."""
+    return is_zipfile(path) if container == "zip" else tars.looks_like_tar(path)
+
+
 def unpack(archive: Path, folder: Path, limits: Limits = DEFAULT_LIMITS) -> int:
-    """Unpack a zip into a folder of its own; the files become read-only.
+    """Unpack a zip or tar into a folder of its own; the files become read-only.
 
     Folders without files and what macOS and Windows add (`__MACOSX`, `._*`, `Thumbs.db`) are
     left out. On failure the folder holds whatever came before: build it aside and drop it.
 
     Args:
-        archive: The zip.
+        archive: The zip or tar; its name says which.
         folder: Where its entries go; made where missing, and must be empty.
         limits: What is refused for its size.
 
@@ -56,53 +59,58 @@ def unpack(archive: Path, folder: Path, limits: Limits = DEFAULT_LIMITS) -> int:
         The number of files written.
 
     Raises:
-        ArchiveError: The zip is damaged, encrypted, a bomb, or would write elsewhere.
+        ArchiveError: The archive is damaged, encrypted, a bomb, or would write elsewhere.
         DataError: The disk hasn't enough room.
     """
+    container = container_of(archive.name)
+    assert container is not None, archive
     with explained_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    with _opened(archive) as zip_file:
-        entries = zip_file.infolist()
-        _check_sizes(archive, entries, folder, limits)
+    with ExitStack() as stack:
+        with _explained_damage(f"{archive}: must be a whole {container} archive"):
+            listed = stack.enter_context(OPENERS[container](archive))
+            entries = _within_limits(archive, listed, limits)
+        _check_room(archive, entries, folder)
         files = _files_to_write(archive, entries)
         with progress(f"unpack {archive.name}", len(files), "files") as advance:
             for entry, name in files:
-                with _explained_faults(archive, name), explained_os_errors(folder / name):
-                    _extract(zip_file, entry, folder / name)
+                with explained_os_errors(folder / name), _explained_faults(archive, name):
+                    _extract(entry, folder / name)
                 advance(1)
     return len(files)
 
 
-@contextmanager
-def _opened(archive: Path) -> Iterator[ZipFile]:
-    try:
-        zip_file = ZipFile(archive)
-    except FAULTS as error:
-        raise ArchiveError(
-            f"{archive}: must be a whole zip archive, is damaged ({error})"
-        ) from error
-    with zip_file:
-        yield zip_file
+def _within_limits(archive: Path, listed: Iterable[Entry], limits: Limits) -> list[Entry]:
+    """List the entries up to the first that is too much, as listing a tar means unzipping it.
 
-
-def _check_sizes(archive: Path, entries: list[ZipInfo], folder: Path, limits: Limits) -> None:
-    """Believe the declared sizes; `_extract` holds every entry to its own."""
-    if len(entries) > limits.num_entries:
-        raise ArchiveError(
-            f"{archive}: must hold at most {limits.num_entries:,} entries, holds {len(entries):,}"
-        )
-    total = sum(entry.file_size for entry in entries)
-    if total > limits.total_bytes:
-        raise ArchiveError(
-            f"{archive}: must unpack to at most {limits.total_bytes:,} bytes, claims {total:,}"
-        )
-    for entry in entries:
-        is_dense = entry.file_size > limits.ratio * max(entry.compress_size, 1)
-        if is_dense and entry.file_size > limits.ratio_from_bytes:
+    The declared sizes are believed; `_extract` holds every entry to its own.
+    """
+    entries: list[Entry] = []
+    total = 0
+    for entry in listed:
+        entries.append(entry)
+        total += entry.num_bytes
+        if len(entries) > limits.num_entries:
             raise ArchiveError(
-                f"{archive}: entry '{entry.filename}' must unpack to at most {limits.ratio:,} "
-                f"times its {entry.compress_size:,} bytes, claims {entry.file_size:,}: a zip bomb"
+                f"{archive}: must hold at most {limits.num_entries:,} entries, "
+                f"holds {len(entries):,} or more"
             )
+        if total > limits.total_bytes:
+            raise ArchiveError(
+                f"{archive}: must unpack to at most {limits.total_bytes:,} bytes, "
+                f"claims {total:,} or more"
+            )
+        is_dense = entry.num_bytes > limits.ratio * max(entry.packed_bytes, 1)
+        if is_dense and entry.num_bytes > limits.ratio_from_bytes:
+            raise ArchiveError(
+                f"{archive}: entry {entry.name!r} must unpack to at most {limits.ratio:,} "
+                f"times its {entry.packed_bytes:,} bytes, claims {entry.num_bytes:,}: a zip bomb"
+            )
+    return entries
+
+
+def _check_room(archive: Path, entries: list[Entry], folder: Path) -> None:
+    total = sum(entry.num_bytes for entry in entries)
     free = shutil.disk_usage(folder).free
     if total > free:
         raise DataError(
@@ -111,26 +119,27 @@ def _check_sizes(archive: Path, entries: list[ZipInfo], folder: Path, limits: Li
         )
 
 
-def _files_to_write(archive: Path, entries: list[ZipInfo]) -> list[tuple[ZipInfo, PurePosixPath]]:
+def _files_to_write(archive: Path, entries: list[Entry]) -> list[tuple[Entry, PurePosixPath]]:
     """Pair every entry worth writing with its name, after checking all of them."""
     files = []
     for entry in entries:
-        name = _safe_name(archive, entry)
-        if not entry.is_dir() and name.parts and not _is_litter(name):
-            _check_kind(archive, entry, name)
+        name = _safe_name(archive, entry.name)
+        if not entry.is_dir and name.parts and not _is_litter(name):
+            if entry.flaw:
+                raise ArchiveError(f"{archive}: entry '{name}' {entry.flaw}")
             files.append((entry, name))
     if not files:
         raise ArchiveError(f"{archive}: must hold files, its {len(entries)} entries are none")
     return files
 
 
-def _safe_name(archive: Path, entry: ZipInfo) -> PurePosixPath:
+def _safe_name(archive: Path, name: str) -> PurePosixPath:
     """Read an entry's name as a path below the folder, whatever its separators.
 
     Harmless oddities (`./`, doubled slashes) vanish; a name that leads out is refused, because
     whoever made the archive meant harm or packed the wrong thing.
     """
-    name = _decoded_name(entry).replace("\\", "/")
+    name = name.replace("\\", "/")
     parts = [part for part in name.split("/") if part not in ("", ".")]
     has_drive = re.match(r"[A-Za-z]:", name) is not None
     has_controls = re.search(r"[\x00-\x1f\x7f]", name) is not None
@@ -141,50 +150,25 @@ def _safe_name(archive: Path, entry: ZipInfo) -> PurePosixPath:
     return PurePosixPath(*parts)
 
 
-def _decoded_name(entry: ZipInfo) -> str:
-    """Undo zipfile's guess of cp437 where UTF-8 or GBK fits: Chinese Windows writes GBK."""
-    name = entry.orig_filename
-    if entry.flag_bits & FLAG_UTF8 or name.isascii():
-        return name
-    try:
-        raw = name.encode("cp437")
-    except UnicodeEncodeError:  # the name came from a Unicode extra field
-        return name
-    for encoding in ("utf-8", "gbk"):
-        try:
-            return raw.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    return name
-
-
 def _is_litter(name: PurePosixPath) -> bool:
     is_resource_fork = "__MACOSX" in name.parts or name.name.startswith("._")
     return is_resource_fork or name.name.lower() in LITTER
 
 
-def _check_kind(archive: Path, entry: ZipInfo, name: PurePosixPath) -> None:
-    """Take plain files only, packed in a way whose unpacking needs no more than a chunk."""
-    where = f"{archive}: entry '{name}'"
-    if entry.flag_bits & FLAG_ENCRYPTED:
-        raise ArchiveError(f"{where} must be readable without a password, is encrypted")
-    if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
-        raise ArchiveError(f"{where} must be a plain file, is a link or a device")
-    if entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
-        raise ArchiveError(
-            f"{where} must be stored or deflated, is packed by method {entry.compress_type}"
-        )
+@contextmanager
+def _explained_damage(rule: str) -> Iterator[None]:
+    try:
+        yield
+    except FAULTS as error:
+        reason = str(error) or "its data end too early"
+        raise ArchiveError(f"{rule}, is damaged ({reason})") from error
 
 
 @contextmanager
 def _explained_faults(archive: Path, name: PurePosixPath) -> Iterator[None]:
     try:
-        yield
-    except FAULTS as error:
-        reason = str(error) or "its data end too early"
-        raise ArchiveError(
-            f"{archive}: entry '{name}' must be whole, is damaged ({reason})"
-        ) from error
+        with _explained_damage(f"{archive}: entry '{name}' must be whole"):
+            yield
     except (FileExistsError, NotADirectoryError) as error:
         raise ArchiveError(
             f"{archive}: entries must differ in name, '{name}' is there twice "
@@ -196,16 +180,16 @@ def _explained_faults(archive: Path, name: PurePosixPath) -> Iterator[None]:
         raise ArchiveError(f"{archive}: entry '{name}' must have a shorter name") from error
 
 
-def _extract(zip_file: ZipFile, entry: ZipInfo, target: Path) -> None:
-    """Stream one entry; zipfile checks its CRC at the end."""
+def _extract(entry: Entry, target: Path) -> None:
+    """Stream one entry, no further than it claims to go."""
     target.parent.mkdir(parents=True, exist_ok=True)
     num_bytes = 0
-    with zip_file.open(entry) as packed, target.open("xb") as file:
+    with entry.open() as packed, target.open("xb") as file:
         while chunk := packed.read(CHUNK_BYTES):
             num_bytes += len(chunk)
-            if num_bytes > entry.file_size:
+            if num_bytes > entry.num_bytes:
                 break
             file.write(chunk)
-    if num_bytes != entry.file_size:
-        raise BadZipFile(f"{num_bytes:,} bytes came, {entry.file_size:,} were declared")
+    if num_bytes != entry.num_bytes:
+        raise EOFError(f"{num_bytes:,} bytes came, {entry.num_bytes:,} were declared")
     target.chmod(0o444)

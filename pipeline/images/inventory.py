@@ -32,22 +32,30 @@ def list_files(images_dir: Path) -> list[PurePosixPath]:
     return sorted(found, key=str)
 
 
-def find_images(files: list[PurePosixPath], folders: ImageFolders) -> list[ImageFile]:
+def find_images(
+    files: list[PurePosixPath], folders: ImageFolders, other: ImageFolders
+) -> list[ImageFile]:
     """Pick the images of a split: those below a folder of one of its names, at any depth.
 
-    Archives nest folders as they like (`train/train/cat_0.jpg`), so names count, not depth.
+    Archives nest folders as they like (`train/train/cat_0.jpg`), so names count, not depth. An
+    image below folders of both splits (`train.zip` that holds `train` and `test`) belongs to that
+    of the innermost.
 
     Args:
         files: As `list_files` gives them.
         folders: The split's folder names.
+        other: The other split's.
 
     Returns:
         The images, sorted by image_id.
     """
+    split_of = dict.fromkeys(other.folders, other) | dict.fromkeys(folders.folders, folders)
     images = [
         file
         for file in files
-        if file.suffix.lower() in IMAGE_SUFFIXES and not set(folders.folders).isdisjoint(file.parts)
+        if file.suffix.lower() in IMAGE_SUFFIXES
+        and next((split_of[part] for part in reversed(file.parent.parts) if part in split_of), None)
+        is folders
     ]
     if not images:
         return []

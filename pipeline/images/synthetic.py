@@ -18,8 +18,9 @@ import pandas as pd
 from pipeline.competition import Competition, Synthetic
 from pipeline.console import progress
 from pipeline.errors import ConfigError
+from pipeline.images.drawing.batches import SIDE_PX
 from pipeline.images.drawing.files import FileJob, draw_file
-from pipeline.images.drawing.layout import Drawn, write_archives
+from pipeline.images.drawing.layout import Drawn, find_batched, write_archives
 from pipeline.images.drawing.oddities import TEST, TRAIN, Key, Oddities, plan_oddities
 from pipeline.images.drawing.species import species_of
 from pipeline.machine import num_cpus
@@ -34,10 +35,11 @@ _MIN_PARALLEL = 200
 def draw_competition(competition: Competition, archives_dir: Path, truth_csv: Path) -> None:
     """Draw the images of a competition and pack them into its archives.
 
-    The first zip among `competition.archives` holds the training images, the second the test
-    images (or the first again, where there is only one). The label list or CSV is an archive of
-    its own if it is named among them, else it lies in the first zip. What else is named is
-    written empty. Two draws give the same bytes, whatever the number of processes.
+    The first zip or tar among `competition.archives` holds the training images, the second the
+    test images (or the first again, where there is only one); one of format "cifar-batches" holds
+    them all. The label list or CSV is an archive of its own if it is named among them, else it
+    lies in the first. What else is named is written empty. Two draws give the same bytes, whatever
+    the number of processes.
 
     Args:
         competition: What to draw; `synthetic` says how many, how large and how odd.
@@ -45,8 +47,8 @@ def draw_competition(competition: Competition, archives_dir: Path, truth_csv: Pa
         truth_csv: Gets `image_id` and `label` (the class's name) of each test image.
 
     Raises:
-        ConfigError: The competition isn't to be drawn, has no zip, or its labels stand in file
-            names without a `name_template`.
+        ConfigError: The competition isn't to be drawn, has no zip or tar, its labels stand in
+            file names without a `name_template`, or its batches can't hold the pictures.
         DataError: The disk is full or not writable.
     """
     synthetic = _drawable(competition)
@@ -58,6 +60,7 @@ def draw_competition(competition: Competition, archives_dir: Path, truth_csv: Pa
         train_names=_train_names(competition, synthetic, train_targets, rng),
         test_names=_test_names(competition, synthetic, rng),
         train_targets=train_targets,
+        test_targets=test_targets,
         odd=Oddities(),
     )
     if synthetic.odd_files:
@@ -81,8 +84,10 @@ def _drawable(competition: Competition) -> Synthetic:
             f"{where}: must have a table [synthetic] to be drawn, has none; "
             f"run 'pipeline download {competition.name}'"
         )
-    if not any(archive.is_zip for archive in competition.archives):
-        raise ConfigError(f"{where}: archives must name a zip to draw into, name none")
+    if not any(archive.container for archive in competition.archives):
+        raise ConfigError(f"{where}: archives must name a zip or tar to draw into, name none")
+    if find_batched(competition):
+        _check_batches_can_hold(competition.synthetic, where)
     template = competition.synthetic.name_template or ""
     if competition.train.labels.source == "file_name" and "{label}" not in template:
         raise ConfigError(
@@ -92,6 +97,16 @@ def _drawable(competition: Competition) -> Synthetic:
     return competition.synthetic
 
 
+def _check_batches_can_hold(synthetic: Synthetic, where: str) -> None:
+    sides = (synthetic.min_side_px, synthetic.max_side_px)
+    if synthetic.odd_files or set(sides) != {SIDE_PX}:
+        raise ConfigError(
+            f"{where}: synthetic must have odd_files = false and sides of {SIDE_PX} px where the "
+            f"format is 'cifar-batches', has odd_files = {str(synthetic.odd_files).lower()} and "
+            f"sides of {sides[0]} to {sides[1]} px"
+        )
+
+
 def _jobs(
     competition: Competition, synthetic: Synthetic, targets: dict[int, list[int]], odd: Oddities
 ) -> dict[Key, FileJob]:
@@ -99,13 +114,14 @@ def _jobs(
         species_of(competition.classes, index, synthetic.seed)
         for index in range(competition.num_classes)
     ]
+    ordinary = "png" if find_batched(competition) else "jpeg"
     return {
         (split, index): FileJob(
             species[target],
             (synthetic.seed, split, index),
             synthetic.min_side_px,
             synthetic.max_side_px,
-            odd.encodings.get((split, index), "jpeg"),
+            odd.encodings.get((split, index), ordinary),
         )
         for split in targets
         for index, target in enumerate(targets[split])
@@ -152,6 +168,8 @@ def _train_names(
 def _test_names(
     competition: Competition, synthetic: Synthetic, rng: np.random.Generator
 ) -> list[str]:
+    if find_batched(competition):
+        return [f"{index}.png" for index in range(synthetic.num_test)]
     if competition.submission.id == "integer":
         return [f"{index}.jpg" for index in range(synthetic.num_test)]
     return [_random_name(rng) for _ in range(synthetic.num_test)]

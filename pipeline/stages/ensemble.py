@@ -1,9 +1,10 @@
 """Blend experiments by weights fitted on out-of-fold predictions."""
 
 import json
+import re
 
 from pipeline.atomic import write_text
-from pipeline.competition import Competition
+from pipeline.competition import NAME_PATTERN, Competition
 from pipeline.console import say
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.freshness import Stamp, digest, file_sha256
@@ -23,7 +24,7 @@ def run(paths: Paths, competition: Competition, experiment_names: list[str], nam
     score is honest; the test predictions with weights fitted on all.
 
     Raises:
-        ConfigError: The ensemble's name is a member's, or a trained experiment's.
+        ConfigError: The ensemble's name is a member's or a trained experiment's, or can't be one.
         ArtifactError: There are no members, or one was trained over other folds, classes or images.
     """
     title = f"ensemble {competition.name} {name}"
@@ -69,6 +70,8 @@ def run(paths: Paths, competition: Competition, experiment_names: list[str], nam
 def _choose_members(
     paths: Paths, competition: Competition, experiment_names: list[str], name: str
 ) -> list[str]:
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise ConfigError(f"--name {name}: must match {NAME_PATTERN}, as it names a folder")
     trained = [result.name for result in list_results(paths) if not result.is_ensemble]
     if name in trained or name in experiment_names:
         raise ConfigError(

@@ -5,10 +5,10 @@ import pandas as pd
 from pipeline.competition import Competition
 from pipeline.console import say
 from pipeline.errors import DataError
-from pipeline.freshness import Stamp, file_sha256
+from pipeline.freshness import Stamp, file_sha256, read_stamp
 from pipeline.paths import Paths
 from pipeline.splitting import assign_folds
-from pipeline.tables import FOLD_COLUMNS, load_train, write_table
+from pipeline.tables import FOLD_COLUMNS, load_train, to_text, write_table
 
 
 def run(paths: Paths, competition: Competition, num_folds: int, seed: int) -> None:
@@ -23,13 +23,9 @@ def run(paths: Paths, competition: Competition, num_folds: int, seed: int) -> No
     if stamp.is_fresh():
         say(f"folds {competition.name}: up to date")
         return
-    if paths.folds_csv in stamp.damaged() and paths.folds_csv.exists():
-        raise DataError(
-            f"{paths.folds_csv}: must be as 'pipeline folds' wrote it, was changed since; move it "
-            f"away and run 'pipeline folds {competition.name}'"
-        )
     _check_smallest_class(competition, train, num_folds)
     table = train.assign(fold=assign_folds(train, num_folds, seed))[FOLD_COLUMNS]
+    _check_not_foreign(paths, competition, stamp, table)
     write_table(table, paths.folds_csv)
     stamp.write([paths.folds_csv])
     sizes = table["fold"].value_counts().sort_index().tolist()
@@ -39,11 +35,28 @@ def run(paths: Paths, competition: Competition, num_folds: int, seed: int) -> No
     )
 
 
+def _check_not_foreign(
+    paths: Paths, competition: Competition, stamp: Stamp, table: pd.DataFrame
+) -> None:
+    """Refuse to overwrite a table that was edited, or brought from elsewhere."""
+    is_ours = read_stamp(paths.folds_stamp) is not None and not stamp.damaged()
+    if is_ours or not paths.folds_csv.exists():
+        return
+    if paths.folds_csv.read_bytes() != to_text(table).encode():
+        raise DataError(
+            f"{paths.folds_csv}: must be as 'pipeline folds' wrote it, was changed since or came "
+            f"from elsewhere; move it away and run 'pipeline folds {competition.name}'"
+        )
+
+
 def _check_smallest_class(competition: Competition, train: pd.DataFrame, num_folds: int) -> None:
     groups = train.groupby("label")["group"].nunique().sort_values()
-    if groups.iloc[0] < num_folds:
+    smallest, count = groups.index[0], int(groups.iloc[0])
+    if count < num_folds:
+        way_out = f"run 'pipeline folds {competition.name} --num-folds {count}'"
+        if count < 2:
+            way_out = f"add others and run 'pipeline download {competition.name}'"
         raise DataError(
-            f"{competition.name}: every class must fill {num_folds} folds, '{groups.index[0]}' has "
-            f"{groups.iloc[0]} different images; run 'pipeline folds {competition.name} "
-            f"--num-folds {max(2, groups.iloc[0])}'"
+            f"{competition.name}: every class must have a different image for each of {num_folds} "
+            f"folds, '{smallest}' has {count}; {way_out}"
         )

@@ -12,13 +12,14 @@ from pipeline.audit import Audit, summarise
 from pipeline.competition import Competition
 from pipeline.console import progress, say, warn
 from pipeline.errors import DataError
-from pipeline.freshness import Stamp, digest
+from pipeline.freshness import Stamp, digest, read_stamp
 from pipeline.images.duplicates import clusters, near_duplicates
 from pipeline.images.inventory import ImageFile, find_images, list_files
 from pipeline.images.scan import Scan, scan_files
 from pipeline.labels import read_labels
 from pipeline.locks import held
 from pipeline.paths import Paths
+from pipeline.priors import is_readable
 from pipeline.scoring.submission import submission_id
 from pipeline.tables import TEST_COLUMNS, TRAIN_COLUMNS, write_table
 
@@ -32,7 +33,7 @@ def run(paths: Paths, competition: Competition, workers: int | None) -> None:
     Raises:
         DataError: No images, no labels, an unknown label, or a class without images.
     """
-    if not paths.download_stamp.is_file():
+    if read_stamp(paths.download_stamp) is None:
         raise DataError(
             f"{paths.images_dir}: must hold the unpacked archives, isn't complete; "
             f"run 'pipeline download {competition.name}'"
@@ -46,6 +47,7 @@ def _prepare(paths: Paths, competition: Competition, workers: int | None) -> Non
         paths.prepare_stamp,
         {
             "competition": competition.model_dump(mode="json", exclude={"experiments"}),
+            "downloaded": (read_stamp(paths.download_stamp) or {}).get("outputs"),
             "archives": digest(paths.archives_dir),
             "images": digest(paths.images_dir),
         },
@@ -59,12 +61,12 @@ def _prepare(paths: Paths, competition: Competition, workers: int | None) -> Non
     for row, scan in zip(images.itertuples(), scans, strict=True):
         audit.add_scan(str(row.split), str(row.image_id), scan)
     images = _with_scans(images, scans)
-    images["group"] = _groups(images, scans, audit)
-
     is_train = images["split"] == "train"
-    train = images.loc[is_train & (images["width"] > 0), TRAIN_COLUMNS]
-    test = images.loc[~is_train, TEST_COLUMNS]
-    _check_classes(paths, competition, train)
+    is_trained_on = is_train & (images["width"] > 0)
+    _check_classes(paths, competition, images[is_trained_on])
+    _check_test(paths, competition, images[~is_train])
+    images["group"] = _groups(images, scans, audit)
+    train, test = images.loc[is_trained_on, TRAIN_COLUMNS], images.loc[~is_train, TEST_COLUMNS]
     summary = summarise(audit, train, test, competition.classes)
     _write(paths, train, test, audit, summary)
     stamp.write([paths.train_csv, paths.test_csv, paths.audit_json, paths.audit_csv])
@@ -74,7 +76,8 @@ def _prepare(paths: Paths, competition: Competition, workers: int | None) -> Non
 def _inventory(paths: Paths, competition: Competition, audit: Audit) -> pd.DataFrame:
     """List the labelled train images and all test images: split, image_id, path, label."""
     files = list_files(paths.images_dir)
-    train, test = find_images(files, competition.train), find_images(files, competition.test)
+    train = find_images(files, competition.train, competition.test)
+    test = find_images(files, competition.test, competition.train)
     for split, found, folders in (
         ("train", train, competition.train.folders),
         ("test", test, competition.test.folders),
@@ -144,9 +147,13 @@ def _groups(images: pd.DataFrame, scans: list[Scan], audit: Audit) -> pd.Series:
     """Name the duplicate cluster of every image after its first member's path, `(N,)`."""
     readable = np.flatnonzero(images["width"] > 0)
     thumbnails = np.stack([t for scan in scans if (t := scan.thumbnail) is not None])
-    pairs = near_duplicates(thumbnails)
-    numbers = clusters(len(readable), [(i, j) for i, j, _ in pairs])
     looked_at = images.iloc[readable]
+    pairs = near_duplicates(thumbnails)
+    # Plain areas have no pixels to compare, so exact copies are joined by their bytes.
+    copies = [
+        (rows[0], row) for rows in looked_at.groupby("sha256").indices.values() for row in rows
+    ]
+    numbers = clusters(len(readable), [*((i, j) for i, j, _ in pairs), *copies])
     groups = images["path"].copy()
     groups.iloc[readable] = looked_at.groupby(numbers)["path"].transform("min")
     sha256, path = looked_at["sha256"].tolist(), looked_at["path"].tolist()
@@ -160,8 +167,16 @@ def _check_classes(paths: Paths, competition: Competition, train: pd.DataFrame) 
     if empty:
         raise DataError(
             f"{paths.images_dir}: every class must have readable train images, {len(empty)} of "
-            f"{competition.num_classes} have none, the first is '{empty[0]}'; check the labels of "
-            f"{competition.name}"
+            f"{competition.num_classes} have none, the first is '{empty[0]}'; check its images and "
+            f"labels and run 'pipeline download {competition.name}'"
+        )
+
+
+def _check_test(paths: Paths, competition: Competition, test: pd.DataFrame) -> None:
+    if not is_readable(test).any():
+        raise DataError(
+            f"{paths.images_dir}: some test images must be readable, none of {len(test):,} is; "
+            f"check the archives and run 'pipeline download {competition.name}'"
         )
 
 

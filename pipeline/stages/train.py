@@ -96,6 +96,7 @@ class _Training:
         start = time.monotonic()
         todo = [fold for fold in only_folds or self._all_folds if not self._is_fresh(fold)]
         if todo:
+            self._out.stamp.unlink(missing_ok=True)  # the gathered results are the old folds'
             self._write_config()
         for fold in todo:
             with held(self._out.fold(fold).lock, f"{self._title} fold {fold}"):

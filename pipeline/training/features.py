@@ -30,6 +30,7 @@ from pipeline.machine import num_cpus
 from pipeline.models.registry import Trunk, build_trunk
 from pipeline.paths import Paths
 from pipeline.training.device import fast_dtype, keep_freed_memory, pick_device
+from pipeline.training.inputs import to_inputs
 
 FeatureArray = npt.NDArray[np.float16]
 
@@ -135,15 +136,14 @@ class FeatureExtractor:
     @torch.inference_mode()
     def _forward(self, network: nn.Module, pixels: torch.Tensor) -> npt.NDArray[np.float32]:
         """Run the trunk: `(B, V, H, W, 3)` uint8 → `(B, V, D)`."""
-        config = self._experiment.images
-        mean = torch.tensor(config.mean, device=self._device).view(3, 1, 1)
-        std = torch.tensor(config.std, device=self._device).view(3, 1, 1)
-        # (B, V, H, W, 3) → (B·V, 3, H, W), channels last in memory as they come from the decoder
-        flat = pixels.to(self._device, non_blocking=True).flatten(0, 1).permute(0, 3, 1, 2)
-        chunks = torch.split(flat, CPU_CHUNK if self._device.type == "cpu" else len(flat))
+        images = pixels.flatten(0, 1)  # (B·V, H, W, 3)
+        size = CPU_CHUNK if self._device.type == "cpu" else len(images)
         is_fast = self._dtype != torch.float32
         with torch.autocast(self._device.type, self._dtype, enabled=is_fast):
-            parts = [network((chunk.float() / 255 - mean) / std).float() for chunk in chunks]
+            parts = [
+                network(to_inputs(chunk, self._experiment.images, self._device)).float()
+                for chunk in torch.split(images, size)
+            ]
         grouped = torch.cat(parts).reshape(*pixels.shape[:2], -1).cpu()
         return np.asarray(grouped)
 

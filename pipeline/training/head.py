@@ -1,5 +1,6 @@
 """A linear head: standardised features → class logits."""
 
+import warnings
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 from safetensors.numpy import save as save_safetensors
 from scipy.special import softmax
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
@@ -90,7 +92,8 @@ def fit_head(
     model = LogisticRegression(C=1 / (config.l2 * len(features)), max_iter=config.max_steps)
     # The matrices are small: more threads only wait for each other, and one gives the same bits
     # on every machine.
-    with threadpool_limits(1):
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # max_steps is the user's own limit
         model.fit(features, targets)
     weight = np.zeros((num_classes, features.shape[1]), dtype=np.float32)
     bias = np.full(num_classes, -100, dtype=np.float32)

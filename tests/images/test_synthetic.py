@@ -1,6 +1,8 @@
 """Drawn competitions: the layout of the real ones, the same bytes every time, known truth."""
 
 import io
+import pickle
+import tarfile
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -22,7 +24,7 @@ from pipeline.errors import ConfigError
 from pipeline.images import synthetic
 from pipeline.images.drawing.files import FileJob, draw_file, draw_job
 from pipeline.images.drawing.oddities import TEST, TRAIN, plan_oddities, same
-from pipeline.images.drawing.species import SPECIES
+from pipeline.images.drawing.species import SPECIES, species_of
 
 Members = dict[str, bytes]
 
@@ -276,12 +278,77 @@ def test_one_zip_holds_everything_if_there_is_no_other(tmp_path):
     assert folders == {"cat_12_train": 24, "cat_12_test": 4, "train_list.txt": 1}
 
 
+def tiny_cifar(num_train: int = 12, num_test: int = 4, **changes: object) -> Competition:
+    """Return `cifar-10-demo` with few images."""
+    competition = load_competition("cifar-10-demo")
+    assert competition.synthetic is not None
+    sizes = {"num_train": num_train, "num_test": num_test}
+    drawn = competition.synthetic.model_copy(update=sizes | changes)
+    return competition.model_copy(update={"synthetic": drawn})
+
+
+def members_of_tar(path: Path) -> Members:
+    with tarfile.open(path) as archive:
+        files = {info.name: archive.extractfile(info) for info in archive}
+        return {name: file.read() for name, file in files.items() if file is not None}
+
+
+def test_cifar_demo_has_the_layout_of_cifar_10(tmp_path):
+    for name in ("one", "two"):
+        draw(tiny_cifar(), tmp_path / name)
+    one, two = (tmp_path / name / "archives/cifar-10-python.tar.gz" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+    members = members_of_tar(one)
+    names = [*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"]
+    assert set(members) == {f"cifar-10-batches-py/{name}" for name in names}
+    *train, test, meta = (pickle.loads(members[f"cifar-10-batches-py/{name}"]) for name in names)
+    assert meta[b"label_names"] == [name.encode() for name in tiny_cifar().classes]
+    assert meta[b"num_vis"] == 3072
+    assert [len(batch[b"labels"]) for batch in (*train, test)] == [3, 3, 2, 2, 2, 4]
+    assert train[1][b"batch_label"] == b"training batch 2 of 5"
+    assert train[1][b"filenames"][0] == b"cat_s_000003.png"
+    for batch in (*train, test):
+        assert list(batch) == [b"batch_label", b"labels", b"data", b"filenames"]
+        assert batch[b"data"].shape == (len(batch[b"labels"]), 3072)
+        assert batch[b"data"].dtype == np.uint8
+
+
+def test_rows_of_a_drawn_batch_are_reds_then_greens_then_blues(tmp_path):
+    draw(tiny_cifar(), tmp_path)
+    members = members_of_tar(tmp_path / "archives/cifar-10-python.tar.gz")
+    batch = pickle.loads(members["cifar-10-batches-py/test_batch"])
+    target = batch[b"labels"][2]
+    species = species_of(tiny_cifar().classes, target, seed=0)
+    picture = draw_job(FileJob(species, (0, TEST, 2), 32, 32))
+    planes = [picture[..., channel].ravel() for channel in range(3)]
+    assert np.array_equal(batch[b"data"][2], np.concatenate(planes))
+
+
+@pytest.mark.parametrize("changes", [{"odd_files": True}, {"max_side_px": 33}])
+def test_pictures_that_no_batch_can_hold_are_refused(tmp_path, changes):
+    message = r"cifar-10-demo\.toml: synthetic must have odd_files = false and sides of 32 px"
+    with pytest.raises(ConfigError, match=message):
+        draw(tiny_cifar(**changes), tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz"])
+def test_images_are_drawn_into_tars_too(tmp_path, suffix):
+    (first, second), _ = draw(tiny(), tmp_path / "zips")
+    archives = (Archive(name=f"train.{suffix}"), Archive(name=f"test.{suffix}"))
+    for name in ("one", "two"):
+        draw(tiny().model_copy(update={"archives": archives}), tmp_path / name)
+    for archive, members in zip(archives, (first, second), strict=True):
+        one, two = (tmp_path / name / "archives" / archive.name for name in ("one", "two"))
+        assert one.read_bytes() == two.read_bytes()
+        assert members_of_tar(one) == members
+
+
 def test_competition_that_cannot_be_drawn_is_refused(tmp_path):
     no_zip = tiny().model_copy(update={"archives": (Archive(name="list.txt"),)})
     drawn = Synthetic(num_train=4, num_test=2)
     cases = {
         r"cat-12\.toml: must have a table \[synthetic\]": load_competition("cat-12"),
-        r"demo\.toml: archives must name a zip": no_zip,
+        r"demo\.toml: archives must name a zip or tar to draw": no_zip,
         r"demo\.toml: synthetic\.name_template must hold '\{label\}'": tiny().model_copy(
             update={"synthetic": drawn}
         ),

@@ -1,8 +1,10 @@
+import gzip
 import hashlib
 import io
 import json
 import os
 import re
+import tarfile
 import threading
 import time
 import zipfile
@@ -233,6 +235,53 @@ def test_wrong_sha256_shows_both(paths: Paths, folder: Path) -> None:
     actual = hashlib.sha256(TRAIN).hexdigest()
     with pytest.raises(DataError, match=f"must have sha256 {declared}, has {actual}"):
         download.run(paths, a_competition({"sha256": declared}), str(folder))
+
+
+def test_wrong_md5_shows_both(paths: Paths, folder: Path) -> None:
+    declared = "0" * 32
+    actual = hashlib.md5(TRAIN, usedforsecurity=False).hexdigest()
+    with pytest.raises(DataError, match=f"must have md5 {declared}, has {actual}"):
+        download.run(paths, a_competition({"md5": declared}), str(folder))
+    sha256 = hashlib.sha256(TRAIN).hexdigest()
+    with pytest.raises(DataError, match=f"must have md5 {declared}, has {actual}"):
+        download.run(paths, a_competition({"md5": declared, "sha256": sha256}), str(folder))
+    download.run(paths, a_competition({"md5": actual}), str(folder))
+    assert_complete(paths)
+
+
+def test_md5_that_becomes_known_later_is_checked_on_what_is_here(
+    paths: Paths, folder: Path
+) -> None:
+    download.run(paths, a_competition(), str(folder))
+    with pytest.raises(DataError, match=r"train\.zip must be brought by hand"):
+        download.run(paths, a_competition({"md5": "0" * 32}), None)
+    assert_complete(paths)
+
+
+def test_tar_is_unpacked_into_a_folder_of_its_stem(paths: Paths, folder: Path) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as file:
+        file.add(folder / "labels.txt", "deep/cat_0.jpg")
+    (folder / "train.tar.gz").write_bytes(buffer.getvalue())
+    download.run(paths, a_competition({"name": "train.tar.gz"}), str(folder))
+    assert images(paths).keys() == {"train/deep/cat_0.jpg", "test/photo.jpg"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"train\.tgz: must be a tar archive, is empty \(0 bytes\); put a good copy there"),
+        (PAGE, r"train\.tgz: must be a tar archive, is a web page"),
+        (TRAIN, r"train\.tgz: must be a tar archive, begins with b'PK"),
+        (gzip.compress(PAGE), r"train\.tgz: must be a tar archive, begins with b'\\x1f"),
+    ],
+)
+def test_file_that_is_no_tar_is_refused(
+    paths: Paths, folder: Path, content: bytes, message: str
+) -> None:
+    (folder / "train.tgz").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        download.run(paths, a_competition({"name": "train.tgz"}), str(folder))
 
 
 def test_leftovers_of_a_killed_run_are_swept(paths: Paths, folder: Path) -> None:

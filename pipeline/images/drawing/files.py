@@ -51,7 +51,12 @@ def encode_jpeg(picture: Pixels, quality: int) -> bytes:
     return _saved(Image.fromarray(picture), "JPEG", quality=quality)
 
 
-def encode_gif(picture: Pixels, quality: int) -> bytes:  # noqa: ARG001 (one signature for all)
+def encode_png(picture: Pixels, quality: int) -> bytes:  # noqa: ARG001 (one signature for all)
+    """Encode as a PNG, which loses nothing."""
+    return _saved(Image.fromarray(picture), "PNG")
+
+
+def encode_gif(picture: Pixels, quality: int) -> bytes:  # noqa: ARG001
     """Encode as a GIF, which OpenCV before 4.11 can't read."""
     return _saved(Image.fromarray(picture).quantize(128), "GIF")
 
@@ -84,13 +89,14 @@ def encode_turned(picture: Pixels, quality: int) -> bytes:
 
 ENCODERS: dict[str, Callable[[Pixels, int], bytes]] = {
     "jpeg": encode_jpeg,
+    "png": encode_png,
     "gif": encode_gif,
     "rgba_png": encode_rgba_png,
     "grayscale": encode_grayscale,
     "cmyk": encode_cmyk,
     "turned": encode_turned,
 }
-ODD_ENCODINGS = tuple(name for name in ENCODERS if name != "jpeg")
+ODD_ENCODINGS = tuple(name for name in ENCODERS if name not in ("jpeg", "png"))
 
 
 def near_duplicate(content: bytes) -> bytes:

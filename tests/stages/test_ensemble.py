@@ -1,0 +1,228 @@
+"""The stages `ensemble` and `status` on made-up predictions: nothing is trained."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.atomic import write_text
+from pipeline.competition import load_competition
+from pipeline.errors import ArtifactError, ConfigError
+from pipeline.freshness import file_sha256
+from pipeline.paths import Paths
+from pipeline.predictions import FloatArray, Predictions, load_predictions
+from pipeline.results import list_results
+from pipeline.scoring.oof import describe_oof
+from pipeline.stages import ensemble
+from pipeline.tables import FOLD_COLUMNS, TEST_COLUMNS, load_folds, write_table
+
+NUM, NUM_TEST = 60, 10
+TARGETS = np.arange(NUM) % 3 % 2
+OOF_IDS = [f"{number:03}.jpg" for number in range(NUM)]
+TEST_IDS = [f"{number}.jpg" for number in range(NUM_TEST)]
+
+
+@pytest.fixture
+def demo():
+    return load_competition("demo")
+
+
+@pytest.fixture
+def paths(tmp_path):
+    return make_root(tmp_path)
+
+
+def make_root(root: Path) -> Paths:
+    """Write the fold table and the test table of the demo."""
+    paths = Paths(root, "demo")
+    labels = ["cat", "dog"]
+    rows = [[name, labels[TARGETS[i]], name, i % 4] for i, name in enumerate(OOF_IDS)]
+    write_table(pd.DataFrame(rows, columns=FOLD_COLUMNS), paths.folds_csv)
+    rows = [[name, name, name, 32, 32, "JPEG", "0"] for name in TEST_IDS]
+    write_table(pd.DataFrame(rows, columns=TEST_COLUMNS), paths.test_csv)
+    return paths
+
+
+def noisy(sharpness: float, seed: int) -> list[FloatArray]:
+    """Probabilities of OOF and test images, better the larger `sharpness` is."""
+    rng = np.random.default_rng(seed)
+    probs = []
+    for targets in (TARGETS, np.arange(NUM_TEST) % 2):
+        logit = sharpness * (2 * targets - 1) + rng.normal(size=len(targets))
+        dog = 1 / (1 + np.exp(-logit))
+        probs.append(np.stack([1 - dog, dog], axis=1).astype(np.float32))
+    return probs
+
+
+def save(paths: Paths, name: str, member: list[FloatArray], **changes: Any) -> None:
+    """Save a member as `train` does; `changes` replace fields of its OOF predictions."""
+    files = paths.experiment(name)
+    fields: dict[str, Any] = {
+        "image_ids": OOF_IDS,
+        "probs": member[0],
+        "class_names": ["cat", "dog"],
+        "folds_sha256": file_sha256(paths.folds_csv),
+    }
+    Predictions(**(fields | changes)).save(files.oof)
+    test: dict[str, Any] = {"image_ids": TEST_IDS, "probs": member[1]}
+    Predictions(**(fields | test)).save(files.test)
+    metrics = describe_oof(load_competition("demo"), load_folds(paths), member[0])
+    for path, content in ((files.config, {}), (files.metrics, metrics), (files.stamp, {})):
+        write_text(path, json.dumps(content))
+
+
+def blended(
+    paths: Paths, name: str = "ensemble"
+) -> tuple[Predictions, Predictions, dict[str, float]]:
+    files = paths.experiment(name)
+    config = json.loads(files.config.read_text(encoding="utf-8"))
+    return load_predictions(files.oof, "x"), load_predictions(files.test, "x"), config["members"]
+
+
+def test_a_blend_of_all_experiments_is_written_and_told(paths, demo, capsys):
+    save(paths, "a", noisy(2, 0))
+    save(paths, "b", noisy(2, 1))
+    ensemble.run(paths, demo, [], "ensemble")
+    oof, test, members = blended(paths)
+    assert (oof.image_ids, test.image_ids) == (OOF_IDS, TEST_IDS)
+    assert list(members) == ["a", "b"]
+    assert sum(members.values()) == pytest.approx(1)
+    names = sorted(path.name for path in paths.experiment("ensemble").experiment_dir.iterdir())
+    assert names == ["config.json", "metrics.json", "oof.npz", "stamp.json", "test.npz"]
+    by_hand = sum(
+        members[name] * load_predictions(paths.experiment(name).test, "x").probs for name in "ab"
+    )
+    np.testing.assert_allclose(test.probs, by_hand, atol=1e-5)
+    assert re.search(
+        r"OOF accuracy [01]\.\d+ .*, 0\.\d\d a \+ 0\.\d\d b -> ", capsys.readouterr().err
+    )
+
+
+def test_a_member_joined_with_itself_is_the_member(paths, demo):
+    save(paths, "a", noisy(1, 0))
+    save(paths, "b", noisy(1, 0))
+    ensemble.run(paths, demo, [], "ensemble")
+    oof, test, _ = blended(paths)
+    np.testing.assert_allclose(oof.probs, noisy(1, 0)[0], atol=1e-6)
+    np.testing.assert_allclose(test.probs, noisy(1, 0)[1], atol=1e-6)
+
+
+def test_members_are_joined_by_id_not_by_row(paths, demo):
+    probs = noisy(3, 0)
+    save(paths, "a", probs)
+    save(paths, "b", probs, image_ids=OOF_IDS[::-1], probs=probs[0][::-1])
+    ensemble.run(paths, demo, [], "ensemble")
+    np.testing.assert_allclose(blended(paths)[0].probs, probs[0], atol=1e-6)
+
+
+def test_the_better_member_weighs_more(paths, demo):
+    save(paths, "bad", noisy(0.2, 0))
+    save(paths, "good", noisy(2, 1))
+    ensemble.run(paths, demo, [], "ensemble")
+    members = blended(paths)[2]
+    assert members["good"] > 0.8 > 0.2 > members["bad"]
+
+
+def test_only_named_experiments_take_part(paths, demo):
+    for seed, name in enumerate("abc"):
+        save(paths, name, noisy(1, seed))
+    ensemble.run(paths, demo, ["c", "a", "c"], "ensemble")
+    assert list(blended(paths)[2]) == ["a", "c"]
+
+
+def test_ensembles_are_members_only_when_named(paths, demo):
+    save(paths, "a", noisy(1, 0))
+    save(paths, "b", noisy(1, 1))
+    ensemble.run(paths, demo, ["a"], "first")
+    ensemble.run(paths, demo, [], "second")
+    ensemble.run(paths, demo, ["first", "b"], "third")
+    assert list(blended(paths, "second")[2]) == ["a", "b"]
+    assert list(blended(paths, "third")[2]) == ["b", "first"]
+    np.testing.assert_allclose(
+        blended(paths, "third")[1].probs, blended(paths, "second")[1].probs, atol=1e-4
+    )
+    assert [one.name for one in list_results(paths) if one.is_ensemble] == [
+        "first", "second", "third",
+    ]  # fmt: skip
+
+
+def test_a_second_run_changes_nothing_until_a_member_does(paths, demo, capsys):
+    save(paths, "a", noisy(1, 0))
+    save(paths, "b", noisy(1, 1))
+    ensemble.run(paths, demo, [], "ensemble")
+    folder = paths.experiment("ensemble").experiment_dir
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    ensemble.run(paths, demo, [], "ensemble")
+    assert "ensemble demo ensemble: up to date" in capsys.readouterr().err
+    assert before == {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    save(paths, "b", noisy(3, 2))
+    ensemble.run(paths, demo, [], "ensemble")
+    assert "up to date" not in capsys.readouterr().err
+    assert before != {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+
+def test_without_experiments_there_is_nothing_to_blend(paths, demo):
+    line = "must hold trained experiments, holds none; run 'pipeline train demo'$"
+    with pytest.raises(ArtifactError, match=line):
+        ensemble.run(paths, demo, [], "ensemble")
+
+
+def test_a_name_that_is_not_there_is_refused(paths, demo):
+    save(paths, "a", noisy(1, 0))
+    line = r"^experiment 'b': must be one of the complete ones \(a\); run 'pipeline train demo'$"
+    with pytest.raises(ArtifactError, match=line):
+        ensemble.run(paths, demo, ["a", "b"], "ensemble")
+
+
+@pytest.mark.parametrize("members", [[], ["a"], ["b"]])
+def test_the_name_of_an_experiment_is_refused(paths, demo, members):
+    save(paths, "a", noisy(1, 0))
+    save(paths, "b", noisy(1, 1))
+    with pytest.raises(ConfigError, match=r"^--name a: must differ from every experiment's name;"):
+        ensemble.run(paths, demo, members, "a")
+
+
+def test_an_ensemble_cannot_be_its_own_member(paths, demo):
+    save(paths, "a", noisy(1, 0))
+    ensemble.run(paths, demo, [], "first")
+    with pytest.raises(ConfigError, match=r"^--name first: must differ from every experiment's"):
+        ensemble.run(paths, demo, ["a", "first"], "first")
+
+
+@pytest.mark.parametrize("name", ["", "../up", ".hidden", "a/b"])
+def test_a_name_that_is_no_folder_is_refused(paths, demo, name):
+    save(paths, "a", noisy(1, 0))
+    with pytest.raises(ConfigError, match=f"^--name {re.escape(name)}: must match"):
+        ensemble.run(paths, demo, [], name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"folds_sha256": "0" * 64}, "must be made over the folds of .*, which changed since"),
+        (
+            {"class_names": ["dog", "cat"]},
+            r"classes must be \['cat', 'dog'\], are \['dog', 'cat'\]",
+        ),
+        ({"image_ids": [*OOF_IDS[1:], "x"]}, r"misses 1, the first missing is '000\.jpg'"),
+    ],
+)
+def test_a_member_from_elsewhere_is_refused(paths, demo, changes, line):
+    save(paths, "a", noisy(1, 0))
+    save(paths, "b", noisy(1, 1), **changes)
+    with pytest.raises(ArtifactError, match=rf"b.oof\.npz: .*{line}"):
+        ensemble.run(paths, demo, [], "ensemble")
+    assert not paths.experiment("ensemble").experiment_dir.exists()
+
+
+def test_a_stale_member_is_refused_even_when_the_ensemble_stands(paths, demo):
+    save(paths, "a", noisy(1, 0))
+    ensemble.run(paths, demo, [], "ensemble")
+    write_table(load_folds(paths).assign(fold=0), paths.folds_csv)
+    line = "which changed since; run 'pipeline train demo --experiment a'"
+    with pytest.raises(ArtifactError, match=line):
+        ensemble.run(paths, demo, [], "ensemble")

@@ -1,0 +1,87 @@
+import json
+
+import numpy as np
+import pytest
+
+from pipeline.atomic import write_text
+from pipeline.competition import load_competition
+from pipeline.freshness import digest
+from pipeline.paths import Paths
+from pipeline.scoring.oof import describe_oof
+from pipeline.stages import ensemble, status, submit
+from pipeline.tables import load_folds, load_train, write_table
+from tests.stages import test_ensemble as made_up
+
+
+@pytest.fixture
+def states(capsys):
+    """Run `status` and return its rows: stage → state, and all that was printed."""
+
+    def run(paths, competition):
+        status.run(paths, competition)
+        out = capsys.readouterr().out
+        rows = [[cell.strip() for cell in line.split("│")] for line in out.splitlines()]
+        return {row[1]: row[2] for row in rows if len(row) == 5}, out
+
+    return run
+
+
+def train(paths: Paths, name: str, num_folds: int = 2, *, is_complete: bool = True) -> None:
+    """Leave what `train` leaves, as far as `status` looks."""
+    table = load_folds(paths)
+    files = paths.experiment(name)
+    for fold in range(num_folds):
+        record = {"inputs": {"folds": digest(paths.folds_csv)}, "outputs": {}}
+        write_text(files.fold(fold).stamp, json.dumps(record))
+    if is_complete:
+        probs = np.full((len(table), 2), 0.5, dtype=np.float32)
+        metrics = describe_oof(load_competition("demo"), table, probs) | {"seconds": 61.4}
+        for path, content in ((files.config, {}), (files.metrics, metrics), (files.stamp, {})):
+            write_text(path, json.dumps(content))
+
+
+def test_at_the_start_everything_is_to_do(tmp_path, states):
+    found, _ = states(Paths(tmp_path, "demo"), load_competition("demo"))
+    assert [found[stage] for stage in ("download", "prepare", "folds", "submit")] == ["to do"] * 4
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_finished_stages_are_done_and_the_audit_is_told(workspace, states):
+    found, out = states(*workspace)
+    assert [found[stage] for stage in ("download", "prepare", "folds")] == ["done"] * 3
+    assert f"{len(load_train(workspace[0]))} train, 8 test images" in out
+
+
+def test_folds_of_an_older_table_are_stale(workspace, states):
+    paths, _ = workspace
+    write_table(load_train(paths).iloc[1:], paths.train_csv)
+    assert states(*workspace)[0]["folds"] == "stale"
+
+
+def test_experiments_are_told_how_far_they_are(workspace, states):
+    paths, _ = workspace
+    train(paths, "whole")
+    train(paths, "half", num_folds=1, is_complete=False)
+    found, out = states(*workspace)
+    assert found["train whole"] == "done"
+    assert found["train half"] == "1 folds done"
+    assert "half" not in out.partition("out of fold")[2]
+    write_table(load_folds(paths).assign(fold=0), paths.folds_csv)
+    found, _ = states(*workspace)
+    assert found["train whole"] == found["train half"] == "stale"
+
+
+def test_scores_are_ranked_and_submissions_marked(tmp_path, states):
+    paths = made_up.make_root(tmp_path)
+    demo = load_competition("demo")
+    made_up.save(paths, "bad", made_up.noisy(0.1, 0))
+    made_up.save(paths, "good", made_up.noisy(2, 1))
+    ensemble.run(paths, demo, [], "both")
+    submit.run(paths, demo, "good")
+    _, out = states(paths, demo)
+    table = out.partition("accuracy, out of fold, with 95 % interval")[2]
+    assert table.index("good *") < table.index("bad")
+    assert "both *" not in table
+    assert "* has a submission" in table
+    _, out = states(paths, demo.model_copy(update={"metric": "log_loss"}))
+    assert "log_loss, out of fold" in out

@@ -1,0 +1,249 @@
+"""Labels come from names, folders, lists and CSVs, and nothing is guessed."""
+
+from typing import Any
+
+import pytest
+
+from pipeline.competition import Competition, load_competition
+from pipeline.errors import DataError
+from pipeline.labels import LabelledImages, read_foreign_text, read_labels
+from pipeline.strict import parse
+
+
+def a_competition(**labels: Any) -> Competition:
+    values = {
+        "name": "pets",
+        "title": "Pets",
+        "classes": ["cat", "dog", "猫"],
+        "archives": [{"name": "train.zip"}],
+        "train": {"folders": ["train"], "labels": labels},
+        "test": {"folders": ["test"]},
+        "submission": {"id": "stem"},
+        "experiments": {"cpu": ["a"], "cuda": ["a"]},
+    }
+    return parse(Competition, values, "pets.toml")
+
+
+LIST = a_competition(source="list_file", file="list.txt")
+NAMED_LIST = a_competition(source="list_file", file="list.txt", values="name", separator=" ")
+CSV = a_competition(
+    source="csv", file="labels.csv", id_column="id", label_column="breed", extension=".jpg"
+)
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Read labels from a label file with the given content."""
+
+    def read_content(
+        content: str | bytes, image_ids: list[str], competition: Competition = LIST
+    ) -> LabelledImages:
+        name = getattr(competition.train.labels, "file", "unused")
+        data = content.encode() if isinstance(content, str) else content
+        (tmp_path / name).write_bytes(data)
+        return read_labels(competition, image_ids, [tmp_path])
+
+    return read_content
+
+
+def from_names(competition: Competition, *image_ids: str) -> LabelledImages:
+    return read_labels(competition, image_ids, [])
+
+
+# Names and folders
+
+
+@pytest.mark.parametrize("name", ["cat-dog", "demo"])
+@pytest.mark.parametrize(
+    "template",
+    ["{}_0.jpg", "{}.0.jpg", "{}s/0.jpg", "{}/0.jpg", "train/{}_0.jpg", "val/{}s/a b.jpg"],
+)
+def test_file_names_of_all_three_mirrors_are_understood(name, template):
+    cat, dog = template.format("cat"), template.format("dog")
+    found = from_names(load_competition(name), cat, dog)
+    assert found == LabelledImages(labels={cat: "cat", dog: "dog"})
+
+
+def test_case_of_a_name_does_not_matter():
+    assert from_names(load_competition("cat-dog"), "CAT_1.JPG").labels == {"CAT_1.JPG": "cat"}
+
+
+@pytest.mark.parametrize("name", ["0.jpg", "cow_1.jpg", "bobcat_1.jpg", "cat_and_dog/1.jpg"])
+def test_name_without_a_label_is_unlabelled_not_guessed(name):
+    found = from_names(load_competition("cat-dog"), name, "dog_1.jpg")
+    assert found == LabelledImages(labels={"dog_1.jpg": "dog"}, unlabelled=[name])
+
+
+def test_innermost_folder_is_the_label():
+    found = from_names(a_competition(source="folder"), "cat/1.jpg", "dog/Cat/2.jpg", "猫/3.jpg")
+    assert found.labels == {"cat/1.jpg": "cat", "dog/Cat/2.jpg": "cat", "猫/3.jpg": "猫"}
+
+
+def test_folder_that_is_no_class_is_unlabelled():
+    found = from_names(a_competition(source="folder"), "cow/1.jpg", "2.jpg", "cat/3.jpg")
+    assert found == LabelledImages({"cat/3.jpg": "cat"}, unlabelled=["cow/1.jpg", "2.jpg"])
+
+
+# Lists
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "train/a.jpg\t0\ntrain/b.jpg\t1\n",
+        "train/a.jpg\t0\ntrain/b.jpg\t1",
+        "train/a.jpg\t0\r\ntrain/b.jpg\t1\r\n",
+        "train/a.jpg\t0\rtrain/b.jpg\t1\r",
+        b"\xef\xbb\xbftrain/a.jpg\t0\ntrain/b.jpg\t1\n",
+        "\n  \ntrain/a.jpg\t0\n\n\ntrain/b.jpg\t1\n\n",
+        " a.jpg \t 0 \n./b.jpg\t1\n",
+    ],
+    ids=["LF", "no last line end", "CRLF", "CR", "BOM", "blank lines", "spaces"],
+)
+def test_list_is_read_however_it_was_saved(read, content):
+    assert read(content, ["a.jpg", "b.jpg"]) == LabelledImages({"a.jpg": "cat", "b.jpg": "dog"})
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gbk", "gb18030"])
+def test_chinese_list_is_read_from_either_encoding(read, encoding):
+    content = "图片/小猫.jpg 猫\n图片/狗.jpg dog\n".encode(encoding)
+    found = read(content, ["小猫.jpg", "狗.jpg"], NAMED_LIST)
+    assert found.labels == {"小猫.jpg": "猫", "狗.jpg": "dog"}
+
+
+def test_text_in_neither_encoding_is_refused(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_bytes("a.jpg\t0\n".encode("utf-16"))
+    with pytest.raises(DataError, match=r"list\.txt: must be text in UTF-8 or GB18030, is neither"):
+        read_foreign_text(path)
+
+
+def test_unlisted_and_missing_images_are_told_apart(read):
+    found = read("train/a.jpg\t0\ntrain/ghost.jpg\t1\n", ["a.jpg", "b.jpg"])
+    assert found == LabelledImages(
+        {"a.jpg": "cat"}, unlabelled=["b.jpg"], missing=["train/ghost.jpg"]
+    )
+
+
+def test_contradictory_lines_leave_the_image_out(read):
+    found = read("a.jpg\t0\nb.jpg\t1\na.jpg\t1\nb.jpg\t1\na.jpg\t0\n", ["a.jpg", "b.jpg"])
+    assert found == LabelledImages({"b.jpg": "dog"}, contradictory=["a.jpg"])
+
+
+def test_empty_list_labels_nothing(read):
+    assert read("", ["a.jpg"]) == LabelledImages(unlabelled=["a.jpg"])
+
+
+@pytest.mark.parametrize(
+    "index", ["3", "-1", "1.0", "\N{FULLWIDTH DIGIT ONE}", "²", "cat", "", "0x1", "1 2"]
+)
+def test_index_that_is_none_is_refused_with_its_line(read, index):
+    expected = rf"list\.txt: line 2: the label must be a class index from 0 to 2, is '{index}'"
+    with pytest.raises(DataError, match=expected):
+        read(f"a.jpg\t0\nb.jpg\t{index}\n", ["a.jpg", "b.jpg"])
+
+
+def test_class_name_that_is_none_is_refused_with_those_there_are(read):
+    with pytest.raises(DataError, match=r"line 1: .* one of \['cat', 'dog', '猫'\], is 'Cat'"):
+        read("a.jpg Cat\n", ["a.jpg"], NAMED_LIST)
+
+
+@pytest.mark.parametrize("line", ["a.jpg 0", "a.jpg", "\t0", "  \t0"])
+def test_malformed_line_is_refused_with_its_number(read, line):
+    with pytest.raises(DataError, match=r"line 3 must be <image>'\\t'<label>, is '"):
+        read(f"a.jpg\t0\n\n{line}\n", ["a.jpg"])
+
+
+def test_name_may_hold_the_separator(read):
+    assert read("my cat.jpg cat\n", ["my cat.jpg"], NAMED_LIST).labels == {"my cat.jpg": "cat"}
+
+
+# Joining lists and images
+
+
+def test_folders_of_the_list_need_not_be_those_of_the_archive(read):
+    found = read("old/place/a.jpg\t0\nb.jpg\t1\n", ["train/a.jpg", "val/b.jpg"])
+    assert found.labels == {"train/a.jpg": "cat", "val/b.jpg": "dog"}
+
+
+def test_name_listed_as_it_stands_wins(read):
+    found = read("0.jpg\t0\nx/0.jpg\t1\n", ["0.jpg", "x/0.jpg"])
+    assert found == LabelledImages({"0.jpg": "cat", "x/0.jpg": "dog"})
+
+
+def test_folder_decides_between_images_of_one_name(read):
+    ids = ["all/cats/0.jpg", "all/dogs/0.jpg"]
+    found = read("cats/0.jpg\t0\nroot/all/dogs/0.jpg\t1\n", ids)
+    assert found == LabelledImages({ids[0]: "cat", ids[1]: "dog"})
+
+
+def test_end_of_a_path_is_compared_by_whole_names(read):
+    found = read("s/0.jpg\t0\n", ["cats/0.jpg", "dog/0.jpg"])
+    assert found == LabelledImages(unlabelled=["cats/0.jpg", "dog/0.jpg"], missing=["s/0.jpg"])
+
+
+def test_name_that_could_be_several_images_is_missing(read):
+    found = read("0.jpg\t0\n", ["a/0.jpg", "b/0.jpg"])
+    assert found == LabelledImages(unlabelled=["a/0.jpg", "b/0.jpg"], missing=["0.jpg"])
+
+
+# CSVs
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "id,breed\na,cat\nb,dog\n",
+        "id,breed\r\na,cat\r\nb,dog\r\n",
+        "id,breed\ra,cat\rb,dog\r",
+        b"\xef\xbb\xbfid,breed\na,cat\nb,dog\n",
+        "breed,extra,id\ncat,1,a.jpg\n\ndog,2,b.jpg\n",
+        'id,breed\n"a","cat"\n"b","dog"',
+    ],
+    ids=["LF", "CRLF", "CR", "BOM", "other columns", "quoted"],
+)
+def test_csv_is_read_and_its_ids_get_their_extension(read, content):
+    found = read(content, ["a.jpg", "b.jpg"], CSV)
+    assert found == LabelledImages({"a.jpg": "cat", "b.jpg": "dog"})
+
+
+def test_csv_in_chinese_encoding_is_read(read):
+    content = "id,breed\n狗,猫\n".encode("gb18030")
+    assert read(content, ["狗.jpg"], CSV).labels == {"狗.jpg": "猫"}
+
+
+@pytest.mark.parametrize("header", ["id,label", "breed", "ID,breed", "id;breed", ""])
+def test_csv_without_its_columns_is_refused(read, header):
+    with pytest.raises(DataError, match=r"must have the columns \['id', 'breed'\], has "):
+        read(f"{header}\na,cat\n" if header else "", ["a.jpg"], CSV)
+
+
+@pytest.mark.parametrize("row", ["a", ",cat"])
+def test_csv_row_without_id_or_label_is_refused(read, row):
+    with pytest.raises(DataError, match=r"labels\.csv: line 3 must hold an id and a label"):
+        read(f"id,breed\nb,dog\n{row}\n", ["a.jpg"], CSV)
+
+
+def test_csv_label_that_is_no_class_is_refused_with_its_line(read):
+    with pytest.raises(DataError, match=r"labels\.csv: line 2: the label must be one of"):
+        read("id,breed\na,cow\n", ["a.jpg"], CSV)
+
+
+# Where the file is
+
+
+def test_label_file_is_found_at_any_depth_and_the_first_folder_wins(tmp_path):
+    for folder, index in (("archives", 1), ("images/train/deep", 0)):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "list.txt").write_text(f"a.jpg\t{index}\n", encoding="utf-8")
+    archives, images = tmp_path / "archives", tmp_path / "images"
+    assert read_labels(LIST, ["a.jpg"], [archives, images]).labels == {"a.jpg": "dog"}
+    (archives / "list.txt").unlink()
+    assert read_labels(LIST, ["a.jpg"], [archives, images]).labels == {"a.jpg": "cat"}
+
+
+def test_missing_label_file_leads_to_download(tmp_path):
+    folders = [tmp_path / "archives", tmp_path / "images"]
+    expected = r"'list\.txt' must be in .*archives or .*images, isn't; run 'pipeline download pets'"
+    with pytest.raises(DataError, match=expected):
+        read_labels(LIST, ["a.jpg"], folders)

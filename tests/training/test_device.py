@@ -1,0 +1,75 @@
+from typing import ClassVar
+
+import pytest
+import torch
+
+from pipeline.training.device import describe_device, fast_dtype, keep_freed_memory, pick_device
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("has_cuda", "has_mps", "expected"),
+    [(True, True, "cuda"), (True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")],
+)
+def test_the_fastest_device_is_picked(monkeypatch, has_cuda, has_mps, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: has_mps)
+    assert pick_device().type == expected
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        ({"amx_bf16": True}, torch.bfloat16),
+        ({"avx512_bf16": True, "amx_bf16": False}, torch.bfloat16),
+        ({"bf16": True}, torch.bfloat16),
+        ({"avx2": True, "avx512_bf16": False}, torch.float32),
+        ({}, torch.float32),
+    ],
+)
+def test_a_cpu_computes_in_bfloat16_only_where_it_can(monkeypatch, capabilities, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert fast_dtype(CPU) == expected
+
+
+@pytest.mark.parametrize(("is_native", "expected"), [(True, "bfloat16"), (False, "float32")])
+def test_a_gpu_never_emulates_bfloat16(monkeypatch, is_native, expected):
+    def supported(*, including_emulation=True):
+        return is_native or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    assert fast_dtype(torch.device("cuda")) == getattr(torch, expected)
+
+
+def test_other_devices_compute_in_float32():
+    assert fast_dtype(torch.device("mps")) == torch.float32
+
+
+def test_a_device_is_described_with_its_precision(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    threads = torch.get_num_threads()
+    assert describe_device(CPU) == f"cpu, {threads} threads, bfloat16"
+    assert describe_device(torch.device("mps")) == "mps, float32"
+
+
+def test_nothing_is_tuned_where_there_is_no_glibc(monkeypatch):
+    def fail(_):
+        raise AssertionError("libc must not be opened")
+
+    monkeypatch.setattr("pipeline.training.device.ctypes.CDLL", fail)
+    monkeypatch.setattr("pipeline.training.device.platform.libc_ver", lambda: ("", ""))
+    keep_freed_memory()
+
+
+def test_glibc_is_told_to_keep_what_is_freed(monkeypatch):
+    class Libc:
+        calls: ClassVar[list[tuple[int, int]]] = []
+
+        def mallopt(self, option, value):
+            self.calls.append((option, value))
+
+    monkeypatch.setattr("pipeline.training.device.ctypes.CDLL", lambda _: Libc())
+    monkeypatch.setattr("pipeline.training.device.platform.libc_ver", lambda: ("glibc", "2.31"))
+    keep_freed_memory()
+    assert dict(Libc.calls) == {-4: 0, -1: 2**31 - 1, -2: 2**28}

@@ -1,0 +1,177 @@
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from pipeline.errors import ArtifactError, DataError
+from pipeline.images.decode import decode_rgb
+from pipeline.images.views import View, ViewMaker
+from pipeline.paths import Paths
+from pipeline.tables import load_train
+from pipeline.training import features
+from pipeline.training.features import FeatureArray, FeatureExtractor, _batches
+from tests import tiny
+
+VIEWS = [View(), View(is_mirrored=True), View("light", number=1)]
+
+
+@pytest.fixture
+def paths(workspace):
+    return workspace[0]
+
+
+@pytest.fixture
+def images(paths):
+    return load_train(paths).head(10)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Three blocks for ten images, of two batches or one."""
+    monkeypatch.setattr(features, "BLOCK_SIZE", 4)
+    monkeypatch.setattr(features, "BATCH_SIZE", 3)
+
+
+def extract(
+    paths: Paths, rows: pd.DataFrame, views: Sequence[View] = VIEWS, **changes: Any
+) -> FeatureArray:
+    return FeatureExtractor(paths, tiny.experiment(**changes)).extract(rows, views, "train")
+
+
+def cached(paths: Paths) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in sorted(paths.features_dir.rglob("*.npy"))}
+
+
+def test_features_are_those_of_a_plain_forward_pass(paths, images, monkeypatch):
+    monkeypatch.setattr(features, "fast_dtype", lambda _: torch.float32)
+    experiment = tiny.experiment(images={"size_px": 32, "mean": (0.4, 0.5, 0.6)})
+    extractor = FeatureExtractor(paths, experiment)
+    found = extractor.extract(images, VIEWS, "train")
+    maker, network = ViewMaker(experiment.images), extractor._trunk.network
+    mean, std = (np.array(values) for values in (experiment.images.mean, experiment.images.std))
+    assert found.shape == (3, 10, 96)
+    assert found.dtype == np.float16
+    for number, view in enumerate(VIEWS):
+        for row, image in enumerate(images.itertuples()):
+            pixels = decode_rgb((paths.images_dir / image.path).read_bytes())
+            prepared = (maker.make(view, pixels, image.sha256) / 255 - mean) / std
+            batch = torch.tensor(prepared, dtype=torch.float32).permute(2, 0, 1)[None]
+            with torch.inference_mode():
+                expected = network(batch)[0].numpy()
+            np.testing.assert_allclose(found[number, row], expected, rtol=2e-3, atol=1e-5)
+
+
+def test_a_second_time_nothing_is_computed(paths, images):
+    first = extract(paths, images)
+    shutil.rmtree(paths.images_dir)
+    np.testing.assert_array_equal(extract(paths, images), first)
+
+
+def test_blocks_and_batches_change_no_number(paths, images, monkeypatch):
+    whole = extract(paths, images)
+    shutil.rmtree(paths.features_dir)
+    monkeypatch.setattr(features, "BLOCK_SIZE", 4)
+    monkeypatch.setattr(features, "BATCH_SIZE", 3)
+    # Other batches may be summed in another order; bfloat16 keeps 8 bits.
+    np.testing.assert_allclose(extract(paths, images), whole, rtol=2e-2, atol=2e-3)
+    assert len(cached(paths)) == 3 * len(VIEWS)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_broken_off_run_goes_on_to_the_same_bytes(paths, images):
+    first = extract(paths, images)
+    whole = cached(paths)
+    lost = list(whole)[::2]
+    for path in lost:
+        path.unlink()
+    np.testing.assert_array_equal(extract(paths, images), first)
+    assert cached(paths) == whole
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_views_computed_one_by_one_are_those_computed_together(paths, images):
+    together = extract(paths, images)
+    shutil.rmtree(paths.features_dir)
+    one_by_one = [extract(paths, images, [view])[0] for view in VIEWS]
+    np.testing.assert_allclose(one_by_one, together, rtol=2e-2, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": {"name": "timm/test_efficientnet", "weights": "none"}},
+        {"seed": 1},
+        {"images": {"size_px": 48}},
+        {"images": {"size_px": 32, "std": (0.5, 0.5, 0.5)}},
+        {"images": {"size_px": 32, "crop_fraction": 1.0}},
+    ],
+)
+def test_what_decides_the_numbers_is_in_the_name(paths, images, changes):
+    extract(paths, images, [View()])
+    before = cached(paths)
+    extract(paths, images, [View()], **changes)
+    assert len(cached(paths)) == len(before) + 1
+
+
+def test_precision_and_device_are_in_the_name(paths, images, monkeypatch):
+    monkeypatch.setattr(features, "fast_dtype", lambda _: torch.float32)
+    extract(paths, images, [View()])
+    monkeypatch.setattr(features, "fast_dtype", lambda _: torch.bfloat16)
+    extract(paths, images, [View()])
+    assert len(cached(paths)) == 2
+
+
+def test_another_content_under_the_same_name_is_another_block(paths, images):
+    extract(paths, images, [View()])
+    extract(paths, images.assign(sha256=images["sha256"][::-1].tolist()), [View()])
+    assert len(cached(paths)) == 2
+
+
+def test_experiments_that_differ_in_the_head_share_their_features(paths, images):
+    first = extract(paths, images)
+    shutil.rmtree(paths.images_dir)
+    second = extract(paths, images, name="other", head={"l2": 5.0})
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "text", "rows"])
+def test_a_damaged_block_is_named(paths, images, damage):
+    extract(paths, images, [View()])
+    (path,) = cached(paths)
+    content = path.read_bytes()
+    damaged = {"cut": content[:-9], "empty": b"", "text": b"hello, this is no array"}
+    path.write_bytes(damaged.get(damage, b""))
+    if damage == "rows":
+        np.save(path, np.zeros((3, 96), dtype=np.float16))
+    line = rf"^{re.escape(str(path))}: damaged \(.+\); delete it and run the same command again$"
+    with pytest.raises(ArtifactError, match=line):
+        extract(paths, images, [View()])
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_missing_image_is_named_in_one_line_and_whole_blocks_stay(paths, images):
+    path = paths.images_dir / images["path"].iloc[8]
+    content = path.read_bytes()
+    path.unlink()
+    line = (
+        rf"^{re.escape(str(path))}: image '{re.escape(images['image_id'].iloc[8])}' must still be "
+        r"readable, isn't \(.+\); run 'pipeline prepare demo'$"
+    )
+    with pytest.raises(DataError, match=line) as caught:
+        extract(paths, images, [View()])
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(cached(paths)) == 2
+    path.write_bytes(content)
+    assert extract(paths, images, [View()]).shape == (1, 10, 96)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_batches_never_cross_a_block():
+    assert _batches([4, 4, 2]) == [[0, 1, 2], [3], [4, 5, 6], [7], [8, 9]]
+    assert _batches([]) == []

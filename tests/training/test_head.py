@@ -1,0 +1,139 @@
+import numpy as np
+import pytest
+from scipy.special import softmax
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from pipeline.config import HeadConfig
+from pipeline.errors import ArtifactError
+from pipeline.predictions import FloatArray, IntArray
+from pipeline.training.head import LinearHead, fit_head
+
+CONFIG = HeadConfig(l2=0.01)
+
+
+def sample(num_classes: int, num: int = 90, seed: int = 0) -> tuple[FloatArray, IntArray]:
+    """Overlapping clouds, each feature with a scale and an offset of its own."""
+    rng = np.random.default_rng(seed)
+    targets = rng.permutation(np.arange(num) % num_classes)
+    features = rng.normal(size=(num, 6)) + 2 * rng.normal(size=(num_classes, 6))[targets]
+    return (features * [1, 10, 0.1, 1, 5, 1] + [0, 50, 0, -3, 0, 1]).astype(np.float32), targets
+
+
+@pytest.mark.parametrize("num_classes", [2, 3, 5])
+def test_a_head_equals_sklearn_on_standardised_features(num_classes):
+    features, targets = sample(num_classes)
+    head, steps = fit_head(features.copy(), targets, num_classes, CONFIG)
+    standardised = StandardScaler().fit_transform(features.astype(np.float64))
+    reference = LogisticRegression(C=1 / (CONFIG.l2 * len(features)), max_iter=1000, tol=1e-8)
+    expected = reference.fit(standardised, targets).predict_proba(standardised)
+    found = softmax(head.logits(features), axis=1)
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+    assert 0 < steps <= CONFIG.max_steps
+
+
+def test_two_classes_get_symmetric_logits():
+    features, targets = sample(2)
+    head, _ = fit_head(features.copy(), targets, 2, CONFIG)
+    logits = head.logits(features)
+    np.testing.assert_allclose(logits[:, 0], -logits[:, 1], atol=1e-5)
+
+
+@pytest.mark.parametrize("missing", [0, 1, 2, 3])
+def test_a_class_without_rows_is_never_predicted(missing):
+    present = [number for number in range(4) if number != missing]
+    features, targets = sample(3)
+    head, _ = fit_head(features.copy(), np.array(present)[targets], 4, CONFIG)
+    full, _ = fit_head(features.copy(), targets, 3, CONFIG)
+    probs = head.predict(features[None].astype(np.float16))
+    assert probs[:, missing].max() < 1e-20
+    expected = full.predict(features[None].astype(np.float16))
+    np.testing.assert_allclose(probs[:, present], expected, atol=1e-6)
+
+
+def test_two_of_three_classes_are_told_apart_as_two_of_two():
+    features, targets = sample(2)
+    two, _ = fit_head(features.copy(), targets, 2, CONFIG)
+    three, _ = fit_head(features.copy(), targets * 2, 3, CONFIG)
+    np.testing.assert_array_equal(three.logits(features)[:, [0, 2]], two.logits(features))
+
+
+def test_a_constant_feature_weighs_nothing():
+    features, targets = sample(3)
+    features[:, 2] = 0.3
+    head, _ = fit_head(features.copy(), targets, 3, CONFIG)
+    probs = head.predict(features[None].astype(np.float16))
+    assert np.isfinite(head.weight).all()
+    assert np.isfinite(probs).all()
+    assert np.abs(head.weight[:, 2]).max() < 1e-3
+
+
+def test_two_fits_give_the_same_bits():
+    features, targets = sample(5)
+    first, _ = fit_head(features.copy(), targets, 5, CONFIG)
+    second, _ = fit_head(features.copy(), targets, 5, CONFIG)
+    assert first.weight.tobytes() == second.weight.tobytes()
+    assert first.bias.tobytes() == second.bias.tobytes()
+
+
+def test_features_are_standardised_in_place():
+    features, targets = sample(3)
+    fit_head(features, targets, 3, CONFIG)
+    np.testing.assert_allclose(features.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(features.std(axis=0), 1, atol=1e-4)
+
+
+def test_more_penalty_gives_smaller_weights():
+    features, targets = sample(3)
+    norms = [
+        np.linalg.norm(fit_head(features.copy(), targets, 3, HeadConfig(l2=l2))[0].weight)
+        for l2 in (0.001, 0.1, 10.0)
+    ]
+    assert norms[0] > 2 * norms[1] > 4 * norms[2]
+
+
+def test_the_penalty_is_per_row():
+    features, targets = sample(3)
+    once, _ = fit_head(features.copy(), targets, 3, CONFIG)
+    twice, _ = fit_head(np.tile(features, (2, 1)), np.tile(targets, 2), 3, CONFIG)
+    np.testing.assert_allclose(once.weight, twice.weight, atol=5e-3)
+
+
+def test_the_limit_of_steps_holds_without_a_warning():
+    features, targets = sample(5)
+    _, steps = fit_head(features, targets, 5, HeadConfig(l2=1e-6, max_steps=2))
+    assert steps == 2
+
+
+def test_predictions_average_the_probabilities_of_views():
+    features, targets = sample(3)
+    head, _ = fit_head(features.copy(), targets, 3, CONFIG)
+    views = np.stack([features, features[::-1]]).astype(np.float16)
+    probs = head.predict(views)
+    alone = [head.predict(view[None]) for view in views]
+    np.testing.assert_allclose(probs, (alone[0] + alone[1]) / 2, atol=1e-6)
+    np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-6)
+    assert probs.dtype == np.float32
+
+
+def test_a_head_round_trips(tmp_path):
+    features, targets = sample(3)
+    head, _ = fit_head(features.copy(), targets, 3, CONFIG)
+    head.save(tmp_path / "head.safetensors")
+    loaded = LinearHead.load(tmp_path / "head.safetensors")
+    np.testing.assert_array_equal(loaded.logits(features), head.logits(features))
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "other", "gone"])
+def test_a_damaged_head_is_refused(tmp_path, damage):
+    path = tmp_path / "head.safetensors"
+    features, targets = sample(2)
+    fit_head(features, targets, 2, CONFIG)[0].save(path)
+    content = path.read_bytes()
+    path.unlink()
+    if damage != "gone":
+        renamed = content.replace(b'"weight"', b'"w8ight"')
+        path.write_bytes({"cut": content[:-8], "empty": b"", "other": renamed}[damage])
+    with pytest.raises(ArtifactError, match=r"must be a linear head: .+; train it again") as caught:
+        LinearHead.load(path)
+    assert len(str(caught.value).splitlines()) == 1

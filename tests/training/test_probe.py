@@ -1,0 +1,102 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.images.views import View
+from pipeline.scoring.metrics import score
+from pipeline.training import probe
+from pipeline.training.head import fit_head
+from pipeline.training.probe import Probe
+from tests import tiny
+
+NUM, NUM_TEST, NUM_PLAIN = 40, 6, 2
+
+
+@pytest.fixture
+def views():
+    """Features of V views, one row per image, that tell the classes apart nearly always."""
+    rng = np.random.default_rng(0)
+    targets = np.arange(NUM) % 2
+    plain = rng.normal(size=(NUM, 8)) + 2 * targets[:, None]
+    noise = rng.normal(scale=0.1, size=(3, NUM, 8))
+    return (plain + noise).astype(np.float16), targets
+
+
+@pytest.fixture
+def make(monkeypatch, views):
+    """Build a Probe on given features instead of an extractor's."""
+    features, targets = views
+    asked = {}
+
+    class Extractor:
+        def __init__(self, *_):
+            pass
+
+        def extract(self, images, wanted, what):
+            asked[what] = (images, wanted)
+            return features if what == "train" else features[:NUM_PLAIN, :NUM_TEST]
+
+    monkeypatch.setattr(probe, "FeatureExtractor", Extractor)
+
+    def build(own_targets=targets):
+        parts: Any = ("train.csv", "test.csv")
+        files: Any = "paths"
+        return Probe(files, tiny.experiment(), parts[0], own_targets, 2, parts[1]), asked
+
+    return build
+
+
+def test_training_sees_all_views_and_predictions_the_plain_ones(make):
+    _, asked = make()
+    plain = [View(), View(is_mirrored=True)]
+    assert asked == {"train": ("train.csv", [*plain, View("light")]), "test": ("test.csv", plain)}
+
+
+def test_a_fold_is_predicted_and_told(make, views):
+    method, _ = make()
+    is_val = np.arange(NUM) < 10
+    result = method.fit_fold(is_val)
+    assert (result.val_probs.shape, result.test_probs.shape) == ((10, 2), (NUM_TEST, 2))
+    row = result.history.iloc[0]
+    assert list(result.history.columns) == [
+        "step", "train_loss", "train_accuracy", "val_loss", "val_accuracy",
+    ]  # fmt: skip
+    assert row["val_accuracy"] == pytest.approx(score("accuracy", views[1][:10], result.val_probs))
+    assert row["val_loss"] == pytest.approx(
+        score("log_loss", views[1][:10], result.val_probs), abs=1e-6
+    )
+    expected = result.head.predict(views[0][:NUM_PLAIN, :NUM_TEST])
+    np.testing.assert_array_equal(result.test_probs, expected)
+
+
+def test_what_is_held_out_changes_nothing_learned(make, views):
+    is_val = np.arange(NUM) % 4 < 2
+    flipped = np.where(is_val, 1 - views[1], views[1])
+    first, second = make()[0].fit_fold(is_val), make(flipped)[0].fit_fold(is_val)
+    np.testing.assert_array_equal(first.head.weight, second.head.weight)
+    np.testing.assert_array_equal(first.val_probs, second.val_probs)
+    assert first.history["val_accuracy"][0] == pytest.approx(1 - second.history["val_accuracy"][0])
+
+
+def test_folds_do_not_disturb_each_other(make):
+    is_val = np.arange(NUM) % 4 < 2
+    method, _ = make()
+    alone = make()[0].fit_fold(is_val)
+    method.fit_fold(~is_val)
+    np.testing.assert_array_equal(method.fit_fold(is_val).val_probs, alone.val_probs)
+
+
+def test_every_view_of_an_image_teaches_its_own_label(make, views, monkeypatch):
+    seen = {}
+
+    def fit(features, targets, num_classes, config):
+        seen["features"], seen["targets"] = features.copy(), targets
+        return fit_head(features, targets, num_classes, config)
+
+    monkeypatch.setattr(probe, "fit_head", fit)
+    is_val = np.arange(NUM) < 10
+    make()[0].fit_fold(is_val)
+    features, targets = views
+    np.testing.assert_array_equal(seen["targets"], np.tile(targets[10:], 3))
+    np.testing.assert_array_equal(seen["features"], np.concatenate(list(features[:, 10:])))
