@@ -43,7 +43,7 @@ CompetitionArgument = Annotated[
     str,
     typer.Argument(
         metavar="COMPETITION",
-        help="A built-in name (cat-dog, cat-12, demo, demo-12) or the path of a TOML file.",
+        help="A built-in name (cat-dog, cat-12, cifar-10, demo, ...) or the path of a TOML file.",
         show_default=False,
     ),
 ]
@@ -87,10 +87,11 @@ def download(
     """Bring the archives and unpack them.
 
     Reads the competition's archives from --from or from its urls, in order; a drawn competition
-    (demo, demo-12) is drawn. Writes data/COMPETITION/archives, images and download.json.
+    (demo, demo-12, cifar-10-demo) is drawn. Writes data/COMPETITION/archives, images and
+    download.json.
 
-    Fails if an archive is missing, broken, encrypted, not what its sha256 says, or would write
-    outside its folder; nothing half-done is left behind.
+    Fails if an archive is missing, broken, encrypted, not what its sha256 or md5 says, or would
+    write outside its folder; nothing half-done is left behind.
     """
     from pipeline.stages import download
 
@@ -259,6 +260,29 @@ def status(competition: CompetitionArgument, root: RootOption = Path()) -> None:
     from pipeline.stages import status
 
     status.run(*_load(competition, root))
+
+
+@app.command()
+def models(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="One network, e.g. resnet50 or timm/convnext_tiny."),
+    ] = None,
+    image_size: Annotated[int, typer.Option(min=16, help="Height and width in pixels.")] = 224,
+    num_classes: Annotated[int, typer.Option(min=1, help="Outputs of the head.")] = 1000,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print docs/models.md instead.")
+    ] = False,
+) -> None:
+    """List the networks, or show what one costs: parameters, multiply-adds, speed.
+
+    Reads the installation. Writes nothing.
+
+    Fails if there is no such network, or it can't take images of that size.
+    """
+    from pipeline.stages import models
+
+    models.run(name, image_size, num_classes, markdown=markdown)
 
 
 @app.command()

@@ -49,7 +49,13 @@ class ViewConfig(StrictModel):
 
     flip: bool = True
     num_augmented: Annotated[int, Field(ge=0, le=64)] = 1
-    recipe: Literal["light", "medium", "heavy"] = "light"
+    recipe: Literal["light", "medium", "heavy", "source-cifar", "source-catdog"] = "light"
+
+
+class DataConfig(StrictModel):
+    """Which images are used: all, or a cut of so many train and test images, to try things."""
+
+    limit: Annotated[int, Field(ge=10)] | None = None
 
 
 class HeadConfig(StrictModel):
@@ -59,16 +65,54 @@ class HeadConfig(StrictModel):
     max_steps: Annotated[int, Field(ge=1)] = 200
 
 
+class OptimizerConfig(StrictModel):
+    """The optimizer and its learning rate at the schedule's peak."""
+
+    name: Literal["sgd", "adam", "adamw"] = "adamw"
+    learning_rate: Positive = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+
+
+class ScheduleConfig(StrictModel):
+    """How the learning rate moves: a linear warm-up, then "constant" or "cosine" down to 0."""
+
+    name: Literal["constant", "cosine"] = "cosine"
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+
+
+class TrainConfig(StrictModel):
+    """Training by gradient descent.
+
+    `freeze = "trunk"` leaves all but the head as the weights brought it, batch norm included.
+    """
+
+    epochs: Annotated[int, Field(ge=1)] = 10
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    freeze: Literal["none", "trunk"] = "none"
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    clip_norm: Positive | None = None
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+
+
 class Experiment(StrictModel):
-    """Everything that decides an experiment's result, besides the data and the folds."""
+    """Everything that decides an experiment's result, besides the data and the folds.
+
+    `method`: "probe" fits a linear head per fold on features of the frozen trunk, `head` says
+    how; "finetune" trains the network fold by fold, `train` says how.
+    """
 
     name: Name
     description: str = ""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    method: Literal["probe", "finetune"] = "probe"
+    data: DataConfig = DataConfig()
     model: ModelConfig
     images: ImageConfig = ImageConfig()
     views: ViewConfig = ViewConfig()
     head: HeadConfig = HeadConfig()
+    train: TrainConfig = TrainConfig()
 
 
 def load_experiment(name_or_path: str, overrides: list[str]) -> Experiment:

@@ -18,6 +18,7 @@ from tests import tiny
 
 COMMANDS = [
     "download", "prepare", "folds", "train", "ensemble", "submit", "validate", "grade", "status",
+    "models",
     "doctor",
 ]  # fmt: skip
 SMALL = "num_test = 12\nmin_side_px = 40\nmax_side_px = 56"

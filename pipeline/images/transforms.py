@@ -25,7 +25,15 @@ def plain_view(config: ImageConfig) -> A.Compose:
 def recipe_view(recipe: str, config: ImageConfig) -> A.Compose:
     """Build a recipe of random views; draw from it with `draw`."""
     size = (config.size_px, config.size_px)
+    resized = A.Resize(*size, interpolation=cv2.INTER_LINEAR)
     steps = {
+        # The sources' own: facts of their notebooks, kept for the reproductions.
+        "source-cifar": [
+            resized,
+            A.HorizontalFlip(p=0.5),
+            A.RandomResizedCrop(size, scale=(0.8, 1.0), ratio=(1.0, 1.0)),
+        ],
+        "source-catdog": [resized],
         "light": [
             A.RandomResizedCrop(size, scale=(0.6, 1.0), interpolation=cv2.INTER_CUBIC),
             A.HorizontalFlip(p=0.5),

@@ -9,7 +9,7 @@ from pipeline.competition import Competition
 from pipeline.console import result
 from pipeline.freshness import digest, read_stamp
 from pipeline.paths import Paths
-from pipeline.results import Result, list_results
+from pipeline.results import Result, list_results, load_result
 
 DONE, MISSING, STALE = "done", "to do", "stale"
 
@@ -33,12 +33,18 @@ def _stages(paths: Paths) -> list[tuple[str, str, str]]:
     ]
     experiments = [path for path in paths.artifacts_dir.glob("[!.]*") if path.is_dir()]
     rows += [
-        (f"train {path.name}", _experiment_state(paths, path.name), str(path))
+        (_stage_of(paths, path.name), _experiment_state(paths, path.name), str(path))
         for path in sorted(experiments)
     ]
     submissions = sorted(paths.submission("any").parent.glob("*.csv"))
     rows.append(("submit", DONE if submissions else MISSING, "\n".join(map(str, submissions))))
     return rows
+
+
+def _stage_of(paths: Paths, name: str) -> str:
+    files = paths.experiment(name)
+    is_ensemble = files.stamp.is_file() and load_result(files).is_ensemble
+    return f"{'ensemble' if is_ensemble else 'train'} {name}"
 
 
 def _state(stamp: Path) -> str:

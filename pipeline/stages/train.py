@@ -22,7 +22,9 @@ from pipeline.priors import fill_with_prior, is_readable, warn_of_unreadable
 from pipeline.reproducibility import environment
 from pipeline.scoring.oof import assemble_oof, describe_oof, targets_of
 from pipeline.tables import load_folds, load_test, load_train, write_table
+from pipeline.training.checkpoint import save_checkpoint
 from pipeline.training.device import describe_device, pick_device
+from pipeline.training.finetune import Finetune
 from pipeline.training.probe import Probe
 
 
@@ -76,6 +78,18 @@ def _load_inputs(paths: Paths, competition: Competition) -> _Inputs:
     return _Inputs(train, test, folds, {name: file_sha256(path) for name, path in files.items()})
 
 
+def _cut(inputs: _Inputs, limit: int | None) -> _Inputs:
+    """Keep so many train and test images, level in folds and classes; all without a limit."""
+    if limit is None:
+        return inputs
+    rank = inputs.folds.groupby(["fold", "label"]).cumcount()
+    rows = np.sort(np.argsort(rank.to_numpy(), kind="stable")[:limit])
+    train, folds = (
+        table.iloc[rows].reset_index(drop=True) for table in (inputs.train, inputs.folds)
+    )
+    return _Inputs(train, inputs.test.head(limit), folds, inputs.digests)
+
+
 class _Training:
     """One experiment's way through its folds."""
 
@@ -85,7 +99,7 @@ class _Training:
         self._paths = paths
         self._competition = competition
         self._experiment = experiment
-        self._inputs = inputs
+        self._inputs = inputs = _cut(inputs, experiment.data.limit)
         self._title = f"train {competition.name} {experiment.name}"
         self._out: ExperimentPaths = paths.experiment(experiment.name)
         self._targets = targets_of(competition, inputs.train)
@@ -111,9 +125,10 @@ class _Training:
             self._gather(time.monotonic() - start)
 
     @cached_property
-    def _method(self) -> Probe:
-        """What fits folds; made when the first fold needs it, as it computes the features."""
-        return Probe(
+    def _method(self) -> Probe | Finetune:
+        """What fits folds; made when the first fold needs it, as a probe computes its features."""
+        method = Probe if self._experiment.method == "probe" else Finetune
+        return method(
             self._paths,
             self._experiment,
             self._inputs.train,
@@ -146,9 +161,9 @@ class _Training:
         method = self._method
         start = time.monotonic()
         is_val = (self._inputs.folds["fold"] == fold).to_numpy()
-        result = method.fit_fold(is_val)
+        result = method.fit_fold(fold, is_val)
         files: FoldPaths = self._out.fold(fold)
-        result.save_checkpoint(files.checkpoint)
+        save_checkpoint(files.checkpoint, result.weights)
         seconds = round(time.monotonic() - start, 3)
         write_table(result.history.assign(seconds=seconds), files.history)
         val_ids = self._inputs.folds.loc[is_val, "image_id"].tolist()

@@ -3,21 +3,19 @@
 import warnings
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_safetensors
-from safetensors.numpy import save as save_safetensors
 from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from pipeline.atomic import write_bytes
 from pipeline.config import HeadConfig
 from pipeline.errors import ArtifactError
 from pipeline.predictions import FloatArray, IntArray
+from pipeline.training.checkpoint import Tensors, load_checkpoint
 
 
 @dataclass(frozen=True)
@@ -48,23 +46,23 @@ class LinearHead:
         averaged: FloatArray = np.mean(probs, axis=0, dtype=np.float32)
         return averaged
 
-    def save(self, path: Path) -> None:
-        """Write the head as safetensors, whole or not at all."""
-        write_bytes(path, save_safetensors({f.name: getattr(self, f.name) for f in fields(self)}))
+    def tensors(self) -> Tensors:
+        """Return what a checkpoint holds of the head."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod
     def load(cls, path: Path) -> "LinearHead":
-        """Read a head.
+        """Read a head from its checkpoint.
 
         Raises:
-            ArtifactError: The file is missing or damaged.
+            ArtifactError: The file is missing, damaged or no head's.
         """
-        try:
-            return cls(**load_safetensors(path.read_bytes()))
-        except (OSError, SafetensorError, TypeError) as error:
+        tensors: dict[str, Any] = dict(load_checkpoint(path))
+        if tensors.keys() != {field.name for field in fields(cls)}:
             raise ArtifactError(
-                f"{path}: must be a linear head: {error}; train it again"
-            ) from error
+                f"{path}: must be a linear head, holds {list(tensors)}; train again"
+            )
+        return cls(**tensors)
 
 
 def fit_head(

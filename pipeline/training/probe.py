@@ -1,8 +1,5 @@
 """Probing: a linear head per fold on features of a frozen trunk, computed once for all folds."""
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -10,31 +7,11 @@ import pandas as pd
 from pipeline.config import Experiment
 from pipeline.images.views import augmented_views, plain_views
 from pipeline.paths import Paths
-from pipeline.predictions import FloatArray, IntArray
+from pipeline.predictions import IntArray
 from pipeline.scoring.metrics import score
 from pipeline.training.features import FeatureExtractor
-from pipeline.training.head import LinearHead, fit_head
-
-
-@dataclass(frozen=True)
-class FoldResult:
-    """What training one fold gives.
-
-    Attributes:
-        head: What was learned.
-        history: One row per fit: losses, accuracies, steps.
-        val_probs: `(num_val, K)`, rows in the order of the training table.
-        test_probs: `(num_test, K)`, rows in the order of the readable test images.
-    """
-
-    head: LinearHead
-    history: pd.DataFrame
-    val_probs: FloatArray
-    test_probs: FloatArray
-
-    def save_checkpoint(self, path: Path) -> None:
-        """Write what was learned."""
-        self.head.save(path)
+from pipeline.training.fold_result import FoldResult
+from pipeline.training.head import fit_head
 
 
 class Probe:
@@ -67,11 +44,12 @@ class Probe:
         self._train = extractor.extract(train, [*plain, *augmented], "train")  # (V, N, D)
         self._test = extractor.extract(test, plain, "test")
 
-    def fit_fold(self, is_val: npt.NDArray[np.bool_]) -> FoldResult:
+    def fit_fold(self, fold: int, is_val: npt.NDArray[np.bool_]) -> FoldResult:  # noqa: ARG002
         """Fit on the other folds, predict this one and the test images.
 
         Args:
-            is_val: `(N,)` bool, the images of this fold.
+            fold: Its number; the fit is convex, so nothing is drawn that could depend on it.
+            is_val: `(N,)`, the images of this fold.
         """
         rows = np.flatnonzero(~is_val)
         features = self._train[:, rows].astype(np.float32)  # (V, n, D)
@@ -92,4 +70,5 @@ class Probe:
         ):
             row[f"{split}_loss"] = round(score("log_loss", split_targets, probs), 6)
             row[f"{split}_accuracy"] = round(score("accuracy", split_targets, probs), 6)
-        return FoldResult(head, pd.DataFrame([row]), val_probs, head.predict(self._test))
+        history = pd.DataFrame([row])
+        return FoldResult(head.tensors(), history, val_probs, head.predict(self._test))

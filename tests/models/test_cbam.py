@@ -79,8 +79,9 @@ def test_cbam_attends_to_channels_first():
 def test_squeeze_and_excitation_is_its_equations():
     layer, x = SqueezeExcitation(8, ratio=2).double(), feature_map()
     squeezed = x.numpy().mean(axis=(2, 3))
-    hidden = relu(squeezed @ matrix(layer.fc1).T + layer.fc1.bias.detach().numpy())
-    gate = sigmoid(hidden @ matrix(layer.fc2).T + layer.fc2.bias.detach().numpy())
+    state = {name: tensor.numpy() for name, tensor in layer.state_dict().items()}
+    hidden = relu(squeezed @ matrix(layer.fc1).T + state["fc1.bias"])
+    gate = sigmoid(hidden @ matrix(layer.fc2).T + state["fc2.bias"])
     np.testing.assert_allclose(layer(x).detach(), x.numpy() * gate[:, :, None, None], rtol=1e-9)
 
 
@@ -102,7 +103,7 @@ def test_attention_scales_the_branch_and_not_the_shortcut(block, attention):
     plain = ResNet(Architecture(block, (2, 1, 1, 1)), 3).eval().layer1[1]
     plain.load_state_dict(unit.state_dict(), strict=False)
     last = "bn3" if block == "bottleneck" else "bn2"
-    captured = {}
+    captured: dict[str, torch.Tensor] = {}
     getattr(plain, last).register_forward_hook(lambda _, __, out: captured.update(branch=out))
     plain(x)
     gated = getattr(unit, attention)(captured["branch"])

@@ -1,11 +1,12 @@
 """Our ResNets are the references': same names, same shapes, same outputs."""
 
 from dataclasses import replace
+from typing import Any, Literal
 
 import pytest
 import timm
 import torch
-import torchvision
+import torchvision  # type: ignore[import-untyped]
 from torch import nn
 from torch.nn import functional as F
 
@@ -14,7 +15,7 @@ from pipeline.models.resnet import PaddedShortcut, ResNet
 
 NAMED = named_architectures()
 SMALL = Architecture("bottleneck", (1, 1, 1, 1))
-# Ours and timm's; torchvision's names equal timm's but for `test_`.
+# Our name → timm's; torchvision's names are ours, and it has no SE.
 TIMM_NAMES = {name: name for name in NAMED if name.startswith(("resnet", "resnext"))}
 TIMM_NAMES = {name: timm_name for name, timm_name in TIMM_NAMES.items() if "_cifar" not in name}
 TIMM_NAMES |= {"se_resnet50": "seresnet50", "se_resnet101": "seresnet101"}
@@ -40,8 +41,9 @@ def randomise_norms(module, seed=0):
         if isinstance(norm, nn.BatchNorm2d):
             nn.init.uniform_(norm.weight, 0.3, 0.7, generator=generator)
             nn.init.normal_(norm.bias, 0, 0.1, generator=generator)
-            nn.init.normal_(norm.running_mean, 0, 0.1, generator=generator)
-            nn.init.uniform_(norm.running_var, 0.5, 1.5, generator=generator)
+            state = norm.state_dict()
+            nn.init.normal_(state["running_mean"], 0, 0.1, generator=generator)
+            nn.init.uniform_(state["running_var"], 0.5, 1.5, generator=generator)
     return module.eval()
 
 
@@ -49,13 +51,16 @@ def images(size=64, num=2):
     return torch.randn(num, 3, size, size, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("library", ["timm", "torchvision"])
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnext50_32x4d", "se_resnet50"])
+@pytest.mark.parametrize(
+    ("library", "name"),
+    [
+        *[("timm", name) for name in ("resnet18", "resnet50", "resnext50_32x4d", "se_resnet50")],
+        *[("torchvision", name) for name in ("resnet18", "resnet50", "resnext50_32x4d")],
+    ],
+)
 def test_logits_equal_the_references_on_copied_weights(name, library):
     if library == "timm":
         reference = timm.create_model(TIMM_NAMES[name], pretrained=False, num_classes=7)
-    elif name.startswith("se_"):
-        pytest.skip("torchvision has no SE ResNets")
     else:
         reference = getattr(torchvision.models, name)(weights=None, num_classes=7)
     randomise_norms(reference)
@@ -75,7 +80,7 @@ def test_state_dicts_have_the_names_and_shapes_of_timm(name):
 
 
 @pytest.mark.parametrize("name", [name for name in TIMM_NAMES if not name.startswith("se_")])
-def test_state_dicts_have_the_names_and_order_of_torchvision(name):
+def test_state_dicts_have_the_names_and_shapes_of_torchvision(name):
     with torch.device("meta"):
         reference = getattr(torchvision.models, name)(weights=None)
     assert shapes(on_meta(NAMED[name])) == shapes(reference)
@@ -111,7 +116,8 @@ def test_parameter_counts(name, num_classes, expected):
 
 
 def test_shortcut_options_count_their_projections():
-    options = {key: count(on_meta(replace(NAMED["resnet34"], shortcut=key))) for key in "ABC"}
+    keys: list[Literal["A", "B", "C"]] = ["A", "B", "C"]
+    options = {key: count(on_meta(replace(NAMED["resnet34"], shortcut=key))) for key in keys}
     projections = [(64, 128), (128, 256), (256, 512)]
     assert options["B"] - options["A"] == sum(a * b + 2 * b for a, b in projections)
     assert options["B"] == 21_797_672
@@ -178,7 +184,7 @@ def test_zero_initialisation_lets_every_residual_branch_start_as_zero():
 
 def test_initialisation_is_he_et_al_s():
     torch.manual_seed(0)
-    block = ResNet(SMALL, 3).layer4[0]  # 1024 channels come in, 512 go out
+    block: Any = ResNet(SMALL, 3).layer4[0]  # 1024 channels come in, 512 go out
     assert block.conv1.weight.std().item() == pytest.approx((2 / 512) ** 0.5, rel=0.01)
     assert block.conv2.weight.std().item() == pytest.approx((2 / (512 * 9)) ** 0.5, rel=0.01)
 

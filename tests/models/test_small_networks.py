@@ -1,5 +1,7 @@
 """The sources' own networks: their sizes and the places where they meet a frozen trunk."""
 
+from typing import Any
+
 import pytest
 import timm
 import torch
@@ -73,6 +75,8 @@ def test_the_attention_block_ends_in_a_1x1_convolution_from_512_to_2048_and_a_ba
     *_, convolution, norm = (
         part for part in on_meta(ResNet50Attention, 10).attention.modules() if not part._modules
     )
+    assert isinstance(convolution, nn.Conv2d)
+    assert isinstance(norm, nn.BatchNorm2d)
     assert tuple(convolution.weight.shape) == (2048, 512, 1, 1)
     assert convolution.bias is None
     assert norm.num_features == 2048
@@ -80,7 +84,7 @@ def test_the_attention_block_ends_in_a_1x1_convolution_from_512_to_2048_and_a_ba
 
 def test_the_trunk_of_resnet50_attention_is_a_resnet50_up_to_layer4():
     torch.manual_seed(0)
-    reference = timm.create_model("resnet50", pretrained=False).eval()
+    reference: Any = timm.create_model("resnet50", pretrained=False).eval()
     network = ResNet50Attention(10).eval()
     weights = {key: value for key, value in reference.state_dict().items() if key[:3] != "fc."}
     network.trunk.load_state_dict(weights, strict=True)
@@ -99,6 +103,7 @@ def test_the_attention_block_adds_its_shortcut_to_what_it_attends_to(out, stride
     branch = block.bn2(block.conv2(torch.relu(block.conv1(block.attention(x)))))
     around = x
     if (out, stride) != (32, 1):
-        convolution, norm = block.downsample
-        around = norm(nn.functional.conv2d(x, convolution.weight, stride=stride))
+        convolution, norm = block.downsample.children()
+        assert convolution.stride == (stride, stride)
+        around = norm(convolution(x))
     torch.testing.assert_close(block(x), torch.relu(branch + around))

@@ -7,6 +7,7 @@ from sklearn.preprocessing import StandardScaler
 from pipeline.config import HeadConfig
 from pipeline.errors import ArtifactError
 from pipeline.predictions import FloatArray, IntArray
+from pipeline.training.checkpoint import save_checkpoint
 from pipeline.training.head import LinearHead, fit_head
 
 CONFIG = HeadConfig(l2=0.01)
@@ -119,7 +120,7 @@ def test_predictions_average_the_probabilities_of_views():
 def test_a_head_round_trips(tmp_path):
     features, targets = sample(3)
     head, _ = fit_head(features.copy(), targets, 3, CONFIG)
-    head.save(tmp_path / "head.safetensors")
+    save_checkpoint(tmp_path / "head.safetensors", head.tensors())
     loaded = LinearHead.load(tmp_path / "head.safetensors")
     np.testing.assert_array_equal(loaded.logits(features), head.logits(features))
 
@@ -128,12 +129,14 @@ def test_a_head_round_trips(tmp_path):
 def test_a_damaged_head_is_refused(tmp_path, damage):
     path = tmp_path / "head.safetensors"
     features, targets = sample(2)
-    fit_head(features, targets, 2, CONFIG)[0].save(path)
+    save_checkpoint(path, fit_head(features, targets, 2, CONFIG)[0].tensors())
     content = path.read_bytes()
     path.unlink()
     if damage != "gone":
         renamed = content.replace(b'"weight"', b'"w8ight"')
         path.write_bytes({"cut": content[:-8], "empty": b"", "other": renamed}[damage])
-    with pytest.raises(ArtifactError, match=r"must be a linear head: .+; train it again") as caught:
+    with pytest.raises(
+        ArtifactError, match=r"must be a (checkpoint|linear head), .+; train again"
+    ) as caught:
         LinearHead.load(path)
     assert len(str(caught.value).splitlines()) == 1

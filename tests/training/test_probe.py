@@ -6,7 +6,7 @@ import pytest
 from pipeline.images.views import View
 from pipeline.scoring.metrics import score
 from pipeline.training import probe
-from pipeline.training.head import fit_head
+from pipeline.training.head import LinearHead, fit_head
 from pipeline.training.probe import Probe
 from tests import tiny
 
@@ -56,7 +56,7 @@ def test_training_sees_all_views_and_predictions_the_plain_ones(make):
 def test_a_fold_is_predicted_and_told(make, views):
     method, _ = make()
     is_val = np.arange(NUM) < 10
-    result = method.fit_fold(is_val)
+    result = method.fit_fold(0, is_val)
     assert (result.val_probs.shape, result.test_probs.shape) == ((10, 2), (NUM_TEST, 2))
     row = result.history.iloc[0]
     assert list(result.history.columns) == [
@@ -66,15 +66,15 @@ def test_a_fold_is_predicted_and_told(make, views):
     assert row["val_loss"] == pytest.approx(
         score("log_loss", views[1][:10], result.val_probs), abs=1e-6
     )
-    expected = result.head.predict(views[0][:NUM_PLAIN, :NUM_TEST])
+    expected = LinearHead(**result.weights).predict(views[0][:NUM_PLAIN, :NUM_TEST])
     np.testing.assert_array_equal(result.test_probs, expected)
 
 
 def test_what_is_held_out_changes_nothing_learned(make, views):
     is_val = np.arange(NUM) % 4 < 2
     flipped = np.where(is_val, 1 - views[1], views[1])
-    first, second = make()[0].fit_fold(is_val), make(flipped)[0].fit_fold(is_val)
-    np.testing.assert_array_equal(first.head.weight, second.head.weight)
+    first, second = make()[0].fit_fold(0, is_val), make(flipped)[0].fit_fold(0, is_val)
+    np.testing.assert_array_equal(first.weights["weight"], second.weights["weight"])
     np.testing.assert_array_equal(first.val_probs, second.val_probs)
     assert first.history["val_accuracy"][0] == pytest.approx(1 - second.history["val_accuracy"][0])
 
@@ -82,9 +82,9 @@ def test_what_is_held_out_changes_nothing_learned(make, views):
 def test_folds_do_not_disturb_each_other(make):
     is_val = np.arange(NUM) % 4 < 2
     method, _ = make()
-    alone = make()[0].fit_fold(is_val)
-    method.fit_fold(~is_val)
-    np.testing.assert_array_equal(method.fit_fold(is_val).val_probs, alone.val_probs)
+    alone = make()[0].fit_fold(0, is_val)
+    method.fit_fold(1, ~is_val)
+    np.testing.assert_array_equal(method.fit_fold(0, is_val).val_probs, alone.val_probs)
 
 
 def test_every_view_of_an_image_teaches_its_own_label(make, views, monkeypatch):
@@ -96,7 +96,7 @@ def test_every_view_of_an_image_teaches_its_own_label(make, views, monkeypatch):
 
     monkeypatch.setattr(probe, "fit_head", fit)
     is_val = np.arange(NUM) < 10
-    make()[0].fit_fold(is_val)
+    make()[0].fit_fold(0, is_val)
     features, targets = views
     np.testing.assert_array_equal(seen["targets"], np.tile(targets[10:], 3))
     np.testing.assert_array_equal(seen["features"], np.concatenate(list(features[:, 10:])))

@@ -1,0 +1,139 @@
+"""Show which networks there are and what they cost."""
+
+import tomllib
+from importlib import resources
+from typing import Any
+
+from rich.table import Table
+
+from pipeline.config import ModelConfig
+from pipeline.console import result
+from pipeline.errors import ConfigError, PipelineError
+from pipeline.models.profile import Profile, images_per_second, profile
+from pipeline.models.registry import Network, build_model, model_names
+from pipeline.models.weights import PACKAGES, packaged_weights
+from pipeline.training.device import describe_device, fast_dtype, keep_freed_memory, pick_device
+
+BATCH_SIZE = 16
+# LeNet's head has a fixed size; the others are tabulated as in the papers.
+FIXED_SIZES = {"lenet": 200}
+CIFAR_SIZE = 32
+TABLE_SIZE = 224
+TABLE_CLASSES = 1000
+
+
+def run(name: str | None, image_size: int, num_classes: int, *, markdown: bool) -> None:
+    """List the networks, profile one, or print the table of `docs/models.md`.
+
+    Raises:
+        ConfigError: There is no such network, or it can't take images of that size.
+    """
+    if markdown:
+        result("\n".join(_markdown_lines()))
+    elif name is None:
+        result(_list())
+    else:
+        _show(name, image_size, num_classes)
+
+
+def _build(name: str, num_classes: int) -> Network:
+    return build_model(ModelConfig(name=name, weights="none"), num_classes)
+
+
+def _profile(name: str, image_size: int, num_classes: int) -> Profile:
+    try:
+        return profile(_build(name, num_classes), image_size)
+    except (AssertionError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ConfigError(
+            f"{name}: must take images of {image_size} px, doesn't ({reason}); choose another "
+            "--image-size"
+        ) from error
+
+
+def _list() -> Table:
+    table = Table("network", "source", "weights at hand", title="pipeline models")
+    for name in model_names():
+        table.add_row(name, "written here", "")
+    for name in PACKAGES:
+        table.add_row(name, "timm", _installed(name))
+    table.add_row("timm/<name>", "timm, any of its networks", "")
+    return table
+
+
+def _installed(name: str) -> str:
+    try:
+        return packaged_weights(name).name
+    except PipelineError:
+        return "package not installed"
+
+
+def _show(name: str, image_size: int, num_classes: int) -> None:
+    counted = _profile(name, image_size, num_classes)
+    layers = Table(
+        "layer", "kind", "output", "parameters", "MACs", title=f"{name}, {image_size} px"
+    )
+    for column in layers.columns[2:]:
+        column.justify = "right"
+    for layer in counted.layers:
+        shape = " x ".join(map(str, layer.output_shape))
+        layers.add_row(
+            layer.name, layer.kind, shape, f"{layer.num_parameters:,}", f"{layer.macs:,}"
+        )
+    result(layers)
+    result(_totals(counted))
+    device = pick_device()
+    keep_freed_memory()
+    forward, step = images_per_second(
+        _build(name, num_classes), image_size, BATCH_SIZE, device, fast_dtype(device)
+    )
+    result(
+        f"speed        {forward:,.1f} images/s forward, {step:,.1f} images/s training "
+        f"(batch {BATCH_SIZE}, {describe_device(device)})"
+    )
+
+
+def _totals(counted: Profile) -> str:
+    with_norm = (counted.macs + counted.norm_macs) / 1e9
+    return "\n".join(
+        [
+            f"parameters   {counted.num_parameters:,}, trainable {counted.num_trainable:,}",
+            f"compute      {counted.macs / 1e9:.2f} GMACs, {2 * counted.macs / 1e9:.2f} GFLOPs "
+            f"(convolutions and linear layers; {with_norm:.2f} GMACs with batch norm)",
+            f"activations  {counted.num_activations / 1e6:.2f} M elements",
+            f"checkpoint   {counted.checkpoint_bytes / 1e6:.1f} MB",
+        ]
+    )
+
+
+def _markdown_lines() -> list[str]:
+    published = tomllib.loads(
+        resources.files("pipeline").joinpath("models", "published.toml").read_text("utf-8")
+    )
+    head = [
+        "# Networks",
+        "",
+        f"With {TABLE_CLASSES:,} classes. Parameters in millions; multiply-adds of convolutions",
+        "and linear layers in billions, for one image, as torch counts them. The papers' own",
+        "numbers stand beside ours. Made by `pipeline models --markdown > docs/models.md`.",
+        "",
+        "| network | px | parameters | GMACs | paper: parameters | paper: GMACs | source |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    names = [*model_names(), *PACKAGES]
+    return [*head, *(_markdown_row(name, published.get(name, {})) for name in names)]
+
+
+def _markdown_row(name: str, paper: dict[str, Any]) -> str:
+    size = FIXED_SIZES.get(name, CIFAR_SIZE if name.endswith("_cifar") else TABLE_SIZE)
+    counted = _profile(name, size, TABLE_CLASSES)
+    cells = [
+        f"`{name}`",
+        str(size),
+        f"{counted.num_parameters / 1e6:.2f}",
+        f"{counted.macs / 1e9:.2f}",
+        str(paper.get("parameters", "")),
+        str(paper.get("gmacs", "")),
+        paper.get("source", ""),
+    ]
+    return f"| {' | '.join(cells)} |"
