@@ -55,6 +55,7 @@ format: install ## Mend what the linter and formatter can mend
 
 bench: install ## Measure speed as ratios, both sides in one run
 	$(BIN)/python -m benchmarks.decoding
+	$(BIN)/python -m benchmarks.memory
 
 lock: install ## Pin what is installed now in constraints.txt
 	$(BIN)/python -m pip freeze --exclude-editable --exclude pipeline > constraints.txt

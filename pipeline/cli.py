@@ -1,9 +1,15 @@
 """One command per stage, in running order: parse, call, print errors. Nothing else happens here.
 
-A stage is imported inside its command, so that `--help` stays instant and only `train` and
-`doctor` ever import torch.
+A stage is imported inside its command, so that `--help` stays instant and only `train`, `models`
+and `doctor` ever import torch.
 """
 
+import io
+import os
+import re
+import shlex
+import sys
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +23,9 @@ if TYPE_CHECKING:
     from pipeline.paths import Paths
 
 
+ROOT_VARIABLE = "PIPELINE_ROOT"
+
+
 class StageGroup(TyperGroup):
     """Lists commands in running order and prints our own errors as one line."""
 
@@ -25,8 +34,19 @@ class StageGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except PipelineError as error:
-            typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
+            typer.secho(f"error: {_as_typed(str(error))}", err=True, fg=typer.colors.RED)
             raise typer.Exit(1) from error
+
+
+# A competition's name, and what the user typed for it, --root included.
+_typed: ContextVar[tuple[str, str]] = ContextVar("typed", default=("", ""))
+
+
+def _as_typed(message: str) -> str:
+    """Let the commands that a message advises name the competition and root as the user did."""
+    name, typed = _typed.get()
+    advised = re.compile(rf"'pipeline (\w+) {re.escape(name)}(?=[ '])")
+    return advised.sub(lambda match: f"'pipeline {match[1]} {typed}", message) if name else message
 
 
 app = typer.Typer(
@@ -51,7 +71,7 @@ RootOption = Annotated[
     Path,
     typer.Option(
         "--root",
-        envvar="PIPELINE_ROOT",
+        envvar=ROOT_VARIABLE,
         help="Folder that holds data, folds, artifacts and submissions.",
         show_default="the working directory",
     ),
@@ -67,6 +87,10 @@ def _load(name_or_path: str, root: Path) -> "tuple[Paths, Competition]":
     from pipeline.paths import Paths
 
     competition = load_competition(name_or_path)
+    typed = shlex.quote(name_or_path)
+    if root != Path() and str(root) != os.environ.get(ROOT_VARIABLE):
+        typed += f" --root {shlex.quote(str(root))}"
+    _typed.set((competition.name, typed))
     return Paths(root, competition.name), competition
 
 
@@ -122,8 +146,14 @@ def prepare(
 @app.command()
 def folds(
     competition: CompetitionArgument,
-    num_folds: Annotated[int, typer.Option(min=2, help="Number of folds.")] = 5,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the shuffle.")] = 0,
+    num_folds: Annotated[
+        int | None,
+        typer.Option(min=2, help="Number of folds.", show_default="5, or as split before"),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Seed of the shuffle.", show_default="0, or as split before"),
+    ] = None,
     root: RootOption = Path(),
 ) -> None:
     """Split the training images into folds: classes level, duplicates together.
@@ -298,4 +328,10 @@ def doctor(root: RootOption = Path()) -> None:
 
 def main() -> None:
     """Entry point of the `pipeline` command."""
+    # Read when torch is imported: threads that wait asleep leave the cores to decoding and to
+    # other programs; spinning, they took half as long again beside one other busy process.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # 猫 on a terminal that has no such letter
     app()

@@ -8,7 +8,8 @@ from pydantic import Field, field_validator, model_validator
 from pipeline.strict import StrictModel, locate_toml, parse, read_toml
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)]
+MAX_NAME_LENGTH = 100
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=MAX_NAME_LENGTH)]
 Container = Literal["zip", "tar"]
 CONTAINERS: dict[str, Container] = {".zip": "zip", ".tar": "tar", ".tar.gz": "tar", ".tgz": "tar"}
 

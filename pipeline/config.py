@@ -3,7 +3,7 @@
 import tomllib
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from pipeline.competition import Name
 from pipeline.errors import ConfigError
@@ -12,9 +12,26 @@ from pipeline.strict import StrictModel, did_you_mean, known_keys, locate_toml, 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 
+WEIGHTS_SOURCES = ("package", "hub", "auto", "none")
+
+
+def _checked_weights(value: str) -> str:
+    """Tell a misspelled word from a path."""
+    looks_like_path = any(mark in value for mark in "./\\~")
+    if value not in WEIGHTS_SOURCES and not looks_like_path:
+        raise ValueError(
+            f"must be one of {', '.join(WEIGHTS_SOURCES)}, or the path of a file or ./folder"
+        )
+    return value
+
 
 class ModelConfig(StrictModel):
-    """The network: a registry name, and where its weights come from ("package" or "none").
+    """The network: a registry name, and where its weights come from.
+
+    `weights`: "package", one that is installed; "hub", the Hugging Face hub or its mirror in
+    HF_ENDPOINT; "auto", the package where it is installed, else the hub; "none", drawn with the
+    seed; or the path of a file or folder. "auto" isn't the default: two machines may differ in what
+    it finds, and so would their results.
 
     Of the ResNets written here, two parts can be chosen; left out, they are the named network's.
     `shortcut` where shapes change: "A" pads with zeros, "B" projects, "C" projects everywhere.
@@ -22,7 +39,7 @@ class ModelConfig(StrictModel):
     """
 
     name: str
-    weights: Literal["package", "none"] = "package"
+    weights: Annotated[str, AfterValidator(_checked_weights)] = "package"
     shortcut: Literal["A", "B", "C"] | None = None
     stride_on: Literal["3x3", "1x1"] | None = None
 

@@ -39,6 +39,7 @@ def warn_of_unreadable(test: pd.DataFrame) -> None:
     unreadable = test.loc[~is_readable(test), "image_id"].tolist()
     if unreadable:
         others = f" and {len(unreadable) - MOST_NAMES:,} more" * (len(unreadable) > MOST_NAMES)
+        others += ", all named in audit.csv" * (len(unreadable) > MOST_NAMES)
         console.warn(
             f"{len(unreadable):,} of {len(test):,} test images are unreadable and get the class "
             f"prior: {', '.join(unreadable[:MOST_NAMES])}{others}"

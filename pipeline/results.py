@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pipeline.competition import Competition
 from pipeline.errors import ArtifactError
-from pipeline.freshness import digest
+from pipeline.freshness import Stamp, digest, read_stamp
 from pipeline.paths import ExperimentPaths, Paths
 from pipeline.predictions import FloatArray, load_predictions
 
@@ -70,10 +70,16 @@ def load_probs(
     files = paths.experiment(name)
     path = files.oof if which == "oof" else files.test
     _check_exists(paths, competition, name)
-    is_blend = load_result(files).is_ensemble
+    result = load_result(files)
     again = f"pipeline ensemble {competition.name} --name {name}"
-    if not is_blend:
+    if not result.is_ensemble:
         again = f"pipeline train {competition.name} --experiment {name}"
+    changed = Stamp(files.stamp, {}).damaged() or changed_members(paths, name)
+    if changed:
+        raise ArtifactError(
+            f"{path}: must be newer than what it is made from, {changed[0]} changed since; "
+            f"run '{again}'"
+        )
     predictions = load_predictions(path, again)
     if predictions.class_names != list(competition.classes):
         raise ArtifactError(
@@ -86,6 +92,17 @@ def load_probs(
             f"run '{again}'"
         )
     return predictions.reordered(ids, str(path))
+
+
+def changed_members(paths: Paths, name: str) -> list[Path]:
+    """List the files of an ensemble's members that aren't those it was blended from."""
+    stamp = read_stamp(paths.experiment(name).stamp) or {"inputs": {}}
+    changed = []
+    for member, recorded in stamp["inputs"].get("members", {}).items():
+        files = paths.experiment(member)
+        pairs = zip((files.oof, files.test), recorded, strict=True)
+        changed += [path for path, sha256 in pairs if digest(path) != sha256]
+    return changed
 
 
 def _check_exists(paths: Paths, competition: Competition, name: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
+import pipeline
 from pipeline.cli import app
 from pipeline.competition import load_competition
 from pipeline.paths import Paths
@@ -78,15 +79,17 @@ MISTAKES = {
     "prepare before download": (
         ["prepare", "demo"],
         "{root}/data/demo/images: must hold the unpacked archives, isn't complete; "
-        "run 'pipeline download demo'",
+        "run 'pipeline download demo --root {root}'",
     ),
     "folds before prepare": (
         ["folds", "demo"],
-        "{root}/data/demo/train.csv: must exist, is missing; run 'pipeline prepare demo'",
+        "{root}/data/demo/train.csv: must exist, is missing; "
+        "run 'pipeline prepare demo --root {root}'",
     ),
     "train before prepare": (
         ["train", "demo"],
-        "{root}/data/demo/train.csv: must exist, is missing; run 'pipeline prepare demo'",
+        "{root}/data/demo/train.csv: must exist, is missing; "
+        "run 'pipeline prepare demo --root {root}'",
     ),
     "a key of --set that is misspelled": (
         ["train", "demo", "--set", "head.l3=1"],
@@ -104,11 +107,12 @@ MISTAKES = {
     "ensemble before train": (
         ["ensemble", "demo"],
         "{root}/artifacts/demo: must hold trained experiments, holds none; "
-        "run 'pipeline train demo'",
+        "run 'pipeline train demo --root {root}'",
     ),
     "submit before prepare": (
         ["submit", "demo"],
-        "{root}/data/demo/test.csv: must exist, is missing; run 'pipeline prepare demo'",
+        "{root}/data/demo/test.csv: must exist, is missing; "
+        "run 'pipeline prepare demo --root {root}'",
     ),
 }
 
@@ -120,6 +124,15 @@ def test_a_mistake_gives_exit_code_1_and_one_line(mistake, tmp_path):
     names = {key: ", ".join(built_in_names(folder)) for key, folder in folders.items()}
     result = invoke(*arguments, "--root", tmp_path)
     fails(result, line.format(root=tmp_path, **names))
+
+
+def test_advised_commands_name_the_competition_as_the_user_did(tmp_path):
+    path = tmp_path / "my plants.toml"
+    shipped = Path(pipeline.__file__).parent / "competitions" / "demo.toml"
+    path.write_text('name = "plants"\n' + shipped.read_text(encoding="utf-8"), encoding="utf-8")
+    result = invoke("folds", path, "--root", tmp_path / "a root")
+    advised = f"run 'pipeline prepare '{path}' --root '{tmp_path / 'a root'}''"
+    assert result.stderr.endswith(f"is missing; {advised}\n")
 
 
 def test_in_a_process_of_its_own_a_mistake_is_one_line_without_a_traceback(tmp_path):

@@ -80,8 +80,9 @@ FAULTS = {
     "seed=4294967296": (
         "lite0-probe.toml: 'seed': input should be less than 4294967296, got 4294967296"
     ),
-    "model.weights=hub": (
-        "lite0-probe.toml: 'model.weights': input should be 'package' or 'none', got 'hub'"
+    "model.weights=hbu": (
+        "lite0-probe.toml: 'model.weights': must be one of package, hub, auto, none, or the path "
+        "of a file or ./folder, got 'hbu'"
     ),
 }
 

@@ -34,7 +34,9 @@ def test_nothing_is_said_where_all_can_be_read(capsys):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize(("num", "rest"), [(MOST_NAMES, ""), (MOST_NAMES + 3, " and 3 more")])
+@pytest.mark.parametrize(
+    ("num", "rest"), [(MOST_NAMES, ""), (MOST_NAMES + 3, " and 3 more, all named in audit.csv")]
+)
 def test_unreadable_images_are_named_the_first_ones_at_least(capsys, num, rest):
     warn_of_unreadable(table([0] * num + [1]))
     names = ", ".join(f"{number}.jpg" for number in range(MOST_NAMES))

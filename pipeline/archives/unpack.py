@@ -141,7 +141,7 @@ def _safe_name(archive: Path, name: str) -> PurePosixPath:
     """
     name = name.replace("\\", "/")
     parts = [part for part in name.split("/") if part not in ("", ".")]
-    has_drive = re.match(r"[A-Za-z]:", name) is not None
+    has_drive = any(re.match(r"[A-Za-z]:", part) for part in parts)
     has_controls = re.search(r"[\x00-\x1f\x7f]", name) is not None
     if name.startswith("/") or has_drive or has_controls or ".." in parts:
         raise ArchiveError(

@@ -1,17 +1,18 @@
 """Images read from the disk, as DataLoader workers see them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
 import pandas as pd
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from pipeline.config import ImageConfig
 from pipeline.errors import DataError
 from pipeline.images.decode import decode_rgb
 from pipeline.images.views import View, ViewMaker
+from pipeline.machine import num_cpus
 from pipeline.paths import Paths
 
 
@@ -63,6 +64,38 @@ class ViewDataset(Dataset[torch.Tensor]):
         return torch.from_numpy(np.stack(made))
 
 
-def one_thread(_: int) -> None:
+def load_batches(
+    dataset: ViewDataset, batches: Sequence[list[int]], device_type: str
+) -> Iterator[torch.Tensor]:
+    """Read batches of a dataset in worker processes, in the order given.
+
+    Args:
+        dataset: What to read.
+        batches: Numbers of the items of each batch; within one, all have as many views.
+        device_type: What computes meanwhile: a network keeps the cores of a "cpu" busy, so one
+            worker must do there; beside "cuda" they are all free to decode.
+
+    Yields:
+        `(B, V, size, size, 3)` uint8.
+
+    Raises:
+        DataError: An image can't be read any more.
+    """
+    loader = DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=1 if device_type == "cpu" else min(num_cpus(), 16),
+        worker_init_fn=_one_thread,
+        pin_memory=device_type == "cuda",
+    )
+    try:
+        yield from loader
+    except DataError as error:
+        # A worker's error arrives with its traceback; ours is the last line.
+        line = str(error).strip().splitlines()[-1]
+        raise DataError(line.partition("DataError: ")[2] or line) from error
+
+
+def _one_thread(_: int) -> None:
     """Keep OpenCV from opening threads in a DataLoader worker: the workers fill the cores."""
     cv2.setNumThreads(0)

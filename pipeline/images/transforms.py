@@ -1,5 +1,7 @@
 """Albumentations transforms: the plain view of an image and the augmentation recipes by name."""
 
+import functools
+import json
 import os
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # before the import: it calls home otherwise
@@ -53,6 +55,18 @@ def recipe_view(recipe: str, config: ImageConfig) -> A.Compose:
         ],
     }
     return A.Compose(steps[recipe])
+
+
+@functools.cache
+def transform_text(recipe: str, config: ImageConfig) -> str:
+    """Describe a view's transform completely, its library's version included, as cache keys need.
+
+    Args:
+        recipe: A recipe's name; empty for the plain view.
+        config: The working size.
+    """
+    transform = recipe_view(recipe, config) if recipe else plain_view(config)
+    return json.dumps(transform.to_dict(), sort_keys=True, default=str)
 
 
 def draw(transform: A.Compose, image: ByteImage, seed: int) -> ByteImage:

@@ -9,13 +9,14 @@ from torch import Tensor, nn
 from pipeline.config import ModelConfig
 from pipeline.errors import ConfigError
 from pipeline.models.architectures import Architecture, named_architectures
+from pipeline.models.hub import fetch_hub_config
 from pipeline.models.lenet import LeNet
 from pipeline.models.network import Classifier, Network
 from pipeline.models.resnet import ResNet
 from pipeline.models.resnet50_attention import ResNet50Attention
 from pipeline.models.sample_resnet import SampleResNet
 from pipeline.models.timm_backbone import build_timm_network, build_timm_trunk
-from pipeline.models.weights import load_packaged_weights
+from pipeline.models.weights import Target, dropped_head, load_weights
 from pipeline.strict import did_you_mean
 
 __all__ = ["Network", "Trunk", "build_model", "build_trunk", "model_names"]
@@ -52,12 +53,12 @@ def build_model(config: ModelConfig, num_classes: int, seed: int = 0) -> Network
 
     Raises:
         ConfigError: There is no such network or no such weights for it, or an option doesn't apply.
-        ArtifactError: The weights aren't installed or don't fit.
+        ArtifactError: The weights can't be had now, are damaged or don't fit.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = _construct(config, num_classes)
-    _load_weights(network, config)
+    load_weights(Target(config.name, network.module, network.is_head, seed), config)
     return network
 
 
@@ -70,16 +71,15 @@ def build_trunk(config: ModelConfig, seed: int) -> Trunk:
 
     Raises:
         ConfigError: There is no such network, or no such weights for it.
-        ArtifactError: The weights aren't installed or don't fit.
+        ArtifactError: The weights can't be had now, are damaged or don't fit.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _construct_trunk(config)
-    if config.weights == "package":
-        return Trunk(network, load_packaged_weights(network, config.name))
+        network, target = _construct_trunk(config, seed)
+    digest = load_weights(target, config)
     # The options decide the features, too, and the feature cache knows them by this text alone.
     options = "".join(f", {key}={value}" for key, value in _options(config).items())
-    return Trunk(network, f"none, drawn with seed {seed}{options}")
+    return Trunk(network, digest + options)
 
 
 def _construct(config: ModelConfig, num_classes: int) -> Network:
@@ -94,25 +94,25 @@ def _construct(config: ModelConfig, num_classes: int) -> Network:
         )
     if config.name in OTHERS:
         return Network.of(OTHERS[config.name](num_classes))
+    _fetch_description(config)
     return build_timm_network(_timm_name(config), num_classes)
 
 
-def _construct_trunk(config: ModelConfig) -> nn.Module:
+def _construct_trunk(config: ModelConfig, seed: int) -> tuple[nn.Module, Target]:
+    """Build a headless network; what is to be filled may be a whole one around it."""
     if config.name.startswith(TIMM) and not _options(config):
-        return build_timm_trunk(_timm_name(config))
-    return _TrunkOnly(_construct(config, num_classes=2))  # the head is drawn last and dropped
+        _fetch_description(config)
+        trunk = build_timm_trunk(_timm_name(config))
+        return trunk, Target(config.name, trunk, dropped_head(trunk), seed, wants_head=False)
+    network = _construct(config, num_classes=2)  # the head is drawn last and dropped
+    target = Target(config.name, network.module, network.is_head, seed, wants_head=False)
+    return _TrunkOnly(network), target
 
 
-def _load_weights(network: Network, config: ModelConfig) -> None:
-    """Load the weights that an experiment names: the one place to teach other sources.
-
-    The packages fit networks without a head, by position; so one is filled and copied by name.
-    """
-    if config.weights == "package":
-        trunk = build_trunk(config, seed=0).network
-        missing, unexpected = network.module.load_state_dict(trunk.state_dict(), strict=False)
-        assert all(map(network.is_head, missing)), f"{config.name}: nothing for {missing}"
-        assert not unexpected, f"{config.name}: no place for {unexpected}"
+def _fetch_description(config: ModelConfig) -> None:
+    """Ask a hub for what timm is about to ask it for, but with little patience."""
+    if config.weights in ("hub", "auto"):
+        fetch_hub_config(config.name)
 
 
 def _options(config: ModelConfig) -> dict[str, str]:

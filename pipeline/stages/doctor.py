@@ -37,11 +37,18 @@ def run(root: Path) -> None:
 def _software() -> list[tuple[str, str]]:
     rows = [("python", f"{platform.python_version()} on {platform.platform()}, {sys.executable}")]
     names = ("torch", "torchvision", "timm", "albumentations", "opencv-python-headless", "optuna")
-    rows += [(name, metadata.version(name)) for name in names]
+    rows += [(name, _version(name)) for name in names]
     if _is_installed("opencv-python"):
         advice = "remove it: it overwrites the cv2 of opencv-python-headless"
         rows.append(("opencv-python", advice))
     return rows
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed; run 'make install'"
 
 
 def _is_installed(name: str) -> bool:
@@ -81,11 +88,11 @@ def _weights() -> list[tuple[str, str]]:
 
 def _reach(url: str) -> str:
     """Try to open a connection; what is blocked answers late or never."""
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
         socket.create_connection((parts.hostname or "", port), HUB_TIMEOUT_SECONDS).close()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         return f"not reachable ({error}); not needed for the installed weights"
     return "reachable"
 

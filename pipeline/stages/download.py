@@ -247,7 +247,10 @@ def _unpack_all(work: _Work, archives: Mapping[str, _Whole]) -> int:
         except ArchiveError as error:
             if place.parent == work.incoming_dir:
                 place.unlink()  # else the next run would take it for whole
-            raise _advised(work, error) from error
+            # The archive is known to the user by where it came from, not by our working copy.
+            origin = archives[archive.name].source["place"]
+            named = ArchiveError(str(error).replace(str(place), origin))
+            raise _advised(work, named) from error
     return num_files
 
 

@@ -4,7 +4,7 @@ import json
 import re
 
 from pipeline.atomic import write_text
-from pipeline.competition import NAME_PATTERN, Competition
+from pipeline.competition import MAX_NAME_LENGTH, NAME_PATTERN, Competition
 from pipeline.console import say
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.freshness import Stamp, digest, file_sha256
@@ -45,6 +45,7 @@ def run(paths: Paths, competition: Competition, experiment_names: list[str], nam
         say(f"{title}: up to date")
         return
 
+    out.stamp.unlink(missing_ok=True)  # killed from here on, the ensemble isn't complete
     targets = targets_of(competition, folds)
     oof_probs = cross_fitted_blend(oof, targets, folds["fold"].to_numpy())
     weights = fit_weights(oof, targets)
@@ -70,7 +71,7 @@ def run(paths: Paths, competition: Competition, experiment_names: list[str], nam
 def _choose_members(
     paths: Paths, competition: Competition, experiment_names: list[str], name: str
 ) -> list[str]:
-    if not re.fullmatch(NAME_PATTERN, name):
+    if not re.fullmatch(NAME_PATTERN, name) or len(name) > MAX_NAME_LENGTH:
         raise ConfigError(f"--name {name}: must match {NAME_PATTERN}, as it names a folder")
     trained = [result.name for result in list_results(paths) if not result.is_ensemble]
     if name in trained or name in experiment_names:

@@ -10,14 +10,21 @@ from pipeline.paths import Paths
 from pipeline.splitting import assign_folds
 from pipeline.tables import FOLD_COLUMNS, load_train, to_text, write_table
 
+DEFAULTS = {"num_folds": 5, "seed": 0}
 
-def run(paths: Paths, competition: Competition, num_folds: int, seed: int) -> None:
+
+def run(paths: Paths, competition: Competition, num_folds: int | None, seed: int | None) -> None:
     """Read train.csv; write folds/<competition>.csv, the fold of every training image.
+
+    A split once made stays: its number of folds and seed change only where others are asked for.
 
     Raises:
         DataError: The smallest class can't fill the folds, or the table was edited by hand.
     """
     train = load_train(paths)
+    recorded = DEFAULTS | (read_stamp(paths.folds_stamp) or {"inputs": {}})["inputs"]
+    num_folds = recorded["num_folds"] if num_folds is None else num_folds
+    seed = recorded["seed"] if seed is None else seed
     inputs = {"train": file_sha256(paths.train_csv), "num_folds": num_folds, "seed": seed}
     stamp = Stamp(paths.folds_stamp, inputs)
     if stamp.is_fresh():

@@ -11,6 +11,7 @@ from pipeline.competition import Competition
 from pipeline.errors import SubmissionError
 from pipeline.paths import Paths
 from pipeline.predictions import IntArray
+from pipeline.priors import warn_of_unreadable
 from pipeline.scoring.faults import summary
 from pipeline.scoring.metrics import Score, confusion, evaluate, macro_f1
 from pipeline.scoring.submission import decode, sorted_ids
@@ -32,7 +33,9 @@ def run(paths: Paths, competition: Competition, csv: Path, truth: Path) -> None:
         DataError: The truth is unusable, or the test table is missing.
         SubmissionError: The submission is missing or invalid.
     """
-    image_ids = load_test(paths)["image_id"].tolist()
+    test = load_test(paths)
+    warn_of_unreadable(test)
+    image_ids = test["image_id"].tolist()
     label_by_id = _read_valid(competition, csv, image_ids)
     truth_by_id = load_truth(truth, competition, image_ids)
     targets = np.array(list(truth_by_id.values()), dtype=np.int64)  # (N,)

@@ -19,9 +19,9 @@ from pipeline.images.scan import Scan, scan_files
 from pipeline.labels import read_labels
 from pipeline.locks import held
 from pipeline.paths import Paths
-from pipeline.priors import is_readable
+from pipeline.priors import is_readable, warn_of_unreadable
 from pipeline.scoring.submission import submission_id
-from pipeline.tables import TEST_COLUMNS, TRAIN_COLUMNS, write_table
+from pipeline.tables import TEST_COLUMNS, TRAIN_COLUMNS, load_test, write_table
 
 
 def run(paths: Paths, competition: Competition, workers: int | None) -> None:
@@ -52,8 +52,14 @@ def _prepare(paths: Paths, competition: Competition, workers: int | None) -> Non
             "images": digest(paths.images_dir),
         },
     )
+    for place in Stamp(paths.download_stamp, {}).damaged():
+        warn(
+            f"{place}: was changed since it was downloaded; 'pipeline download {competition.name}' "
+            "brings it back"
+        )
     if stamp.is_fresh():
         say(f"prepare {competition.name}: up to date")
+        warn_of_unreadable(load_test(paths))
         return
     audit = Audit()
     images = _inventory(paths, competition, audit)
@@ -183,6 +189,7 @@ def _check_test(paths: Paths, competition: Competition, test: pd.DataFrame) -> N
 def _write(
     paths: Paths, train: pd.DataFrame, test: pd.DataFrame, audit: Audit, summary: dict[str, Any]
 ) -> None:
+    paths.prepare_stamp.unlink(missing_ok=True)  # killed from here on, the tables are made again
     write_table(train, paths.train_csv)
     write_table(test, paths.test_csv)
     write_table(audit.table(), paths.audit_csv)

@@ -7,9 +7,10 @@ from rich.table import Table
 
 from pipeline.competition import Competition
 from pipeline.console import result
-from pipeline.freshness import digest, read_stamp
+from pipeline.freshness import Stamp, digest, read_stamp
 from pipeline.paths import Paths
-from pipeline.results import Result, list_results, load_result
+from pipeline.results import Result, changed_members, list_results, load_result
+from pipeline.scoring.metrics import get_metric
 
 DONE, MISSING, STALE = "done", "to do", "stale"
 
@@ -32,6 +33,8 @@ def _stages(paths: Paths) -> list[tuple[str, str, str]]:
         ("folds", _folds_state(paths), str(paths.folds_csv)),
     ]
     experiments = [path for path in paths.artifacts_dir.glob("[!.]*") if path.is_dir()]
+    if not experiments:
+        rows += [("train", MISSING, ""), ("ensemble", MISSING, "")]
     rows += [
         (_stage_of(paths, path.name), _experiment_state(paths, path.name), str(path))
         for path in sorted(experiments)
@@ -48,7 +51,9 @@ def _stage_of(paths: Paths, name: str) -> str:
 
 
 def _state(stamp: Path) -> str:
-    return DONE if read_stamp(stamp) else MISSING
+    if read_stamp(stamp) is None:
+        return MISSING
+    return STALE if Stamp(stamp, {}).damaged() else DONE
 
 
 def _describe_audit(path: Path) -> str:
@@ -75,7 +80,8 @@ def _experiment_state(paths: Paths, name: str) -> str:
     if stamps and len(fresh) < len(stamps):
         return STALE
     if files.stamp.is_file():
-        return DONE
+        is_changed = Stamp(files.stamp, {}).damaged() or changed_members(paths, name)
+        return STALE if is_changed else DONE
     return f"{len(fresh)} folds done"
 
 
@@ -103,4 +109,4 @@ def _scores(paths: Paths, competition: Competition, results: list[Result]) -> Ta
 
 def _rank(competition: Competition, one: Result) -> float:
     score = float(one.metrics["oof_score"])
-    return score if competition.metric == "log_loss" else -score
+    return -score if get_metric(competition.metric).greater_is_better else score

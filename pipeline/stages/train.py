@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -45,6 +46,12 @@ def run(
     device = "cuda" if pick_device().type == "cuda" else "cpu"
     names = experiment_names or getattr(competition.experiments, device)
     experiments = [load_experiment(name, overrides) for name in names]
+    repeated = [name for name, count in Counter(e.name for e in experiments).items() if count > 1]
+    if repeated:
+        raise ConfigError(
+            f"experiment '{repeated[0]}': every experiment must have a name of its own, several "
+            "have this one; name one with --experiment, or rename a file"
+        )
     inputs = _load_inputs(paths, competition)
     unknown = sorted(set(only_folds) - set(inputs.folds["fold"]))
     if unknown:

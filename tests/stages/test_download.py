@@ -468,5 +468,5 @@ def test_command_prints_one_line_and_fails(tmp_path: Path) -> None:
     assert result.stderr == (
         "error: cat-12: cat_12_train.zip, cat_12_test.zip, train_list.txt must be in "
         f"{tmp_path}, which is empty; put them there and run "
-        f"'pipeline download cat-12 --from {tmp_path}'\n"
+        f"'pipeline download cat-12 --root {tmp_path} --from {tmp_path}'\n"
     )

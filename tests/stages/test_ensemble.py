@@ -12,10 +12,10 @@ import pytest
 from pipeline.atomic import write_text
 from pipeline.competition import load_competition
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.freshness import file_sha256
+from pipeline.freshness import Stamp, file_sha256
 from pipeline.paths import Paths
 from pipeline.predictions import FloatArray, Predictions, load_predictions
-from pipeline.results import list_results
+from pipeline.results import list_results, load_probs
 from pipeline.scoring.oof import describe_oof
 from pipeline.stages import ensemble
 from pipeline.tables import FOLD_COLUMNS, TEST_COLUMNS, load_folds, write_table
@@ -226,3 +226,30 @@ def test_a_stale_member_is_refused_even_when_the_ensemble_stands(paths, demo):
     line = "which changed since; run 'pipeline train demo --experiment a'"
     with pytest.raises(ArtifactError, match=line):
         ensemble.run(paths, demo, [], "ensemble")
+
+
+def test_ensemble_older_than_its_members_is_not_submitted(paths, demo):
+    save(paths, "one", noisy(1.0, 0))
+    ensemble.run(paths, demo, [], "ensemble")
+    save(paths, "one", noisy(2.0, 1))
+    with pytest.raises(ArtifactError, match=r"one/oof\.npz changed since; run 'pipeline ensemble"):
+        load_probs(paths, demo, "ensemble", "test", TEST_IDS)
+
+
+def test_predictions_changed_after_their_stamp_are_refused(paths, demo):
+    save(paths, "one", noisy(1.0, 0))
+    files = paths.experiment("one")
+    Stamp(files.stamp, {}).write([files.oof, files.test])
+    files.test.write_bytes(files.oof.read_bytes())
+    with pytest.raises(ArtifactError, match=r"test\.npz changed since; run 'pipeline train demo"):
+        load_probs(paths, demo, "one", "oof", OOF_IDS)
+
+
+def test_ensemble_that_broke_off_is_not_complete(paths, demo, monkeypatch):
+    save(paths, "one", noisy(1.0, 0))
+    ensemble.run(paths, demo, [], "ensemble")
+    save(paths, "one", noisy(2.0, 1))
+    monkeypatch.setattr(ensemble, "blend", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError, match="division"):
+        ensemble.run(paths, demo, [], "ensemble")
+    assert [result.name for result in list_results(paths)] == ["one"]

@@ -147,3 +147,16 @@ def test_missing_training_table_leads_to_prepare(paths, demo):
     paths.train_csv.unlink()
     with pytest.raises(DataError, match="run 'pipeline prepare demo'"):
         folds.run(paths, demo, 5, 0)
+
+
+def test_split_once_made_stays_where_nothing_else_is_asked_for(paths, demo, capsys):
+    folds.run(paths, demo, 4, 3)
+    before = paths.folds_csv.read_bytes()
+    folds.run(paths, demo, None, None)
+    assert capsys.readouterr().err.endswith("folds demo: up to date\n")
+    assert paths.folds_csv.read_bytes() == before
+
+
+def test_first_split_has_five_folds(paths, demo):
+    folds.run(paths, demo, None, None)
+    assert set(load_folds(paths)["fold"]) == set(range(5))

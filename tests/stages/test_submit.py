@@ -145,7 +145,9 @@ def test_unreadable_images_are_named(paths, demo, capsys):
 def test_many_unreadable_images_are_named_in_part(paths, demo, capsys):
     write_test(paths, unreadable=tuple(IMAGE_IDS))
     submit.run(paths, demo, "probe")
-    assert re.search(r"test/7\.jpg and 2 more$", capsys.readouterr().err, re.MULTILINE)
+    assert re.search(
+        r"test/7\.jpg and 2 more, all named in audit\.csv$", capsys.readouterr().err, re.MULTILINE
+    )
 
 
 @pytest.mark.parametrize("experiment", ["resnet", "../demo/probe", "", "."])
@@ -208,7 +210,7 @@ def test_validate_accepts_what_submit_wrote(paths, demo, capsys):
 def test_validate_prints_a_line_per_kind_of_fault_and_sums_up(paths, demo, tmp_path, capsys):
     csv = tmp_path / "x.csv"
     csv.write_bytes(b"id,label\n" + EXPECTED.replace(b"0,0\n1,1\n", b"0,7\n1,nan\n")[:-10])
-    expected = r"x\.csv: 4 kinds of fault, 5 in all; first, line 1: header"
+    expected = r"x\.csv: must be what the judge wants, has 4 kinds of fault, 5 in all; compare"
     with pytest.raises(SubmissionError, match=expected):
         validate.run(paths, demo, csv)
     assert capsys.readouterr().out.splitlines() == [

@@ -331,3 +331,10 @@ def test_without_a_name_the_devices_defaults_are_trained(site, monkeypatch, tmp_
 
 def test_the_tiny_experiment_is_what_its_file_says():
     assert Experiment(name="tiny", **tomllib.loads(tiny.TOML)) == tiny.experiment()
+
+
+def test_experiments_of_one_name_are_refused_before_any_is_trained(workspace):
+    paths, competition = workspace
+    with pytest.raises(ConfigError, match="experiment 'x': every experiment must have a name"):
+        train.run(paths, competition, ["lite0-probe", "lite1-probe"], [], ["name=x"])
+    assert not paths.experiment("x").experiment_dir.exists()
