@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold
 
 from pipeline.predictions import IntArray
 
@@ -20,6 +19,8 @@ def assign_folds(images: pd.DataFrame, num_folds: int, seed: int) -> IntArray:
     """
     order = np.argsort(images["image_id"].to_numpy(dtype=str), kind="stable")
     ordered = images.iloc[order]
+    from sklearn.model_selection import StratifiedGroupKFold  # here: `folds` is mostly up to date
+
     splitter = StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed)
     splits = splitter.split(ordered, ordered["label"], ordered["group"])
     folds = np.empty(len(images), dtype=np.int64)

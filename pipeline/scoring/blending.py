@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
 
 from pipeline.predictions import FloatArray, IntArray
 from pipeline.scoring.metrics import SMALLEST_PROB
@@ -33,6 +32,8 @@ def fit_weights(members: Sequence[FloatArray], targets: IntArray) -> Weights:
         return -float(np.log(blended).mean()), -(chosen / blended).mean(axis=1)
 
     equal = np.full(len(members), 1 / len(members))
+    from scipy.optimize import minimize  # here: a stage that is up to date needn't wait for it
+
     found = minimize(
         loss_and_gradient,
         equal,

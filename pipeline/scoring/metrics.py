@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix, f1_score
 
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.predictions import FloatArray, IntArray
@@ -110,6 +108,8 @@ def interval(
     chosen = get_metric(metric)
     values = _values(chosen, targets, probs)
     if metric == "accuracy":
+        from scipy.stats import binomtest  # here: a stage that is up to date needn't wait for it
+
         wilson = binomtest(int(values.sum()), len(values)).proportion_ci(confidence, "wilson")
         return float(wilson.low), float(wilson.high)
     return _bootstrap(chosen, values, confidence)
@@ -123,11 +123,15 @@ def evaluate(metric: str, targets: IntArray, probs: FloatArray) -> Score:
 
 def macro_f1(targets: IntArray, predicted: IntArray) -> float:
     """Average F1 over the classes that occur in either; both are class indices, `(N,)`."""
+    from sklearn.metrics import f1_score
+
     return float(f1_score(targets, predicted, average="macro", zero_division=0))
 
 
 def confusion(targets: IntArray, predicted: IntArray, num_classes: int) -> IntArray:
     """Count images by true class (rows) and predicted class (columns), `(K, K)`."""
+    from sklearn.metrics import confusion_matrix
+
     counts = confusion_matrix(targets, predicted, labels=range(num_classes))
     return np.asarray(counts, dtype=np.int64)
 

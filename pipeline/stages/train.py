@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -25,8 +25,10 @@ from pipeline.scoring.oof import assemble_oof, describe_oof, targets_of
 from pipeline.tables import load_folds, load_test, load_train, write_table
 from pipeline.training.checkpoint import save_checkpoint
 from pipeline.training.device import describe_device, pick_device
-from pipeline.training.finetune import Finetune
-from pipeline.training.probe import Probe
+
+if TYPE_CHECKING:
+    from pipeline.training.finetune import Finetune
+    from pipeline.training.probe import Probe
 
 
 def run(
@@ -132,8 +134,14 @@ class _Training:
             self._gather(time.monotonic() - start)
 
     @cached_property
-    def _method(self) -> Probe | Finetune:
-        """What fits folds; made when the first fold needs it, as a probe computes its features."""
+    def _method(self) -> "Probe | Finetune":
+        """What fits folds; made when the first fold needs it, as a probe computes its features.
+
+        Imported here, too: a run that is up to date shouldn't wait for the networks' libraries.
+        """
+        from pipeline.training.finetune import Finetune
+        from pipeline.training.probe import Probe
+
         method = Probe if self._experiment.method == "probe" else Finetune
         return method(
             self._paths,
