@@ -61,4 +61,4 @@ lock: install ## Pin what is installed now in constraints.txt
 	$(BIN)/python -m pip freeze --exclude-editable --exclude pipeline > constraints.txt
 
 clean: ## Remove outputs and caches, keep .venv and what was downloaded
-	rm -rf artifacts/* artifacts/.[!.g]* folds/* submissions/* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf artifacts/* folds/* submissions/* .pytest_cache .mypy_cache .ruff_cache .hypothesis
