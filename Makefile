@@ -1,6 +1,7 @@
 # Two commands on a fresh machine: `make all` runs the whole pipeline, `make test` the tests.
 COMPETITION ?= demo
 FROM ?=
+PHOTOS ?=
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 
 VENV := .venv
@@ -53,12 +54,14 @@ format: install ## Mend what the linter and formatter can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install ## Measure speed as ratios, both sides in one run
+bench: install ## Measure speed as ratios, both sides in one run: make bench [PHOTOS=folder of images]
 	$(BIN)/python -m benchmarks.decoding
+	$(BIN)/python -m benchmarks.input_pipeline $(if $(PHOTOS),'$(PHOTOS)')
 	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.growth
 
 lock: install ## Pin what is installed now in constraints.txt
 	$(BIN)/python -m pip freeze --exclude-editable --exclude pipeline > constraints.txt
 
 clean: ## Remove outputs and caches, keep .venv and what was downloaded
-	rm -rf artifacts/* folds/* submissions/* .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf artifacts/* folds/* submissions/* data/*/.cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

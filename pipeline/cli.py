@@ -1,7 +1,7 @@
 """One command per stage, in running order: parse, call, print errors. Nothing else happens here.
 
-A stage is imported inside its command, so that `--help` stays instant and only `train`, `models`
-and `doctor` ever import torch.
+A stage is imported inside its command, so that `--help` stays instant and only `preview`, `train`,
+`models` and `doctor` ever import torch.
 """
 
 import io
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, StoppedError
 
 if TYPE_CHECKING:
     from pipeline.competition import Competition
@@ -35,7 +35,7 @@ class StageGroup(TyperGroup):
             return super().invoke(ctx)
         except PipelineError as error:
             typer.secho(f"error: {_as_typed(str(error))}", err=True, fg=typer.colors.RED)
-            raise typer.Exit(1) from error
+            raise typer.Exit(130 if isinstance(error, StoppedError) else 1) from error
 
 
 # A competition's name, and what the user typed for it, --root included.
@@ -79,6 +79,15 @@ RootOption = Annotated[
 ExperimentsOption = Annotated[
     list[str] | None,
     typer.Option("--experiment", metavar="NAME", help="May be repeated.", show_default=False),
+]
+OverridesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a value of the experiment, e.g. head.l2=0.01.",
+        show_default=False,
+    ),
 ]
 
 
@@ -168,6 +177,36 @@ def folds(
 
 
 @app.command()
+def preview(
+    competition: CompetitionArgument,
+    experiment: Annotated[str, typer.Option(metavar="NAME", help="Whose views to show.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where to write.",
+            dir_okay=False,
+            show_default="artifacts/COMPETITION/EXPERIMENT/preview.png",
+        ),
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, max=100, help="Number of images.")] = 8,
+    views: Annotated[int, typer.Option(min=0, max=20, help="Augmented views of each.")] = 5,
+    overrides: OverridesOption = None,
+    root: RootOption = Path(),
+) -> None:
+    """Show what an experiment makes of images: a contact sheet, plain and augmented.
+
+    Reads data/COMPETITION/train.csv and some images. Writes artifacts/COMPETITION/EXPERIMENT/
+    preview.png, a row per image and a column per view, and prints its path.
+
+    Fails if the experiment or its recipe of views is impossible.
+    """
+    from pipeline.stages import preview
+
+    preview.run(*_load(competition, root), experiment, overrides or [], (images, views), out)
+
+
+@app.command()
 def train(
     competition: CompetitionArgument,
     experiment: ExperimentsOption = None,
@@ -175,15 +214,10 @@ def train(
         list[int] | None,
         typer.Option("--fold", metavar="K", help="Only these folds.", show_default=False),
     ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Change a value of the experiment, e.g. head.l2=0.01.",
-            show_default=False,
-        ),
-    ] = None,
+    overrides: OverridesOption = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Log for TensorBoard, too.")
+    ] = False,
     root: RootOption = Path(),
 ) -> None:
     """Train experiments over the folds.
@@ -191,13 +225,15 @@ def train(
     Reads data/COMPETITION/train.csv, test.csv and images, folds/COMPETITION.csv. Writes
     artifacts/COMPETITION/EXPERIMENT: config, environment, a checkpoint, history and predictions
     per fold, oof.npz, test.npz and metrics.json. Without --experiment: the competition's
-    defaults for this device.
+    defaults for this device. Broken off or killed, the same command goes on where it was. Several
+    GPUs: accelerate launch -m pipeline train ...; several machines: --fold K on each.
 
     Fails if an experiment, a key of --set or the weights are missing.
     """
     from pipeline.stages import train
 
-    train.run(*_load(competition, root), experiment or [], fold or [], overrides or [])
+    names, folds = experiment or [], fold or []
+    train.run(*_load(competition, root), names, folds, overrides or [], tensorboard=tensorboard)
 
 
 @app.command()

@@ -1,16 +1,17 @@
 """An experiment says how to train: one TOML file that holds only what differs from the defaults."""
 
+import contextlib
+import copy
 import tomllib
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from pipeline.competition import Name
 from pipeline.errors import ConfigError
 from pipeline.strict import StrictModel, did_you_mean, known_keys, locate_toml, parse, read_toml
-
-Fraction = Annotated[float, Field(gt=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
+from pipeline.train_config import Fraction, Positive, Probability, TrainConfig
 
 WEIGHTS_SOURCES = ("package", "hub", "auto", "none")
 
@@ -36,12 +37,17 @@ class ModelConfig(StrictModel):
     Of the ResNets written here, two parts can be chosen; left out, they are the named network's.
     `shortcut` where shapes change: "A" pads with zeros, "B" projects, "C" projects everywhere.
     `stride_on`: the convolution of a bottleneck that halves the map, "1x1" in the paper (v1).
+
+    `drop_path`: probability that the last residual branch is skipped in training, rising linearly
+    from 0 at the first (Huang et al. 2016). `dropout`: that a feature before the head is.
     """
 
     name: str
     weights: Annotated[str, AfterValidator(_checked_weights)] = "package"
     shortcut: Literal["A", "B", "C"] | None = None
     stride_on: Literal["3x3", "1x1"] | None = None
+    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 class ImageConfig(StrictModel):
@@ -57,16 +63,39 @@ class ImageConfig(StrictModel):
     std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
 
 
+class TransformConfig(StrictModel):
+    """One transform of Albumentations: its name, its probability and its own parameters."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+    p: Probability = 1.0
+
+
 class ViewConfig(StrictModel):
     """The variants of an image.
 
     Predictions average its plain view and, with `flip`, the mirrored one. A probe's head learns on
-    these and on `num_augmented` views drawn by the recipe; fine-tuning draws a new one each epoch.
+    these and on `num_augmented` views drawn by the recipe. Fine-tuning draws a new view each epoch,
+    or with `cycle` so many, over and over: what a frozen layer makes of them is then computed once.
+
+    `recipe`: a shipped one, or "custom": the list `transforms`, whose last size must be the
+    working one.
     """
 
     flip: bool = True
     num_augmented: Annotated[int, Field(ge=0, le=64)] = 1
-    recipe: Literal["light", "medium", "heavy", "source-cifar", "source-catdog"] = "light"
+    cycle: Annotated[int, Field(ge=1, le=1000)] | None = None
+    recipe: Literal[
+        "none", "light", "medium", "heavy", "source-cifar", "source-catdog", "custom"
+    ] = "light"
+    transforms: tuple[TransformConfig, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if (self.recipe == "custom") != bool(self.transforms):
+            raise ValueError("views.transforms must be given where views.recipe is 'custom', only")
+        return self
 
 
 class DataConfig(StrictModel):
@@ -80,37 +109,6 @@ class HeadConfig(StrictModel):
 
     l2: Positive = 0.03
     max_steps: Annotated[int, Field(ge=1)] = 200
-
-
-class OptimizerConfig(StrictModel):
-    """The optimizer and its learning rate at the schedule's peak."""
-
-    name: Literal["sgd", "adam", "adamw"] = "adamw"
-    learning_rate: Positive = 1e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-
-
-class ScheduleConfig(StrictModel):
-    """How the learning rate moves: a linear warm-up, then "constant" or "cosine" down to 0."""
-
-    name: Literal["constant", "cosine"] = "cosine"
-    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
-
-
-class TrainConfig(StrictModel):
-    """Training by gradient descent.
-
-    `freeze = "trunk"` leaves all but the head as the weights brought it, batch norm included.
-    """
-
-    epochs: Annotated[int, Field(ge=1)] = 10
-    batch_size: Annotated[int, Field(ge=1)] = 32
-    freeze: Literal["none", "trunk"] = "none"
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    clip_norm: Positive | None = None
-    optimizer: OptimizerConfig = OptimizerConfig()
-    schedule: ScheduleConfig = ScheduleConfig()
 
 
 class Experiment(StrictModel):
@@ -131,22 +129,83 @@ class Experiment(StrictModel):
     head: HeadConfig = HeadConfig()
     train: TrainConfig = TrainConfig()
 
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.train.progressive and self.views.recipe == "custom":
+            raise ValueError(
+                "train.progressive must be left out where views.recipe is 'custom', whose "
+                "transforms have a size of their own"
+            )
+        return self
 
-def load_experiment(name_or_path: str, overrides: list[str]) -> Experiment:
+
+def load_experiments(name_or_path: str, overrides: list[str]) -> list[Experiment]:
     """Load a shipped experiment by its name, or any by the path of its TOML file.
 
+    A file may hold variants, tables `[variants.<name>]` of what each changes: every one is an
+    experiment of its own, `<file>-<name>`, and the file's name stands for them all.
+
     Args:
-        name_or_path: `lite0-probe` or `my/experiment.toml`.
+        name_or_path: `lite0-probe` or `my/experiment.toml`; `degradation`, or one variant of it,
+            `degradation-plain18`.
         overrides: `key=value` with dotted keys; values are TOML, bare words are text.
 
     Raises:
         ConfigError: There is no such experiment, its file is faulty, or an override is.
     """
-    path = locate_toml(name_or_path, "experiments")
+    path, only = _locate(name_or_path)
     values: dict[str, Any] = {"name": path.stem, **read_toml(path)}
-    for override in overrides:
-        _apply(values, override)
-    return parse(Experiment, values, path.name)
+    variants: dict[str, Any] = values.pop("variants", None) or {"": {}}
+    experiments = []
+    for variant, changes in variants.items():
+        if only in ("", variant):
+            merged = _merged(values, changes)
+            if variant:
+                merged["name"] = f"{values['name']}-{variant}"
+            for override in overrides:
+                _apply(merged, override)
+            experiments.append(parse(Experiment, merged, path.name))
+    return experiments
+
+
+def load_experiment(name_or_path: str, overrides: list[str]) -> Experiment:
+    """Load one experiment; see `load_experiments`.
+
+    Raises:
+        ConfigError: As there; or the file's variants are several.
+    """
+    experiments = load_experiments(name_or_path, overrides)
+    if len(experiments) > 1:
+        names = ", ".join(experiment.name for experiment in experiments)
+        raise ConfigError(
+            f"experiment '{name_or_path}': must be one, is several; name one: {names}"
+        )
+    return experiments[0]
+
+
+def _locate(name_or_path: str) -> tuple[Path, str]:
+    """Find the file, and the variant where `<file>-<variant>` was named."""
+    try:
+        return locate_toml(name_or_path, "experiments"), ""
+    except ConfigError:
+        stem, _, variant = name_or_path.rpartition("-")
+        while stem:
+            with contextlib.suppress(ConfigError):
+                path = locate_toml(stem, "experiments")
+                if variant in read_toml(path).get("variants", {}):
+                    return path, variant
+            stem, _, more = stem.rpartition("-")
+            variant = f"{more}-{variant}"
+        raise
+
+
+def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return new tables with the changes in them."""
+    merged = copy.deepcopy(values)
+    for key, change in changes.items():
+        both_tables = isinstance(change, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], change) if both_tables else change
+    return merged
 
 
 def _apply(values: dict[str, Any], override: str) -> None:

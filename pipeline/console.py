@@ -3,8 +3,9 @@
 Results (tables, paths, scores) go to stdout by `result`, so that they can be piped.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -21,7 +22,10 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-_stderr = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+from pipeline.machine import rank
+
+# Of several processes that train together, the first one speaks.
+_stderr = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False, quiet=rank() > 0)
 _stdout = Console(highlight=False, soft_wrap=True, emoji=False)
 
 
@@ -52,11 +56,16 @@ class RateColumn(ProgressColumn):
         return Text(f"{task.finished_speed or task.speed or 0.0:.0f} {self._unit}/s")
 
 
+class Advance(Protocol):
+    """Moves a bar."""
+
+    def __call__(self, count: int, detail: str = "") -> None:
+        """Move by `count`; `detail`, where there is any, replaces what stands behind the bar."""
+
+
 @contextmanager
-def progress(
-    description: str, total: int | None, unit: str = "img"
-) -> Iterator[Callable[[int], None]]:
-    """Show a bar with rate and time left, at the end the time taken; yields `advance(count)`.
+def progress(description: str, total: int | None, unit: str = "img") -> Iterator[Advance]:
+    """Show a bar with rate and time left, at the end the time taken; yields what moves it.
 
     Off a terminal (a log file, a notebook kernel) only the finished bar is printed.
 
@@ -75,7 +84,14 @@ def progress(
         BarColumn(bar_width=16),
         *counters,
         TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("{task.fields[detail]}"),
     )
     with Progress(*columns, console=_stderr) as bars:
-        task = bars.add_task(description, total=total)
-        yield lambda count: bars.advance(task, count)
+        task = bars.add_task(description, total=total, detail="")
+
+        def advance(count: int, detail: str = "") -> None:
+            bars.advance(task, count)
+            if detail:
+                bars.update(task, detail=detail)
+
+        yield advance

@@ -4,7 +4,8 @@
     ├── ConfigError       a TOML file, a --set or an argument says something impossible
     ├── DataError         archives, images, lists or tables aren't what they must be
     ├── ArtifactError     features, predictions or checkpoints are missing, stale or don't fit
-    └── SubmissionError   a CSV isn't what the judge wants
+    ├── SubmissionError   a CSV isn't what the judge wants
+    └── StoppedError      Ctrl-C; what was done is saved
 
 A message is one line, "where: what must hold, what was found; the next command". The command
 line prints it on stderr and exits with code 1, without a traceback.
@@ -29,3 +30,7 @@ class ArtifactError(PipelineError):
 
 class SubmissionError(PipelineError):
     """A submission isn't what the judge wants."""
+
+
+class StoppedError(PipelineError):
+    """The user stopped the work, and it was saved; exit code 130, as shells say it."""

@@ -31,6 +31,16 @@ class FoldPaths:
         return self.fold_dir / "test.npz"
 
     @property
+    def training_state(self) -> Path:
+        """What an unfinished training goes on from; gone once the fold is done."""
+        return self.fold_dir / "training.pt"
+
+    @property
+    def tensorboard_dir(self) -> Path:
+        """TensorBoard's event files, where they were asked for."""
+        return self.fold_dir / "tensorboard"
+
+    @property
     def stamp(self) -> Path:
         """Written last: what the fold was made from."""
         return self.fold_dir / "stamp.json"
@@ -71,6 +81,11 @@ class ExperimentPaths:
     def test(self) -> Path:
         """Probabilities of the test images, averaged over the folds."""
         return self.experiment_dir / "test.npz"
+
+    @property
+    def preview(self) -> Path:
+        """Contact sheet of augmented images."""
+        return self.experiment_dir / "preview.png"
 
     @property
     def stamp(self) -> Path:
@@ -138,6 +153,16 @@ class Paths:
     def truth_csv(self) -> Path:
         """Labels of the test images; `download` writes it where the archives tell them."""
         return self.data_dir / "truth.csv"
+
+    @property
+    def cache_dir(self) -> Path:
+        """Decoded images, kept as long as there is room; may be deleted at any time."""
+        return self.data_dir / ".cache"
+
+    @property
+    def cache_lock(self) -> Path:
+        """Held while decoded images are cached."""
+        return self.cache_dir / ".lock"
 
     @property
     def data_lock(self) -> Path:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config import Experiment, load_experiment
+from pipeline.config import Experiment, load_experiment, load_experiments
 from pipeline.errors import ConfigError
 from pipeline.strict import built_in_names, known_keys
 from tests import tiny
@@ -14,9 +14,37 @@ KEYS = known_keys(Experiment)
 
 @pytest.mark.parametrize("name", built_in_names("experiments"))
 def test_every_shipped_experiment_loads_under_its_own_name(name):
-    experiment = load_experiment(name, [])
-    assert experiment.name == name
-    assert experiment.description
+    experiments = load_experiments(name, [])
+    assert all(experiment.name.startswith(name) for experiment in experiments)
+    assert all(experiment.description for experiment in experiments)
+
+
+VARIANTS = """
+seed = 1
+
+[train]
+epochs = 3
+
+[variants]
+short = { train = { epochs = 1 } }
+long-and-slow = { train = { epochs = 9, batch_size = 4 }, seed = 2 }
+"""
+
+
+def test_a_file_of_variants_is_as_many_experiments(tmp_path):
+    tiny.write_toml(tmp_path / "many.toml", VARIANTS)
+    found = load_experiments(str(tmp_path / "many.toml"), ["train.optimizer.learning_rate=0.5"])
+    told = [(e.name, e.seed, e.train.epochs, e.train.batch_size) for e in found]
+    assert told == [("many-short", 1, 1, 32), ("many-long-and-slow", 2, 9, 4)]
+    assert {e.train.optimizer.learning_rate for e in found} == {0.5}
+
+
+def test_one_variant_of_a_shipped_file_is_named_after_both():
+    assert load_experiment("degradation-plain34", []).model.name == "plain34_cifar"
+    with pytest.raises(ConfigError, match="experiment 'degradation': must be one, is several"):
+        load_experiment("degradation", [])
+    with pytest.raises(ConfigError, match="degradation-plain35: must be one of"):
+        load_experiment("degradation-plain35", [])
 
 
 def test_what_a_file_leaves_out_is_default(tmp_path):

@@ -4,6 +4,7 @@ A pickle is a program: it may ask for any function of any module and call it. He
 but stand-ins for the four things of which NumPy's arrays are pickled, whatever it asks for.
 """
 
+import itertools
 import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,22 +58,17 @@ def unpack_batches(archive: Path, folder: Path, classes: Sequence[str], truth_cs
             unpack(archive, Path(unpacked_dir), LIMITS)
             batches_dir = _find_batches(archive, Path(unpacked_dir))
             _check_names(archive, _load(archive, batches_dir / META), classes)
-            train, test = (
-                [_read_batch(archive, batches_dir / name, len(classes)) for name in names]
-                for names in (TRAIN_BATCHES, (TEST_BATCH,))
+            *train, test = (
+                _read_batch(archive, batches_dir / name, len(classes))
+                for name in (*TRAIN_BATCHES, TEST_BATCH)
             )
-        return _write(archive, folder, classes, (_joined(train), _joined(test)), truth_csv)
+        return _write(archive, folder, classes, (train, test), truth_csv)
 
 
 @dataclass(frozen=True)
 class _Batch:
     data: npt.NDArray[np.uint8]  # (N, 3072)
     targets: list[int]  # N
-
-
-def _joined(batches: Sequence[_Batch]) -> _Batch:
-    targets = [target for batch in batches for target in batch.targets]
-    return _Batch(np.concatenate([batch.data for batch in batches]), targets)
 
 
 def _find_batches(archive: Path, folder: Path) -> Path:
@@ -126,25 +122,30 @@ def _write(
     archive: Path,
     folder: Path,
     classes: Sequence[str],
-    splits: tuple[_Batch, _Batch],
+    splits: tuple[list[_Batch], _Batch],
     truth_csv: Path,
 ) -> int:
     train, test = splits
-    jobs = [
-        (folder / "train" / classes[target] / f"{number}.png", row)
-        for number, (target, row) in enumerate(zip(train.targets, train.data, strict=True))
-    ]
-    jobs += [(folder / "test" / f"{number}.png", row) for number, row in enumerate(test.data)]
-    for parent in {path.parent for path, _ in jobs}:
-        parent.mkdir(parents=True)
-    with progress(f"pictures of {archive.name}", len(jobs)) as advance:
+    rows = (row for batch in train for row in zip(batch.targets, batch.data, strict=True))
+    jobs = itertools.chain(  # no list: 60,000 paths would take tens of megabytes
+        (
+            (folder / "train" / classes[target] / f"{number}.png", row)
+            for number, (target, row) in enumerate(rows)
+        ),
+        ((folder / "test" / f"{number}.png", row) for number, row in enumerate(test.data)),
+    )
+    (folder / "test").mkdir()
+    for target in sorted({target for batch in train for target in batch.targets}):
+        (folder / "train" / classes[target]).mkdir(parents=True)
+    total = sum(len(batch.data) for batch in (*train, test))
+    with progress(f"pictures of {archive.name}", total) as advance:
         for path, row in jobs:
             Image.fromarray(row.reshape(SHAPE).transpose(1, 2, 0)).save(path)  # (H, W, C)
             path.chmod(0o444)
             advance(1)
     labels = [(f"{number}.png", classes[target]) for number, target in enumerate(test.targets)]
     write_table(pd.DataFrame(labels, columns=TRUTH_COLUMNS), truth_csv)
-    return len(jobs)
+    return total
 
 
 class _Array:

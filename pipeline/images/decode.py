@@ -65,7 +65,7 @@ def read_header(content: bytes) -> Header:
         return _header(image)
 
 
-def decode_rgb(content: bytes) -> ByteImage:
+def decode_rgb(content: bytes, min_side_px: int | None = None) -> ByteImage:
     """Decode an image file upright, `(H, W, 3)` uint8 RGB.
 
     EXIF orientation is applied, transparency is laid on white, palettes, grey, CMYK and 16 bits
@@ -73,10 +73,18 @@ def decode_rgb(content: bytes) -> ByteImage:
     OpenCV, which paints the missing end of a truncated JPEG grey without a word; the pixels are
     the same, the price in speed is what `benchmarks/decoding.py` measures.
 
+    Args:
+        content: The file's bytes.
+        min_side_px: A JPEG is decoded at a half, a quarter or an eighth of its size where both
+            sides keep so many pixels: fewer coefficients are transformed, all are still read, so
+            truncation is noticed as ever. None decodes at full size.
+
     Raises:
         DataError: The content isn't a whole image of a known format, or claims to be enormous.
     """
     with _open(content) as image:
+        if min_side_px is not None:
+            image.draft(None, (min_side_px, min_side_px))  # JPEG alone has such a mode
         return _upright(_to_rgb(image), _header(image).orientation)
 
 
@@ -140,7 +148,7 @@ def _flatten(image: Image.Image) -> ByteImage:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         return np.asarray(Image.alpha_composite(white, rgba).convert("RGB"))
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _upright(pixels: ByteImage, orientation: int) -> ByteImage:

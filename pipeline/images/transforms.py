@@ -2,31 +2,48 @@
 
 import functools
 import json
-import os
-
-os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # before the import: it calls home otherwise
+import random
 
 import albumentations as A
 import cv2
+import numpy as np
 
-from pipeline.config import ImageConfig
+from pipeline.config import ImageConfig, ViewConfig
+from pipeline.images.custom_recipe import build_transforms, check_transforms
 from pipeline.images.decode import ByteImage
+from pipeline.images.working_copy import describe_working_copies, working_side_px
+
+# Recipes without randomness, whose draws are all the same.
+STILL_RECIPES = ("source-catdog",)
+
+# Counts up when `draw` comes to draw otherwise from the same transforms.
+_DRAW_VERSION = 2
 
 
-def plain_view(config: ImageConfig) -> A.Compose:
+def plain_view(images: ImageConfig) -> A.Compose:
     """Scale the short side and crop the centre: what validation and test images get."""
-    short_side = round(config.size_px / config.crop_fraction)
     return A.Compose(
         [
-            A.SmallestMaxSize(short_side, interpolation=cv2.INTER_CUBIC),
-            A.CenterCrop(config.size_px, config.size_px),
+            A.SmallestMaxSize(working_side_px(images), interpolation=cv2.INTER_CUBIC),
+            A.CenterCrop(images.size_px, images.size_px),
         ]
     )
 
 
-def recipe_view(recipe: str, config: ImageConfig) -> A.Compose:
-    """Build a recipe of random views; draw from it with `draw`."""
-    size = (config.size_px, config.size_px)
+def recipe_view(recipe: str, images: ImageConfig, views: ViewConfig) -> A.Compose:
+    """Build a recipe of random views; draw from it with `draw`.
+
+    Args:
+        recipe: A shipped recipe's name, or "custom".
+        images: The working size.
+        views: Holds the transforms of "custom".
+
+    Raises:
+        ConfigError: A transform of "custom" doesn't exist or can't be built.
+    """
+    if recipe == "custom":
+        return A.Compose(build_transforms(views.transforms))
+    size = (images.size_px, images.size_px)
     resized = A.Resize(*size, interpolation=cv2.INTER_LINEAR)
     steps = {
         # The sources' own: facts of their notebooks, kept for the reproductions.
@@ -50,31 +67,51 @@ def recipe_view(recipe: str, config: ImageConfig) -> A.Compose:
             A.HorizontalFlip(p=0.5),
             A.Rotate(limit=20, border_mode=cv2.BORDER_REFLECT_101, p=0.5),
             A.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.05, p=0.8),
-            A.OneOf([A.GaussianBlur(), A.GaussNoise()], p=0.3),
+            A.OneOf([A.GaussianBlur(), A.GaussNoise(std_range=(0.02, 0.1))], p=0.3),
             A.CoarseDropout(p=0.3),
         ],
     }
     return A.Compose(steps[recipe])
 
 
+def check_recipe(views: ViewConfig, images: ImageConfig) -> None:
+    """Refuse a custom recipe that can't be used, before any image is read.
+
+    Raises:
+        ConfigError: A transform doesn't exist, has a wrong parameter, or gives anything but images
+            of the working size.
+    """
+    if views.recipe == "custom":
+        check_transforms(views.transforms, images)
+
+
 @functools.cache
-def transform_text(recipe: str, config: ImageConfig) -> str:
-    """Describe a view's transform completely, its library's version included, as cache keys need.
+def transform_text(recipe: str, images: ImageConfig, views: ViewConfig) -> str:
+    """Describe completely how a view is made of a file, as cache keys need.
+
+    The versions of what decodes and transforms are part of it.
 
     Args:
         recipe: A recipe's name; empty for the plain view.
-        config: The working size.
+        images: The working size.
+        views: Holds the transforms of "custom".
     """
-    transform = recipe_view(recipe, config) if recipe else plain_view(config)
-    return json.dumps(transform.to_dict(), sort_keys=True, default=str)
+    transform = recipe_view(recipe, images, views) if recipe else plain_view(images)
+    description = {
+        "copy": describe_working_copies(working_side_px(images)),
+        "transform": transform.to_dict(),
+        "draw": _DRAW_VERSION if recipe else None,
+    }
+    return json.dumps(description, sort_keys=True, default=str)
 
 
 def draw(transform: A.Compose, image: ByteImage, seed: int) -> ByteImage:
     """Apply a transform with a random stream of its own, `(H, W, 3)` uint8 in and out.
 
     Albumentations ignores the seeds of `random` and numpy, and its own lives on from image to
-    image; so it is set anew for every image.
+    image; so it is set anew for every image. One stream serves all transforms: `set_random_seed`
+    would start each of them at the same numbers, and so mirror an image by the size of its crop.
     """
-    transform.set_random_seed(seed)
+    transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
     drawn: ByteImage = transform(image=image)["image"]
     return drawn

@@ -1,14 +1,15 @@
-"""Views: the named variants of an image that features are computed from."""
+"""Views: the named variants of an image that networks see."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import albumentations as A
+import cv2
 import numpy as np
 
-from pipeline.config import Experiment, ImageConfig
+from pipeline.config import Experiment, ImageConfig, ViewConfig
 from pipeline.images.decode import ByteImage
-from pipeline.images.transforms import draw, plain_view, recipe_view
+from pipeline.images.transforms import STILL_RECIPES, draw, plain_view, recipe_view
 from pipeline.reproducibility import sample_seed
 
 
@@ -39,20 +40,43 @@ def plain_views(experiment: Experiment) -> list[View]:
 
 
 def augmented_views(experiment: Experiment) -> list[View]:
-    """List the views that only training sees."""
+    """List the views that only the training of a probe's head sees; none for recipe "none"."""
     config = experiment.views
+    if config.recipe == "none":
+        return []
     return [
         View(config.recipe, number=number, seed=experiment.seed)
         for number in range(config.num_augmented)
     ]
 
 
-class ViewMaker:
-    """Makes views of images at an experiment's working size."""
+def training_view(experiment: Experiment, epoch: int) -> View:
+    """Return the view that fine-tuning shows in an epoch, counted from 0.
 
-    def __init__(self, config: ImageConfig) -> None:
-        self._config = config
-        self._plain = plain_view(config)
+    Epochs that show the same have equal views: for a recipe without randomness all of them, with
+    `views.cycle` every so many.
+    """
+    config = experiment.views
+    if config.recipe == "none":
+        return View()
+    if config.recipe in STILL_RECIPES:
+        return View(config.recipe)
+    number = epoch % config.cycle if config.cycle else epoch
+    return View(config.recipe, number=number, seed=experiment.seed)
+
+
+class ViewMaker:
+    """Makes views of working copies.
+
+    Args:
+        images: The working size.
+        views: Holds the transforms of the recipe "custom".
+    """
+
+    def __init__(self, images: ImageConfig, views: ViewConfig) -> None:
+        self._images = images
+        self._views = views
+        self._plain = plain_view(images)
         self._recipes: dict[str, A.Compose] = {}  # building one takes longer than applying it
 
     def make(self, view: View, image: ByteImage, sha256: str) -> ByteImage:
@@ -60,14 +84,14 @@ class ViewMaker:
 
         Args:
             view: Which one.
-            image: The decoded image.
+            image: The image's working copy.
             sha256: Digest of its file, which seeds what is drawn: an image keeps its augmented
                 views when others join or leave the table.
         """
         if view.recipe:
             seed = sample_seed(view.seed, view.number, int(sha256[:16], 16))
             if view.recipe not in self._recipes:
-                self._recipes[view.recipe] = recipe_view(view.recipe, self._config)
+                self._recipes[view.recipe] = recipe_view(view.recipe, self._images, self._views)
             return draw(self._recipes[view.recipe], image, seed)
         plain = self._plain(image=image)["image"]
-        return np.ascontiguousarray(plain[:, ::-1]) if view.is_mirrored else plain
+        return np.asarray(cv2.flip(plain, 1), dtype=np.uint8) if view.is_mirrored else plain

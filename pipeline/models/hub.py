@@ -90,9 +90,8 @@ def fetch(repository: Repository) -> Path:
         ConfigError: The repository's name is impossible.
         ArtifactError: The hub can't be reached, or hasn't got the file.
     """
-    for file in repository.files:
-        if cached := _cached(repository, file):
-            return cached
+    if cached := find_cached(repository):
+        return cached
     for file in repository.files:
         if path := _download(repository, file):
             return path
@@ -101,6 +100,16 @@ def fetch(repository: Repository) -> Path:
         f"'{repository.revision}', answers 404; correct model.name or HF_ENDPOINT, or use a file "
         "by model.weights=PATH"
     )
+
+
+def find_cached(repository: Repository) -> Path | None:
+    """Find what `fetch` would return without asking the network.
+
+    Raises:
+        ConfigError: The repository's name is impossible.
+    """
+    files = (_cached(repository, file) for file in repository.files)
+    return next(filter(None, files), None)
 
 
 def fetch_hub_config(model_name: str) -> None:

@@ -39,17 +39,27 @@ class Network:
         trunk: Images → what the head reads, `(N, D)` or, for `resnet50_attention`, a map.
         head: That → logits `(N, K)`.
         head_names: Prefixes of the head's parameters, `("fc",)` for a ResNet.
+        weights_sha256: What tells its weights and options from others, once they are loaded.
     """
 
     module: nn.Module
     trunk: Callable[[Tensor], Tensor]
     head: Callable[[Tensor], Tensor]
     head_names: tuple[str, ...]
+    weights_sha256: str = ""
 
     @classmethod
     def of(cls, module: Classifier) -> "Network":
         """Wrap a network that declares its boundary itself."""
         return cls(module, module.forward_trunk, module.forward_head, module.head_names)
+
+    @property
+    def classifier(self) -> nn.Linear | nn.Conv2d | None:
+        """The layer with which features `(N, D)` become logits, where the head is that layer."""
+        head = self.module.get_submodule(self.head_names[0])
+        if len(self.head_names) > 1 or not isinstance(head, nn.Linear | nn.Conv2d):
+            return None
+        return head if head.bias is not None else None
 
     def is_head(self, name: str) -> bool:
         """Tell whether a parameter or buffer, named as in the state dict, is the head's."""

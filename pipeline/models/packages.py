@@ -3,11 +3,14 @@
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.models.tensors import Tensors
+
+if TYPE_CHECKING:  # to find a package mustn't take torch
+    from torch import Tensor
+
+    from pipeline.models.tensors import Tensors
 
 # Their tensors come in the order of timm's state dict under other names.
 PACKAGES = {
@@ -24,6 +27,12 @@ def packaged_weights(model_name: str) -> Path:
         ConfigError: No package has weights for this network.
         ArtifactError: The package isn't installed.
     """
+    network, _, tag = model_name.partition(".")
+    if tag and network in PACKAGES:
+        raise ConfigError(
+            f"model.name: must have no tag where model.weights is 'package', has '{tag}'; name "
+            f"'{network}', or set model.weights=hub"
+        )
     if model_name not in PACKAGES:
         raise ConfigError(
             f"model.weights: 'package' must be one of {', '.join(PACKAGES)}, is '{model_name}'; "
@@ -44,7 +53,9 @@ def has_packaged_weights(model_name: str) -> bool:
     return model_name in PACKAGES and bool(_find(model_name))
 
 
-def name_by_position(stored: Tensors, trunk: Sequence[tuple[str, Tensor]], path: Path) -> Tensors:
+def name_by_position(
+    stored: "Tensors", trunk: "Sequence[tuple[str, Tensor]]", path: Path
+) -> "Tensors":
     """Give a package's tensors the names of the network's, by position and shape.
 
     Args:

@@ -19,7 +19,7 @@ from pipeline.models.timm_backbone import build_timm_network, build_timm_trunk
 from pipeline.models.weights import Target, dropped_head, load_weights
 from pipeline.strict import did_you_mean
 
-__all__ = ["Network", "Trunk", "build_model", "build_trunk", "model_names"]
+__all__ = ["Network", "Trunk", "build_model", "build_trunk", "model_names", "trunk_of"]
 
 TIMM = "timm/"
 # Networks that are no ResNet by parameters: number of classes → network.
@@ -43,31 +43,50 @@ def model_names() -> list[str]:
     return [*OTHERS, *named_architectures()]
 
 
-def build_model(config: ModelConfig, num_classes: int, seed: int = 0) -> Network:
+def build_model(
+    config: ModelConfig, num_classes: int, seed: int = 0, size_px: int | None = None
+) -> Network:
     """Build a network with its trunk/head boundary and load its weights.
 
     Args:
         config: Which network and weights.
         num_classes: K.
         seed: Seed of the random weights: of all, or of the head where the trunk's are loaded.
+        size_px: Height and width of the images, for networks that are built for one; None is their
+            own.
 
     Raises:
         ConfigError: There is no such network or no such weights for it, or an option doesn't apply.
         ArtifactError: The weights can't be had now, are damaged or don't fit.
     """
+    network = build_random(config, num_classes, seed, size_px)
+    digest = load_weights(Target(config.name, network.module, network.is_head, seed), config)
+    # Drawn one after the other, the trunk's weights depend on the head's size.
+    drawn = f", {num_classes} classes" if config.weights == "none" else ""
+    return replace(network, weights_sha256=digest + drawn + _options_text(config))
+
+
+def trunk_of(network: Network) -> Trunk:
+    """Return a network's trunk; it shares its tensors and its mode."""
+    return Trunk(_TrunkOnly(network), network.weights_sha256)
+
+
+def build_random(
+    config: ModelConfig, num_classes: int, seed: int = 0, size_px: int | None = None
+) -> Network:
+    """Build a network as `build_model` does, but load no weights, whatever the config says."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _construct(config, num_classes)
-    load_weights(Target(config.name, network.module, network.is_head, seed), config)
-    return network
+        return _construct(config, num_classes, size_px)
 
 
-def build_trunk(config: ModelConfig, seed: int) -> Trunk:
+def build_trunk(config: ModelConfig, seed: int, size_px: int | None = None) -> Trunk:
     """Build the headless network of an experiment and load its weights.
 
     Args:
         config: Which network and weights.
         seed: Seed of the random weights, where none are loaded.
+        size_px: As for `build_model`.
 
     Raises:
         ConfigError: There is no such network, or no such weights for it.
@@ -75,36 +94,43 @@ def build_trunk(config: ModelConfig, seed: int) -> Trunk:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network, target = _construct_trunk(config, seed)
+        network, target = _construct_trunk(config, seed, size_px)
     digest = load_weights(target, config)
-    # The options decide the features, too, and the feature cache knows them by this text alone.
-    options = "".join(f", {key}={value}" for key, value in _options(config).items())
-    return Trunk(network, digest + options)
+    return Trunk(network, digest + _options_text(config))
 
 
-def _construct(config: ModelConfig, num_classes: int) -> Network:
+def _construct(config: ModelConfig, num_classes: int, size_px: int | None) -> Network:
     architectures = named_architectures()
     if config.name in architectures:
         architecture = _apply_options(config, architectures[config.name])
-        return Network.of(ResNet(architecture, num_classes))
+        return Network.of(ResNet(architecture, num_classes, config.drop_path, config.dropout))
     for option in _options(config):
         raise ConfigError(
             f"model.{option}: must be left out for '{config.name}', applies to residual networks "
             "written here"
         )
     if config.name in OTHERS:
+        _refuse_drops(config)
         return Network.of(OTHERS[config.name](num_classes))
     _fetch_description(config)
-    return build_timm_network(_timm_name(config), num_classes)
+    return build_timm_network(
+        _timm_name(config),
+        num_classes,
+        size_px=size_px,
+        drop_path=config.drop_path,
+        dropout=config.dropout,
+    )
 
 
-def _construct_trunk(config: ModelConfig, seed: int) -> tuple[nn.Module, Target]:
+def _construct_trunk(
+    config: ModelConfig, seed: int, size_px: int | None
+) -> tuple[nn.Module, Target]:
     """Build a headless network; what is to be filled may be a whole one around it."""
     if config.name.startswith(TIMM) and not _options(config):
         _fetch_description(config)
-        trunk = build_timm_trunk(_timm_name(config))
+        trunk = build_timm_trunk(_timm_name(config), size_px)
         return trunk, Target(config.name, trunk, dropped_head(trunk), seed, wants_head=False)
-    network = _construct(config, num_classes=2)  # the head is drawn last and dropped
+    network = _construct(config, 2, size_px)  # the head is drawn last and dropped
     target = Target(config.name, network.module, network.is_head, seed, wants_head=False)
     return _TrunkOnly(network), target
 
@@ -121,10 +147,19 @@ def _options(config: ModelConfig) -> dict[str, str]:
     return {key: value for key, value in options.items() if value is not None}
 
 
+def _options_text(config: ModelConfig) -> str:
+    """Say what decides the features beside the weights; a cache knows them by this text alone."""
+    return "".join(f", {key}={value}" for key, value in _options(config).items())
+
+
 def _apply_options(config: ModelConfig, architecture: Architecture) -> Architecture:
     if config.shortcut and architecture.shortcut == "none":
         raise ConfigError(
             f"model.shortcut: must be left out for '{config.name}', which has no shortcuts"
+        )
+    if config.drop_path and architecture.shortcut == "none":
+        raise ConfigError(
+            f"model.drop_path: must be 0 for '{config.name}', which without shortcuts can't skip"
         )
     if config.stride_on and architecture.block == "basic":
         raise ConfigError(
@@ -136,6 +171,15 @@ def _apply_options(config: ModelConfig, architecture: Architecture) -> Architect
         shortcut=config.shortcut or architecture.shortcut,
         stride_on=config.stride_on or architecture.stride_on,
     )
+
+
+def _refuse_drops(config: ModelConfig) -> None:
+    for option in ("drop_path", "dropout"):
+        if getattr(config, option):
+            raise ConfigError(
+                f"model.{option}: must be 0 for '{config.name}', applies to residual networks "
+                "written here and networks of timm"
+            )
 
 
 def _timm_name(config: ModelConfig) -> str:

@@ -7,6 +7,7 @@ as in torchvision and timm, so state dicts of both load unchanged.
 
 from typing import ClassVar
 
+from timm.layers.drop import DropPath
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -51,11 +52,12 @@ class _Block(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.se = SqueezeExcitation(out) if architecture.attention == "se" else nn.Identity()
         self.cbam = CBAM(out) if architecture.attention == "cbam" else nn.Identity()
+        self.drop_path: nn.Module = nn.Identity()
         self.downsample = _shortcut(architecture, channels, out, stride)
         self.is_residual = architecture.shortcut != "none"
 
     def _add(self, branch: Tensor, x: Tensor) -> Tensor:
-        branch = self.cbam(self.se(branch))
+        branch = self.drop_path(self.cbam(self.se(branch)))
         if self.is_residual:
             branch = branch + (x if self.downsample is None else self.downsample(x))
         out: Tensor = self.relu(branch)
@@ -107,12 +109,21 @@ class ResNet(Classifier):
     Args:
         architecture: Which ResNet.
         num_classes: K; with 0 there is no linear layer, as in timm.
+        drop_path: Probability that the last block's branch is skipped in training.
+        dropout: Probability that a feature before the linear layer is.
     """
 
     head_names: ClassVar[tuple[str, ...]] = ("fc",)
 
-    def __init__(self, architecture: Architecture, num_classes: int) -> None:
+    def __init__(
+        self,
+        architecture: Architecture,
+        num_classes: int,
+        drop_path: float = 0.0,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
+        self.dropout = dropout
         self.num_features = STAGE_PLANES[-1] * architecture.expansion
         if architecture.stem == "imagenet":
             self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
@@ -126,6 +137,8 @@ class ResNet(Classifier):
         he_initialisation(self)
         if architecture.zero_init_last:
             _zero_last_norms(self)
+        if drop_path:
+            _set_stochastic_depth(self, drop_path)
         # Drawn last, so that a seed gives the same trunk whatever the number of classes.
         self.fc = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
 
@@ -141,7 +154,7 @@ class ResNet(Classifier):
 
     def forward_head(self, features: Tensor) -> Tensor:
         """Turn features `(N, D)` into logits `(N, K)`."""
-        logits: Tensor = self.fc(features)
+        logits: Tensor = self.fc(F.dropout(features, self.dropout, self.training))
         return logits
 
 
@@ -165,3 +178,15 @@ def _zero_last_norms(network: nn.Module) -> None:
         if isinstance(module, BasicBlock | Bottleneck):
             last = module.bn3 if isinstance(module, Bottleneck) else module.bn2
             nn.init.zeros_(last.weight)
+
+
+def _set_stochastic_depth(network: nn.Module, last: float) -> None:
+    """Let training skip branches, image by image, with a probability that rises linearly.
+
+    Huang et al. 2016, "Deep Networks with Stochastic Depth", arXiv 1603.09382, section 3. As in
+    timm, the first block is never skipped (the paper counts the image as block 0), the draw is per
+    image, not per batch, and what remains is scaled up in training, not down in prediction.
+    """
+    blocks = [module for module in network.modules() if isinstance(module, _Block)]
+    for number, block in enumerate(blocks):
+        block.drop_path = DropPath(last * number / (len(blocks) - 1))

@@ -10,18 +10,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pipeline.errors import ArtifactError, ConfigError
+from pipeline.errors import ArtifactError
 
 Tensors: TypeAlias = dict[str, Tensor]
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 # Where training scripts put a state dict beside their optimizer's; an average is the better model.
 CONTAINERS = ("state_dict_ema", "state_dict", "model_state_dict", "model")
 # What DistributedDataParallel, Lightning and torch.compile put before each name.
 PREFIXES = ("module.", "model.", "_orig_mod.")
 
 # What the readers raise on spoiled bytes, and torch on a pickle that holds more than tensors.
-_DAMAGE = (
+DAMAGE = (
     OSError,
     EOFError,
     LookupError,
@@ -30,44 +29,6 @@ _DAMAGE = (
     pickle.UnpicklingError,
     SafetensorError,
 )
-
-
-def find_weights_file(place: str) -> Path:
-    """Find the weights file that a path names: itself, or the one of that folder.
-
-    Args:
-        place: As given by `model.weights`; `~` is the home folder.
-
-    Raises:
-        ConfigError: There is nothing, or no one file of weights.
-    """
-    path = Path(place).expanduser()
-    if not path.exists():
-        raise ConfigError(
-            f"model.weights: must be 'package', 'hub', 'auto', 'none' or a file that exists, "
-            f"'{place}' doesn't (from {Path.cwd()}); correct the path"
-        )
-    if path.is_dir():
-        return _only_file(path)
-    if path.suffix not in SUFFIXES:
-        raise ConfigError(
-            f"model.weights: must end in one of {', '.join(SUFFIXES)}, is '{place}'; convert it"
-        )
-    return path
-
-
-def _only_file(folder: Path) -> Path:
-    preferred = folder / "model.safetensors"
-    files = sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES and file.is_file())
-    if preferred in files:
-        return preferred
-    if len(files) == 1:
-        return files[0]
-    found = f"{len(files)} ({', '.join(file.name for file in files[:3])})" if files else "none"
-    raise ConfigError(
-        f"model.weights: folder '{folder}' must hold model.safetensors or exactly one file of "
-        f"{', '.join(SUFFIXES)}, holds {found}; name the file"
-    )
 
 
 def read_tensors(path: Path, remedy: str) -> Tensors:
@@ -81,10 +42,8 @@ def read_tensors(path: Path, remedy: str) -> Tensors:
         ArtifactError: The file is damaged, would run code, or holds something else.
     """
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except _DAMAGE as error:
+        stored = load_file(path) if path.suffix == ".safetensors" else read_pickle(path)
+    except DAMAGE as error:
         # torch goes on with advice to switch the check off
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ArtifactError(
@@ -97,6 +56,15 @@ def read_tensors(path: Path, remedy: str) -> Tensors:
             f"{remedy}"
         )
     return dict(stored)
+
+
+def read_pickle(path: Path) -> Any:
+    """Read what `torch.save` wrote: tensors and plain values; whatever else is refused, never run.
+
+    Raises:
+        UnpicklingError: The file holds something else, or is damaged; one of many types.
+    """
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def strip_prefixes(tensors: Tensors, own_names: Collection[str]) -> Tensors:

@@ -1,33 +1,48 @@
 """Networks of the timm library: whole, or without their heads."""
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import timm
+import torch
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.models.network import Network
+from pipeline.strict import did_you_mean
 
 HUB = "hf-hub:"
+# Our options and timm's names for them.
+DROPS = {"drop_path": "drop_path_rate", "dropout": "drop_rate"}
 
 
-def build_timm_trunk(name: str) -> nn.Module:
+def build_timm_trunk(name: str, size_px: int | None = None) -> nn.Module:
     """Build a timm network that ends in its pooled features: `(N, 3, H, W)` → `(N, D)`.
 
     Args:
-        name: timm's name, or `hf-hub:` and the id of a repository on the Hugging Face hub.
+        name: timm's name, with or without the tag of its weights, or `hf-hub:` and the id of a
+            repository on the Hugging Face hub.
+        size_px: H = W, None for the network's own.
 
     Raises:
-        ConfigError: timm has no such network.
+        ConfigError: timm has no such network, or not for that size.
         ArtifactError: The hub doesn't say what the network is.
     """
-    trunk: nn.Module = _create(name, num_classes=0)
+    _check_name(name)
+    trunk: nn.Module = _create(name, num_classes=0, **_size(name, size_px))
     return trunk
 
 
-def build_timm_network(name: str, num_classes: int) -> Network:
+def build_timm_network(
+    name: str,
+    num_classes: int,
+    *,
+    size_px: int | None = None,
+    drop_path: float = 0.0,
+    dropout: float = 0.0,
+) -> Network:
     """Build a timm network with its trunk/head boundary.
 
     Most networks end in one linear layer (or 1x1 convolution) that reads pooled features: that
@@ -37,12 +52,17 @@ def build_timm_network(name: str, num_classes: int) -> Network:
     Args:
         name: As for `build_timm_trunk`.
         num_classes: K.
+        size_px: As for `build_timm_trunk`.
+        drop_path: Probability that the last residual branch is skipped in training.
+        dropout: Probability that a feature before the classifier is.
 
     Raises:
-        ConfigError: timm has no such network, or it classifies nothing.
+        ConfigError: timm has no such network, or not with these options, or it classifies nothing.
         ArtifactError: The hub doesn't say what the network is.
     """
-    module = _create(name, num_classes)
+    _check_name(name)
+    drops = {"drop_path_rate": drop_path or None, "drop_rate": dropout or None}
+    module = _create(name, num_classes, **_size(name, size_px), **drops)
     classifiers = _classifiers(module)
     if not classifiers:
         raise ConfigError(f"model.name: must be a classifier, 'timm/{name}' has no classifier")
@@ -54,24 +74,72 @@ def build_timm_network(name: str, num_classes: int) -> Network:
     head_names = tuple(names[id(classifier)] for classifier in classifiers)
     only = classifiers[0] if len(classifiers) == 1 else None
     if isinstance(only, nn.Linear | nn.Conv2d):
-        return Network(module, _pooled_trunk(module), _single_head(only), head_names)
+        trunk = partial(_pooled_trunk, module)
+        # Left to itself, timm counts dropout as the trunk's; frozen, it would be switched off.
+        return Network(module, trunk, partial(_single_head, only, dropout), head_names)
     return Network(module, module.forward_features, module.forward_head, head_names)
 
 
-def _create(name: str, num_classes: int) -> Any:  # has methods that nn.Module hasn't
-    # A tag behind a dot names weights, which don't come from timm.
-    if not name.startswith(HUB) and ("." in name or not timm.is_model(name)):
-        similar = timm.list_models(f"*{name.split('.')[0]}*")[:3]
+def _check_name(name: str) -> None:
+    """Hold a name of timm's to its networks, and a tag to the weights of that network."""
+    if name.startswith(HUB):
+        return
+    network, _, tag = name.partition(".")
+    if not timm.is_model(network):
+        similar = timm.list_models(f"*{network}*")[:3]
         hint = f"; timm has {', '.join(similar)}" if similar else ""
-        raise ConfigError(f"model.name: timm must know the network, knows no '{name}'{hint}")
+        raise ConfigError(f"model.name: timm must know the network, knows no '{network}'{hint}")
+    tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{network}.*")]
+    if tag and tag not in tags:
+        hint = did_you_mean(tag, tags) or f"; it knows {', '.join(tags) or 'none'}"
+        raise ConfigError(
+            f"model.name: timm must know weights of '{network}' by the tag, knows no '{tag}'{hint}"
+        )
+
+
+def _create(name: str, num_classes: int, **options: Any) -> Any:
+    """Call timm; what it returns has methods that `nn.Module` hasn't."""
     try:
-        return timm.create_model(name, pretrained=False, num_classes=num_classes)
+        return timm.create_model(name, pretrained=False, num_classes=num_classes, **options)
+    except TypeError as error:
+        for option, keyword in DROPS.items():
+            if f"'{keyword}'" in str(error):
+                raise ConfigError(
+                    f"model.{option}: must be 0 for 'timm/{name}', which takes none"
+                ) from error
+        raise
     except (OSError, HfHubHTTPError, HFValidationError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ArtifactError(
             f"timm/{name}: the hub must say what the network is, doesn't ({reason}); set "
             "HF_ENDPOINT to a mirror, or use the network's name in timm"
         ) from error
+
+
+def _size(name: str, size_px: int | None) -> dict[str, int]:
+    """Find what timm must be told for images of a size, and try that on an image of no data.
+
+    Transformers mostly have one position embedding per place; timm builds those for another size,
+    and fits their weights to it.
+    """
+    if size_px is None:
+        return {}
+    with torch.device("meta"), torch.no_grad():
+        trial = _create(name, num_classes=0)
+        own_px = trial.pretrained_cfg["input_size"][-1]
+        options = {"img_size": size_px} if trial.pretrained_cfg.get("fixed_input_size") else {}
+        if own_px == size_px:
+            return {}
+        try:
+            trial = _create(name, num_classes=0, **options)
+            trial.eval()(torch.empty(1, 3, size_px, size_px))
+        except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise ConfigError(
+                f"timm/{name}: images must be of a size that it can take, are {size_px} x "
+                f"{size_px} pixels ({reason or 'refused'}); its own is images.size_px={own_px}"
+            ) from error
+    return options
 
 
 def _classifiers(module: Any) -> list[nn.Module]:
@@ -81,19 +149,14 @@ def _classifiers(module: Any) -> list[nn.Module]:
     return [part for part in parts if isinstance(part, nn.Module) and list(part.parameters())]
 
 
-def _pooled_trunk(module: Any) -> Callable[[Tensor], Tensor]:
-    def trunk(images: Tensor) -> Tensor:
-        pooled: Tensor = module.forward_head(module.forward_features(images), pre_logits=True)
-        return pooled.flatten(1)  # (N, D), also from (N, D, 1, 1)
-
-    return trunk
+def _pooled_trunk(module: Any, images: Tensor) -> Tensor:
+    pooled: Tensor = module.forward_head(module.forward_features(images), pre_logits=True)
+    return pooled.flatten(1)  # (N, D), also from (N, D, 1, 1)
 
 
-def _single_head(classifier: nn.Linear | nn.Conv2d) -> Callable[[Tensor], Tensor]:
-    def head(features: Tensor) -> Tensor:
-        if isinstance(classifier, nn.Conv2d):
-            features = features[:, :, None, None]  # (N, D) → (N, D, 1, 1)
-        logits: Tensor = classifier(features)
-        return logits.flatten(1)
-
-    return head
+def _single_head(classifier: nn.Linear | nn.Conv2d, dropout: float, features: Tensor) -> Tensor:
+    features = F.dropout(features, dropout, classifier.training)
+    if isinstance(classifier, nn.Conv2d):
+        features = features[:, :, None, None]  # (N, D) → (N, D, 1, 1)
+    logits: Tensor = classifier(features)
+    return logits.flatten(1)

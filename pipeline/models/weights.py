@@ -5,8 +5,9 @@ from pipeline.console import say
 from pipeline.freshness import file_sha256
 from pipeline.models.fitting import Fit, Source, Target, dropped_head
 from pipeline.models.hub import fetch, hub_repository
-from pipeline.models.packages import PACKAGES, has_packaged_weights, packaged_weights
-from pipeline.models.tensors import find_weights_file
+from pipeline.models.identity import chosen_source
+from pipeline.models.packages import PACKAGES, packaged_weights
+from pipeline.models.weights_file import find_weights_file
 
 __all__ = ["PACKAGES", "Target", "dropped_head", "load_weights", "packaged_weights"]
 
@@ -29,17 +30,16 @@ def load_weights(target: Target, config: ModelConfig) -> str:
         drawn = f"none, drawn with seed {target.seed}"
         say(f"weights {target.name}: {drawn}")
         return drawn
-    source = _resolve(target.name, config.weights)
+    source = _resolve(config)
     fit = Fit(target, source)
     fit.load()
     say("; ".join([f"weights {target.name}: {source.title}", *fit.notes]))
     return file_sha256(source.path)
 
 
-def _resolve(name: str, weights: str) -> Source:
+def _resolve(config: ModelConfig) -> Source:
     """Find the file, downloading it if need be."""
-    if weights == "auto":
-        weights = "package" if has_packaged_weights(name) else "hub"
+    name, weights = config.name, chosen_source(config)
     if weights == "package":
         path = packaged_weights(name)
         return Source(path, weights, f"package {PACKAGES[name]}", "reinstall the package")

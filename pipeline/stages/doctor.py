@@ -1,6 +1,5 @@
 """Show what this machine can do for the pipeline."""
 
-import os
 import platform
 import shutil
 import socket
@@ -17,12 +16,12 @@ from pipeline.competition import load_competition
 from pipeline.console import result
 from pipeline.errors import PipelineError
 from pipeline.machine import num_cpus
+from pipeline.models.hub import endpoint
 from pipeline.models.weights import PACKAGES, packaged_weights
 from pipeline.paths import Paths
 from pipeline.strict import built_in_names
 from pipeline.training.device import describe_device, pick_device
 
-HUB = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
 HUB_TIMEOUT_SECONDS = 3.0
 
 
@@ -83,7 +82,7 @@ def _weights() -> list[tuple[str, str]]:
         except PipelineError as error:
             found = str(error)
         rows.append((f"weights {model_name}", found))
-    return [*rows, (f"hub {HUB}", _reach(HUB))]
+    return [*rows, (f"hub {endpoint()}", _reach(endpoint()))]
 
 
 def _reach(url: str) -> str:

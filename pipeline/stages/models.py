@@ -8,10 +8,11 @@ from rich.table import Table
 
 from pipeline.config import ModelConfig
 from pipeline.console import result
-from pipeline.errors import ConfigError, PipelineError
+from pipeline.errors import ConfigError
+from pipeline.models.at_hand import weights_at_hand
 from pipeline.models.profile import Profile, images_per_second, profile
-from pipeline.models.registry import Network, build_model, model_names
-from pipeline.models.weights import PACKAGES, packaged_weights
+from pipeline.models.registry import Network, build_random, model_names
+from pipeline.models.weights import PACKAGES
 from pipeline.training.device import describe_device, fast_dtype, keep_freed_memory, pick_device
 
 BATCH_SIZE = 16
@@ -36,13 +37,13 @@ def run(name: str | None, image_size: int, num_classes: int, *, markdown: bool) 
         _show(name, image_size, num_classes)
 
 
-def _build(name: str, num_classes: int) -> Network:
-    return build_model(ModelConfig(name=name, weights="none"), num_classes)
+def _build(name: str, image_size: int, num_classes: int) -> Network:
+    return build_random(ModelConfig(name=name, weights="none"), num_classes, size_px=image_size)
 
 
 def _profile(name: str, image_size: int, num_classes: int) -> Profile:
     try:
-        return profile(_build(name, num_classes), image_size)
+        return profile(_build(name, image_size, num_classes), image_size)
     except (AssertionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ConfigError(
@@ -52,20 +53,18 @@ def _profile(name: str, image_size: int, num_classes: int) -> Profile:
 
 
 def _list() -> Table:
-    table = Table("network", "source", "weights at hand", title="pipeline models")
-    for name in model_names():
-        table.add_row(name, "written here", "")
-    for name in PACKAGES:
-        table.add_row(name, "timm", _installed(name))
-    table.add_row("timm/<name>", "timm, any of its networks", "")
+    table = Table(title="pipeline models")
+    table.add_column("network", no_wrap=True)
+    table.add_column("source")
+    table.add_column("weights at hand", overflow="fold")
+    for name in (*model_names(), *PACKAGES):
+        source = "timm" if name in PACKAGES else "here"
+        table.add_row(name, source, "\n".join(weights_at_hand(name)) or "none")
+    table.add_row("timm/<name>", "timm", "hub: timm/<name>.<tag>, for most")
+    table.caption = (
+        "Every network takes a file, model.weights=PATH. Whether the hub answers wasn't tried."
+    )
     return table
-
-
-def _installed(name: str) -> str:
-    try:
-        return packaged_weights(name).name
-    except PipelineError:
-        return "package not installed"
 
 
 def _show(name: str, image_size: int, num_classes: int) -> None:
@@ -82,10 +81,11 @@ def _show(name: str, image_size: int, num_classes: int) -> None:
         )
     result(layers)
     result(_totals(counted))
+    result(f"weights      {', '.join(weights_at_hand(name)) or 'none'}")
     device = pick_device()
     keep_freed_memory()
     forward, step = images_per_second(
-        _build(name, num_classes), image_size, BATCH_SIZE, device, fast_dtype(device)
+        _build(name, image_size, num_classes), image_size, BATCH_SIZE, device, fast_dtype(device)
     )
     result(
         f"speed        {forward:,.1f} images/s forward, {step:,.1f} images/s training "
@@ -106,22 +106,27 @@ def _totals(counted: Profile) -> str:
     )
 
 
+def published() -> dict[str, dict[str, Any]]:
+    """Return what the papers print, by network."""
+    path = resources.files("pipeline").joinpath("models", "published.toml")
+    return tomllib.loads(path.read_text("utf-8"))
+
+
 def _markdown_lines() -> list[str]:
-    published = tomllib.loads(
-        resources.files("pipeline").joinpath("models", "published.toml").read_text("utf-8")
-    )
+    papers = published()
     head = [
         "# Networks",
         "",
         f"With {TABLE_CLASSES:,} classes. Parameters in millions; multiply-adds of convolutions",
         "and linear layers in billions, for one image, as torch counts them. The papers' own",
-        "numbers stand beside ours. Made by `pipeline models --markdown > docs/models.md`.",
+        'numbers stand beside ours; where they have v1 strides, `model.stride_on = "1x1"` gives',
+        "the same. Made by `pipeline models --markdown > docs/models.md`.",
         "",
         "| network | px | parameters | GMACs | paper: parameters | paper: GMACs | source |",
         "|---|---|---|---|---|---|---|",
     ]
     names = [*model_names(), *PACKAGES]
-    return [*head, *(_markdown_row(name, published.get(name, {})) for name in names)]
+    return [*head, *(_markdown_row(name, papers.get(name, {})) for name in names)]
 
 
 def _markdown_row(name: str, paper: dict[str, Any]) -> str:

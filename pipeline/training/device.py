@@ -2,8 +2,12 @@
 
 import ctypes
 import platform
+from dataclasses import dataclass
+from typing import Literal, Self
 
 import torch
+
+from pipeline.errors import ConfigError
 
 # Numbers of glibc's mallopt(3).
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
@@ -31,6 +35,39 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     else:
         has_bf16 = False
     return torch.bfloat16 if has_bf16 else torch.float32
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What matrices are multiplied in; weights stay float32."""
+
+    device_type: str
+    dtype: torch.dtype
+
+    @classmethod
+    def choose(cls, name: Literal["auto", "bf16", "fp16", "fp32"], device: torch.device) -> Self:
+        """Choose by the name that an experiment gives, "auto" being what is fast here.
+
+        Raises:
+            ConfigError: "fp16" elsewhere than on CUDA, where gradients can't be scaled.
+        """
+        if name == "fp16" and device.type != "cuda":
+            raise ConfigError(
+                f"train.precision: must be auto, bf16 or fp32 on this device ({device.type}), is "
+                "fp16; set it to auto"
+            )
+        named = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+        return cls(device.type, fast_dtype(device) if name == "auto" else named[name])
+
+    @property
+    def accelerate_name(self) -> str:
+        """What accelerate calls it."""
+        return {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(self.dtype, "no")
+
+    def autocast(self) -> torch.autocast:
+        """Return the context to compute in."""
+        is_mixed = self.dtype != torch.float32
+        return torch.autocast(self.device_type, self.dtype if is_mixed else None, enabled=is_mixed)
 
 
 def describe_device(device: torch.device) -> str:

@@ -1,193 +1,270 @@
-"""The training loop."""
+"""The training loop: epochs in `Engine.fit`, steps in `Engine._train_epoch`."""
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
-from accelerate import Accelerator
-from scipy.special import softmax
-from torch import nn
+from torch import Tensor, nn
 
-from pipeline.config import Experiment, TrainConfig
-from pipeline.errors import ArtifactError
-from pipeline.images.dataset import ViewDataset, load_batches
-from pipeline.images.views import View, plain_views
-from pipeline.models.registry import Network
-from pipeline.paths import Paths
-from pipeline.predictions import FloatArray, IntArray
-from pipeline.scoring.metrics import score
-from pipeline.training.device import fast_dtype, keep_freed_memory, pick_device
-from pipeline.training.inputs import to_inputs
-from pipeline.training.optim import build_optimizer, rate_factor
+from pipeline.config import Experiment
+from pipeline.errors import StoppedError
+from pipeline.images.views import training_view
+from pipeline.machine import num_processes
+from pipeline.predictions import IntArray
+from pipeline.scoring.metrics import get_metric
+from pipeline.training import processes
+from pipeline.training.device import keep_freed_memory
+from pipeline.training.inputs import Inputs
+from pipeline.training.interrupts import deferred_interrupt
+from pipeline.training.loss_watch import LossWatch, Step
+from pipeline.training.losses import build_criterion
+from pipeline.training.sampling import epoch_batches
+from pipeline.training.schedules import Schedule
+from pipeline.training.stepper import Stepper
+from pipeline.training.task import FoldTask
+from pipeline.training.train_mode import set_train_mode
+from pipeline.training.training_state import load_state, save_state
+
+Row = dict[str, float]
+
+# Processes ask each other for a Ctrl-C so often: asking stops a GPU's queue.
+STEPS_PER_QUESTION = 10
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What one training learns from.
+
+    Attributes:
+        inputs: Where images come from.
+        rows: Which rows of their table, `(n,)`.
+        targets: Their class indices, `(n,)`.
+        image_ids: Their ids, n of them.
+        num_classes: K.
+        metric: The competition's metric, which `validate` measures as `val_score`.
+        seed: Seed of the order of images, of mixing and of dropout.
+    """
+
+    inputs: Inputs
+    rows: IntArray
+    targets: IntArray
+    image_ids: list[str]
+    num_classes: int
+    metric: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """Who hears of a training.
+
+    Attributes:
+        validate: Measures the module as it would be kept, after every epoch; `val_score` decides
+            which epoch is best, all of it joins the history.
+        advance: Called with the number of images newly seen and a line about the training.
+        log: Called with every new row of the history.
+    """
+
+    validate: Callable[[nn.Module], Row]
+    advance: Callable[[int, str], None]
+    log: Callable[[Row], None]
+
+
+@dataclass
+class Position:
+    """How far a training is; with the stepper's state, all that it needs to go on.
+
+    Attributes:
+        epoch: The current epoch, counted from 0.
+        batch: Batches of it that are done.
+        step: Optimizer updates so far.
+        losses: The losses of the epoch's batches.
+        history: A row per finished epoch.
+        best_epoch: The epoch with the best validation score; -1 before the first.
+        best: The state dict of that epoch, where it is kept.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+    history: list[Row] = field(default_factory=list)
+    best_epoch: int = -1
+    best: dict[str, Tensor] | None = None
 
 
 class Engine:
-    """Trains one network on some images and predicts others.
+    """Trains the learning part of a network; all processes of a launch call it alike.
 
     Args:
-        paths: Where the images lie.
         experiment: How to train.
-        network: What to train; it is changed in place.
-        seed: Seed of the order of images and of dropout, different for every fold.
+        module: What learns, `(N, ...)` inputs → logits `(N, K)`; it is changed in place.
+        is_head: Tells by a parameter's name whether it is the head's.
+        lesson: What to learn from.
+        task: The fold, and where its unfinished state is kept.
     """
 
-    def __init__(self, paths: Paths, experiment: Experiment, network: Network, seed: int) -> None:
-        keep_freed_memory()
-        is_bf16 = fast_dtype(pick_device()) == torch.bfloat16
-        self._accelerator = Accelerator(mixed_precision="bf16" if is_bf16 else "no")
-        self._paths = paths
-        self._experiment = experiment
-        self._config: TrainConfig = experiment.train
-        self._network = network
-        self._seed = seed
-        self._device = self._accelerator.device
-        network.module.to(self._device)
-        network.module.to(memory_format=torch.channels_last)
-
-    def fit(
+    def __init__(
         self,
-        train: pd.DataFrame,
-        targets: IntArray,
-        validate: Callable[[], dict[str, float]],
-        advance: Callable[[int], None],
-    ) -> pd.DataFrame:
-        """Train for all epochs.
+        experiment: Experiment,
+        module: nn.Module,
+        is_head: Callable[[str], bool],
+        lesson: Lesson,
+        task: FoldTask,
+    ) -> None:
+        keep_freed_memory()
+        torch.set_float32_matmul_precision("high")  # TF32, where there is such a thing
+        config = experiment.train
+        self._experiment = experiment
+        self._config = config
+        self._module = module
+        self._lesson = lesson
+        self._task = task
+        self._soft_targets = torch.eye(lesson.num_classes)[torch.from_numpy(lesson.targets)]
+        self._greater_is_better = get_metric(lesson.metric).greater_is_better
+        counts = np.bincount(lesson.targets, minlength=lesson.num_classes)
+        criterion = build_criterion(config.loss, counts)
+        set_train_mode(module, config)  # the stepper must know what is frozen
+        self._stepper = Stepper(config, module, is_head, criterion, lesson.seed)
+        num_batches = len(self._batches(0))
+        self._schedule = Schedule(
+            config.schedule,
+            config.epochs * num_batches,
+            num_batches,
+            greater_is_better=self._greater_is_better,
+        )
 
-        Args:
-            train: The images to learn from, rows of `train.csv`, N of them.
-            targets: Their class indices, `(N,)`.
-            validate: Called after every epoch; what it measures joins the history.
-            advance: Called with the number of images newly seen.
+    def fit(self, listeners: Listeners) -> pd.DataFrame:
+        """Train for all epochs, or go on where an unfinished training stopped.
 
         Returns:
-            The history, one row per epoch.
+            The history, one row per epoch; `module` is what is kept.
 
         Raises:
-            ArtifactError: The loss isn't finite any more.
+            ArtifactError: The loss isn't finite any more, or one image doesn't fit in memory.
+            StoppedError: Ctrl-C; the state was saved.
         """
+        at = self._restore()
+        num_seen = sum(len(batch) for batch in self._batches(at.epoch)[: at.batch])
+        listeners.advance(at.epoch * len(self._lesson.rows) + num_seen, "")
+        with deferred_interrupt() as is_interrupted:
+            while at.epoch < self._config.epochs and not self._has_stalled(at):
+                row = self._train_epoch(at, listeners, is_interrupted)
+                self._module.eval()
+                row |= listeners.validate(self._stepper.kept_module)
+                self._finish_epoch(at, row)
+                listeners.log(row)
+                self._save(at)
+        kept = self._stepper.kept_module.state_dict() if at.best is None else at.best
+        self._module.load_state_dict(kept)
+        self._module.eval()
+        return pd.DataFrame(at.history)
+
+    def _train_epoch(
+        self, at: Position, listeners: Listeners, is_interrupted: Callable[[], bool]
+    ) -> Row:
+        """Take the steps of an epoch that aren't taken yet."""
         config = self._config
-        torch.manual_seed(self._seed)
-        _freeze(self._network, config)
-        optimizer = build_optimizer(config.optimizer, self._network.module.parameters())
-        optimizer = self._accelerator.prepare(optimizer)
-        steps_per_epoch = len(_shuffled_batches(len(train), config.batch_size, (0, 0)))
-        factor = rate_factor(config.schedule, config.epochs * steps_per_epoch, steps_per_epoch)
-        criterion = nn.CrossEntropyLoss(label_smoothing=config.label_smoothing)
-        rows = []
-        step = 0
-        for epoch in range(config.epochs):
-            start = time.monotonic()
-            _train_mode(self._network, config)
-            losses = []
-            for batch, pixels in self._epoch(train, epoch):
-                rate = config.optimizer.learning_rate * factor(step)
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
-                labels = torch.from_numpy(targets[batch]).to(self._device)
-                with self._accelerator.autocast():
-                    logits = self._logits(pixels)
-                loss = criterion(logits.float(), labels)
-                losses.append(self._finite(loss, step, train["image_id"].iloc[batch].tolist()))
-                self._learn(loss, optimizer)
-                step += 1
-                advance(len(batch))
-            speed = len(train) / (time.monotonic() - start)
-            row = {"epoch": epoch, "step": step, "learning_rate": rate}
-            row |= {"train_loss": float(np.mean(losses)), "images_per_second": round(speed, 1)}
-            rows.append(row | validate())
-        return pd.DataFrame(rows)
-
-    def _learn(self, loss: torch.Tensor, optimizer: torch.optim.Optimizer) -> None:
-        self._accelerator.backward(loss)
-        if self._config.clip_norm:
-            parameters = self._network.module.parameters()
-            self._accelerator.clip_grad_norm_(parameters, self._config.clip_norm)
-        optimizer.step()
-        optimizer.zero_grad()
-
-    def _epoch(self, train: pd.DataFrame, epoch: int) -> Iterator[tuple[list[int], torch.Tensor]]:
-        """Yield shuffled row numbers and their augmented pixels, `(B, H, W, 3)` uint8."""
-        view = View(self._experiment.views.recipe, number=epoch, seed=self._experiment.seed)
-        batches = _shuffled_batches(len(train), self._config.batch_size, (self._seed, epoch))
-        for batch, pixels in zip(batches, self._load(train, [view], batches), strict=True):
-            yield batch, pixels[:, 0]
-
-    @torch.inference_mode()
-    def predict(self, images: pd.DataFrame) -> FloatArray:
-        """Average probabilities over the plain views: N rows → `(N, K)`, rows sum to 1."""
-        self._network.module.eval()
-        views = plain_views(self._experiment)
-        size = self._config.batch_size
-        batches = [list(range(s, min(s + size, len(images)))) for s in range(0, len(images), size)]
-        probs = []
-        for pixels in self._load(images, views, batches):  # (B, V, H, W, 3)
-            with self._accelerator.autocast():
-                logits = self._logits(pixels.flatten(0, 1))
-            by_view = logits.float().cpu().numpy().reshape(*pixels.shape[:2], -1)
-            probs.append(softmax(by_view, axis=-1).mean(axis=1, dtype=np.float32))
-        return np.concatenate(probs)
-
-    def measure(self, images: pd.DataFrame, targets: IntArray) -> dict[str, float]:
-        """Predict labelled images and score them, for the history."""
-        probs = self.predict(images)
+        batches = self._batches(at.epoch)[at.batch :]
+        set_train_mode(self._module, config)
+        watch = LossWatch(at.losses)
+        begun = saved = time.monotonic()
+        waited = 0.0
+        rate = self._rate(max(at.step - 1, 0))  # of an epoch that was stopped at its very end
+        for batch, loaded, seconds in self._load(at.epoch, batches):
+            waited += seconds
+            rate = self._rate(at.step)
+            place = (at.step, at.epoch, at.batch * config.batch_size)
+            targets = self._soft_targets[batch]
+            loss = self._stepper.step(loaded, self._lesson.inputs.prepare, targets, rate, place)
+            ids = [self._lesson.image_ids[row] for row in batch]
+            watch.add(loss, Step(at.step, rate, ids))
+            at.batch += 1
+            at.step += 1
+            listeners.advance(len(batch), watch.describe(rate))
+            is_stopping = self._agree_on(is_interrupted(), at.step)
+            if is_stopping or time.monotonic() - saved > 60 * config.save_minutes:
+                watch.settle()
+                self._save(at)
+                saved = time.monotonic()
+            if is_stopping:
+                raise StoppedError(
+                    f"fold {self._task.fold}: stopped by Ctrl-C after step {at.step}, and saved; "
+                    "the same command goes on from there"
+                )
+        seconds = time.monotonic() - begun
         return {
-            "val_loss": round(score("log_loss", targets, probs), 6),
-            "val_accuracy": round(score("accuracy", targets, probs), 6),
+            "epoch": at.epoch,
+            "step": at.step,
+            "learning_rate": rate,
+            "train_loss": round(sum(processes.gathered(float(np.mean(watch.settle())))), 6),
+            "images_per_second": round(sum(map(len, batches)) / seconds, 1),
+            "waiting_for_data": round(waited / seconds, 4),
         }
 
-    def _logits(self, pixels: torch.Tensor) -> torch.Tensor:
-        inputs = to_inputs(pixels, self._experiment.images, self._device)
-        if self._config.freeze == "trunk":
-            with torch.no_grad():
-                features = self._network.trunk(inputs)
-            return self._network.head(features)
-        logits: torch.Tensor = self._network.module(inputs)
-        return logits
+    def _rate(self, step: int) -> float:
+        return self._config.optimizer.learning_rate * self._schedule.factor(step)
 
     def _load(
-        self, images: pd.DataFrame, views: list[View], batches: list[list[int]]
-    ) -> Iterator[torch.Tensor]:
-        dataset = ViewDataset(self._paths, [(images, tuple(views))], self._experiment.images)
-        return load_batches(dataset, batches, self._device.type)
+        self, epoch: int, batches: list[IntArray]
+    ) -> Iterator[tuple[IntArray, Tensor, float]]:
+        """Yield batches, what this process's share was loaded as, and the seconds waited for it."""
+        lesson = self._lesson
+        views = [training_view(self._experiment, epoch)]
+        own = [batch[processes.share_of(len(batch)).rows] for batch in batches]
+        shares = [lesson.rows[places].tolist() for places in own]
+        loading = lesson.inputs.load(views, shares, self._size_px(epoch))
+        before = time.monotonic()
+        for batch, loaded in zip(batches, loading, strict=True):
+            yield batch, loaded[:, 0], time.monotonic() - before  # there is one view
+            before = time.monotonic()
 
-    def _finite(self, loss: torch.Tensor, step: int, image_ids: list[str]) -> float:
-        value = float(loss.detach())
-        if not np.isfinite(value):
-            raise ArtifactError(
-                f"{self._experiment.name}: the loss must be finite, is {value} at step {step} on "
-                f"{', '.join(image_ids[:5])}; lower train.optimizer.learning_rate or set "
-                "train.clip_norm"
-            )
-        return value
+    def _batches(self, epoch: int) -> list[IntArray]:
+        return epoch_batches(self._lesson.targets, self._config, self._lesson.seed, epoch)
 
+    def _size_px(self, epoch: int) -> int:
+        """Return the images' size in an epoch, a multiple of 32 while it grows."""
+        full, growth = self._experiment.images.size_px, self._config.progressive
+        if growth is None or epoch >= growth.epochs:
+            return full
+        return round((growth.from_px + (full - growth.from_px) * epoch / growth.epochs) / 32) * 32
 
-def _freeze(network: Network, config: TrainConfig) -> None:
-    if config.freeze == "trunk":
-        for name, parameter in network.module.named_parameters():
-            parameter.requires_grad_(network.is_head(name))
+    def _agree_on(self, flag: bool, step: int) -> bool:  # noqa: FBT001
+        if num_processes() == 1:
+            return flag
+        return step % STEPS_PER_QUESTION == 0 and processes.any_of(flag)
 
+    def _finish_epoch(self, at: Position, row: Row) -> None:
+        """Move on to the next epoch, noting the best so far."""
+        score = row["val_score"]
+        best = at.history[at.best_epoch]["val_score"] if at.best_epoch >= 0 else None
+        at.history.append(row)
+        if best is None or (score > best if self._greater_is_better else score < best):
+            at.best_epoch = at.epoch
+            if self._config.keep == "best":
+                kept = self._stepper.kept_module.state_dict()
+                at.best = {name: tensor.cpu().clone() for name, tensor in kept.items()}
+        self._schedule.observe(score)
+        at.losses = []
+        at.batch = 0
+        at.epoch += 1
 
-def _train_mode(network: Network, config: TrainConfig) -> None:
-    """Switch to training; a frozen trunk stays in evaluation, so that its batch norm rests."""
-    network.module.train(config.freeze == "none")
-    if config.freeze == "trunk":
-        heads = set(network.head_names)
-        for name, module in network.module.named_modules():
-            if name in heads:
-                module.train()
+    def _has_stalled(self, at: Position) -> bool:
+        patience = self._config.stop_after
+        return patience is not None and at.epoch - 1 - at.best_epoch >= patience
 
+    def _save(self, at: Position) -> None:
+        if processes.is_main():
+            state = {"position": vars(at), "schedule": self._schedule.state_dict()}
+            save_state(self._task.state_path, self._task.key, state | self._stepper.state_dict())
 
-def _shuffled_batches(count: int, batch_size: int, seed: tuple[int, int]) -> list[list[int]]:
-    """Cut a random order into batches; a last image alone joins the batch before.
-
-    Batch norm has no variance to learn from a single image.
-    """
-    order: npt.NDArray[np.int64] = np.random.default_rng(seed).permutation(count)
-    batches = [order[start : start + batch_size].tolist() for start in range(0, count, batch_size)]
-    if len(batches) > 1 and len(batches[-1]) == 1:
-        alone = batches.pop()
-        batches[-1] += alone
-    return batches
+    def _restore(self) -> Position:
+        state = load_state(self._task.state_path, self._task.key)
+        if state is None:
+            return Position()
+        self._schedule.load_state_dict(state["schedule"])
+        self._stepper.load_state_dict(state)
+        return Position(**state["position"])

@@ -1,4 +1,4 @@
-"""Features of a frozen trunk: computed once for all folds, and cached under what made them.
+"""Outputs of frozen layers: computed once for all folds, and cached under what made them.
 
 The cache holds one file per block of images and view. A block's name is the hash of all that
 decides its numbers (weights, precision, preparation, view, the images' own hashes), so nothing
@@ -7,6 +7,7 @@ in common.
 """
 
 import io
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -21,15 +22,18 @@ from torch import nn
 
 from pipeline.atomic import write_bytes
 from pipeline.config import Experiment
-from pipeline.console import progress
+from pipeline.console import progress, warn
 from pipeline.errors import ArtifactError
 from pipeline.freshness import fingerprint
-from pipeline.images.dataset import ViewDataset, load_batches
+from pipeline.images.cache_room import VARIABLE, limit_bytes
+from pipeline.images.dataset import Batch, ViewDataset
+from pipeline.images.loader import ViewLoader
 from pipeline.images.transforms import transform_text
 from pipeline.images.views import View
-from pipeline.models.registry import Trunk, build_trunk
+from pipeline.images.working_copy import WorkingCopies, working_side_px
+from pipeline.models.registry import Trunk
 from pipeline.paths import Paths
-from pipeline.training.device import fast_dtype, keep_freed_memory, pick_device
+from pipeline.training.device import Precision, keep_freed_memory, pick_device
 from pipeline.training.inputs import to_inputs
 
 FeatureArray = npt.NDArray[np.float16]
@@ -45,19 +49,33 @@ CPU_CHUNK = 16
 class Block:
     """Up to BLOCK_SIZE consecutive images of a table and the views that aren't cached yet."""
 
+    first: int
     images: pd.DataFrame
     missing: tuple[View, ...]
 
+    def batches(self, size_px: int) -> list[Batch]:
+        """Cut the images into batches that never cross a block.
+
+        Batches depend on the block alone, so its numbers do too: which blocks were cached before
+        can't change a rounding.
+        """
+        rows = list(range(self.first, self.first + len(self.images)))
+        starts = range(0, len(rows), BATCH_SIZE)
+        return [Batch(rows[start : start + BATCH_SIZE], self.missing, size_px) for start in starts]
+
 
 class FeatureExtractor:
-    """Computes and caches the features of one experiment's trunk."""
+    """Computes and caches what one experiment's frozen layers make of images.
 
-    def __init__(self, paths: Paths, experiment: Experiment) -> None:
+    A feature is what `trunk` gives for one image: a vector `(D,)` or a map `(C, h, w)`.
+    """
+
+    def __init__(self, paths: Paths, experiment: Experiment, trunk: Trunk) -> None:
         self._paths = paths
         self._experiment = experiment
-        self._trunk: Trunk = build_trunk(experiment.model, experiment.seed)
+        self._trunk = trunk
         self._device = pick_device()
-        self._dtype = fast_dtype(self._device)
+        self._precision = Precision.choose(experiment.train.precision, self._device)
 
     def extract(self, images: pd.DataFrame, views: Sequence[View], what: str) -> FeatureArray:
         """Return the features of images under views, computing those that aren't cached.
@@ -68,109 +86,123 @@ class FeatureExtractor:
             what: What to call the images on the progress bar.
 
         Returns:
-            `(V, N, D)` float16, rows in the order of the table.
+            `(V, N, ...)` float16, rows in the order of the table.
 
         Raises:
             ArtifactError: A cached block is damaged.
             DataError: An image can't be read any more.
         """
-        starts = range(0, len(images), BLOCK_SIZE)
-        blocks = [images.iloc[start : start + BLOCK_SIZE] for start in starts]
-        self._fill_cache([self._pending(block, views) for block in blocks], what)
-        return np.stack(
-            [np.concatenate([self._read(block, view) for block in blocks]) for view in views]
-        )
+        self.fill_cache(images, views, what)
+        return np.stack([np.concatenate(self.open_blocks(images, view)) for view in views])
 
-    def _pending(self, images: pd.DataFrame, views: Sequence[View]) -> Block:
-        missing = (view for view in views if not self._cache_path(images, view).is_file())
-        return Block(images, tuple(missing))
+    @torch.inference_mode()
+    def has_room(self, images: pd.DataFrame, views: Sequence[View]) -> bool:
+        """Whether the disk budget allows these features; says so if it doesn't.
 
-    def _cache_path(self, images: pd.DataFrame, view: View) -> Path:
-        key: dict[str, Any] = {
-            "model": self._experiment.model.name,
-            "weights": self._trunk.weights_sha256,
-            "device": self._device.type,
-            "dtype": str(self._dtype),
-            "preparation": self._experiment.images.model_dump(mode="json"),
-            "view": [*view.key(), transform_text(view.recipe, self._experiment.images)],
-            "versions": [metadata.version(name) for name in ("torch", "pillow")],
-            "images": images["sha256"].tolist(),
-        }
-        name = fingerprint(key)
-        return self._paths.features_dir / name[:2] / f"{name}.npy"
+        Vectors are small whatever the data; the maps of lower layers aren't.
+        """
+        size_px = self._experiment.images.size_px
+        feature = self._trunk.network(torch.zeros(1, 3, size_px, size_px, device=self._device))
+        wanted = feature.numel() * len(images) * len(views) * np.dtype(np.float16).itemsize
+        folder = self._paths.features_dir
+        folder.mkdir(parents=True, exist_ok=True)
+        allowed = limit_bytes({path: path.stat().st_size for path in folder.rglob("*.npy")}, folder)
+        if wanted > allowed:
+            warn(
+                f"{folder}: has room for {allowed / 1e9:.1f} GB, what the frozen layers make of "
+                f"{len(images):,} images in {len(views)} views takes {wanted / 1e9:.1f} GB and is "
+                f"computed in every epoch; {VARIABLE} and free space allow more"
+            )
+        return bool(wanted <= allowed)
 
-    def _fill_cache(self, blocks: list[Block], what: str) -> None:
+    def fill_cache(self, images: pd.DataFrame, views: Sequence[View], what: str) -> None:
+        """Compute the features that aren't cached; see `extract`."""
+        blocks = [
+            Block(number * BLOCK_SIZE, block, self._missing(block, views))
+            for number, block in enumerate(_blocks(images))
+        ]
         blocks = [block for block in blocks if block.missing]
         if not blocks:
             return
         keep_freed_memory()
         network = self._trunk.network.to(self._device).eval()
         network = network.to(memory_format=torch.channels_last)
-        batches = self._load(blocks)
+        loading = self._load(images, blocks)
         total = sum(len(block.images) for block in blocks)
         with progress(f"features {self._experiment.name} {what}", total) as advance:
             for block in blocks:
                 parts = []
-                for _ in range(0, len(block.images), BATCH_SIZE):
-                    pixels = next(batches)  # (B, V, H, W, 3) uint8
-                    parts.append(self._forward(network, pixels))
+                for pixels in itertools.islice(loading, len(block.batches(0))):
+                    parts.append(self._forward(network, pixels))  # (B, V, H, W, 3) uint8
                     advance(len(pixels))
-                features = np.concatenate(parts)  # (n, V, D)
+                features = np.concatenate(parts)  # (n, V, ...)
                 for number, view in enumerate(block.missing):
                     self._write(block.images, view, features[:, number])
 
-    def _load(self, blocks: list[Block]) -> Iterator[torch.Tensor]:
-        parts = [(block.images, block.missing) for block in blocks]
-        dataset = ViewDataset(self._paths, parts, self._experiment.images)
-        sizes = [len(block.images) for block in blocks]
-        return load_batches(dataset, _batches(sizes), self._device.type)
+    def open_blocks(self, images: pd.DataFrame, view: View) -> list[FeatureArray]:
+        """Open the cached features of a view, one memory-mapped array per BLOCK_SIZE images.
+
+        Raises:
+            ArtifactError: A block is missing or damaged.
+        """
+        return [self._read(block, view) for block in _blocks(images)]
+
+    def _missing(self, images: pd.DataFrame, views: Sequence[View]) -> tuple[View, ...]:
+        return tuple(view for view in views if not self._cache_path(images, view).is_file())
+
+    def _cache_path(self, images: pd.DataFrame, view: View) -> Path:
+        config = self._experiment
+        key: dict[str, Any] = {
+            "model": config.model.name,
+            "weights": self._trunk.weights_sha256,
+            "device": self._device.type,
+            "dtype": str(self._precision.dtype),
+            "preparation": config.images.model_dump(mode="json"),
+            "view": [*view.key(), transform_text(view.recipe, config.images, config.views)],
+            "versions": [metadata.version(name) for name in ("torch", "pillow")],
+            "images": images["sha256"].tolist(),
+        }
+        name = fingerprint(key)
+        return self._paths.features_dir / name[:2] / f"{name}.npy"
+
+    def _load(self, images: pd.DataFrame, blocks: list[Block]) -> Iterator[torch.Tensor]:
+        """Read each image once; its features are cached, so no cache of images is needed."""
+        config = self._experiment
+        copies = WorkingCopies(self._paths, working_side_px(config.images))
+        dataset = ViewDataset(copies, images, config.images, config.views)
+        batches = [batch for block in blocks for batch in block.batches(config.images.size_px)]
+        return ViewLoader(dataset, self._device.type).load(batches)
 
     @torch.inference_mode()
-    def _forward(self, network: nn.Module, pixels: torch.Tensor) -> npt.NDArray[np.float32]:
-        """Run the trunk: `(B, V, H, W, 3)` uint8 → `(B, V, D)`."""
+    def _forward(self, network: nn.Module, pixels: torch.Tensor) -> FeatureArray:
+        """Run the trunk: `(B, V, H, W, 3)` uint8 → `(B, V, ...)`."""
         images = pixels.flatten(0, 1)  # (B·V, H, W, 3)
         size = CPU_CHUNK if self._device.type == "cpu" else len(images)
-        is_fast = self._dtype != torch.float32
-        with torch.autocast(self._device.type, self._dtype, enabled=is_fast):
+        with self._precision.autocast():
             parts = [
                 network(to_inputs(chunk, self._experiment.images, self._device)).float()
                 for chunk in torch.split(images, size)
             ]
-        grouped = torch.cat(parts).reshape(*pixels.shape[:2], -1).cpu()
-        return np.asarray(grouped)
+        features = torch.cat(parts).clamp(-FLOAT16_MAX, FLOAT16_MAX).half().contiguous()
+        return np.asarray(features.reshape(*pixels.shape[:2], *features.shape[1:]).cpu())
 
-    def _write(self, images: pd.DataFrame, view: View, features: npt.NDArray[np.float32]) -> None:
+    def _write(self, images: pd.DataFrame, view: View, features: FeatureArray) -> None:
         buffer = io.BytesIO()
-        np.save(
-            buffer, features.clip(-FLOAT16_MAX, FLOAT16_MAX).astype(np.float16), allow_pickle=False
-        )
+        np.save(buffer, features, allow_pickle=False)
         write_bytes(self._cache_path(images, view), buffer.getvalue())
 
     def _read(self, images: pd.DataFrame, view: View) -> FeatureArray:
         path = self._cache_path(images, view)
         try:
-            features: FeatureArray = np.load(path, allow_pickle=False)
-            if features.ndim != 2 or len(features) != len(images):
+            features: FeatureArray = np.load(path, mmap_mode="r", allow_pickle=False)
+            if len(features) != len(images):
                 raise ValueError(f"{len(images)} rows expected, shape is {features.shape}")
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, TypeError) as error:
             raise ArtifactError(
                 f"{path}: damaged ({error}); delete it and run the same command again"
             ) from error
         return features
 
 
-def _batches(block_sizes: Sequence[int]) -> list[list[int]]:
-    """Cut the images, numbered through all blocks, into batches that never cross a block.
-
-    Batches depend on the block alone, so its numbers do too: which blocks were cached before
-    can't change a rounding.
-    """
-    batches = []
-    first = 0
-    for size in block_sizes:
-        numbers = range(first, first + size)
-        batches += [
-            list(numbers[start : start + BATCH_SIZE]) for start in range(0, size, BATCH_SIZE)
-        ]
-        first += size
-    return batches
+def _blocks(images: pd.DataFrame) -> list[pd.DataFrame]:
+    return [images.iloc[start : start + BLOCK_SIZE] for start in range(0, len(images), BLOCK_SIZE)]

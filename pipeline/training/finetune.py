@@ -1,57 +1,188 @@
 """Fine-tuning: the network itself learns, fold by fold."""
 
+import time
+from collections.abc import Callable
+
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
+import torch
+from torch import nn
 
 from pipeline.config import Experiment
-from pipeline.console import progress
-from pipeline.models.registry import build_model
+from pipeline.console import Advance, progress
+from pipeline.images.cache import CachedCopies
+from pipeline.images.transforms import check_recipe
+from pipeline.images.views import View, plain_views, training_view
+from pipeline.images.working_copy import WorkingCopies, working_side_px
+from pipeline.models.classifier import set_classifier
+from pipeline.models.registry import Network, Trunk, build_model, trunk_of
+from pipeline.models.split import Split, split
 from pipeline.paths import Paths
-from pipeline.predictions import IntArray
-from pipeline.training.engine import Engine
-from pipeline.training.fold_result import FoldResult
+from pipeline.predictions import FloatArray, IntArray
+from pipeline.scoring.metrics import score
+from pipeline.training import processes
+from pipeline.training.device import pick_device
+from pipeline.training.engine import Engine, Lesson, Listeners, Row
+from pipeline.training.features import FeatureExtractor
+from pipeline.training.inputs import CachedInputs, Inputs, PixelInputs
+from pipeline.training.predictor import predict
+from pipeline.training.probe import Probe
+from pipeline.training.task import FoldResult, FoldTask, TrainingData
+from pipeline.training.tensorboard import scalar_log
 
 
 class Finetune:
-    """Trains a network of one experiment for every fold; see `Probe` for the arguments."""
+    """Trains a network of one experiment for every fold."""
+
+    def __init__(self, paths: Paths, experiment: Experiment, data: TrainingData) -> None:
+        check_recipe(experiment.views, experiment.images)
+        self._paths = paths
+        self._experiment = experiment
+        self._data = data
+        self._probe: Probe | None = None  # made when the first fold's head is wanted
+
+    def fit_fold(self, task: FoldTask) -> FoldResult:
+        """Train on the other folds, predict this one and the test images."""
+        experiment, data = self._experiment, self._data
+        network = build_model(experiment.model, data.num_classes, experiment.seed)
+        device = pick_device()
+        network.module.to(device).to(memory_format=torch.channels_last)
+        if experiment.train.init_head == "probe":
+            self._init_head(network, task)
+        size = experiment.images.size_px
+        parts = split(
+            network, experiment.train.freeze, torch.zeros(2, 3, size, size, device=device)
+        )
+        inputs = _FoldInputs(self._paths, experiment, network, parts)
+        plain = inputs.to_validate(data.train)
+        val = np.flatnonzero(task.is_val)
+        history = self._train(network, parts.upper, inputs.to_learn(data.train), plain, task)
+        tensors = network.module.state_dict().items()
+        return FoldResult(
+            weights={name: tensor.float().cpu().contiguous().numpy() for name, tensor in tensors},
+            history=history,
+            val_probs=predict(experiment, parts.upper, plain, val),
+            test_probs=self._predict_test(parts.upper, inputs.to_test(data.test), task.fold),
+        )
+
+    def _train(
+        self, network: Network, upper: nn.Module, augmented: Inputs, plain: Inputs, task: FoldTask
+    ) -> pd.DataFrame:
+        experiment, data = self._experiment, self._data
+        train, val = np.flatnonzero(~task.is_val), np.flatnonzero(task.is_val)
+        lesson = Lesson(
+            inputs=augmented,
+            rows=train,
+            targets=data.targets[train],
+            image_ids=data.train["image_id"].iloc[train].tolist(),
+            num_classes=data.num_classes,
+            metric=data.metric,
+            seed=experiment.seed * 1000 + task.fold,
+        )
+        engine = Engine(experiment, upper, network.is_head, lesson, task)
+        total = len(train) * experiment.train.epochs
+
+        def validate(module: nn.Module) -> Row:
+            return self._measure(data.targets[val], predict(experiment, module, plain, val))
+
+        with (
+            progress(f"train {experiment.name} fold {task.fold}", total) as advance,
+            scalar_log(task.tensorboard_dir) as log,
+        ):
+            advance_all = _with_time_left(advance, total, task.num_folds_left)
+            return engine.fit(Listeners(validate, advance_all, log))
+
+    def _predict_test(self, module: nn.Module, inputs: Inputs, fold: int) -> FloatArray:
+        rows = np.arange(len(self._data.test))
+        with progress(f"predict {self._experiment.name} fold {fold}", len(rows)) as advance:
+            return predict(self._experiment, module, inputs, rows, advance)
+
+    def _measure(self, targets: IntArray, probs: FloatArray) -> Row:
+        return {
+            "val_loss": round(score("log_loss", targets, probs), 6),
+            "val_accuracy": round(score("accuracy", targets, probs), 6),
+            "val_score": round(score(self._data.metric, targets, probs), 6),
+        }
+
+    def _init_head(self, network: Network, task: FoldTask) -> None:
+        """Put the head there that a probe of the frozen trunk would fit."""
+        if self._probe is None:
+            trunk = trunk_of(network)
+            self._probe = Probe(self._paths, self._experiment, self._data, trunk)
+        head, _ = self._probe.fit_head(~task.is_val)
+        weight, bias = head.linear()
+        set_classifier(network, torch.from_numpy(weight), torch.from_numpy(bias))
+
+
+class _FoldInputs:
+    """What the learning part of one network reads, cached where it would be computed again."""
 
     def __init__(
-        self,
-        paths: Paths,
-        experiment: Experiment,
-        train: pd.DataFrame,
-        targets: IntArray,
-        num_classes: int,
-        test: pd.DataFrame,
+        self, paths: Paths, experiment: Experiment, network: Network, parts: Split
     ) -> None:
         self._paths = paths
         self._experiment = experiment
-        self._train = train
-        self._targets = targets
-        self._num_classes = num_classes
-        self._test = test
+        self._network = network
+        self._lower = parts.lower
 
-    def fit_fold(self, fold: int, is_val: npt.NDArray[np.bool_]) -> FoldResult:
-        """Train on the other folds, predict this one and the test images.
+    def to_validate(self, train: pd.DataFrame) -> Inputs:
+        """Return inputs that are predicted from after every epoch."""
+        views = plain_views(self._experiment)
+        return self._features(train, views, "train") or self._pixels(train, self._kept(train))
 
-        Args:
-            fold: Its number, which sets the fold's random stream apart.
-            is_val: `(N,)`, the images of this fold.
-        """
-        config = self._experiment
-        network = build_model(config.model, self._num_classes, config.seed)
-        engine = Engine(self._paths, config, network, seed=config.seed * 1000 + fold)
-        train, val = self._train[~is_val], self._train[is_val]
-        val_targets = self._targets[is_val]
-        total = len(train) * config.train.epochs
-        with progress(f"train {config.name} fold {fold}", total) as advance:
-            history = engine.fit(
-                train,
-                self._targets[~is_val],
-                lambda: engine.measure(val, val_targets),
-                advance,
-            )
-        tensors = network.module.state_dict().items()
-        weights = {name: tensor.float().cpu().contiguous().numpy() for name, tensor in tensors}
-        return FoldResult(weights, history, engine.predict(val), engine.predict(self._test))
+    def to_test(self, test: pd.DataFrame) -> Inputs:
+        """Return inputs that are predicted from once a fold."""
+        copies = WorkingCopies(self._paths, working_side_px(self._experiment.images))
+        views = plain_views(self._experiment)
+        return self._features(test, views, "test") or self._pixels(test, copies)
+
+    def to_learn(self, train: pd.DataFrame) -> Inputs:
+        """Return inputs to learn from; features only if the same views come again."""
+        epochs = range(self._experiment.train.epochs)
+        views = list(dict.fromkeys(training_view(self._experiment, epoch) for epoch in epochs))
+        come_again = len(views) < len(epochs) or self._experiment.views.cycle
+        features = self._features(train, views, "train") if come_again else None
+        return features or self._pixels(train, self._kept(train))
+
+    def _pixels(self, images: pd.DataFrame, copies: WorkingCopies) -> Inputs:
+        return PixelInputs(copies, self._experiment, images, self._lower, pick_device())
+
+    def _kept(self, images: pd.DataFrame) -> WorkingCopies:
+        copies = CachedCopies(self._paths, working_side_px(self._experiment.images), images)
+        if processes.is_main():
+            copies.build()
+        processes.wait_for_all()
+        return copies
+
+    def _features(self, images: pd.DataFrame, views: list[View], what: str) -> Inputs | None:
+        """Return what frozen layers make of images, if any are frozen and there is room for it."""
+        if self._lower is None:
+            return None
+        trunk = Trunk(
+            self._lower, f"{self._network.weights_sha256}, up to {self._experiment.train.freeze}"
+        )
+        extractor = FeatureExtractor(self._paths, self._experiment, trunk)
+        if not processes.agreed(extractor.has_room(images, views)):
+            return None
+        if processes.is_main():
+            extractor.fill_cache(images, views, what)
+        processes.wait_for_all()
+        blocks = {view: extractor.open_blocks(images, view) for view in views}
+        return CachedInputs(blocks, pick_device())
+
+
+def _with_time_left(advance: Advance, total: int, num_folds: int) -> Callable[[int, str], None]:
+    """Add to a fold's bar how long it and the folds after it will take."""
+    start = time.monotonic()
+    seen = new = 0
+
+    def advance_all(count: int, detail: str) -> None:
+        nonlocal seen, new
+        seen += count
+        new += count if detail else 0  # what a resumed training had seen took no time
+        if num_folds > 1 and new:
+            seconds = (total * num_folds - seen) * (time.monotonic() - start) / new
+            detail += f", all folds in {int(seconds // 60)}:{int(seconds % 60):02d}"
+        advance(count, detail)
+
+    return advance_all

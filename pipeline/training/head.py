@@ -40,6 +40,12 @@ class LinearHead:
         logits: FloatArray = np.asarray(standardised @ self.weight.T + self.bias, dtype=np.float32)
         return logits
 
+    def linear(self) -> tuple[FloatArray, FloatArray]:
+        """Fold the standardisation in: weight `(K, D)` and bias `(K,)` for features as they are."""
+        weight: FloatArray = self.weight / self.std
+        bias: FloatArray = self.bias - weight @ self.mean
+        return weight, bias
+
     def predict(self, views: npt.NDArray[np.float16]) -> FloatArray:
         """Average the probabilities over views: `(V, N, D)` → `(N, K)`, rows sum to 1."""
         probs = [softmax(self.logits(view.astype(np.float32)), axis=1) for view in views]

@@ -1,8 +1,19 @@
-"""Decoded pixels → a network's inputs."""
+"""What the learning part of a network reads: pixels, or the cached output of its frozen layers."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
 import torch
+from torch import Tensor, nn
 
-from pipeline.config import ImageConfig
+from pipeline.config import Experiment, ImageConfig
+from pipeline.images.dataset import Batch, ViewDataset
+from pipeline.images.loader import ViewLoader
+from pipeline.images.views import View
+from pipeline.images.working_copy import WorkingCopies
+from pipeline.training.device import Precision
 
 
 def to_inputs(pixels: torch.Tensor, config: ImageConfig, device: torch.device) -> torch.Tensor:
@@ -18,7 +29,116 @@ def to_inputs(pixels: torch.Tensor, config: ImageConfig, device: torch.device) -
     Returns:
         `(N, 3, H, W)` float32, channels last in memory, as the pixels come from the decoder.
     """
-    mean = torch.tensor(config.mean, device=device).view(3, 1, 1)
-    std = torch.tensor(config.std, device=device).view(3, 1, 1)
-    flat = pixels.to(device, non_blocking=True).permute(0, 3, 1, 2)
-    return (flat.float() / 255 - mean) / std
+    # Row by row of the picture and in place: on a CPU five times as fast as channel by channel.
+    num, height, width, channels = pixels.shape
+    rows = pixels.to(device, non_blocking=True).reshape(num * height, width * channels).float()
+    mean, std = (torch.tensor(values, device=device) for values in (config.mean, config.std))
+    rows.div_(255).sub_(mean.repeat(width)).div_(std.repeat(width))
+    return rows.view(num, height, width, channels).permute(0, 3, 1, 2)
+
+
+class Inputs(ABC):
+    """Loads batches of one table of images, and makes of them what the learning part reads."""
+
+    @abstractmethod
+    def load(
+        self, views: Sequence[View], batches: Sequence[list[int]], size_px: int
+    ) -> Iterator[Tensor]:
+        """Load batches, in the order given.
+
+        Args:
+            views: V views of every image.
+            batches: Rows of the table, batch by batch.
+            size_px: Height and width of the images, the experiment's or a smaller one.
+
+        Yields:
+            `(B, V, ...)`, compact and still on the CPU.
+
+        Raises:
+            DataError: An image can't be read any more.
+        """
+
+    @abstractmethod
+    def prepare(self, loaded: Tensor) -> Tensor:
+        """Move `(N, ...)` of what was loaded to the device and make inputs of it, `(N, ...)`."""
+
+
+class PixelInputs(Inputs):
+    """Views of images, drawn anew; what is frozen runs without gradient.
+
+    Args:
+        copies: The images' working copies.
+        experiment: How views are made and normalised.
+        images: The table.
+        lower: The frozen layers; None where nothing is frozen.
+        device: Where to.
+    """
+
+    def __init__(
+        self,
+        copies: WorkingCopies,
+        experiment: Experiment,
+        images: pd.DataFrame,
+        lower: nn.Module | None,
+        device: torch.device,
+    ) -> None:
+        dataset = ViewDataset(copies, images, experiment.images, experiment.views)
+        self._loader = ViewLoader(dataset, device.type)
+        self._experiment = experiment
+        self._lower = lower
+        self._device = device
+        self._precision = Precision.choose(experiment.train.precision, device)
+
+    def load(
+        self, views: Sequence[View], batches: Sequence[list[int]], size_px: int
+    ) -> Iterator[Tensor]:
+        """See `Inputs.load`; yields `(B, V, size_px, size_px, 3)` uint8."""
+        return self._loader.load([Batch(rows, tuple(views), size_px) for rows in batches])
+
+    def prepare(self, loaded: Tensor) -> Tensor:
+        """See `Inputs.prepare`; `(N, H, W, 3)` uint8 in."""
+        inputs = to_inputs(loaded, self._experiment.images, self._device)
+        if self._lower is None:
+            return inputs
+        with torch.no_grad(), self._precision.autocast():
+            return self._lower(inputs).float()  # type: ignore[no-any-return]
+
+
+class CachedInputs(Inputs):
+    """What frozen layers made of the images, read from the feature cache.
+
+    Args:
+        blocks: By view, the arrays `(n, ...)` float16 of consecutive images, all but the last of
+            the same length; memory-mapped, so that they needn't fit in memory.
+        device: Where to.
+    """
+
+    def __init__(
+        self,
+        blocks: dict[View, list[np.ndarray[tuple[int, ...], np.dtype[np.float16]]]],
+        device: torch.device,
+    ) -> None:
+        self._blocks = blocks
+        self._device = device
+
+    def load(
+        self,
+        views: Sequence[View],
+        batches: Sequence[list[int]],
+        size_px: int,  # noqa: ARG002
+    ) -> Iterator[Tensor]:
+        """See `Inputs.load`; yields `(B, V, ...)` float16."""
+        for batch in batches:
+            yield torch.stack([self._gather(self._blocks[view], batch) for view in views], dim=1)
+
+    def _gather(
+        self, blocks: list[np.ndarray[tuple[int, ...], np.dtype[np.float16]]], rows: list[int]
+    ) -> Tensor:
+        size = len(blocks[0])
+        return torch.from_numpy(np.stack([blocks[row // size][row % size] for row in rows]))
+
+    def prepare(self, loaded: Tensor) -> Tensor:
+        """See `Inputs.prepare`."""
+        inputs = loaded.to(self._device, non_blocking=True).float()
+        is_map = inputs.ndim == 4
+        return inputs.contiguous(memory_format=torch.channels_last) if is_map else inputs

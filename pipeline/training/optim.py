@@ -1,46 +1,93 @@
-"""Optimizers and learning-rate schedules by name."""
+"""Optimizers by name, with a learning rate and a weight decay for each kind of parameter."""
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from typing import Any
 
 import torch
+from timm.optim import (  # type: ignore[attr-defined]
+    create_optimizer_v2,
+    get_optimizer_info,
+    list_optimizers,
+)
 from torch import nn
 
-from pipeline.config import OptimizerConfig, ScheduleConfig
+from pipeline.errors import ConfigError
+from pipeline.strict import did_you_mean
+from pipeline.train_config import TIMM_PREFIX, OptimizerConfig
+from pipeline.training.layer_decay import rate_factors
+
+Groups = list[dict[str, Any]]
 
 
 def build_optimizer(
-    config: OptimizerConfig, parameters: Iterable[nn.Parameter]
+    config: OptimizerConfig, module: nn.Module, is_head: Callable[[str], bool]
 ) -> torch.optim.Optimizer:
-    """Build an optimizer; biases and norm parameters (one dimension) get no weight decay."""
-    trainable = [parameter for parameter in parameters if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    rate = config.learning_rate
-    if config.name == "sgd":
-        return torch.optim.SGD(groups, rate, momentum=config.momentum, nesterov=config.momentum > 0)
-    kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
-    return kind(groups, rate)
+    """Build the optimizer of a module's trainable parameters, on the device where they are.
 
+    Biases, norms and other parameters of one dimension get no weight decay, nor do those that a
+    timm network lists, its tokens and position embeddings. Each parameter group carries its
+    `rate_factor`, by which a scheduled learning rate is to be multiplied.
 
-def rate_factor(
-    config: ScheduleConfig, num_steps: int, steps_per_epoch: int
-) -> Callable[[int], float]:
-    """Return the factor on the peak learning rate at a step, counted from 0.
+    Args:
+        config: Which optimizer, its rates and decays.
+        module: What learns.
+        is_head: Tells by a parameter's name whether it is the head's.
 
-    With w warm-up steps of n: (t + 1) / w for t < w; then 1, or (1 + cos(π (t - w) / (n - w))) / 2
-    (Loshchilov and Hutter 2017, eq. 5, one cycle).
+    Raises:
+        ConfigError: timm has no such optimizer, or none that this loop can run here.
     """
-    warmup = round(config.warmup_epochs * steps_per_epoch)
+    groups = _parameter_groups(config, module, is_head)
+    rate, momentum = config.learning_rate, config.momentum
+    if config.name.startswith(TIMM_PREFIX):
+        return _build_timm_optimizer(config, groups)
+    devices = {parameter.device.type for group in groups for parameter in group["params"]}
+    # One pass over all of it, instead of one per operation; elsewhere torch knows best.
+    fused = True if devices <= {"cuda", "cpu"} else None
+    if config.name == "sgd":
+        nesterov = momentum > 0
+        return torch.optim.SGD(groups, rate, momentum=momentum, nesterov=nesterov, fused=fused)
+    kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
+    return kind(groups, rate, fused=fused)
 
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        if config.name == "constant":
-            return 1.0
-        return (1 + math.cos(math.pi * (step - warmup) / max(num_steps - warmup, 1))) / 2
 
-    return factor
+def _parameter_groups(
+    config: OptimizerConfig, module: nn.Module, is_head: Callable[[str], bool]
+) -> Groups:
+    factors = rate_factors(module, is_head, config)
+    undecayed: set[str] = getattr(module, "no_weight_decay", set)()
+    groups: dict[tuple[float, float], dict[str, Any]] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            factor = factors[name]
+            is_decayed = parameter.ndim > 1 and name not in undecayed
+            decay = config.weight_decay if is_decayed else 0.0
+            rates = {"rate_factor": factor, "lr": config.learning_rate * factor}
+            new = {"params": [], "weight_decay": decay, **rates}
+            groups.setdefault((factor, decay), new)["params"].append(parameter)
+    return list(groups.values())
+
+
+def _build_timm_optimizer(config: OptimizerConfig, groups: Groups) -> torch.optim.Optimizer:
+    name = config.name.removeprefix(TIMM_PREFIX)
+    known = [str(other) for other in list_optimizers()]
+    if name not in known:
+        close = did_you_mean(config.name, [TIMM_PREFIX + other for other in known])
+        hint = close or f"; it has {', '.join(known)}"
+        raise ConfigError(
+            f"train.optimizer.name: must name an optimizer of timm, is '{config.name}'{hint}"
+        )
+    if get_optimizer_info(name).second_order:
+        raise ConfigError(
+            "train.optimizer.name: must be an optimizer of first order, "
+            f"'{config.name}' wants second derivatives; choose timm/adamw"
+        )
+    try:
+        optimizer: torch.optim.Optimizer = create_optimizer_v2(
+            groups, name, lr=config.learning_rate, momentum=config.momentum
+        )
+    except (AssertionError, ImportError) as error:  # those of apex and bitsandbytes
+        raise ConfigError(
+            f"train.optimizer.name: must run on this machine, '{config.name}' doesn't: {error}; "
+            "choose timm/adamw"
+        ) from error
+    return optimizer

@@ -5,13 +5,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.config import Experiment
+from pipeline.images.transforms import check_recipe
 from pipeline.images.views import augmented_views, plain_views
+from pipeline.models.registry import Trunk, build_trunk
 from pipeline.paths import Paths
-from pipeline.predictions import IntArray
 from pipeline.scoring.metrics import score
 from pipeline.training.features import FeatureExtractor
-from pipeline.training.fold_result import FoldResult
-from pipeline.training.head import fit_head
+from pipeline.training.head import LinearHead, fit_head
+from pipeline.training.task import FoldResult, FoldTask, TrainingData
 
 
 class Probe:
@@ -20,55 +21,49 @@ class Probe:
     Args:
         paths: Where the images lie and the features are cached.
         experiment: How to.
-        train: All training images, rows of `train.csv`.
-        targets: Their class indices, `(N,)`.
-        num_classes: K.
-        test: The readable test images, rows of `test.csv`.
+        data: The images.
+        trunk: What makes the features; None for the experiment's own.
     """
 
     def __init__(
-        self,
-        paths: Paths,
-        experiment: Experiment,
-        train: pd.DataFrame,
-        targets: IntArray,
-        num_classes: int,
-        test: pd.DataFrame,
+        self, paths: Paths, experiment: Experiment, data: TrainingData, trunk: Trunk | None = None
     ) -> None:
+        check_recipe(experiment.views, experiment.images)
         self._experiment = experiment
-        self._targets = targets
-        self._num_classes = num_classes
+        self._data = data
         plain, augmented = plain_views(experiment), augmented_views(experiment)
-        extractor = FeatureExtractor(paths, experiment)
+        trunk = trunk or build_trunk(experiment.model, experiment.seed)
+        extractor = FeatureExtractor(paths, experiment, trunk)
         self._num_plain = len(plain)
-        self._train = extractor.extract(train, [*plain, *augmented], "train")  # (V, N, D)
-        self._test = extractor.extract(test, plain, "test")
+        self._train = extractor.extract(data.train, [*plain, *augmented], "train")  # (V, N, D)
+        self._test = extractor.extract(data.test, plain, "test")
 
-    def fit_fold(self, fold: int, is_val: npt.NDArray[np.bool_]) -> FoldResult:  # noqa: ARG002
-        """Fit on the other folds, predict this one and the test images.
-
-        Args:
-            fold: Its number; the fit is convex, so nothing is drawn that could depend on it.
-            is_val: `(N,)`, the images of this fold.
-        """
-        rows = np.flatnonzero(~is_val)
+    def fit_head(self, is_train: npt.NDArray[np.bool_]) -> tuple[LinearHead, int]:
+        """Fit a head on some of the training images, `(N,)`; see `head.fit_head`."""
+        rows = np.flatnonzero(is_train)
         features = self._train[:, rows].astype(np.float32)  # (V, n, D)
-        targets = self._targets[rows]
-        head, steps = fit_head(
+        return fit_head(
             features.reshape(-1, features.shape[-1]),
-            np.tile(targets, len(features)),
-            self._num_classes,
+            np.tile(self._data.targets[rows], len(features)),
+            self._data.num_classes,
             self._experiment.head,
         )
+
+    def fit_fold(self, task: FoldTask) -> FoldResult:
+        """Fit on the other folds, predict this one and the test images.
+
+        The fit is convex, so nothing is drawn that could depend on the fold's number.
+        """
+        head, num_steps = self.fit_head(~task.is_val)
         plain = self._train[: self._num_plain]
-        train_probs = head.predict(plain[:, rows])
-        val_probs = head.predict(plain[:, np.flatnonzero(is_val)])
-        row: dict[str, float] = {"step": steps}
-        for split, split_targets, probs in (
-            ("train", targets, train_probs),
-            ("val", self._targets[is_val], val_probs),
+        row: dict[str, float] = {"step": num_steps}
+        val_probs = head.predict(plain[:, np.flatnonzero(task.is_val)])
+        for split, rows, probs in (
+            ("train", ~task.is_val, head.predict(plain[:, np.flatnonzero(~task.is_val)])),
+            ("val", task.is_val, val_probs),
         ):
-            row[f"{split}_loss"] = round(score("log_loss", split_targets, probs), 6)
-            row[f"{split}_accuracy"] = round(score("accuracy", split_targets, probs), 6)
+            targets = self._data.targets[rows]
+            row[f"{split}_loss"] = round(score("log_loss", targets, probs), 6)
+            row[f"{split}_accuracy"] = round(score("accuracy", targets, probs), 6)
         history = pd.DataFrame([row])
         return FoldResult(head.tensors(), history, val_probs, head.predict(self._test))

@@ -1,20 +1,19 @@
 import re
-from typing import Any
 
 import numpy as np
 import pytest
-from torch.utils.data import DataLoader
 
-from pipeline.config import ImageConfig
+from pipeline.config import ImageConfig, ViewConfig
 from pipeline.errors import DataError
-from pipeline.images.dataset import ViewDataset, _one_thread
-from pipeline.images.decode import decode_rgb
+from pipeline.images.dataset import Batch, ViewDataset
 from pipeline.images.views import View, ViewMaker
+from pipeline.images.working_copy import WorkingCopies, working_copy, working_side_px
 from pipeline.paths import Paths
-from pipeline.tables import load_test, load_train
+from pipeline.tables import load_train
 
-CONFIG = ImageConfig(size_px=32)
-VIEWS = (View(), View("heavy"), View("heavy", number=1))
+IMAGES, VIEWS = ImageConfig(size_px=32), ViewConfig()
+SIDE = working_side_px(IMAGES)
+THREE = (View(), View("heavy"), View("heavy", number=1))
 
 
 @pytest.fixture
@@ -28,43 +27,33 @@ def train(paths):
     return load_train(paths).head(8)
 
 
-def test_an_item_holds_the_views_of_its_image(paths, train):
-    item = ViewDataset(paths, [(train, VIEWS)], CONFIG)[3].numpy()
-    row = train.iloc[3]
-    image = decode_rgb((paths.images_dir / row["path"]).read_bytes())
-    maker = ViewMaker(CONFIG)
-    expected = [maker.make(view, image, row["sha256"]) for view in VIEWS]
-    np.testing.assert_array_equal(item, expected)
-    assert item.shape == (3, 32, 32, 3)
-    assert item.dtype == np.uint8
+@pytest.fixture
+def dataset(paths, train):
+    return ViewDataset(WorkingCopies(paths, SIDE), train, IMAGES, VIEWS)
 
 
-def test_items_are_numbered_through_all_parts(paths, train):
-    test = load_test(paths)
-    test = test[test["width"] > 0].head(2)
-    dataset = ViewDataset(paths, [(train, VIEWS), (test, (View(),))], CONFIG)
-    assert len(dataset) == 10
-    assert len(dataset[7]) == 3
-    np.testing.assert_array_equal(
-        dataset[9].numpy(), ViewDataset(paths, [(test, (View(),))], CONFIG)[1].numpy()
-    )
+def test_a_batch_holds_the_views_of_its_images(paths, train, dataset):
+    pixels = dataset[Batch([5, 3], THREE, 32)].numpy()
+    assert pixels.shape == (2, 3, 32, 32, 3)
+    assert pixels.dtype == np.uint8
+    maker = ViewMaker(IMAGES, VIEWS)
+    for made, row in zip(pixels, (5, 3), strict=True):
+        copy = working_copy((paths.images_dir / train["path"][row]).read_bytes(), SIDE)
+        expected = [maker.make(view, copy, train["sha256"][row]) for view in THREE]
+        np.testing.assert_array_equal(made, expected)
 
 
-@pytest.mark.parametrize("workers", [0, 1, 2])
-def test_views_are_the_same_for_any_number_of_workers_and_any_order(paths, train, workers):
-    def views_by_id(table: Any, workers: int, batch_size: int) -> dict[str, Any]:
-        dataset = ViewDataset(paths, [(table, VIEWS)], CONFIG)
-        loader = DataLoader(
-            dataset, batch_size, num_workers=workers, worker_init_fn=_one_thread, drop_last=False
-        )
-        items = [item for batch in loader for item in batch.numpy()]
-        return dict(zip(table["image_id"], items, strict=True))
+def test_smaller_views_are_made_from_the_same_copies(dataset, paths, train):
+    (small,) = dataset[Batch([0], (View(),), 16)].numpy()[0]
+    copy = working_copy((paths.images_dir / train["path"][0]).read_bytes(), SIDE)
+    maker = ViewMaker(ImageConfig(size_px=16), VIEWS)
+    np.testing.assert_array_equal(small, maker.make(View(), copy, ""))
 
-    straight = views_by_id(train, 0, 1)
-    shuffled = views_by_id(train.sample(frac=1, random_state=1), workers, 3)
-    assert straight.keys() == shuffled.keys()
-    for image_id, item in straight.items():
-        np.testing.assert_array_equal(item, shuffled[image_id], err_msg=image_id)
+
+def test_other_images_in_a_batch_change_nothing(dataset):
+    together = dataset[Batch([0, 1, 2], THREE, 32)]
+    for row in range(3):
+        np.testing.assert_array_equal(dataset[Batch([row], THREE, 32)][0], together[row])
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut"])
@@ -80,7 +69,7 @@ def test_an_image_that_cannot_be_read_any_more_is_named(workspace, damage):
         rf"^{re.escape(str(path))}: image '{re.escape(train['image_id'][1])}' must still be "
         r"readable, isn't \(.+\); run 'pipeline prepare demo'$"
     )
-    dataset = ViewDataset(paths, [(train, VIEWS)], CONFIG)
-    assert len(dataset[0]) == 3
+    dataset = ViewDataset(WorkingCopies(paths, SIDE), train, IMAGES, VIEWS)
+    assert len(dataset[Batch([0], THREE, 32)]) == 1
     with pytest.raises(DataError, match=line):
-        dataset[1]
+        dataset[Batch([0, 1], THREE, 32)]

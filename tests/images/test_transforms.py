@@ -1,11 +1,18 @@
 import numpy as np
 import pytest
 
-from pipeline.config import ImageConfig
+from pipeline.config import ImageConfig, TransformConfig, ViewConfig
 from pipeline.images.decode import ByteImage
-from pipeline.images.transforms import draw, plain_view, recipe_view
+from pipeline.images.transforms import (
+    STILL_RECIPES,
+    draw,
+    plain_view,
+    recipe_view,
+    transform_text,
+)
 
 CONFIG = ImageConfig(size_px=32)
+VIEWS = ViewConfig()
 RECIPES = ["light", "medium", "heavy"]
 
 
@@ -36,11 +43,11 @@ def test_the_crop_fraction_is_what_stays_of_the_short_side():
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_draw_has_the_working_size_and_depends_on_the_seed_alone(recipe):
-    image, transform = picture(80, 60), recipe_view(recipe, CONFIG)
+    image, transform = picture(80, 60), recipe_view(recipe, CONFIG, VIEWS)
     first = draw(transform, image, 7)
     others = [draw(transform, image, seed) for seed in range(8, 14)]
     again = draw(transform, image, 7)
-    fresh = draw(recipe_view(recipe, CONFIG), image, 7)
+    fresh = draw(recipe_view(recipe, CONFIG, VIEWS), image, 7)
     assert first.shape == (32, 32, 3)
     assert first.dtype == np.uint8
     np.testing.assert_array_equal(first, again)
@@ -50,7 +57,7 @@ def test_a_draw_has_the_working_size_and_depends_on_the_seed_alone(recipe):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_random_state_of_the_process_changes_nothing(recipe):
-    image, transform = picture(80, 60), recipe_view(recipe, CONFIG)
+    image, transform = picture(80, 60), recipe_view(recipe, CONFIG, VIEWS)
     draws = []
     for seed in (1, 2):
         np.random.seed(seed)  # noqa: NPY002
@@ -62,5 +69,46 @@ def test_the_random_state_of_the_process_changes_nothing(recipe):
 def test_the_image_itself_stays_as_it_is(recipe):
     image = picture(40, 40)
     before = image.copy()
-    draw(recipe_view(recipe, CONFIG), image, 0)
+    draw(recipe_view(recipe, CONFIG, VIEWS), image, 0)
     np.testing.assert_array_equal(image, before)
+
+
+def test_recipes_without_randomness_draw_the_same_for_every_seed():
+    image = picture(80, 60)
+    for recipe in (*STILL_RECIPES, *RECIPES):
+        transform = recipe_view(recipe, CONFIG, VIEWS)
+        is_same = all(
+            (draw(transform, image, s) == draw(transform, image, 0)).all() for s in (1, 2)
+        )
+        assert is_same == (recipe in STILL_RECIPES), recipe
+
+
+def test_an_image_is_mirrored_whatever_the_size_of_its_crop():
+    # Grey rises from 0 at the left to 250 at the right, so a view's span says how wide its crop is.
+    image = np.repeat(np.linspace(0, 250, 250).astype(np.uint8)[None, :, None], 200, axis=0)
+    transform = recipe_view("heavy", CONFIG, VIEWS)
+    transform.transforms = transform.transforms[:2]
+    views = [draw(transform, np.repeat(image, 3, axis=2), seed) for seed in range(400)]
+    spans = np.array([int(view[16, -1, 0]) - int(view[16, 0, 0]) for view in views])
+    for part in (abs(spans) < np.median(abs(spans)), abs(spans) > np.median(abs(spans))):
+        assert 0.4 < (spans[part] < 0).mean() < 0.6
+
+
+def custom(**values: object) -> ViewConfig:
+    transforms = (TransformConfig.model_validate({"name": "Resize"} | values),)
+    return ViewConfig(recipe="custom", transforms=transforms)
+
+
+def test_all_that_decides_a_view_is_in_its_text():
+    size = {"height": 32, "width": 32}
+    texts = [
+        transform_text("", CONFIG, VIEWS),
+        transform_text("", ImageConfig(size_px=32, crop_fraction=0.5), VIEWS),
+        transform_text("light", CONFIG, VIEWS),
+        transform_text("heavy", CONFIG, VIEWS),
+        transform_text("custom", CONFIG, custom(**size)),
+        transform_text("custom", CONFIG, custom(**size, interpolation=2)),
+        transform_text("custom", CONFIG, custom(**size, p=0.5)),
+    ]
+    assert len(set(texts)) == len(texts)
+    assert transform_text("custom", CONFIG, custom(**size)) == texts[4]

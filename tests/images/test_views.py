@@ -1,11 +1,18 @@
 import numpy as np
 import pytest
 
-from pipeline.config import ImageConfig
-from pipeline.images.views import View, ViewMaker, augmented_views, plain_views
+from pipeline.config import ImageConfig, TransformConfig, ViewConfig
+from pipeline.images.views import (
+    View,
+    ViewMaker,
+    augmented_views,
+    plain_views,
+    training_view,
+)
 from tests import tiny
 
 CONFIG = ImageConfig(size_px=32)
+VIEWS = ViewConfig()
 SHA = "ab" * 32
 
 
@@ -26,6 +33,30 @@ def test_without_flip_and_augmentation_one_view_is_left():
     assert augmented_views(experiment) == []
 
 
+def test_without_a_recipe_only_plain_views_are_shown():
+    experiment = tiny.experiment(views={"recipe": "none", "num_augmented": 3})
+    assert augmented_views(experiment) == []
+    assert {training_view(experiment, epoch) for epoch in range(5)} == {View()}
+
+
+def test_every_epoch_shows_a_view_of_its_own():
+    experiment = tiny.experiment(seed=3, views={"recipe": "medium"})
+    views = [training_view(experiment, epoch) for epoch in range(5)]
+    assert views == [View("medium", number=epoch, seed=3) for epoch in range(5)]
+
+
+def test_a_cycle_shows_the_same_views_over_and_over():
+    experiment = tiny.experiment(views={"cycle": 3})
+    views = [training_view(experiment, epoch) for epoch in range(7)]
+    assert len(set(views)) == 3
+    assert views[3:6] == views[:3]
+
+
+def test_a_recipe_without_randomness_shows_one_view_in_all_epochs():
+    experiment = tiny.experiment(seed=3, views={"recipe": "source-catdog"})
+    assert len({training_view(experiment, epoch) for epoch in range(5)}) == 1
+
+
 def test_plain_views_do_not_depend_on_the_seed():
     first, second = (plain_views(tiny.experiment(seed=seed)) for seed in (0, 1))
     assert [view.key() for view in first] == [view.key() for view in second]
@@ -37,7 +68,7 @@ def test_every_part_of_a_view_is_in_its_key():
 
 
 def test_the_mirrored_view_is_the_plain_one_from_right_to_left(image):
-    maker = ViewMaker(CONFIG)
+    maker = ViewMaker(CONFIG, VIEWS)
     plain, mirrored = (maker.make(view, image, SHA) for view in (View(), View(is_mirrored=True)))
     np.testing.assert_array_equal(mirrored, plain[:, ::-1])
     assert mirrored.flags["C_CONTIGUOUS"]
@@ -45,17 +76,17 @@ def test_the_mirrored_view_is_the_plain_one_from_right_to_left(image):
 
 @pytest.mark.parametrize("recipe", ["light", "medium", "heavy"])
 def test_a_draw_is_the_same_whatever_was_drawn_before(image, recipe):
-    busy = ViewMaker(CONFIG)
+    busy = ViewMaker(CONFIG, VIEWS)
     for number in range(3):
         busy.make(View("heavy", number=number), image, SHA)
     np.testing.assert_array_equal(
         busy.make(View(recipe, number=1), image, SHA),
-        ViewMaker(CONFIG).make(View(recipe, number=1), image, SHA),
+        ViewMaker(CONFIG, VIEWS).make(View(recipe, number=1), image, SHA),
     )
 
 
 def test_seed_number_and_digest_each_draw_another_view(image):
-    maker = ViewMaker(CONFIG)
+    maker = ViewMaker(CONFIG, VIEWS)
     first = maker.make(View("light"), image, SHA)
     for view, sha256 in (
         (View("light", number=1), SHA),
@@ -63,3 +94,12 @@ def test_seed_number_and_digest_each_draw_another_view(image):
         (View("light"), "ac" * 32),
     ):
         assert (maker.make(view, image, sha256) != first).any()
+
+
+def test_custom_views_are_drawn_from_the_transforms_of_the_config(image):
+    steps = [("Resize", {"height": 32, "width": 32}), ("InvertImg", {})]
+    transforms = tuple(TransformConfig(name=name, **values) for name, values in steps)
+    custom = ViewConfig(recipe="custom", transforms=transforms)
+    resized = ViewConfig(recipe="custom", transforms=transforms[:1])
+    views = [ViewMaker(CONFIG, c).make(View("custom"), image, SHA) for c in (custom, resized)]
+    np.testing.assert_array_equal(views[0], 255 - views[1])

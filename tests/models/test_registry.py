@@ -61,7 +61,6 @@ def test_a_name_outside_the_registry_is_refused(name):
     [
         ("lite0", "; timm has efficientnet_lite0, tf_efficientnet_lite0"),
         ("no_such_network", ""),
-        ("test_resnet.a_tag", "; timm has test_resnet"),
     ],
 )
 def test_a_network_that_timm_has_not_is_refused(name, hint):

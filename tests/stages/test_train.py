@@ -320,11 +320,11 @@ def test_without_a_name_the_devices_defaults_are_trained(site, monkeypatch, tmp_
             experiment = arguments[2]
             trained.append(experiment.name)
 
-        def run(self, only_folds):
+        def train(self, only_folds, *, tensorboard):
             pass
 
     monkeypatch.setattr(train, "pick_device", lambda: torch.device(device))
-    monkeypatch.setattr(train, "_Training", Training)
+    monkeypatch.setattr(train, "ExperimentRun", Training)
     train.run(paths, competition.model_copy(update={"experiments": experiments}), [], [], [])
     assert trained == [Path(defaults[device][0]).stem]
 

@@ -9,13 +9,15 @@ import pandas as pd
 import pytest
 import torch
 
+from pipeline.config import Experiment
 from pipeline.errors import ArtifactError, DataError
-from pipeline.images.decode import decode_rgb
 from pipeline.images.views import View, ViewMaker
+from pipeline.images.working_copy import working_copy, working_side_px
+from pipeline.models.registry import build_trunk
 from pipeline.paths import Paths
 from pipeline.tables import load_train
 from pipeline.training import features
-from pipeline.training.features import FeatureArray, FeatureExtractor, _batches
+from pipeline.training.features import Block, FeatureArray, FeatureExtractor
 from tests import tiny
 
 VIEWS = [View(), View(is_mirrored=True), View("light", number=1)]
@@ -41,25 +43,31 @@ def small_blocks(monkeypatch):
 def extract(
     paths: Paths, rows: pd.DataFrame, views: Sequence[View] = VIEWS, **changes: Any
 ) -> FeatureArray:
-    return FeatureExtractor(paths, tiny.experiment(**changes)).extract(rows, views, "train")
+    return extractor_of(paths, tiny.experiment(**changes)).extract(rows, views, "train")
+
+
+def extractor_of(paths: Paths, experiment: Experiment) -> FeatureExtractor:
+    trunk = build_trunk(experiment.model, experiment.seed)
+    return FeatureExtractor(paths, experiment, trunk)
 
 
 def cached(paths: Paths) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in sorted(paths.features_dir.rglob("*.npy"))}
 
 
-def test_features_are_those_of_a_plain_forward_pass(paths, images, monkeypatch):
-    monkeypatch.setattr(features, "fast_dtype", lambda _: torch.float32)
-    experiment = tiny.experiment(images={"size_px": 32, "mean": (0.4, 0.5, 0.6)})
-    extractor = FeatureExtractor(paths, experiment)
+def test_features_are_those_of_a_plain_forward_pass(paths, images):
+    images_config = {"size_px": 32, "mean": (0.4, 0.5, 0.6)}
+    experiment = tiny.experiment(images=images_config, train={"precision": "fp32"})
+    extractor = extractor_of(paths, experiment)
     found = extractor.extract(images, VIEWS, "train")
-    maker, network = ViewMaker(experiment.images), extractor._trunk.network
+    maker = ViewMaker(experiment.images, experiment.views)
+    network, side = extractor._trunk.network, working_side_px(experiment.images)
     mean, std = (np.array(values) for values in (experiment.images.mean, experiment.images.std))
     assert found.shape == (3, 10, 96)
     assert found.dtype == np.float16
     for number, view in enumerate(VIEWS):
         for row, image in enumerate(images.itertuples()):
-            pixels = decode_rgb((paths.images_dir / image.path).read_bytes())
+            pixels = working_copy((paths.images_dir / image.path).read_bytes(), side)
             prepared = (maker.make(view, pixels, image.sha256) / 255 - mean) / std
             batch = torch.tensor(prepared, dtype=torch.float32).permute(2, 0, 1)[None]
             with torch.inference_mode():
@@ -119,11 +127,9 @@ def test_what_decides_the_numbers_is_in_the_name(paths, images, changes):
     assert len(cached(paths)) == len(before) + 1
 
 
-def test_precision_and_device_are_in_the_name(paths, images, monkeypatch):
-    monkeypatch.setattr(features, "fast_dtype", lambda _: torch.float32)
-    extract(paths, images, [View()])
-    monkeypatch.setattr(features, "fast_dtype", lambda _: torch.bfloat16)
-    extract(paths, images, [View()])
+def test_precision_and_device_are_in_the_name(paths, images):
+    for precision in ("fp32", "bf16"):
+        extract(paths, images, [View()], train={"precision": precision})
     assert len(cached(paths)) == 2
 
 
@@ -172,6 +178,7 @@ def test_a_missing_image_is_named_in_one_line_and_whole_blocks_stay(paths, image
 
 
 @pytest.mark.usefixtures("small_blocks")
-def test_batches_never_cross_a_block():
-    assert _batches([4, 4, 2]) == [[0, 1, 2], [3], [4, 5, 6], [7], [8, 9]]
-    assert _batches([]) == []
+def test_batches_cover_their_block_and_nothing_else(small_blocks, images):
+    del small_blocks
+    rows = [batch.rows for batch in Block(4, images.head(4), (View(),)).batches(32)]
+    assert rows == [[4, 5, 6], [7]]

@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from pipeline.scoring.metrics import score
 from pipeline.training import probe
 from pipeline.training.head import LinearHead, fit_head
 from pipeline.training.probe import Probe
+from pipeline.training.task import FoldTask, TrainingData
 from tests import tiny
 
 NUM, NUM_TEST, NUM_PLAIN = 40, 6, 2
@@ -42,9 +44,14 @@ def make(monkeypatch, views):
     def build(own_targets=targets):
         parts: Any = ("train.csv", "test.csv")
         files: Any = "paths"
-        return Probe(files, tiny.experiment(), parts[0], own_targets, 2, parts[1]), asked
+        data = TrainingData(parts[0], own_targets, parts[1], num_classes=2, metric="accuracy")
+        return Probe(files, tiny.experiment(), data), asked
 
     return build
+
+
+def held_out(fold, is_val):
+    return FoldTask(fold, is_val, key="", state_path=Path())
 
 
 def test_training_sees_all_views_and_predictions_the_plain_ones(make):
@@ -56,7 +63,7 @@ def test_training_sees_all_views_and_predictions_the_plain_ones(make):
 def test_a_fold_is_predicted_and_told(make, views):
     method, _ = make()
     is_val = np.arange(NUM) < 10
-    result = method.fit_fold(0, is_val)
+    result = method.fit_fold(held_out(0, is_val))
     assert (result.val_probs.shape, result.test_probs.shape) == ((10, 2), (NUM_TEST, 2))
     row = result.history.iloc[0]
     assert list(result.history.columns) == [
@@ -73,7 +80,10 @@ def test_a_fold_is_predicted_and_told(make, views):
 def test_what_is_held_out_changes_nothing_learned(make, views):
     is_val = np.arange(NUM) % 4 < 2
     flipped = np.where(is_val, 1 - views[1], views[1])
-    first, second = make()[0].fit_fold(0, is_val), make(flipped)[0].fit_fold(0, is_val)
+    first, second = (
+        make()[0].fit_fold(held_out(0, is_val)),
+        make(flipped)[0].fit_fold(held_out(0, is_val)),
+    )
     np.testing.assert_array_equal(first.weights["weight"], second.weights["weight"])
     np.testing.assert_array_equal(first.val_probs, second.val_probs)
     assert first.history["val_accuracy"][0] == pytest.approx(1 - second.history["val_accuracy"][0])
@@ -82,9 +92,9 @@ def test_what_is_held_out_changes_nothing_learned(make, views):
 def test_folds_do_not_disturb_each_other(make):
     is_val = np.arange(NUM) % 4 < 2
     method, _ = make()
-    alone = make()[0].fit_fold(0, is_val)
-    method.fit_fold(1, ~is_val)
-    np.testing.assert_array_equal(method.fit_fold(0, is_val).val_probs, alone.val_probs)
+    alone = make()[0].fit_fold(held_out(0, is_val))
+    method.fit_fold(held_out(1, ~is_val))
+    np.testing.assert_array_equal(method.fit_fold(held_out(0, is_val)).val_probs, alone.val_probs)
 
 
 def test_every_view_of_an_image_teaches_its_own_label(make, views, monkeypatch):
@@ -96,7 +106,7 @@ def test_every_view_of_an_image_teaches_its_own_label(make, views, monkeypatch):
 
     monkeypatch.setattr(probe, "fit_head", fit)
     is_val = np.arange(NUM) < 10
-    make()[0].fit_fold(0, is_val)
+    make()[0].fit_fold(held_out(0, is_val))
     features, targets = views
     np.testing.assert_array_equal(seen["targets"], np.tile(targets[10:], 3))
     np.testing.assert_array_equal(seen["features"], np.concatenate(list(features[:, 10:])))

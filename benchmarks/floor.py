@@ -1,0 +1,63 @@
+"""What this machine can do at most, and how much of it training reaches.
+
+The rate of a large matrix product bounds convolutions; the rate of a copy bounds what only passes
+over its data: batch norm, activations, the optimizer.
+"""
+
+import torch
+
+from benchmarks.ratio import Work, seconds
+from benchmarks.training_step import BATCH_SIZE, NETWORKS, NUM_CLASSES, ours
+from pipeline.config import ModelConfig
+from pipeline.console import result
+from pipeline.models.profile import profile
+from pipeline.models.registry import build_model
+from pipeline.training.device import keep_freed_memory
+
+SIDE = 4096
+COPY_BYTES = 2**29
+# The forward pass, the gradient of its inputs and that of its weights.
+PASSES = 3
+
+
+def fastest(work: Work, rounds: int = 5) -> float:
+    """Return the seconds of the fastest round, after one to warm up: what is possible."""
+    work()
+    return min(seconds(work) for _ in range(rounds))
+
+
+def matrix_flops(dtype: torch.dtype, side: int = SIDE) -> float:
+    """Measure operations per second, two per multiply-add, of a square matrix product."""
+    one, other, product = (torch.ones(side, side, dtype=dtype) for _ in range(3))
+    return 2 * side**3 / fastest(lambda: torch.mm(one, other, out=product))
+
+
+def copy_bandwidth(num_bytes: int = COPY_BYTES) -> float:
+    """Measure bytes per second of a copy, read and written."""
+    source = torch.ones(num_bytes, dtype=torch.uint8)
+    target = torch.empty_like(source)
+    return 2 * num_bytes / fastest(lambda: target.copy_(source))
+
+
+def training_flops(name: str, size_px: int) -> float:
+    """Measure the operations per second of the convolutions and matrices of training."""
+    network = build_model(ModelConfig(name=name, weights="none"), NUM_CLASSES)
+    per_image = 2 * PASSES * profile(network, size_px).macs
+    return BATCH_SIZE * per_image / fastest(ours(name, size_px), rounds=3)
+
+
+def main() -> None:
+    """Print the rates."""
+    keep_freed_memory()
+    bf16, float32 = matrix_flops(torch.bfloat16), matrix_flops(torch.float32)
+    result(f"matrix product: bfloat16 {bf16 / 1e9:,.0f}, float32 {float32 / 1e9:,.0f} GFLOP/s")
+    result(f"copy: {copy_bandwidth() / 1e9:.1f} GB/s read and written")
+    for name, size_px in NETWORKS.items():
+        rate = training_flops(name, size_px)
+        result(
+            f"training, {name}: {rate / 1e9:,.0f} GFLOP/s, {rate / bf16:.0%} of the matrix product"
+        )
+
+
+if __name__ == "__main__":
+    main()

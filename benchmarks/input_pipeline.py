@@ -1,0 +1,129 @@
+"""The input pipeline on one core against the sources' (torchvision's loader and transforms).
+
+    python -m benchmarks.input_pipeline [FOLDER]
+
+FOLDER holds images, e.g. the unpacked `cat_12_train`; without it, images of such sizes are drawn.
+Both sides end with a batch of random crops of 224 pixels: the sources' normalised, ours as bytes,
+which are normalised on the device that computes; one line counts that in, on this CPU.
+"""
+
+import hashlib
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torchvision import transforms  # type: ignore[import-untyped]
+from torchvision.datasets.folder import pil_loader  # type: ignore[import-untyped]
+
+from benchmarks.ratio import compare
+from pipeline.config import ImageConfig, ViewConfig
+from pipeline.images.cache import CachedCopies
+from pipeline.images.dataset import Batch, ViewDataset
+from pipeline.images.decode import read_header
+from pipeline.images.drawing.picture import draw_animal
+from pipeline.images.drawing.species import species_of
+from pipeline.images.views import View
+from pipeline.images.working_copy import WorkingCopies, working_side_px
+from pipeline.paths import Paths
+from pipeline.training.inputs import to_inputs
+
+NUM_IMAGES = 256
+BATCH_SIZE = 32
+
+# Widths and heights of most photos of cat-12.
+SIZES = [(427, 320), (480, 320), (320, 480), (320, 427), (300, 225), (500, 375)]
+
+# As in the sources' training of cat-dog.
+SOURCE = transforms.Compose(
+    [
+        transforms.RandomResizedCrop(224),
+        transforms.RandomHorizontalFlip(),
+        transforms.ToTensor(),
+        transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+    ]
+)
+
+
+def draw(
+    folder: Path, num_images: int = NUM_IMAGES, sizes: Sequence[tuple[int, int]] = SIZES
+) -> None:
+    """Draw images, by default of the sizes of photos."""
+    for number in range(num_images):
+        width, height = sizes[number % len(sizes)]
+        rng = np.random.default_rng(number)
+        pixels = draw_animal(species_of(("cat", "dog"), number % 2, seed=0), rng, width, height)
+        Image.fromarray(pixels).save(folder / f"{number}.jpg", "JPEG", quality=90)
+
+
+def tabulate(folder: Path, num_images: int = NUM_IMAGES) -> pd.DataFrame:
+    """List so many of a folder's images, evenly drawn from all of them."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    rows = []
+    for path in files[:: max(1, len(files) // num_images)][:num_images]:
+        content = path.read_bytes()
+        header = read_header(content)
+        sha256 = hashlib.sha256(content).hexdigest()
+        rows.append((path.name, str(path), sha256, header.width, header.height))
+    columns = pd.Index(["image_id", "path", "sha256", "width", "height"])
+    return pd.DataFrame(rows, columns=columns)
+
+
+def load_ours(copies: WorkingCopies, images: pd.DataFrame) -> list[torch.Tensor]:
+    """Make random crops as the recipe `light` does, one process, batch by batch."""
+    dataset = ViewDataset(copies, images, ImageConfig(), ViewConfig())
+    rows = list(range(len(images)))
+    starts = range(0, len(rows), BATCH_SIZE)
+    views = (View("light"),)
+    return [dataset[Batch(rows[start : start + BATCH_SIZE], views, 224)] for start in starts]
+
+
+def load_source(images: pd.DataFrame) -> list[torch.Tensor]:
+    """Make random crops as torchvision does, one process, batch by batch."""
+    paths = images["path"].tolist()
+    starts = range(0, len(paths), BATCH_SIZE)
+    batches = (paths[start : start + BATCH_SIZE] for start in starts)
+    return [torch.stack([SOURCE(pil_loader(path)) for path in batch]) for batch in batches]
+
+
+def normalise(batches: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Do on this CPU what is usually the device's."""
+    device = torch.device("cpu")
+    return [to_inputs(batch.flatten(0, 1), ImageConfig(), device) for batch in batches]
+
+
+def run(root: Path, folder: Path | None) -> None:
+    """Run the comparisons with a cache below `root`."""
+    if folder is None:
+        folder = root / "drawn"
+        folder.mkdir()
+        draw(folder)
+    images = tabulate(folder.resolve())
+    paths = Paths(root, "benchmark")
+    side_px = working_side_px(ImageConfig())
+    cold, cached = WorkingCopies(paths, side_px), CachedCopies(paths, side_px, images)
+    cached.build()
+    for title, ours in (
+        ("cold: decoded from the file", lambda: load_ours(cold, images)),
+        ("cached", lambda: load_ours(cached, images)),
+        ("cached, and normalised", lambda: normalise(load_ours(cached, images))),
+    ):
+        compare(f"input pipeline, {title}, against torchvision", ours, lambda: load_source(images))
+
+
+def main() -> None:
+    """Run the comparisons on one core."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    with tempfile.TemporaryDirectory() as root:
+        run(Path(root), folder)
+
+
+if __name__ == "__main__":
+    main()

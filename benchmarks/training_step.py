@@ -1,0 +1,133 @@
+"""A training step as the engine takes it against two other loops, on batches that are there.
+
+    python -m benchmarks.training_step [NETWORK ...]
+
+NETWORK: `resnet50`, `timm/tf_efficientnet_lite0`; all, if left out. The other sides are a plain
+float32 loop, as in the sources, and timm's way (its network, its optimizer, channels last), once
+with autocast to bfloat16 and once without. timm's best is the one that ours beats by less.
+"""
+
+import itertools
+import sys
+
+import numpy as np
+import timm
+import torch
+from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
+from torch import nn
+
+from benchmarks.ratio import Work, compare
+from benchmarks.sides import Side
+from pipeline.config import ImageConfig, ModelConfig
+from pipeline.models.registry import build_model
+from pipeline.train_config import OptimizerConfig, TrainConfig
+from pipeline.training.device import keep_freed_memory, pick_device
+from pipeline.training.inputs import to_inputs
+from pipeline.training.losses import build_criterion
+from pipeline.training.stepper import Stepper
+from pipeline.training.train_mode import set_train_mode
+
+# Networks, and the size of their images.
+NETWORKS = {"resnet50": 196, "timm/tf_efficientnet_lite0": 224}
+NUM_CLASSES = 12
+BATCH_SIZE = 32
+ROUNDS = 3
+LEARNING_RATE = 1e-3
+
+# As the command `pipeline` sets it.
+ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
+
+
+def ours(name: str, size_px: int) -> Work:
+    """Build the engine's step: from bytes, as they come from the loader."""
+    keep_freed_memory()
+    config = TrainConfig(optimizer=OptimizerConfig(name="adam", learning_rate=LEARNING_RATE))
+    network = build_model(ModelConfig(name=name, weights="none"), NUM_CLASSES)
+    set_train_mode(network.module, config)
+    criterion = build_criterion(config.loss, np.ones(NUM_CLASSES, dtype=np.int64))
+    stepper = Stepper(config, network.module, network.is_head, criterion, seed=0)
+    pixels = torch.randint(256, (BATCH_SIZE, size_px, size_px, 3), dtype=torch.uint8)
+    targets = torch.eye(NUM_CLASSES)[torch.arange(BATCH_SIZE) % NUM_CLASSES]
+    numbers = itertools.count()
+
+    def prepare(loaded: torch.Tensor) -> torch.Tensor:
+        return to_inputs(loaded, ImageConfig(), pick_device())
+
+    def step() -> float:
+        position = (next(numbers), 0, 0)
+        return stepper.step(pixels, prepare, targets, LEARNING_RATE, position).item()
+
+    return step
+
+
+def plain(name: str, size_px: int) -> Work:
+    """Build the step of a loop as in the sources, from normalised floats."""
+    module = build_model(ModelConfig(name=name, weights="none"), NUM_CLASSES).module.train()
+    optimizer = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE)
+    images, targets = _floats(size_px)
+
+    def step() -> float:
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(module(images), targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        return loss.item()
+
+    return step
+
+
+def timms(name: str, size_px: int, *, is_mixed: bool) -> Work:
+    """Build the step of timm's training script, from normalised floats."""
+    module = timm.create_model(name.removeprefix("timm/"), num_classes=NUM_CLASSES)
+    module = module.to(memory_format=torch.channels_last).train()
+    optimizer = create_optimizer_v2(module, opt="adam", lr=LEARNING_RATE)
+    criterion = nn.CrossEntropyLoss()
+    images, targets = _floats(size_px)
+    images = images.contiguous(memory_format=torch.channels_last)
+
+    def step() -> float:
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_mixed):
+            loss = criterion(module(images), targets)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return float(loss.item())
+
+    return step
+
+
+def timms_bf16(name: str, size_px: int) -> Work:
+    """Build timm's step with `--amp --amp-dtype bfloat16`."""
+    return timms(name, size_px, is_mixed=True)
+
+
+def timms_float32(name: str, size_px: int) -> Work:
+    """Build timm's step without."""
+    return timms(name, size_px, is_mixed=False)
+
+
+def _floats(size_px: int) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.randn(BATCH_SIZE, 3, size_px, size_px), torch.arange(BATCH_SIZE) % NUM_CLASSES
+
+
+def run(name: str, size_px: int, rounds: int = ROUNDS) -> None:
+    """Compare the sides on one network."""
+    others = {
+        "a plain float32 loop": plain,
+        "timm's, bfloat16": timms_bf16,
+        "timm's, float32": timms_float32,
+    }
+    with Side(ours, name, size_px, environment=ENVIRONMENT) as own:
+        for title, build in others.items():
+            with Side(build, name, size_px) as other:
+                compare(f"training step, {name}, against {title}", own, other, rounds)
+
+
+def main() -> None:
+    """Run the comparisons."""
+    for name in sys.argv[1:] or NETWORKS:
+        run(name, NETWORKS[name])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""Working copies kept on the disk: decoded once, read in every epoch.
+
+Blocks of images lie in `data/<competition>/.cache`. A block's name is the hash of all that decides
+its pixels (the files' digests, the short side, the decoder), so nothing stale can be read, and a
+building that was killed goes on where it stopped. A block that isn't there, for want of room, costs
+time and changes nothing: its images are decoded whenever they are wanted.
+"""
+
+import functools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.atomic import PARTIAL_SUFFIX
+from pipeline.console import progress, warn
+from pipeline.freshness import fingerprint
+from pipeline.images.cache_room import VARIABLE, make_room
+from pipeline.images.copy_block import CHANNELS, CopyBlock, write_block
+from pipeline.images.decode import ByteImage
+from pipeline.images.processes import map_in_processes
+from pipeline.images.working_copy import (
+    ImageRow,
+    WorkingCopies,
+    describe_working_copies,
+    image_rows,
+    working_shape,
+)
+from pipeline.locks import held
+from pipeline.paths import Paths
+
+SUFFIX = ".copies"
+
+# Small enough that one lost to a kill is soon made again, large enough that a cache is few files.
+BLOCK_BYTES = 64 * 2**20
+
+# Every block that is mapped keeps its file open, of which a process may have 1,024 by default.
+_MAX_OPEN = 512
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive images of a table.
+
+    Attributes:
+        path: The file of their working copies.
+        images: The images, at least one.
+        num_bytes: What their pixels take, or nearly: a JPEG decoded smaller may differ by a pixel.
+    """
+
+    path: Path
+    images: tuple[ImageRow, ...]
+    num_bytes: int
+
+
+class CachedCopies(WorkingCopies):
+    """Working copies of one table's images, kept on the disk as far as there is room.
+
+    Args:
+        paths: Where the images lie and the cache goes.
+        side_px: Their short side, see `working_copy`.
+        images: Readable rows of `train.csv` or `test.csv`.
+    """
+
+    def __init__(self, paths: Paths, side_px: int, images: pd.DataFrame) -> None:
+        super().__init__(paths, side_px)
+        self._blocks = list(_blocks(paths.cache_dir, side_px, images))
+        self._places = {
+            image.sha256: (block.path, row)
+            for block in self._blocks
+            for row, image in enumerate(block.images)
+        }
+
+    def build(self) -> None:
+        """Make the blocks that are missing, in parallel; of several processes, one after another.
+
+        Raises:
+            ConfigError: PIPELINE_CACHE_GB isn't a number.
+            DataError: An image can't be read any more, or the disk is full.
+        """
+        if not _missing(self._blocks):
+            return
+        what = f"cache {self._paths.competition}"
+        with held(self._paths.cache_lock, what):
+            for leftover in self._paths.cache_dir.glob(f".*{PARTIAL_SUFFIX}"):
+                leftover.unlink()
+            missing = _missing(self._affordable())
+            if missing:  # another process may have just made them
+                self._write(missing, what)
+
+    def _affordable(self) -> list[Block]:
+        """Return the blocks there is room for, and say so if it isn't all of them."""
+        folder = self._paths.cache_dir
+        sizes = {block.path: block.num_bytes for block in self._blocks}
+        chosen = set(make_room(folder, sizes, SUFFIX))
+        kept = [block for block in self._blocks if block.path in chosen]
+        if len(kept) < len(self._blocks):
+            warn(
+                f"{folder}: holds {_count(kept):,} of {_count(self._blocks):,} images, the others "
+                f"are decoded in every epoch; for all, {sum(sizes.values()) / 1e9:.1f} GB must be "
+                f"allowed by {VARIABLE} and twice as much be free"
+            )
+        return kept
+
+    def _write(self, blocks: Sequence[Block], what: str) -> None:
+        write = functools.partial(_write_block, self._paths, self.side_px)
+        with progress(what, _count(blocks)) as advance:
+            for num_written in map_in_processes(write, blocks):
+                advance(num_written)
+
+    def read(self, image: ImageRow) -> ByteImage:
+        """See `WorkingCopies.read`; what is cached is mapped from the disk, read-only."""
+        if image.sha256 in self._places:
+            path, row = self._places[image.sha256]
+            block = _opened(path)
+            if block:
+                return block[row]
+        return super().read(image)
+
+
+def _blocks(folder: Path, side_px: int, images: pd.DataFrame) -> Iterator[Block]:
+    """Cut a table into blocks of about BLOCK_BYTES."""
+    made_by = describe_working_copies(side_px)
+    shapes = zip(images["height"].tolist(), images["width"].tolist(), strict=True)
+    sizes = np.array([CHANNELS * math.prod(working_shape(*shape, side_px)) for shape in shapes])
+    for _, part in images.assign(num_bytes=sizes).groupby(sizes.cumsum() // BLOCK_BYTES):
+        name = fingerprint([made_by, part["sha256"].tolist()])
+        path = folder / f"{name}{SUFFIX}"
+        yield Block(path, tuple(image_rows(part)), int(part["num_bytes"].sum()))
+
+
+def _write_block(paths: Paths, side_px: int, block: Block) -> int:
+    copies = WorkingCopies(paths, side_px)
+    write_block(block.path, [copies.read(image) for image in block.images])
+    return len(block.images)
+
+
+def _count(blocks: Sequence[Block]) -> int:
+    return sum(len(block.images) for block in blocks)
+
+
+def _missing(blocks: Sequence[Block]) -> list[Block]:
+    return [block for block in blocks if not _opened(block.path)]
+
+
+def _opened(path: Path) -> CopyBlock | None:
+    """Open a block; None where there is none, or none that is whole."""
+    try:
+        return _open(path)
+    except (OSError, ValueError, EOFError):
+        return None
+
+
+@functools.lru_cache(maxsize=_MAX_OPEN)
+def _open(path: Path) -> CopyBlock:
+    return CopyBlock(path)

@@ -1,0 +1,183 @@
+"""One experiment's way through its folds, to its pooled results."""
+
+import json
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.atomic import write_text
+from pipeline.competition import Competition
+from pipeline.config import Experiment
+from pipeline.console import say
+from pipeline.freshness import Stamp, digest, fingerprint
+from pipeline.models.identity import weights_identity
+from pipeline.paths import ExperimentPaths, FoldPaths, Paths
+from pipeline.predictions import FloatArray, Predictions, load_predictions
+from pipeline.priors import fill_with_prior
+from pipeline.reproducibility import environment
+from pipeline.scoring.oof import assemble_oof, describe_oof, targets_of
+from pipeline.tables import write_table
+from pipeline.training import processes
+from pipeline.training.checkpoint import save_checkpoint
+from pipeline.training.device import describe_device, pick_device
+from pipeline.training.tables import Tables, cut
+from pipeline.training.task import FoldResult, FoldTask
+from pipeline.training.training_state import remove_state
+
+if TYPE_CHECKING:
+    from pipeline.training.methods import Method
+
+
+class ExperimentRun:
+    """Trains one experiment fold by fold; every fold that is up to date is left alone.
+
+    Args:
+        paths: The competition's files.
+        competition: Its classes and metric.
+        experiment: How to train.
+        tables: The images and their folds.
+    """
+
+    def __init__(
+        self, paths: Paths, competition: Competition, experiment: Experiment, tables: Tables
+    ) -> None:
+        self._paths = paths
+        self._competition = competition
+        self._experiment = experiment
+        self._tables = tables = cut(tables, experiment.data.limit)
+        self._title = f"train {competition.name} {experiment.name}"
+        self._out: ExperimentPaths = paths.experiment(experiment.name)
+        self._targets = targets_of(competition, tables.train)
+        self._all_folds = sorted(tables.folds["fold"].unique().tolist())
+
+    def train(self, only_folds: Sequence[int], *, tensorboard: bool = False) -> None:
+        """Train what isn't up to date; gather the results once every fold is there."""
+        start = time.monotonic()
+        todo = self._not_fresh(only_folds or self._all_folds)
+        if todo and processes.is_main():
+            self._out.stamp.unlink(missing_ok=True)  # the gathered results are the old folds'
+            self._write_config()
+        for position, fold in enumerate(todo):
+            with processes.held_by_main(self._out.fold(fold).lock, f"{self._title} fold {fold}"):
+                if self._not_fresh([fold]):  # another command may have just done it
+                    task = self._task(fold, len(todo) - position, tensorboard=tensorboard)
+                    self._train_fold(task)
+        lacking = self._not_fresh(self._all_folds)
+        if not processes.is_main():
+            return
+        if lacking:
+            say(f"{self._title}: folds {', '.join(map(str, lacking))} are still to be trained")
+        elif not todo and self._result_stamp().is_fresh():
+            say(f"{self._title}: up to date")
+        else:
+            self._gather(time.monotonic() - start)
+
+    def _not_fresh(self, folds: Sequence[int]) -> list[int]:
+        """List the folds that are still to be trained, as the main process sees it."""
+        return processes.agreed([f for f in folds if not self._fold_stamp(f).is_fresh()])
+
+    @cached_property
+    def _method(self) -> "Method":
+        """What fits folds; made when the first fold needs it, as a probe computes its features.
+
+        Imported here, too: a run that is up to date shouldn't wait for the networks' libraries.
+        """
+        from pipeline.training.methods import build_method
+
+        return build_method(self._paths, self._competition, self._experiment, self._tables)
+
+    def _task(self, fold: int, num_folds_left: int, *, tensorboard: bool) -> FoldTask:
+        files = self._out.fold(fold)
+        return FoldTask(
+            fold=fold,
+            is_val=(self._tables.folds["fold"] == fold).to_numpy(),
+            key=fingerprint(self._fold_stamp(fold).inputs),
+            state_path=files.training_state,
+            tensorboard_dir=files.tensorboard_dir if tensorboard else None,
+            num_folds_left=num_folds_left,
+        )
+
+    @cached_property
+    def _weights_identity(self) -> str:
+        return weights_identity(self._experiment.model)
+
+    def _fold_stamp(self, fold: int) -> Stamp:
+        config = self._experiment.model_dump(mode="json", exclude={"description"})
+        config["train"].pop("save_minutes")  # doesn't change the result, either
+        inputs = {
+            "config": config,
+            "weights": self._weights_identity,
+            "classes": list(self._competition.classes),
+        }
+        return Stamp(self._out.fold(fold).stamp, inputs | self._tables.digests)
+
+    def _result_stamp(self) -> Stamp:
+        stamps = {str(fold): digest(self._out.fold(fold).stamp) for fold in self._all_folds}
+        return Stamp(self._out.stamp, {"folds": stamps})
+
+    def _write_config(self) -> None:
+        record = environment() | {"device": describe_device(pick_device())}
+        for path, content in (
+            (self._out.config, self._experiment.model_dump(mode="json")),
+            (self._out.environment, record),
+        ):
+            write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+    def _train_fold(self, task: FoldTask) -> None:
+        start = time.monotonic()
+        if self._experiment.method == "probe" and not processes.is_main():
+            return  # one process does it; the others wait where they next ask what is fresh
+        result = self._method.fit_fold(task)
+        if processes.is_main():
+            self._write_fold(task, result, round(time.monotonic() - start, 3))
+
+    def _write_fold(self, task: FoldTask, result: FoldResult, seconds: float) -> None:
+        files: FoldPaths = self._out.fold(task.fold)
+        save_checkpoint(files.checkpoint, result.weights)
+        write_table(result.history.assign(seconds=seconds), files.history)
+        val_ids = self._tables.folds.loc[task.is_val, "image_id"].tolist()
+        self._predictions(val_ids, result.val_probs).save(files.oof)
+        test_probs = fill_with_prior(result.test_probs, self._tables.test, self._targets)
+        self._predictions(self._tables.test["image_id"].tolist(), test_probs).save(files.test)
+        outputs = [files.checkpoint, files.history, files.oof, files.test]
+        self._fold_stamp(task.fold).write(outputs)
+        remove_state(files.training_state)
+        last = result.history.iloc[-1]
+        say(
+            f"{self._title}: fold {task.fold} of {len(self._all_folds)}: val accuracy "
+            f"{last['val_accuracy']:.4f}, loss {last['val_loss']:.4f}, {seconds:.1f} s"
+        )
+
+    def _predictions(self, image_ids: list[str], probs: FloatArray) -> Predictions:
+        names = list(self._competition.classes)
+        return Predictions(image_ids, probs, names, self._tables.digests["folds"])
+
+    def _gather(self, seconds: float) -> None:
+        """Pool the folds' predictions into the experiment's, and score them."""
+        again = f"pipeline train {self._competition.name} --experiment {self._experiment.name}"
+        test_ids = self._tables.test["image_id"].tolist()
+        fold_probs, test_probs = {}, []
+        for fold in self._all_folds:
+            files = self._out.fold(fold)
+            rows = self._tables.folds.loc[self._tables.folds["fold"] == fold, "image_id"].tolist()
+            fold_probs[fold] = load_predictions(files.oof, again).reordered(rows, str(files.oof))
+            test = load_predictions(files.test, again)
+            test_probs.append(test.reordered(test_ids, str(files.test)))
+        oof_probs = assemble_oof(fold_probs, self._tables.folds)
+        image_ids = self._tables.folds["image_id"].tolist()
+        self._predictions(image_ids, oof_probs).save(self._out.oof)
+        mean_probs: FloatArray = np.mean(test_probs, axis=0, dtype=np.float32)
+        self._predictions(test_ids, mean_probs).save(self._out.test)
+        metrics: dict[str, Any] = describe_oof(self._competition, self._tables.folds, oof_probs)
+        metrics["seconds"] = round(seconds, 1)
+        write_text(self._out.metrics, json.dumps(metrics, indent=2) + "\n")
+        self._result_stamp().write([self._out.oof, self._out.test, self._out.metrics])
+        low, high = metrics["oof_interval_95"]
+        say(
+            f"{self._title}: OOF {metrics['metric']} {metrics['oof_score']:.4f} "
+            f"[{low:.4f}, {high:.4f}] over {len(self._all_folds)} folds, {seconds:.0f} s "
+            f"-> {self._out.experiment_dir}"
+        )

@@ -1,0 +1,40 @@
+"""The two methods of training, behind one interface."""
+
+from typing import Protocol
+
+from pipeline.competition import Competition
+from pipeline.config import Experiment
+from pipeline.paths import Paths
+from pipeline.priors import is_readable
+from pipeline.scoring.oof import targets_of
+from pipeline.training.finetune import Finetune
+from pipeline.training.probe import Probe
+from pipeline.training.tables import Tables
+from pipeline.training.task import FoldResult, FoldTask, TrainingData
+
+
+class Method(Protocol):
+    """Fits folds of one experiment."""
+
+    def fit_fold(self, task: FoldTask) -> FoldResult:
+        """Train on the other folds, predict this one and the test images."""
+
+
+def build_method(
+    paths: Paths, competition: Competition, experiment: Experiment, tables: Tables
+) -> Method:
+    """Make what `experiment.method` says ready for its folds.
+
+    Raises:
+        ConfigError: A recipe or a network is impossible.
+        ArtifactError: Weights can't be had.
+    """
+    data = TrainingData(
+        tables.train,
+        targets_of(competition, tables.train),
+        tables.test[is_readable(tables.test)],
+        competition.num_classes,
+        competition.metric,
+    )
+    method = Probe if experiment.method == "probe" else Finetune
+    return method(paths, experiment, data)

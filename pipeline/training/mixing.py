@@ -1,0 +1,132 @@
+"""Mixup and CutMix: training images made of two, with targets made of both.
+
+Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization", arXiv 1710.09412; Yun et al. 2019,
+"CutMix", arXiv 1905.04899.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.errors import ConfigError
+from pipeline.train_config import MixingConfig
+
+
+class Mixture(NamedTuple):
+    """How an image is mixed: inside the box it is its partner, outside it keeps the share `lam`.
+
+    Mixup has no box, CutMix a `lam` of 1; without both, an image stays as it is.
+    """
+
+    lam: float = 1.0
+    top: int = 0
+    bottom: int = 0
+    left: int = 0
+    right: int = 0
+
+
+class Mixing:
+    """Mixes neighbours of a shuffled batch, each with the other: 0 with 1, 2 with 3, and so on.
+
+    The papers mix a batch with its permutation and one lam. Pairs with a lam each are as random,
+    and what becomes of an image depends on its place in the epoch's order alone: on no batch size,
+    process or earlier draw. A last image without a partner stays as it is.
+
+    Args:
+        config: The Beta distributions' alphas, and how many pairs are mixed.
+        seed: Seed of the draws.
+    """
+
+    def __init__(self, config: MixingConfig, seed: int) -> None:
+        self._config = config
+        self._seed = seed
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is ever mixed."""
+        return self._config.is_on
+
+    def apply(
+        self, inputs: Tensor, targets: Tensor, epoch: int, first: int
+    ) -> tuple[Tensor, Tensor]:
+        """Mix a batch, or as much of it as is computed at once.
+
+        Args:
+            inputs: Images `(B, C, H, W)`, or for mixup alone any features `(B, ...)`; float.
+            targets: `(B, K)` float, rows sum to 1.
+            epoch: Counted from 0.
+            first: Place of the first image in the epoch's order, even.
+
+        Returns:
+            Mixed inputs and targets, of the same shapes; what came in is unchanged.
+
+        Raises:
+            ConfigError: CutMix was asked for, and the inputs are no images or maps.
+        """
+        if not self.is_on:
+            return inputs, targets
+        if self._config.cutmix_alpha > 0 and inputs.ndim != 4:
+            raise ConfigError(
+                "train.mixing.cutmix_alpha: must be 0 where a frozen trunk's features are mixed, "
+                f"which have no places, is {self._config.cutmix_alpha}; use mixup_alpha"
+            )
+        assert first % 2 == 0, f"pairs start at even places, not at {first}"
+        pairs = range(first // 2, (first + len(inputs)) // 2)
+        size = tuple(inputs.shape[2:])
+        drawn = [mixture for pair in pairs for mixture in 2 * [self._draw(epoch, pair, size)]]
+        alone = [Mixture()] * (len(inputs) % 2)
+        mixtures = torch.tensor(drawn + alone, device=inputs.device)  # (B, 5) float32
+        partners = torch.arange(len(inputs), device=inputs.device)
+        partners[: len(drawn)] ^= 1
+        kept, shares = _kept(mixtures, inputs)
+        # lerp is exact at both ends: what isn't mixed keeps its bits.
+        mixed = torch.lerp(inputs[partners], inputs, kept.to(inputs.dtype))
+        return mixed, torch.lerp(targets[partners], targets, shares.to(targets.dtype))
+
+    def _draw(self, epoch: int, pair: int, size: tuple[int, ...]) -> Mixture:
+        """Draw the mixture that both images of a pair share."""
+        config = self._config
+        # Seeds are padded with zeros: without the 1, the first pair would draw from the stream
+        # that shuffled the epoch.
+        random = np.random.default_rng((self._seed, epoch, 1 + pair))
+        if random.random() >= config.probability:
+            return Mixture()
+        is_cutmix = config.cutmix_alpha > 0 and (config.mixup_alpha == 0 or random.random() < 0.5)
+        if not is_cutmix:
+            return Mixture(lam=random.beta(config.mixup_alpha, config.mixup_alpha))
+        lam = random.beta(config.cutmix_alpha, config.cutmix_alpha)
+        # Its sides are sqrt(1 - lam) of the image's, its centre is anywhere (eq. 2).
+        top, bottom = _side(size[0], lam, random)
+        left, right = _side(size[1], lam, random)
+        return Mixture(1.0, top, bottom, left, right)
+
+
+def _side(length: int, lam: float, random: np.random.Generator) -> tuple[int, int]:
+    """Draw a side of CutMix's box, cut off where it leaves the image."""
+    half = int(length * np.sqrt(1 - lam)) // 2
+    centre = int(random.integers(length))
+    return max(centre - half, 0), min(centre + half, length)
+
+
+def _kept(mixtures: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what each place keeps of itself, and what an image does on the average.
+
+    Args:
+        mixtures: `(B, 5)`, a `Mixture` each.
+        inputs: `(B, C, H, W)`, or `(B, ...)` where no mixture has a box.
+
+    Returns:
+        Places, `(B, 1, H, W)` or `(B, 1, ...)` of length 1 each; images, `(B, 1)`. The latter is
+        the area that was left, not the lam that was drawn.
+    """
+    lam, top, bottom, left, right = mixtures.T.view(5, -1, *[1] * (inputs.ndim - 1))
+    if inputs.ndim != 4:
+        return lam, mixtures[:, :1]
+    height, width = inputs.shape[2:]
+    rows = torch.arange(height, device=inputs.device).view(1, 1, -1, 1)
+    columns = torch.arange(width, device=inputs.device)
+    is_inside = (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
+    box_share = (bottom - top) * (right - left) / (height * width)  # (B, 1, 1, 1)
+    return torch.where(is_inside, 0.0, lam), (lam * (1 - box_share)).flatten(1)

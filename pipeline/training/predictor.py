@@ -1,0 +1,54 @@
+"""Probabilities of images, averaged over their views."""
+
+import numpy as np
+import torch
+from scipy.special import softmax
+from torch import nn
+
+from pipeline.config import Experiment
+from pipeline.console import Advance
+from pipeline.images.views import plain_views
+from pipeline.machine import num_processes, rank
+from pipeline.predictions import FloatArray, IntArray
+from pipeline.training import processes
+from pipeline.training.device import Precision, pick_device
+from pipeline.training.inputs import Inputs
+
+
+@torch.inference_mode()
+def predict(
+    experiment: Experiment,
+    module: nn.Module,
+    inputs: Inputs,
+    rows: IntArray,
+    advance: Advance | None = None,
+) -> FloatArray:
+    """Average probabilities over the plain views; processes of a launch share the work.
+
+    Memory doesn't grow with the number of images, but for the result.
+
+    Args:
+        experiment: Says which views, and in which precision.
+        module: Inputs `(N, ...)` → logits `(N, K)`; switched to evaluation.
+        inputs: Where images come from.
+        rows: Which rows of their table, `(n,)`.
+        advance: Moves a progress bar.
+
+    Returns:
+        `(n, K)`, rows sum to 1.
+    """
+    module.eval()
+    views = plain_views(experiment)
+    precision = Precision.choose(experiment.train.precision, pick_device())
+    own = np.array_split(rows, num_processes())[rank()]
+    size = experiment.train.micro_batch_size or experiment.train.batch_size
+    batches = [own[start : start + size].tolist() for start in range(0, len(own), size)]
+    probs = []
+    for loaded in inputs.load(views, batches, experiment.images.size_px):  # (B, V, ...)
+        with precision.autocast():
+            logits = module(inputs.prepare(loaded.flatten(0, 1)))
+        by_view = logits.float().cpu().numpy().reshape(*loaded.shape[:2], -1)  # (B, V, K)
+        probs.append(softmax(by_view, axis=-1).mean(axis=1, dtype=np.float32))
+        if advance:
+            advance(len(loaded))
+    return np.concatenate([part for share in processes.gathered(probs) for part in share])

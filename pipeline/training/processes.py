@@ -1,0 +1,91 @@
+"""Several processes that train one network together, as `accelerate launch` starts them.
+
+Every process runs the same command. The first, the main one, decides and writes; what it decides
+reaches the others by `agreed`. With one process, nothing here does anything.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from pipeline.locks import held
+from pipeline.machine import num_processes, rank
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from accelerate import PartialState
+
+T = TypeVar("T")
+
+# The others wait while the main process computes features, which may take hours.
+_PATIENCE = timedelta(days=7)
+
+
+def is_main() -> bool:
+    """Whether this process decides and writes."""
+    return rank() == 0
+
+
+def connect() -> "PartialState":
+    """Join the other processes; every later call gives the same state."""
+    from accelerate import PartialState
+
+    return PartialState(**({"timeout": _PATIENCE} if num_processes() > 1 else {}))
+
+
+def wait_for_all() -> None:
+    """Return once every process has come here."""
+    if num_processes() > 1:
+        connect().wait_for_everyone()
+
+
+def agreed(value: T) -> T:
+    """Return the main process's value in every process."""
+    if num_processes() == 1:
+        return value
+    from accelerate.utils import broadcast_object_list
+
+    connect()
+    values = [value]
+    broadcast_object_list(values)
+    return values[0]
+
+
+def gathered(value: T) -> list[T]:
+    """Return every process's value, in the order of their ranks."""
+    if num_processes() == 1:
+        return [value]
+    from accelerate.utils import gather_object
+
+    connect()
+    values: list[Any] = gather_object([value])
+    return values
+
+
+def any_of(flag: bool) -> bool:  # noqa: FBT001
+    """Whether the flag is set in any process."""
+    return any(gathered(flag))
+
+
+class Share(NamedTuple):
+    """Which neighbours of a batch are this process's, and what they count."""
+
+    rows: slice
+    weight: float
+
+
+def share_of(count: int) -> Share:
+    """Deal `count` items to the processes, as many to each as to the others.
+
+    Even boundaries keep pairs of neighbours together, which mixing needs. A process that would get
+    nothing gets the first item, which counts nothing: it must compute to take part in the sum.
+    """
+    pairs = -(-count // 2)
+    first, last = (min(2 * (pairs * end // num_processes()), count) for end in (rank(), rank() + 1))
+    return Share(slice(first, last), 1.0) if first < last else Share(slice(0, 1), 0.0)
+
+
+def held_by_main(path: "Path", what: str) -> AbstractContextManager[None]:
+    """Hold a lock in the main process for all of them; see `locks.held`."""
+    return held(path, what) if is_main() else nullcontext()

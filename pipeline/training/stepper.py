@@ -1,0 +1,177 @@
+"""One optimizer update: micro-batches, mixed precision, clipping, average."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import Tensor, nn
+
+from pipeline.console import warn
+from pipeline.errors import ArtifactError
+from pipeline.machine import num_processes, rank
+from pipeline.reproducibility import sample_seed
+from pipeline.train_config import TrainConfig
+from pipeline.training import processes
+from pipeline.training.depthwise import DepthwiseGradients
+from pipeline.training.device import Precision, pick_device
+from pipeline.training.ema import Ema
+from pipeline.training.losses import Criterion
+from pipeline.training.mixing import Mixing
+from pipeline.training.optim import build_optimizer
+from pipeline.training.training_state import State
+
+
+class Stepper:
+    """Updates a module from batches, alike in every process of a launch.
+
+    Args:
+        config: The training's recipe.
+        module: What learns, `(N, ...)` inputs → logits `(N, K)`; changed in place.
+        is_head: Tells by a parameter's name whether it is the head's.
+        criterion: Logits and soft targets → the loss of every image.
+        seed: Seed of mixing and of dropout.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        module: nn.Module,
+        is_head: Callable[[str], bool],
+        criterion: Criterion,
+        seed: int,
+    ) -> None:
+        processes.connect()
+        precision = Precision.choose(config.precision, pick_device())
+        AcceleratorState._reset_state()  # it remembers the last training's precision
+        self._accelerator = Accelerator(mixed_precision=precision.accelerate_name)
+        self._config = config
+        self._criterion = criterion
+        self._seed = seed
+        self._module = module.to(self._accelerator.device)
+        module.to(memory_format=torch.channels_last)
+        self.ema = Ema(module, config.ema_decay) if config.ema_decay else None
+        self._mixing = Mixing(config.mixing, seed)
+        self._micro_batch_size = config.micro_batch_size or config.batch_size
+        is_cpu_bf16 = (precision.device_type, precision.dtype) == ("cpu", torch.bfloat16)
+        is_served = is_cpu_bf16 and not config.compile  # a compiler chooses for itself
+        self._kernels = DepthwiseGradients() if is_served else nullcontext()
+        learner = torch.compile(module) if config.compile else module
+        optimizer = build_optimizer(config.optimizer, module, is_head)
+        self._learner, self._optimizer = self._accelerator.prepare(learner, optimizer)
+
+    @property
+    def kept_module(self) -> nn.Module:
+        """What is predicted with and kept: the average where there is one."""
+        return self.ema.module if self.ema else self._module
+
+    def step(
+        self,
+        loaded: Tensor,
+        prepare: Callable[[Tensor], Tensor],
+        targets: Tensor,
+        rate: float,
+        position: tuple[int, int, int],
+    ) -> Tensor:
+        """Learn from one batch.
+
+        Args:
+            loaded: What this process's share of it was loaded as, `(b, ...)`.
+            prepare: Makes inputs of that.
+            targets: Soft targets of the whole batch, `(B, K)`.
+            rate: The learning rate.
+            position: Number of the step; epoch; number of the batch's first image in it.
+
+        Returns:
+            This process's share of the batch's mean loss, a scalar on the device.
+
+        Raises:
+            ArtifactError: One image at a time doesn't fit in memory.
+        """
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate * group["rate_factor"]
+        while True:
+            # Dropout depends on the step and the process, not on what was drawn before: a resumed
+            # training needs no generator's state.
+            torch.manual_seed(sample_seed(self._seed, position[0], rank()))
+            try:
+                loss = self._accumulate(loaded, prepare, targets, position[1:])
+                break
+            except torch.OutOfMemoryError as error:
+                self._optimizer.zero_grad()
+                self._halve(len(loaded), error)
+        if self._config.clip_norm:
+            self._accelerator.clip_grad_norm_(self._module.parameters(), self._config.clip_norm)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        if self.ema:
+            self.ema.update()
+        return loss
+
+    def _accumulate(
+        self,
+        loaded: Tensor,
+        prepare: Callable[[Tensor], Tensor],
+        targets: Tensor,
+        position: tuple[int, int],
+    ) -> Tensor:
+        """Add up the gradients of micro-batches; their sum is that of the batch's mean loss."""
+        epoch, first = position
+        share = processes.share_of(len(targets))
+        starts = range(0, len(loaded), self._micro_batch_size)
+        total = torch.zeros((), device=self._accelerator.device)
+        for start in starts:
+            own = slice(start, min(start + self._micro_batch_size, len(loaded)))
+            place = slice(share.rows.start + own.start, share.rows.start + own.stop)
+            inputs = prepare(loaded[own])
+            soft = targets[place].to(inputs.device, non_blocking=True)
+            inputs, soft = self._mixing.apply(inputs, soft, epoch, first + place.start)
+            is_last = start == starts[-1]
+            syncing = nullcontext() if is_last else self._accelerator.no_sync(self._learner)
+            with syncing, self._kernels:
+                with self._accelerator.autocast():
+                    logits = self._learner(inputs)
+                loss = self._criterion(logits.float(), soft).sum() * (share.weight / len(targets))
+                # Processes average their gradients; what is wanted is the sum.
+                self._accelerator.backward(loss * num_processes())
+            total += loss.detach()
+        return total
+
+    def _halve(self, num_loaded: int, error: torch.OutOfMemoryError) -> None:
+        size = min(self._micro_batch_size, num_loaded)
+        smaller = (size + 1) // 2
+        smaller += smaller % 2 if self._mixing.is_on else 0  # pairs stay together
+        if smaller >= size or num_processes() > 1:
+            raise ArtifactError(
+                f"train.micro_batch_size: must fit in memory, {size} images don't; choose a "
+                "smaller one, a smaller images.size_px or train.gradient_checkpointing = true"
+            ) from error
+        self._micro_batch_size = smaller
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        warn(
+            f"out of memory with {size} images at once: going on with {smaller}, gradients "
+            f"add up to the same batch; train.micro_batch_size = {smaller} saves this attempt"
+        )
+
+    def state_dict(self) -> State:
+        """Return all that decides the next updates; tensors of `module` included."""
+        scaler = self._accelerator.scaler
+        return {
+            "module": self._module.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": scaler.state_dict() if scaler else None,
+            "ema": self.ema.state_dict() if self.ema else None,
+            "micro_batch_size": self._micro_batch_size,
+        }
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on from what `state_dict` returned."""
+        self._module.load_state_dict(state["module"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        if self._accelerator.scaler:
+            self._accelerator.scaler.load_state_dict(state["scaler"])
+        if self.ema:
+            self.ema.load_state_dict(state["ema"])
+        self._micro_batch_size = state["micro_batch_size"]

@@ -1,0 +1,68 @@
+"""What a method of training is given, and what it gives back for every fold."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pipeline.predictions import FloatArray, IntArray
+from pipeline.training.checkpoint import Tensors
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The images of a competition.
+
+    Attributes:
+        train: All training images, rows of `train.csv`, N of them.
+        targets: Their class indices, `(N,)`.
+        test: The readable test images, rows of `test.csv`.
+        num_classes: K.
+        metric: The competition's metric.
+    """
+
+    train: pd.DataFrame
+    targets: IntArray
+    test: pd.DataFrame
+    num_classes: int
+    metric: str
+
+
+@dataclass(frozen=True)
+class FoldTask:
+    """One fold to be trained.
+
+    Attributes:
+        fold: Its number, which sets its random streams apart.
+        is_val: `(N,)`, the images of this fold; the others are learned from.
+        key: Tells this training from any other with other inputs.
+        state_path: Where an unfinished training is kept.
+        tensorboard_dir: Where to log for TensorBoard; None for not at all.
+        num_folds_left: Folds still to be trained, this one included.
+    """
+
+    fold: int
+    is_val: npt.NDArray[np.bool_]
+    key: str
+    state_path: Path
+    tensorboard_dir: Path | None = None
+    num_folds_left: int = 1
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """What training one fold gives, whatever the method.
+
+    Attributes:
+        weights: What was learned, by name.
+        history: One row per epoch, or per fit of a head: losses, accuracies, learning rate.
+        val_probs: `(num_val, K)`, rows in the order of the training table.
+        test_probs: `(num_test, K)`, rows in the order of the readable test images.
+    """
+
+    weights: Tensors
+    history: pd.DataFrame
+    val_probs: FloatArray
+    test_probs: FloatArray

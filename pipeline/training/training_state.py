@@ -1,0 +1,60 @@
+"""The state of an unfinished training: written beside and renamed, the one before kept.
+
+Tensors and plain values only: the file is read with `weights_only`, so it can't run code.
+"""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.atomic import write_bytes
+from pipeline.console import warn
+from pipeline.models.tensors import DAMAGE, read_pickle
+
+State = dict[str, Any]
+
+
+def save_state(path: Path, key: str, state: State) -> None:
+    """Write a state; the last one becomes the previous.
+
+    Args:
+        path: The file.
+        key: Tells which training this is the state of.
+        state: Tensors, numbers, texts, and lists and dictionaries of them.
+    """
+    buffer = io.BytesIO()
+    torch.save({"key": key, "state": state}, buffer)
+    if path.is_file():
+        path.replace(_previous(path))
+    write_bytes(path, buffer.getvalue())
+
+
+def load_state(path: Path, key: str) -> State | None:
+    """Read the last state that is whole and of this training; None where there is none."""
+    for candidate in (path, _previous(path)):
+        if not candidate.is_file():
+            continue
+        try:
+            stored = read_pickle(candidate)
+        except DAMAGE as error:
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            warn(
+                f"{candidate}: damaged ({reason}); going on from an older state, or from the start"
+            )
+            continue
+        if stored.get("key") == key:
+            state: State = stored["state"]
+            return state
+    return None
+
+
+def remove_state(path: Path) -> None:
+    """Delete what the finished training doesn't need any more."""
+    path.unlink(missing_ok=True)
+    _previous(path).unlink(missing_ok=True)
+
+
+def _previous(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.previous{path.suffix}")

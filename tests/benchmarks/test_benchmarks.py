@@ -1,0 +1,88 @@
+"""Every benchmark of training runs, at sizes that tell nothing."""
+
+import pytest
+import torch
+
+from benchmarks import data_waiting, floor, prediction, time_to_accuracy, training_step
+from benchmarks.input_pipeline import draw, tabulate
+from pipeline.paths import Paths
+from tests import tiny
+
+NETWORK, SIZE_PX = "timm/test_resnet", 32
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "drawn"
+    folder.mkdir()
+    draw(folder, 40, [(48, 40)])
+    return tabulate(folder)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        training_step.ours,
+        training_step.plain,
+        training_step.timms_bf16,
+        training_step.timms_float32,
+    ],
+)
+def test_every_side_of_a_training_step_learns(build):
+    torch.manual_seed(0)
+    step = build(NETWORK, SIZE_PX)
+    losses = [step() for _ in range(5)]
+    assert losses[-1] < losses[0]
+
+
+def test_waiting_is_read_from_the_second_row_of_the_history(images, tmp_path):
+    changes = {"method": "finetune", "train": {"epochs": 2, "batch_size": 16}}
+    row = data_waiting.second_epoch(
+        Paths(tmp_path, "benchmark"), images, tiny.experiment(**changes)
+    )
+    assert row["epoch"] == 1
+    assert 0 <= row["waiting_for_data"] <= 1
+
+
+def test_the_network_alone_and_the_prediction_run(images, tmp_path, capsys):
+    prediction.compare_rates(images.head(32), tmp_path, NETWORK, SIZE_PX)
+    assert "against the network alone: " in capsys.readouterr().out
+
+
+def test_the_network_alone_sees_as_many_views_as_the_prediction(images, tmp_path):
+    experiment, module = prediction.fine_tuned(NETWORK, SIZE_PX)
+    counts = {"prediction": 0, "bare": 0}
+    for key, work in (
+        ("prediction", prediction.prediction(images.head(32), tmp_path, experiment, module)),
+        ("bare", prediction.bare(32, experiment, module)),
+    ):
+        hook = module.register_forward_pre_hook(
+            lambda _, inputs, key=key: counts.update({key: counts[key] + len(inputs[0])})
+        )
+        work()
+        hook.remove()
+    assert counts == {"prediction": 64, "bare": 64}
+
+
+@pytest.mark.slow
+def test_memory_of_a_prediction_is_told_for_both_numbers(tmp_path, capsys):
+    folder = tmp_path / "small"
+    folder.mkdir()
+    prediction.compare_memory(folder, tmp_path, (8, 16))
+    assert "peak memory: 8 images " in capsys.readouterr().out
+
+
+def test_rates_of_the_floor_are_positive():
+    assert floor.matrix_flops(torch.bfloat16, side=64) > 0
+    assert floor.copy_bandwidth(2**16) > 0
+    assert floor.training_flops(NETWORK, SIZE_PX) > 0
+
+
+def test_the_other_way_to_accuracy_counts_the_seconds_of_all_epochs(workspace, monkeypatch):
+    paths, competition = workspace
+    monkeypatch.setattr(time_to_accuracy, "load_experiment", lambda *_: tiny.experiment())
+    monkeypatch.setattr(time_to_accuracy, "num_cpus", lambda: 0)
+    epochs = time_to_accuracy.fine_tune(paths, competition)
+    (first, _), (second, accuracy) = next(epochs), next(epochs)
+    assert 0 < first < second
+    assert 0 <= accuracy <= 1

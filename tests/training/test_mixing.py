@@ -1,0 +1,166 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from pipeline.errors import ConfigError
+from pipeline.train_config import MixingConfig, TrainConfig
+from pipeline.training.mixing import Mixing
+
+MIXUP = MixingConfig(mixup_alpha=0.4)
+CUTMIX = MixingConfig(cutmix_alpha=1.0)
+BOTH = MixingConfig(mixup_alpha=0.4, cutmix_alpha=1.0)
+
+
+def images(num, height=12, width=10):
+    """Return images that are their own number everywhere, with targets of a class each."""
+    inputs = torch.arange(num).float().view(-1, 1, 1, 1).expand(num, 3, height, width).clone()
+    return inputs, torch.eye(num)
+
+
+def mix(config, num, seed=0, epoch=0, first=0):
+    inputs, targets = images(num)
+    return Mixing(config, seed).apply(inputs, targets, epoch, first)
+
+
+def shares_of_pixels(mixed):
+    """Tell by the mean what an image is made of; its neighbour differs by 1."""
+    numbers = torch.arange(len(mixed))
+    signs = torch.where(numbers % 2 == 0, 1, -1)  # an even image is mixed with the next
+    return 1 - (mixed.mean((1, 2, 3)) - numbers) * signs
+
+
+def test_mixup_mixes_neighbours_with_each_other():
+    mixed, targets = mix(MIXUP, 6)
+    lams = targets.diagonal()
+    assert len(set(lams.tolist())) == 3
+    for index, partner in enumerate([1, 0, 3, 2, 5, 4]):
+        expected = lams[index] * index + (1 - lams[index]) * partner
+        torch.testing.assert_close(mixed[index], expected.expand(3, 12, 10))
+        assert targets[index, partner] == pytest.approx(1 - lams[index].item())
+        assert lams[partner] == lams[index]
+
+
+def test_cutmix_pastes_one_box_of_the_neighbour():
+    mixed, targets = mix(CUTMIX, 40)
+    for index, image in enumerate(mixed):
+        is_pasted = (image != index)[0]
+        assert set(image.unique().tolist()) <= {index, index ^ 1}
+        rows, columns = is_pasted.any(1).nonzero(), is_pasted.any(0).nonzero()
+        if len(rows):
+            box = is_pasted[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+            assert box.all()
+        assert targets[index, index] == pytest.approx(1 - is_pasted.float().mean().item())
+    assert (mixed != images(40)[0]).any((1, 2, 3)).sum() > 30
+
+
+def test_both_draw_either_for_each_pair():
+    mixed, _ = mix(BOTH, 200)
+    is_mixup = torch.tensor([len(image.unique()) == 1 for image in mixed])
+    assert 60 < is_mixup.sum() < 140
+    assert torch.equal(is_mixup[::2], is_mixup[1::2])
+
+
+def test_so_many_pairs_are_mixed_as_their_probability_says():
+    config = MixingConfig(mixup_alpha=1.0, probability=0.3)
+    mixed, targets = mix(config, 1000)
+    is_mixed = targets.diagonal() < 1
+    assert 0.2 < is_mixed.float().mean() < 0.4
+    untouched, _ = images(1000)
+    assert torch.equal(mixed[~is_mixed], untouched[~is_mixed])
+
+
+@pytest.mark.parametrize("config", [MIXUP, CUTMIX, BOTH])
+@given(num=st.integers(1, 9), seed=st.integers(0, 2**40), first=st.integers(0, 50))
+def test_targets_say_what_share_of_the_pixels_is_whose(config, num, seed, first):
+    mixed, targets = mix(config, num, seed, first=2 * first)
+    torch.testing.assert_close(targets.sum(1), torch.ones(num))
+    assert ((targets >= 0) & (targets <= 1)).all()
+    torch.testing.assert_close(shares_of_pixels(mixed), targets.diagonal(), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("config", [MIXUP, CUTMIX, BOTH])
+def test_a_last_image_without_a_partner_stays(config):
+    for num in (1, 7):
+        mixed, targets = mix(config, num)
+        assert (mixed[-1] == num - 1).all()
+        assert targets[-1].tolist() == images(num)[1][-1].tolist()
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=6))
+def test_any_cut_into_even_batches_gives_the_same(halves):
+    inputs, targets = images(2 * sum(halves))
+    mixing = Mixing(BOTH, seed=3)
+    whole = mixing.apply(inputs, targets, 5, 10)
+    starts = np.cumsum([0, *halves])
+    parts = [
+        mixing.apply(inputs[2 * a : 2 * b], targets[2 * a : 2 * b], 5, 10 + 2 * a)
+        for a, b in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)
+    ]
+    for mixed, mixed_parts in zip(whole, zip(*parts, strict=True), strict=True):
+        assert torch.equal(mixed, torch.cat(mixed_parts))
+
+
+def test_seeds_epochs_and_pairs_draw_anew():
+    drawn = {
+        mix(MIXUP, 2, seed, epoch, first)[1][0, 0].item()
+        for seed in (0, 1)
+        for epoch in (0, 1)
+        for first in (0, 2)
+    }
+    assert len(drawn) == 8
+
+
+def test_the_first_pair_does_not_draw_from_the_stream_that_shuffled_the_epoch():
+    shuffling = np.random.default_rng((1, 2))
+    shuffling.random()
+    assert mix(MIXUP, 2, seed=1, epoch=2)[1][0, 0] != pytest.approx(shuffling.beta(0.4, 0.4))
+
+
+def test_features_without_places_are_mixed_as_images_are():
+    inputs, targets = images(5)
+    mixed, mixed_targets = Mixing(MIXUP, 0).apply(inputs, targets, 0, 0)
+    for shape in ((5, 360), (5, 3, 120)):
+        flat, flat_targets = Mixing(MIXUP, 0).apply(inputs.reshape(shape), targets, 0, 0)
+        assert torch.equal(flat, mixed.reshape(shape))
+        assert torch.equal(flat_targets, mixed_targets)
+
+
+def test_cutmix_of_features_without_places_is_refused():
+    expected = r"^train\.mixing\.cutmix_alpha: must be 0 where .* no places, is 1\.0; use mixup"
+    with pytest.raises(ConfigError, match=expected):
+        Mixing(CUTMIX, 0).apply(torch.zeros(4, 8), torch.eye(4), 0, 0)
+
+
+@pytest.mark.parametrize("config", [MixingConfig(), MixingConfig(mixup_alpha=1.0, probability=0.0)])
+def test_nothing_is_mixed_where_mixing_is_off(config):
+    inputs, targets = images(4)
+    assert not Mixing(config, 0).is_on
+    assert Mixing(config, 0).apply(inputs, targets, 0, 0) == (inputs, targets)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_inputs_keep_their_type_layout_and_values(dtype):
+    inputs = torch.randn(4, 3, 8, 8).to(dtype, memory_format=torch.channels_last)
+    before = inputs.clone()
+    mixed, _ = Mixing(BOTH, 0).apply(inputs, torch.eye(4), 0, 0)
+    assert mixed.dtype == dtype
+    assert mixed.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(inputs, before)
+
+
+@pytest.mark.gpu
+def test_a_gpu_mixes_as_the_cpu_does():
+    inputs, targets = images(9)
+    on_gpu = Mixing(BOTH, 0).apply(inputs.cuda(), targets.cuda(), 0, 0)
+    for there, here in zip(on_gpu, Mixing(BOTH, 0).apply(inputs, targets, 0, 0), strict=True):
+        torch.testing.assert_close(there.cpu(), here)
+
+
+@pytest.mark.parametrize("sizes", [{"batch_size": 9}, {"batch_size": 9, "micro_batch_size": 3}])
+def test_pairs_are_not_torn_by_odd_batches(sizes):
+    TrainConfig(**sizes)
+    with pytest.raises(ValidationError, match=r"must be even where train\.mixing is on"):
+        TrainConfig(**sizes, mixing=MIXUP)

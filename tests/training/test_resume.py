@@ -1,0 +1,163 @@
+"""Trainings in processes of their own: killed, interrupted, and two at once."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.paths import Paths
+from pipeline.predictions import load_predictions
+from tests import tiny
+
+TRAIN = """
+method = "finetune"
+
+[views]
+flip = false
+
+[train]
+epochs = 3
+batch_size = 4
+save_minutes = 0.0
+ema_decay = 0.9
+mixing = { mixup_alpha = 0.4 }
+optimizer = { name = "adam", learning_rate = 0.001 }
+"""
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def site(workspace, tmp_path):
+    """A root to train in, and the command that trains one fold there."""
+    paths, competition = workspace
+    path = tiny.write_toml(tmp_path / "tiny.toml", TRAIN)
+    # The drawn competition is smaller than the shipped one, but the commands only read its tables.
+    arguments = ["train", competition.name, "--experiment", path, "--root", str(paths.root)]
+    return paths, [*arguments, "--fold", "0"]
+
+
+def start(arguments: list[str], *launcher: str, **environment: str) -> subprocess.Popen[str]:
+    command = [sys.executable, *(launcher or ("-m", "pipeline")), *arguments]
+    return subprocess.Popen(
+        command,
+        env=os.environ | ONE_THREAD | environment,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    _, told = process.communicate(timeout=300)
+    assert process.returncode == 0, told
+    return told
+
+
+def wait_for_steps(paths: Paths, count: int, process: subprocess.Popen[str]) -> None:
+    """Wait until the state has been written `count` times."""
+    state = paths.experiment("tiny").fold(0).training_state
+    seen: set[int] = set()
+    while len(seen) < count:
+        assert process.poll() is None, "the training ended before it was stopped"
+        if state.is_file():
+            seen.add(state.stat().st_mtime_ns)
+        time.sleep(0.002)
+
+
+def results(paths: Paths) -> dict[str, bytes]:
+    files = paths.experiment("tiny").fold(0)
+    return {path.name: path.read_bytes() for path in (files.checkpoint, files.oof, files.test)}
+
+
+@pytest.fixture
+def unbroken(site):
+    """What a run that nothing stopped leaves, and a fresh root to stop one in."""
+    paths, arguments = site
+    finish(start(arguments))
+    expected = results(paths)
+    remove(paths)
+    return expected
+
+
+def remove(paths: Paths) -> None:
+    shutil.rmtree(paths.artifacts_dir)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_steps", [1, 3, 4, 7])
+def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(site, unbroken, num_steps):
+    paths, arguments = site
+    process = start(arguments)
+    wait_for_steps(paths, num_steps, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not paths.experiment("tiny").fold(0).stamp.exists()
+    finish(start(arguments))
+    assert results(paths) == unbroken
+    assert not list(paths.experiment("tiny").fold(0).fold_dir.glob("training*"))
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(site, unbroken):
+    paths, arguments = site
+    process = start(arguments)
+    wait_for_steps(paths, 2, process)
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    assert "error: fold 0: stopped by Ctrl-C after step" in told
+    assert "Traceback" not in told
+    finish(start(arguments))
+    assert results(paths) == unbroken
+
+
+def test_a_damaged_state_is_told_and_the_one_before_it_serves(site, unbroken):
+    paths, arguments = site
+    process = start(arguments)
+    wait_for_steps(paths, 3, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    state: Path = paths.experiment("tiny").fold(0).training_state
+    state.write_bytes(state.read_bytes()[:1000] if state.is_file() else b"")
+    told = finish(start(arguments))
+    assert "training.pt: damaged" in told
+    assert results(paths) == unbroken
+
+
+def test_a_state_of_another_recipe_is_not_gone_on_from(site):
+    paths, arguments = site
+    process = start(arguments)
+    wait_for_steps(paths, 2, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    finish(start([*arguments, "--set", "train.epochs=1"]))
+    history = pd.read_csv(paths.experiment("tiny").fold(0).history)
+    assert history["epoch"].tolist() == [0]
+
+
+@pytest.mark.slow
+def test_two_processes_give_what_one_gives(site):
+    paths, arguments = site
+    # Batch norm would see half of every batch.
+    overrides = ["--set", "train.freeze_batch_norm=true", "--set", "train.precision=fp32"]
+    finish(start([*arguments, *overrides]))
+    files = paths.experiment("tiny").fold(0)
+    alone, alone_history = load_predictions(files.oof, "x"), pd.read_csv(files.history)
+    remove(paths)
+    launcher = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    launcher += ["--num_machines", "1"]
+    options = ["--mixed_precision", "no", "--dynamo_backend", "no", "-m", "pipeline"]
+    finish(start([*arguments, *overrides], *launcher, *options))
+    both, both_history = load_predictions(files.oof, "x"), pd.read_csv(files.history)
+    assert both.image_ids == alone.image_ids
+    np.testing.assert_allclose(both.probs, alone.probs, atol=1e-4)
+    columns = ["epoch", "step", "learning_rate"]
+    assert both_history[columns].equals(alone_history[columns])
+    np.testing.assert_allclose(both_history["train_loss"], alone_history["train_loss"], atol=1e-4)
