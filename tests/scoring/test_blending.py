@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pipeline.scoring.blending import blend, cross_fitted_blend, fit_weights
 from scipy.special import softmax
 
 from pipeline.predictions import FloatArray
-from pipeline.scoring.blending import blend, cross_fitted_blend, fit_weights
 from pipeline.scoring.metrics import score
 
 TARGETS = np.arange(90) % 3
