@@ -14,7 +14,7 @@ from pipeline.atomic import write_text
 from pipeline.competition import Competition
 from pipeline.config import Experiment, load_experiment
 from pipeline.console import say
-from pipeline.errors import ConfigError, DataError
+from pipeline.errors import ConfigError
 from pipeline.freshness import Stamp, digest, file_sha256
 from pipeline.locks import held
 from pipeline.paths import ExperimentPaths, FoldPaths, Paths
@@ -22,9 +22,10 @@ from pipeline.predictions import FloatArray, Predictions, load_predictions
 from pipeline.priors import fill_with_prior, is_readable, warn_of_unreadable
 from pipeline.reproducibility import environment
 from pipeline.scoring.oof import assemble_oof, describe_oof, targets_of
-from pipeline.tables import load_folds, load_test, load_train, write_table
+from pipeline.tables import load_test, write_table
 from pipeline.training.checkpoint import save_checkpoint
 from pipeline.training.device import describe_device, pick_device
+from pipeline.training_table import load_training_table
 
 if TYPE_CHECKING:
     from pipeline.training.finetune import Finetune
@@ -54,7 +55,7 @@ def run(
             f"experiment '{repeated[0]}': every experiment must have a name of its own, several "
             "have this one; name one with --experiment, or rename a file"
         )
-    inputs = _load_inputs(paths, competition)
+    inputs = _load_inputs(paths)
     unknown = sorted(set(only_folds) - set(inputs.folds["fold"]))
     if unknown:
         highest = inputs.folds["fold"].max()
@@ -76,13 +77,9 @@ class _Inputs:
     digests: dict[str, str]
 
 
-def _load_inputs(paths: Paths, competition: Competition) -> _Inputs:
-    train, test, folds = load_train(paths), load_test(paths), load_folds(paths)
-    if not folds["image_id"].equals(train["image_id"]):
-        raise DataError(
-            f"{paths.folds_csv}: must hold the {len(train):,} images of train.csv in its order, "
-            f"holds {len(folds):,} others; run 'pipeline folds {competition.name}'"
-        )
+def _load_inputs(paths: Paths) -> _Inputs:
+    train, folds = load_training_table(paths)
+    test = load_test(paths)
     files = {"train": paths.train_csv, "test": paths.test_csv, "folds": paths.folds_csv}
     return _Inputs(train, test, folds, {name: file_sha256(path) for name, path in files.items()})
 
