@@ -23,8 +23,9 @@ def save_reliability_diagram(tables: Mapping[str, pd.DataFrame], title: str, pat
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # here: half a second to import
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5, 6), layout="constrained")
+    figure = Figure(figsize=(5, 6))
     FigureCanvasAgg(figure)
+    figure.subplots_adjust(left=0.14, right=0.96, bottom=0.09, top=0.94, hspace=0.08)
     upper, lower = figure.subplots(2, sharex=True, height_ratios=(3, 1))
     upper.plot([0, 1], [0, 1], color="0.6", linestyle="--", label="as sure as right")
     for (name, table), (color, marker) in zip(tables.items(), STYLES, strict=False):

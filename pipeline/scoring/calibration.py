@@ -8,7 +8,7 @@ from pipeline.predictions import FloatArray, IntArray
 from pipeline.scoring.log_probs import log_probs, log_ratios, softmax_loss
 from pipeline.scoring.metrics import score
 
-TEMPERATURES = (0.05, 20.0)
+TEMPERATURES = (0.1, 10.0)  # what lies beyond lacks more than calibration
 # The largest is far below 1 / 2, so the largest of a row's probabilities stays the largest.
 FLOORS = np.concatenate([[0.0], np.geomspace(1e-6, 0.05, 25)])
 

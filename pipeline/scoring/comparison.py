@@ -92,9 +92,8 @@ def compare_all(
     compared = [baseline, *challengers.values()]
     values = np.stack([image_values(metric, targets, probs) for probs in compared])  # (1 + C, N)
     summary = get_metric(metric).summary
-    point, resampled = summary(values), bootstrap(values, summary)  # (1 + C,), (R, 1 + C)
-    differences = resampled[:, 1:] - resampled[:, :1]
-    lows, highs = np.quantile(differences, tails(confidence), axis=0)
+    point, resampled = summary(values), bootstrap(values, summary)  # (1 + C,), (1 + C, R)
+    lows, highs = np.quantile(resampled[1:] - resampled[0], tails(confidence), axis=1)
     return {
         name: Comparison(metric, float(value - point[0]), float(low), float(high), confidence)
         for name, value, low, high in zip(challengers, point[1:], lows, highs, strict=True)

@@ -23,8 +23,7 @@ class Metric:
     Attributes:
         per_image: Value of each image, `(N,)`, from targets `(N,)` and probs `(N, K)`.
         greater_is_better: Whether the judge ranks by descending value.
-        summary: Makes one number of the images' values, along the last axis: `(N,)` → `()`,
-            `(C, N)` → `(C,)`.
+        summary: Makes one number of the images' values, along the last axis: `(..., N)` → `(...)`.
     """
 
     per_image: Callable[[IntArray, FloatArray], Values]

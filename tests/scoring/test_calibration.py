@@ -7,6 +7,7 @@ from scipy.special import log_softmax, softmax
 from pipeline.predictions import FloatArray, IntArray
 from pipeline.scoring.calibration import (
     FLOORS,
+    TEMPERATURES,
     Calibration,
     at_best_temperature,
     fit_temperature,
@@ -45,7 +46,7 @@ def test_the_fitted_temperature_is_the_best_of_a_grid():
 
 @settings(max_examples=50, deadline=None)
 @given(
-    st.floats(0.05, 20),
+    st.floats(*TEMPERATURES),
     st.sampled_from(FLOORS.tolist()),
     st.integers(2, 150),
     st.integers(0, 99),
@@ -100,4 +101,4 @@ def test_hopeless_probabilities_get_a_finite_temperature():
     rng = np.random.default_rng(0)
     probs = softmax(rng.normal(size=(200, 3)), axis=1).astype(np.float32)
     targets = probs.argmin(axis=1)
-    assert 1 < fit_temperature(probs, targets).temperature <= 20
+    assert 1 < fit_temperature(probs, targets).temperature <= TEMPERATURES[1]

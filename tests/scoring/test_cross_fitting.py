@@ -38,7 +38,7 @@ PROBS = member(1, 0)[:, :2]
 def test_a_fold_is_predicted_by_a_fit_on_the_others():
     applied = cross_fitted(Fitter(), PROBS, TARGETS, FOLDS)
     for fold in range(5):
-        others = fold != FOLDS
+        others = np.not_equal(FOLDS, fold)
         assert (applied[~others] == [others.sum(), TARGETS[others].sum()]).all()
 
 

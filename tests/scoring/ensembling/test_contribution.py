@@ -47,7 +47,7 @@ def test_the_last_member_stays_whatever_it_is_worth():
 
 
 def test_what_is_left_is_held_to_the_whole_ensemble():
-    """Of many alike none is missed, but if each rest were held to the one before, none would stay."""
+    """Of many alike none is missed; were each rest held to the one before, one would stay."""
     common = member(0, 99, NUM)
     drawn = np.stack([(common + one) / 2 for one in members(*[1.0] * 6, num=NUM)])
     kept = contributions(drawn, "mean").prune()

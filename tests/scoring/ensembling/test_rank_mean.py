@@ -15,8 +15,8 @@ def two_classes(first: npt.ArrayLike) -> FloatArray:
 def test_ranks_are_averaged_by_hand():
     low, high = two_classes([0.1, 0.2, 0.3]), two_classes([0.9, 0.5, 0.7])
     fitted = fit_rank_mean(np.stack([low, high]), np.array([0, 0, 1]))
-    # Ranks of class 0 are 0, 1, 2 and 2, 0, 1: means 1, 0.5, 1.5. What the members have at ranks
-    # 0, 1 and 2 is (0.1 + 0.5) / 2, (0.2 + 0.7) / 2 and (0.3 + 0.9) / 2.
+    # Mean ranks of class 0 are 1, 0.5 and 1.5; at ranks 0 to 2 the members have, on average, 0.3,
+    # 0.45 and 0.6.
     expected = two_classes([0.45, 0.375, 0.525])
     np.testing.assert_allclose(fitted.apply(np.stack([low, high])), expected, atol=1e-6)
 

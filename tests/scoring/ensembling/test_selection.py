@@ -13,16 +13,12 @@ MANY_FOLDS = np.arange(NUM) // 3 % 5
 
 
 def candidates(*sharpnesses: float, metric: str = "accuracy", seed: int = 0) -> Candidates:
-    return Candidates(
-        members(*sharpnesses, seed=seed, num=NUM), MANY_TARGETS, MANY_FOLDS, metric
-    )
+    return Candidates(members(*sharpnesses, seed=seed, num=NUM), MANY_TARGETS, MANY_FOLDS, metric)
 
 
 def by_method(sharpness: dict[str, float]) -> dict[str, np.ndarray]:
     """Predictions of a known quality, as if they were the methods'."""
-    return {
-        name: member(sharpness.get(name, 1.0), seed, NUM) for seed, name in enumerate(METHODS)
-    }
+    return {name: member(sharpness.get(name, 1.0), seed, NUM) for seed, name in enumerate(METHODS)}
 
 
 def test_without_a_method_that_stands_out_the_fallback_is_chosen():
