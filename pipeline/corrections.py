@@ -43,8 +43,8 @@ class Corrections:
             images: A table with the columns image_id and label.
         """
         kept = images[~images["image_id"].isin(self.drop)].reset_index(drop=True)
-        labels = kept["image_id"].map(self.relabel).fillna(kept["label"])
-        return kept.assign(label=labels)
+        pairs = zip(kept["image_id"], kept["label"], strict=True)
+        return kept.assign(label=[self.relabel.get(name, label) for name, label in pairs])
 
     @property
     def image_ids(self) -> set[str]:
