@@ -1,6 +1,7 @@
 import io
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -8,7 +9,7 @@ from pipeline.reports.reliability import save_reliability_diagram
 from pipeline.scoring.reliability import reliability_table
 
 
-def table(sharpness: float, num: int = 300):
+def table(sharpness: float, num: int = 300) -> pd.DataFrame:
     rng = np.random.default_rng(0)
     first = 1 / (1 + np.exp(-sharpness * rng.normal(size=num)))
     targets = (rng.random(num) > first).astype(np.int64)

@@ -14,7 +14,7 @@ def fit_greedy(members: FloatArray, targets: IntArray) -> WeightedMean:
 
     A member may be added again and again, and weighs as often as it was. The first round picks the
     best member (the paper's sorted initialisation of size 1). The paper's bagging guards against
-    overfitting to hundreds of members; with the few there are here it gained nothing.
+    overfitting to hundreds of members; with a few it gained nothing beyond noise (EXPERIMENTS.md).
 
     Args:
         members: Probabilities, `(M, N, K)`.
