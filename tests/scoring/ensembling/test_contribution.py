@@ -5,7 +5,7 @@ from pipeline.scoring.calibration import at_best_temperature
 from pipeline.scoring.comparison import compare
 from pipeline.scoring.ensembling.contribution import Contributions
 from pipeline.scoring.ensembling.methods import METHODS
-from tests.scoring.drawn import member, members
+from tests.scoring.drawn import members
 
 NUM = 900
 TARGETS = np.arange(NUM) % 3
@@ -47,15 +47,15 @@ def test_the_last_member_stays_whatever_it_is_worth():
 
 
 def test_what_is_left_is_held_to_the_whole_ensemble():
-    """Of many alike none is missed; were each rest held to the one before, one would stay."""
-    common = member(0, 99, NUM)
-    drawn = np.stack([(common + one) / 2 for one in members(*[1.0] * 6, num=NUM)])
-    kept = contributions(drawn, "mean").prune()
-    assert 1 < len(kept) < 6
+    """Held to the rest before, each of these members could go, until half of them are gone."""
+    drawn = members(*[1.0] * 8, seed=20, num=150)
+    targets, folds = TARGETS[:150], FOLDS[:150]
+    kept = Contributions(METHODS["mean"], drawn, targets, folds).prune()
+    assert 1 < len(kept) < 8
 
     def against_the_whole(chosen: list[int]) -> str:
-        whole, rest = (at_best_temperature(d.mean(axis=0), TARGETS) for d in (drawn, drawn[chosen]))
-        return compare("log_loss", TARGETS, whole, rest).verdict
+        whole, rest = (at_best_temperature(d.mean(axis=0), targets) for d in (drawn, drawn[chosen]))
+        return compare("log_loss", targets, whole, rest).verdict
 
     assert against_the_whole(kept) != "worse"
     assert all(against_the_whole([i for i in kept if i != one]) == "worse" for one in kept)

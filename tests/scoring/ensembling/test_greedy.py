@@ -55,3 +55,12 @@ def test_with_replacement_a_better_member_counts_more():
 
 def test_of_equals_the_first_is_taken():
     assert fit_greedy(np.stack([member(1, 0)] * 2), TARGETS).weights == pytest.approx([1, 0])
+
+
+def test_the_best_round_counts_not_the_last():
+    sure = np.eye(3)[TARGETS] * 0.8 + 0.2 / 3
+    drawn = np.full((3, len(TARGETS), 3), 1 / 3)
+    for one in range(3):  # each knows a third of the images: nothing beats equal weights
+        drawn[one, one * 30 : one * 30 + 30] = sure[one * 30 : one * 30 + 30]
+    weights = fit_greedy(drawn.astype(np.float32), TARGETS).weights
+    assert weights == pytest.approx([1 / 3] * 3)

@@ -3,7 +3,6 @@ import numpy.typing as npt
 
 from pipeline.predictions import FloatArray
 from pipeline.scoring.ensembling.rank_mean import fit_rank_mean
-from tests.scoring.drawn import TARGETS, member
 
 
 def two_classes(first: npt.ArrayLike) -> FloatArray:
@@ -39,8 +38,10 @@ def test_probabilities_beyond_those_seen_take_the_outermost_rank():
     np.testing.assert_allclose(fitted.apply(beyond), two_classes([0.2, 0.6]), atol=1e-6)
 
 
-def test_equal_probabilities_share_a_rank():
-    one = np.tile(np.array([[0.2, 0.3, 0.5]], dtype=np.float32), (6, 1))
-    fitted = fit_rank_mean(np.stack([one, member(1, 0)[:6]]), TARGETS[:6])
-    probs = fitted.apply(np.stack([one, np.tile(member(1, 0)[:1], (6, 1))]))
-    assert (probs == probs[0]).all()
+def test_equal_probabilities_share_their_middle_rank_by_hand():
+    tied, other = two_classes([0.2, 0.2, 0.8]), two_classes([0.1, 0.5, 0.9])
+    drawn = np.stack([tied, other])
+    # Mean ranks 0.25, 0.75 and 2; at ranks 0 to 2 the members have, on average, 0.15, 0.35, 0.85.
+    expected = two_classes([0.2, 0.3, 0.85])
+    fitted = fit_rank_mean(drawn, np.array([0, 0, 1]))
+    np.testing.assert_allclose(fitted.apply(drawn), expected, atol=1e-6)
