@@ -163,17 +163,28 @@ def folds(
         int | None,
         typer.Option(min=0, help="Seed of the shuffle.", show_default="0, or as split before"),
     ] = None,
+    corrections: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CSV|none",
+            help="A table as 'suspects' writes it, with 'drop' or 'relabel' where you agree; "
+            "'none' takes corrections back.",
+            show_default="none, or as split before",
+        ),
+    ] = None,
     root: RootOption = Path(),
 ) -> None:
     """Split the training images into folds: classes level, duplicates together.
 
-    Reads data/COMPETITION/train.csv. Writes folds/COMPETITION.csv.
+    Reads data/COMPETITION/train.csv and the --corrections. Writes folds/COMPETITION.csv: who takes
+    part in training, with which label and in which fold.
 
-    Fails if the smallest class can't fill the folds, or the fold table was edited by hand.
+    Fails if the smallest class can't fill the folds, a correction says something impossible, or
+    the fold table was edited by hand.
     """
     from pipeline.stages import folds
 
-    folds.run(*_load(competition, root), num_folds, seed)
+    folds.run(*_load(competition, root), num_folds, seed, corrections)
 
 
 @app.command()
@@ -241,18 +252,51 @@ def ensemble(
     competition: CompetitionArgument,
     experiment: ExperimentsOption = None,
     name: Annotated[str, typer.Option(help="Name of the ensemble.")] = "ensemble",
+    method: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|mean|weighted|greedy|rank|stack",
+            help="auto: weighted, unless another one is better beyond noise.",
+        ),
+    ] = "auto",
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Drop members that aren't missed beyond noise.")
+    ] = False,
     root: RootOption = Path(),
 ) -> None:
-    """Blend experiments by weights fitted on out-of-fold predictions.
+    """Make one prediction of several experiments', by weights fitted on out-of-fold predictions.
 
-    Reads artifacts/COMPETITION/EXPERIMENT/oof.npz and test.npz. Writes the same two and
-    metrics.json to artifacts/COMPETITION/NAME. Without --experiment: every trained experiment.
+    Reads artifacts/COMPETITION/EXPERIMENT/oof.npz and test.npz. Writes the same two, metrics.json
+    and reliability.png to artifacts/COMPETITION/NAME; prints what each method scores and what each
+    member is worth. Without --experiment: every trained experiment.
 
-    Fails if members were trained over other folds, classes or images than the current ones.
+    Fails if members were trained over other folds, classes or images than the current ones, or an
+    ensemble would be part of its own members.
     """
     from pipeline.stages import ensemble
 
-    ensemble.run(*_load(competition, root), experiment or [], name)
+    ensemble.run(*_load(competition, root), experiment or [], name, method, prune=prune)
+
+
+@app.command()
+def suspects(
+    competition: CompetitionArgument,
+    experiment: Annotated[
+        str, typer.Option(metavar="NAME", help="Experiment or ensemble whose predictions to take.")
+    ] = "ensemble",
+    root: RootOption = Path(),
+) -> None:
+    """List the training images whose label the out-of-fold predictions contradict.
+
+    Reads folds/COMPETITION.csv and artifacts/COMPETITION/EXPERIMENT/oof.npz. Writes suspects.csv
+    beside it, the most contradicted first; write 'drop' or 'relabel' into its column action and
+    give it to 'folds --corrections'. Nothing is corrected by itself.
+
+    Fails if the predictions are missing or stale, or a list with actions would be overwritten.
+    """
+    from pipeline.stages import suspects
+
+    suspects.run(*_load(competition, root), experiment)
 
 
 @app.command()

@@ -92,6 +92,16 @@ class ExperimentPaths:
         """Written last: what the experiment's results were made from."""
         return self.experiment_dir / "stamp.json"
 
+    @property
+    def reliability(self) -> Path:
+        """Reliability diagram of an ensemble."""
+        return self.experiment_dir / "reliability.png"
+
+    @property
+    def suspects(self) -> Path:
+        """Training images whose label the OOF predictions contradict."""
+        return self.experiment_dir / "suspects.csv"
+
     def fold(self, fold: int) -> FoldPaths:
         """Paths of one fold, counted from 0."""
         return FoldPaths(self.experiment_dir / f"fold{fold}")

@@ -71,9 +71,7 @@ def load_probs(
     path = files.oof if which == "oof" else files.test
     _check_exists(paths, competition, name)
     result = load_result(files)
-    again = f"pipeline ensemble {competition.name} --name {name}"
-    if not result.is_ensemble:
-        again = f"pipeline train {competition.name} --experiment {name}"
+    again = _command(competition, result)
     changed = Stamp(files.stamp, {}).damaged() or changed_members(paths, name)
     if changed:
         raise ArtifactError(
@@ -95,14 +93,41 @@ def load_probs(
 
 
 def changed_members(paths: Paths, name: str) -> list[Path]:
-    """List the files of an ensemble's members that aren't those it was blended from."""
-    stamp = read_stamp(paths.experiment(name).stamp) or {"inputs": {}}
+    """List the files of an ensemble's members, and of theirs, that changed since it was made."""
     changed = []
-    for member, recorded in stamp["inputs"].get("members", {}).items():
-        files = paths.experiment(member)
-        pairs = zip((files.oof, files.test), recorded, strict=True)
-        changed += [path for path, sha256 in pairs if digest(path) != sha256]
+    for ensemble in [name, *all_members(paths, name)]:
+        for member, recorded in _recorded_members(paths, ensemble).items():
+            files = paths.experiment(member)
+            pairs = zip((files.oof, files.test), recorded, strict=True)
+            changed += [path for path, sha256 in pairs if digest(path) != sha256]
     return changed
+
+
+def all_members(paths: Paths, name: str) -> list[str]:
+    """List the members of an ensemble, their members, and so on; each once."""
+    found: list[str] = []
+    waiting = [name]
+    while waiting:
+        for member in _recorded_members(paths, waiting.pop()):
+            if member not in found:
+                found.append(member)
+                waiting.append(member)
+    return found
+
+
+def _recorded_members(paths: Paths, name: str) -> dict[str, list[str]]:
+    """Return what an ensemble was made of: name → sha256 of oof.npz and test.npz."""
+    stamp = read_stamp(paths.experiment(name).stamp) or {"inputs": {}}
+    members: dict[str, list[str]] = stamp["inputs"].get("members", {})
+    return members
+
+
+def _command(competition: Competition, result: Result) -> str:
+    """Return the command that makes a result anew."""
+    if not result.is_ensemble:
+        return f"pipeline train {competition.name} --experiment {result.name}"
+    command = f"pipeline ensemble {competition.name} --name {result.name}"
+    return f"{command} {result.config.get('options', '')}".rstrip()
 
 
 def _check_exists(paths: Paths, competition: Competition, name: str) -> None:

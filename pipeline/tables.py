@@ -17,6 +17,14 @@ TEST_COLUMNS = ["image_id", "path", "group", "width", "height", "format", "sha25
 TRAIN_COLUMNS = ["image_id", "path", "label", *TEST_COLUMNS[2:]]
 FOLD_COLUMNS = ["image_id", "label", "group", "fold"]
 AUDIT_COLUMNS = ["finding", "split", "image_id", "detail"]
+SUSPECT_COLUMNS = [
+    "image_id",
+    "label",
+    "suggested",
+    "prob_label",
+    "prob_suggested",
+    "action",
+]
 TRUTH_COLUMNS = ["image_id", "label"]
 INTEGER_COLUMNS = {"width", "height", "fold"}
 
@@ -35,7 +43,8 @@ def read_table(path: Path, columns: list[str], next_command: str) -> pd.DataFram
     if not path.is_file():
         raise DataError(f"{path}: must exist, is missing; run '{next_command}'")
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+        # utf-8-sig: people edit tables with programs that write a byte order mark
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
         if list(table.columns) != columns:
             raise ValueError(f"columns must be {columns}, are {list(table.columns)}")
         table = table.astype({name: "int64" for name in columns if name in INTEGER_COLUMNS})

@@ -30,7 +30,9 @@ MODULES = {
     for path in PACKAGE.rglob("*.py")
     if path != PACKAGE / "__init__.py"
 }
-LIGHT_STAGES = ["folds", "ensemble", "submit", "validate", "grade", "prepare", "status", "download"]
+LIGHT_STAGES = [
+    "folds", "ensemble", "suspects", "submit", "validate", "grade", "prepare", "status", "download",
+]  # fmt: skip
 
 
 def imports(path: Path) -> set[str]:

@@ -18,10 +18,8 @@ from pipeline.strict import built_in_names, locate_toml
 from tests import tiny
 
 COMMANDS = [
-    "download", "prepare", "folds", "preview", "train", "ensemble", "submit", "validate", "grade",
-    "status",
-    "models",
-    "doctor",
+    "download", "prepare", "folds", "preview", "train", "ensemble", "suspects", "submit",
+    "validate", "grade", "status", "models", "doctor",
 ]  # fmt: skip
 SMALL = "num_test = 12\nmin_side_px = 40\nmax_side_px = 56"
 
@@ -109,6 +107,15 @@ MISTAKES = {
         ["ensemble", "demo"],
         "{root}/artifacts/demo: must hold trained experiments, holds none; "
         "run 'pipeline train demo --root {root}'",
+    ),
+    "suspects before folds": (
+        ["suspects", "demo"],
+        "{root}/folds/demo.csv: must exist, is missing; run 'pipeline folds demo --root {root}'",
+    ),
+    "a method that does not exist": (
+        ["ensemble", "demo", "--method", "median"],
+        "--method median: must be one of auto, mean, weighted, greedy, rank, stack"
+        "; did you mean 'mean'?",
     ),
     "submit before prepare": (
         ["submit", "demo"],

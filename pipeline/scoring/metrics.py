@@ -4,15 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.predictions import FloatArray, IntArray
+from pipeline.scoring.bootstrap import Values, bootstrap, tails
 
-NUM_RESAMPLES = 2000
 SMALLEST_PROB = 1e-15  # keeps the log finite; the clip that judges use
 
-Values = npt.NDArray[np.float64]
+
+def _mean(values: Values) -> Values:
+    return np.asarray(values.mean(axis=-1))
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,12 @@ class Metric:
     Attributes:
         per_image: Value of each image, `(N,)`, from targets `(N,)` and probs `(N, K)`.
         greater_is_better: Whether the judge ranks by descending value.
-        summary: Makes one number of the images' values.
+        summary: Makes one number of the images' values, along the last axis: `(..., N)` → `(...)`.
     """
 
     per_image: Callable[[IntArray, FloatArray], Values]
     greater_is_better: bool
-    summary: Callable[[Values], float] = lambda values: float(values.mean())
+    summary: Callable[[Values], Values] = _mean
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,19 @@ def get_metric(name: str) -> Metric:
     return METRICS[name]
 
 
+def image_values(metric: str, targets: IntArray, probs: FloatArray) -> Values:
+    """Measure every image by itself, `(N,)`; arguments and errors as of `score`."""
+    chosen = get_metric(metric)
+    assert len(targets) == len(probs) > 0, f"{len(targets)} targets, {len(probs)} rows of probs"
+    bad_rows = np.flatnonzero(~np.isfinite(probs).all(axis=1))
+    if len(bad_rows):
+        raise ArtifactError(
+            f"probabilities: must be finite, {len(bad_rows):,} of {len(probs):,} rows aren't, "
+            f"the first is row {bad_rows[0]}; the training diverged"
+        )
+    return chosen.per_image(targets, probs)
+
+
 def score(metric: str, targets: IntArray, probs: FloatArray) -> float:
     """Measure probabilities against the truth.
 
@@ -83,8 +97,7 @@ def score(metric: str, targets: IntArray, probs: FloatArray) -> float:
         ConfigError: There is no such metric.
         ArtifactError: A probability is NaN or infinite.
     """
-    chosen = get_metric(metric)
-    return chosen.summary(_values(chosen, targets, probs))
+    return float(get_metric(metric).summary(image_values(metric, targets, probs)))
 
 
 def interval(
@@ -105,14 +118,14 @@ def interval(
         ConfigError: There is no such metric.
         ArtifactError: A probability is NaN or infinite.
     """
-    chosen = get_metric(metric)
-    values = _values(chosen, targets, probs)
+    values = image_values(metric, targets, probs)
     if metric == "accuracy":
         from scipy.stats import binomtest  # here: a stage that is up to date needn't wait for it
 
         wilson = binomtest(int(values.sum()), len(values)).proportion_ci(confidence, "wilson")
         return float(wilson.low), float(wilson.high)
-    return _bootstrap(chosen, values, confidence)
+    low, high = np.quantile(bootstrap(values, get_metric(metric).summary), tails(confidence))
+    return float(low), float(high)
 
 
 def evaluate(metric: str, targets: IntArray, probs: FloatArray) -> Score:
@@ -134,24 +147,3 @@ def confusion(targets: IntArray, predicted: IntArray, num_classes: int) -> IntAr
 
     counts = confusion_matrix(targets, predicted, labels=range(num_classes))
     return np.asarray(counts, dtype=np.int64)
-
-
-def _values(metric: Metric, targets: IntArray, probs: FloatArray) -> Values:
-    assert len(targets) == len(probs) > 0, f"{len(targets)} targets, {len(probs)} rows of probs"
-    bad_rows = np.flatnonzero(~np.isfinite(probs).all(axis=1))
-    if len(bad_rows):
-        raise ArtifactError(
-            f"probabilities: must be finite, {len(bad_rows):,} of {len(probs):,} rows aren't, "
-            f"the first is row {bad_rows[0]}; the training diverged"
-        )
-    return metric.per_image(targets, probs)
-
-
-def _bootstrap(metric: Metric, values: Values, confidence: float) -> tuple[float, float]:
-    rng = np.random.default_rng(0)
-    num = len(values)
-    # One resample at a time: all of them at once would take 2,000 times the table's memory.
-    resampled = [metric.summary(values[rng.integers(0, num, num)]) for _ in range(NUM_RESAMPLES)]
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(resampled, [tail, 1 - tail])
-    return float(low), float(high)

@@ -1,71 +1,125 @@
-"""Blend experiments by weights fitted on out-of-fold predictions."""
+"""Make one prediction of several experiments', by weights fitted on out-of-fold predictions."""
 
 import json
 import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from pipeline.atomic import write_text
 from pipeline.competition import MAX_NAME_LENGTH, NAME_PATTERN, Competition
-from pipeline.console import say
+from pipeline.console import result, say
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.freshness import Stamp, digest, file_sha256
-from pipeline.paths import Paths
-from pipeline.predictions import Predictions
-from pipeline.priors import warn_of_unreadable
-from pipeline.results import list_results, load_probs
-from pipeline.scoring.blending import blend, cross_fitted_blend, fit_weights
+from pipeline.paths import ExperimentPaths, Paths
+from pipeline.predictions import FloatArray, Predictions
+from pipeline.priors import fill_with_prior, is_readable, warn_of_unreadable
+from pipeline.reports.ensemble_tables import members_table, methods_table
+from pipeline.reports.reliability import save_reliability_diagram
+from pipeline.results import all_members, list_results, load_probs, load_result
+from pipeline.scoring.ensembling.build import Built, MemberProbs, build
+from pipeline.scoring.ensembling.description import describe_ensemble
+from pipeline.scoring.ensembling.members import Member, group_seeds
+from pipeline.scoring.ensembling.methods import METHODS
+from pipeline.scoring.ensembling.selection import AUTO
 from pipeline.scoring.oof import describe_oof, targets_of
+from pipeline.strict import did_you_mean
 from pipeline.tables import load_folds, load_test
 
 
-def run(paths: Paths, competition: Competition, experiment_names: list[str], name: str) -> None:
+@dataclass(frozen=True)
+class _Options:
+    """What was asked for."""
+
+    experiments: list[str]
+    method: str
+    prune: bool
+
+    def as_typed(self) -> str:
+        """Return the options as one would type them, without the defaults."""
+        typed = [f"--experiment {name}" for name in self.experiments]
+        typed += [f"--method {self.method}"] * (self.method != AUTO) + ["--prune"] * self.prune
+        return " ".join(typed)
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """The members' predictions, and the tables that they belong to."""
+
+    folds: pd.DataFrame
+    test: pd.DataFrame
+    members: list[Member]
+    probs: MemberProbs  # of the readable test images
+
+
+def run(
+    paths: Paths,
+    competition: Competition,
+    experiment_names: list[str],
+    name: str,
+    method: str = AUTO,
+    *,
+    prune: bool = False,
+) -> None:
     """Read the members' oof.npz and test.npz; write the ensemble's, with its metrics.
 
-    The OOF predictions are blended fold by fold with weights fitted on the other folds, so their
-    score is honest; the test predictions with weights fitted on all.
+    For the test images everything is fitted on all training images; for the OOF predictions, fold
+    by fold, on the other folds, so that their score is honest.
 
     Raises:
-        ConfigError: The ensemble's name is a member's or a trained experiment's, or can't be one.
+        ConfigError: There is no such method, or the ensemble's name is a member's or a trained
+            experiment's, or can't be one.
         ArtifactError: There are no members, or one was trained over other folds, classes or images.
     """
     title = f"ensemble {competition.name} {name}"
-    members = _choose_members(paths, competition, experiment_names, name)
+    options = _Options(sorted(set(experiment_names)), method, prune)
+    _check_method(method)
+    names = _choose_members(paths, competition, options.experiments, name)
     out = paths.experiment(name)
     sources = {
         member: [digest(paths.experiment(member).oof), digest(paths.experiment(member).test)]
-        for member in members
+        for member in names
     }
-    stamp = Stamp(out.stamp, {"members": sources, "metric": competition.metric})
-    folds, test = load_folds(paths), load_test(paths)
-    warn_of_unreadable(test)
-    oof_ids, test_ids = folds["image_id"].tolist(), test["image_id"].tolist()
-    folds_sha256 = file_sha256(paths.folds_csv)
-    oof = [load_probs(paths, competition, member, "oof", oof_ids) for member in members]
-    test_probs = [load_probs(paths, competition, member, "test", test_ids) for member in members]
+    asked = {"metric": competition.metric, "method": method, "prune": prune}
+    stamp = Stamp(out.stamp, {"members": sources, **asked})
+    inputs = _load(paths, competition, names)
     if stamp.is_fresh():
         say(f"{title}: up to date")
         return
 
     out.stamp.unlink(missing_ok=True)  # killed from here on, the ensemble isn't complete
-    targets = targets_of(competition, folds)
-    oof_probs = cross_fitted_blend(oof, targets, folds["fold"].to_numpy())
-    weights = fit_weights(oof, targets)
-    class_names = list(competition.classes)
-    Predictions(oof_ids, oof_probs, class_names, folds_sha256).save(out.oof)
-    blended = blend(test_probs, weights)
-    Predictions(test_ids, blended, class_names, folds_sha256).save(out.test)
-    shares = {
-        member: round(float(weight), 6) for member, weight in zip(members, weights, strict=True)
-    }
-    metrics = describe_oof(competition, folds, oof_probs)
-    for path, content in ((out.config, {"members": shares}), (out.metrics, metrics)):
+    from threadpoolctl import threadpool_limits  # here: what is up to date needn't wait for it
+
+    with threadpool_limits(1):  # small matrices: threads only wait; and the same bits everywhere
+        built = build(inputs.probs, method, prune=prune)
+    metrics = describe_oof(competition, inputs.folds, built.oof_probs)
+    metrics |= describe_ensemble(built, inputs.members)
+    weights = built.share_out(inputs.members)
+    config = {"members": weights, "method": built.method, "options": options.as_typed()}
+    _save_probs(competition, file_sha256(paths.folds_csv), out, inputs, built)
+    for path, content in ((out.config, config), (out.metrics, metrics)):
         write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    stamp.write([out.oof, out.test, out.config, out.metrics])
+    change = built.recalibration
+    curves = {"as blended": change.before, "at its best temperature": change.after}
+    save_reliability_diagram(curves, f"{competition.name} {name}, out of fold", out.reliability)
+    stamp.write([out.oof, out.test, out.config, out.metrics, out.reliability])
+    _tell(title, competition, metrics, built)
     low, high = metrics["oof_interval_95"]
-    blended_of = " + ".join(f"{weight:.2f} {member}" for member, weight in shares.items())
+    blended_of = " + ".join(f"{weight:.2f} {member}" for member, weight in weights.items())
     say(
         f"{title}: OOF {metrics['metric']} {metrics['oof_score']:.4f} [{low:.4f}, {high:.4f}], "
-        f"{blended_of} -> {out.experiment_dir}"
+        f"{built.method} of {blended_of} -> {out.experiment_dir}"
     )
+
+
+def _check_method(method: str) -> None:
+    known = [AUTO, *METHODS]
+    if method not in known:
+        raise ConfigError(
+            f"--method {method}: must be one of {', '.join(known)}{did_you_mean(method, known)}"
+        )
 
 
 def _choose_members(
@@ -78,10 +132,64 @@ def _choose_members(
         raise ConfigError(
             f"--name {name}: must differ from every experiment's name; choose another one"
         )
-    members = sorted(set(experiment_names)) or trained
+    circular = [member for member in experiment_names if name in all_members(paths, member)]
+    if circular:
+        raise ConfigError(
+            f"--name {name}: must not be part of its own members, '{circular[0]}' is made of it; "
+            f"choose another name"
+        )
+    members = experiment_names or trained
     if not members:
         raise ArtifactError(
             f"{paths.artifacts_dir}: must hold trained experiments, holds none; run 'pipeline "
             f"train {competition.name}'"
         )
     return members
+
+
+def _load(paths: Paths, competition: Competition, names: list[str]) -> _Inputs:
+    folds, test = load_folds(paths), load_test(paths)
+    warn_of_unreadable(test)
+    oof_ids, test_ids = folds["image_id"].tolist(), test["image_id"].tolist()
+    oof = {name: load_probs(paths, competition, name, "oof", oof_ids) for name in names}
+    test_probs = {name: load_probs(paths, competition, name, "test", test_ids) for name in names}
+    members = group_seeds([load_result(paths.experiment(name)) for name in names])
+    probs = MemberProbs(
+        oof=np.stack([member.mean(oof) for member in members]),
+        test=np.stack([member.mean(test_probs) for member in members])[:, is_readable(test)],
+        targets=targets_of(competition, folds),
+        folds=folds["fold"].to_numpy(),
+        metric=competition.metric,
+    )
+    return _Inputs(folds, test, members, probs)
+
+
+def _save_probs(
+    competition: Competition, folds_sha256: str, out: ExperimentPaths, inputs: _Inputs, built: Built
+) -> None:
+    test_probs: FloatArray = fill_with_prior(built.test_probs, inputs.test, inputs.probs.targets)
+    for path, table, probs in (
+        (out.oof, inputs.folds, built.oof_probs),
+        (out.test, inputs.test, test_probs),
+    ):
+        image_ids, class_names = table["image_id"].tolist(), list(competition.classes)
+        Predictions(image_ids, probs, class_names, folds_sha256).save(path)
+
+
+def _tell(title: str, competition: Competition, metrics: dict[str, Any], built: Built) -> None:
+    """Print what else there is to know, before the last line."""
+    for member in metrics["members"]:
+        if len(member["experiments"]) > 1:
+            seeds = ", ".join(member["experiments"])
+            say(f"{title}: {seeds} differ in nothing but the seed, their mean is one member")
+    result(methods_table(built.methods, competition.metric, built.method))
+    result(members_table(metrics["members"]))
+    idle = [member["name"] for member in metrics["members"] if not member["helps"]]
+    if metrics["pruned"]:
+        say(f"{title}: dropped, as it isn't worse without: {', '.join(metrics['pruned'])}")
+    elif idle:
+        say(f"{title}: no help beyond noise: {', '.join(idle)}; --prune drops what isn't missed")
+    applied = "applied" if built.recalibration.is_applied else "not applied"
+    if competition.metric != "log_loss":
+        applied += f", {competition.metric} doesn't depend on it"
+    say(f"{title}: calibration by {built.recalibration}; {applied}")

@@ -1,9 +1,13 @@
 """Split the training images into folds and freeze the split."""
 
+from pathlib import Path
+from typing import Any
+
 import pandas as pd
 
 from pipeline.competition import Competition
 from pipeline.console import say
+from pipeline.corrections import Corrections, load_corrections, recorded_corrections
 from pipeline.errors import DataError
 from pipeline.freshness import Stamp, file_sha256, read_stamp
 from pipeline.paths import Paths
@@ -11,27 +15,55 @@ from pipeline.splitting import assign_folds
 from pipeline.tables import FOLD_COLUMNS, load_train, to_text, write_table
 
 DEFAULTS = {"num_folds": 5, "seed": 0}
+NONE = "none"
 
 
-def run(paths: Paths, competition: Competition, num_folds: int | None, seed: int | None) -> None:
-    """Read train.csv; write folds/<competition>.csv, the fold of every training image.
+def run(
+    paths: Paths,
+    competition: Competition,
+    num_folds: int | None,
+    seed: int | None,
+    corrections: str | None = None,
+) -> None:
+    """Read train.csv; write folds/<competition>.csv, label and fold of every training image.
 
-    A split once made stays: its number of folds and seed change only where others are asked for.
+    A split once made stays: its number of folds, seed and corrections change only where others are
+    asked for.
+
+    Args:
+        paths: The competition's files.
+        competition: Its name and classes.
+        num_folds: Number of folds; None for as before, or 5.
+        seed: Of the shuffle; None for as before, or 0.
+        corrections: Path of a table of labels to correct, see `load_corrections`; NONE to take
+            corrections back; None for as before.
 
     Raises:
-        DataError: The smallest class can't fill the folds, or the table was edited by hand.
+        DataError: The smallest class can't fill the folds, the table was edited by hand, or the
+            corrections are faulty.
     """
     train = load_train(paths)
     recorded = DEFAULTS | (read_stamp(paths.folds_stamp) or {"inputs": {}})["inputs"]
     num_folds = recorded["num_folds"] if num_folds is None else num_folds
     seed = recorded["seed"] if seed is None else seed
-    inputs = {"train": file_sha256(paths.train_csv), "num_folds": num_folds, "seed": seed}
+    inputs: dict[str, Any] = {
+        "train": file_sha256(paths.train_csv),
+        "num_folds": num_folds,
+        "seed": seed,
+    }
+    corrected = _corrections(paths, competition, train, corrections)
+    if corrected is not None:
+        inputs["corrections"] = corrected.record()
+        say(f"folds {competition.name}: {corrected}")
     stamp = Stamp(paths.folds_stamp, inputs)
     if stamp.is_fresh():
         say(f"folds {competition.name}: up to date")
         return
     _check_smallest_class(competition, train, num_folds)
+    # Split before it is corrected: who isn't corrected keeps his fold, and results stay comparable.
     table = train.assign(fold=assign_folds(train, num_folds, seed))[FOLD_COLUMNS]
+    table = corrected.apply(table) if corrected else table
+    _check_smallest_class(competition, table, num_folds)
     _check_not_foreign(paths, competition, stamp, table)
     write_table(table, paths.folds_csv)
     stamp.write([paths.folds_csv])
@@ -40,6 +72,23 @@ def run(paths: Paths, competition: Competition, num_folds: int | None, seed: int
         f"folds {competition.name}: {len(table):,} images in {num_folds} folds of "
         f"{min(sizes):,} to {max(sizes):,}, duplicates together -> {paths.folds_csv}"
     )
+
+
+def _corrections(
+    paths: Paths, competition: Competition, train: pd.DataFrame, asked: str | None
+) -> Corrections | None:
+    """Return the corrections asked for, else those in effect."""
+    if asked is not None:
+        return None if asked == NONE else load_corrections(Path(asked), competition, train)
+    recorded = recorded_corrections(paths)
+    unknown = recorded.image_ids - set(train["image_id"]) if recorded else set()
+    if unknown:
+        raise DataError(
+            f"{paths.folds_stamp}: corrected images must stand in train.csv, {len(unknown):,} "
+            f"don't, the first is '{min(unknown)}'; run 'pipeline folds {competition.name} "
+            f"--corrections {NONE}', or give a table that fits"
+        )
+    return recorded
 
 
 def _check_not_foreign(
@@ -56,8 +105,9 @@ def _check_not_foreign(
         )
 
 
-def _check_smallest_class(competition: Competition, train: pd.DataFrame, num_folds: int) -> None:
-    groups = train.groupby("label")["group"].nunique().sort_values()
+def _check_smallest_class(competition: Competition, images: pd.DataFrame, num_folds: int) -> None:
+    groups = images.groupby("label")["group"].nunique()
+    groups = groups.reindex(competition.classes, fill_value=0).sort_values(kind="stable")
     smallest, count = groups.index[0], int(groups.iloc[0])
     if count < num_folds:
         way_out = f"run 'pipeline folds {competition.name} --num-folds {count}'"

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from pipeline.competition import Competition
 from pipeline.console import result
+from pipeline.corrections import recorded_corrections
 from pipeline.freshness import Stamp, digest, read_stamp
 from pipeline.paths import Paths
 from pipeline.results import Result, changed_members, list_results, load_result
@@ -30,7 +31,7 @@ def _stages(paths: Paths) -> list[tuple[str, str, str]]:
     rows = [
         ("download", _state(paths.download_stamp), str(paths.images_dir)),
         ("prepare", _state(paths.prepare_stamp), _describe_audit(paths.audit_json)),
-        ("folds", _folds_state(paths), str(paths.folds_csv)),
+        ("folds", _folds_state(paths), _describe_folds(paths)),
     ]
     experiments = [path for path in paths.artifacts_dir.glob("[!.]*") if path.is_dir()]
     if not experiments:
@@ -69,6 +70,11 @@ def _folds_state(paths: Paths) -> str:
     if stamp is None:
         return MISSING
     return DONE if stamp["inputs"]["train"] == digest(paths.train_csv) else STALE
+
+
+def _describe_folds(paths: Paths) -> str:
+    corrections = recorded_corrections(paths)
+    return f"{paths.folds_csv}\n{corrections}" if corrections else str(paths.folds_csv)
 
 
 def _experiment_state(paths: Paths, name: str) -> str:

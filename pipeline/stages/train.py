@@ -38,7 +38,7 @@ def run(
             f"experiment '{repeated[0]}': every experiment must have a name of its own, several "
             "have this one; name one with --experiment, or rename a file"
         )
-    tables = load_tables(paths, competition)
+    tables = load_tables(paths)
     unknown = sorted(set(only_folds) - set(tables.folds["fold"]))
     if unknown:
         highest = tables.folds["fold"].max()

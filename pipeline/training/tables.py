@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pipeline.competition import Competition
-from pipeline.errors import DataError
 from pipeline.freshness import file_sha256
 from pipeline.paths import Paths
-from pipeline.tables import load_folds, load_test, load_train
+from pipeline.tables import load_test
+from pipeline.training_table import load_training_table
 
 
 @dataclass(frozen=True)
@@ -22,18 +21,14 @@ class Tables:
     digests: dict[str, str]
 
 
-def load_tables(paths: Paths, competition: Competition) -> Tables:
+def load_tables(paths: Paths) -> Tables:
     """Read them.
 
     Raises:
         DataError: One is missing, or they don't belong together.
     """
-    train, test, folds = load_train(paths), load_test(paths), load_folds(paths)
-    if not folds["image_id"].equals(train["image_id"]):
-        raise DataError(
-            f"{paths.folds_csv}: must hold the {len(train):,} images of train.csv in its order, "
-            f"holds {len(folds):,} others; run 'pipeline folds {competition.name}'"
-        )
+    train, folds = load_training_table(paths)
+    test = load_test(paths)
     files = {"train": paths.train_csv, "test": paths.test_csv, "folds": paths.folds_csv}
     return Tables(train, test, folds, {name: file_sha256(path) for name, path in files.items()})
 

@@ -16,9 +16,12 @@ from pipeline.freshness import Stamp, file_sha256
 from pipeline.paths import Paths
 from pipeline.predictions import FloatArray, Predictions, load_predictions
 from pipeline.results import list_results, load_probs
+from pipeline.scoring.ensembling.methods import METHODS
+from pipeline.scoring.ensembling.selection import AUTO
+from pipeline.scoring.metrics import score
 from pipeline.scoring.oof import describe_oof
 from pipeline.stages import ensemble
-from pipeline.tables import FOLD_COLUMNS, TEST_COLUMNS, load_folds, write_table
+from pipeline.tables import FOLD_COLUMNS, TEST_COLUMNS, load_folds, load_test, write_table
 
 NUM, NUM_TEST = 60, 10
 TARGETS = np.arange(NUM) % 3 % 2
@@ -58,8 +61,13 @@ def noisy(sharpness: float, seed: int) -> list[FloatArray]:
     return probs
 
 
-def save(paths: Paths, name: str, member: list[FloatArray], **changes: Any) -> None:
-    """Save a member as `train` does; `changes` replace fields of its OOF predictions."""
+def save(
+    paths: Paths, name: str, member: list[FloatArray], model: str | None = None, **changes: Any
+) -> None:
+    """Save a member as `train` does; `changes` replace fields of its OOF predictions.
+
+    Members of one `model` differ in nothing but the seed.
+    """
     files = paths.experiment(name)
     fields: dict[str, Any] = {
         "image_ids": OOF_IDS,
@@ -71,7 +79,8 @@ def save(paths: Paths, name: str, member: list[FloatArray], **changes: Any) -> N
     test: dict[str, Any] = {"image_ids": TEST_IDS, "probs": member[1]}
     Predictions(**(fields | test)).save(files.test)
     metrics = describe_oof(load_competition("demo"), load_folds(paths), member[0])
-    for path, content in ((files.config, {}), (files.metrics, metrics), (files.stamp, {})):
+    config = {"name": name, "seed": 0, "model": {"name": model or name}}
+    for path, content in ((files.config, config), (files.metrics, metrics), (files.stamp, {})):
         write_text(path, json.dumps(content))
 
 
@@ -83,29 +92,37 @@ def blended(
     return load_predictions(files.oof, "x"), load_predictions(files.test, "x"), config["members"]
 
 
+def metrics_of(paths: Paths, name: str = "ensemble") -> dict[str, Any]:
+    metrics: dict[str, Any] = json.loads(paths.experiment(name).metrics.read_text("utf-8"))
+    return metrics
+
+
 def test_a_blend_of_all_experiments_is_written_and_told(paths, demo, capsys):
     save(paths, "a", noisy(2, 0))
     save(paths, "b", noisy(2, 1))
-    ensemble.run(paths, demo, [], "ensemble")
+    ensemble.run(paths, demo, [], "ensemble", "weighted")
     oof, test, members = blended(paths)
     assert (oof.image_ids, test.image_ids) == (OOF_IDS, TEST_IDS)
     assert list(members) == ["a", "b"]
     assert sum(members.values()) == pytest.approx(1)
     names = sorted(path.name for path in paths.experiment("ensemble").experiment_dir.iterdir())
-    assert names == ["config.json", "metrics.json", "oof.npz", "stamp.json", "test.npz"]
+    assert names == [
+        "config.json", "metrics.json", "oof.npz", "reliability.png", "stamp.json", "test.npz",
+    ]  # fmt: skip
     by_hand = sum(
         members[name] * load_predictions(paths.experiment(name).test, "x").probs for name in "ab"
     )
     np.testing.assert_allclose(test.probs, by_hand, atol=1e-5)
     assert re.search(
-        r"OOF accuracy [01]\.\d+ .*, 0\.\d\d a \+ 0\.\d\d b -> ", capsys.readouterr().err
+        r"OOF accuracy [01]\.\d+ .*, weighted of 0\.\d\d a \+ 0\.\d\d b -> ",
+        capsys.readouterr().err,
     )
 
 
 def test_a_member_joined_with_itself_is_the_member(paths, demo):
     save(paths, "a", noisy(1, 0))
     save(paths, "b", noisy(1, 0))
-    ensemble.run(paths, demo, [], "ensemble")
+    ensemble.run(paths, demo, [], "ensemble", "weighted")
     oof, test, _ = blended(paths)
     np.testing.assert_allclose(oof.probs, noisy(1, 0)[0], atol=1e-6)
     np.testing.assert_allclose(test.probs, noisy(1, 0)[1], atol=1e-6)
@@ -115,14 +132,14 @@ def test_members_are_joined_by_id_not_by_row(paths, demo):
     probs = noisy(3, 0)
     save(paths, "a", probs)
     save(paths, "b", probs, image_ids=OOF_IDS[::-1], probs=probs[0][::-1])
-    ensemble.run(paths, demo, [], "ensemble")
+    ensemble.run(paths, demo, [], "ensemble", "weighted")
     np.testing.assert_allclose(blended(paths)[0].probs, probs[0], atol=1e-6)
 
 
 def test_the_better_member_weighs_more(paths, demo):
     save(paths, "bad", noisy(0.2, 0))
     save(paths, "good", noisy(2, 1))
-    ensemble.run(paths, demo, [], "ensemble")
+    ensemble.run(paths, demo, [], "ensemble", "weighted")
     members = blended(paths)[2]
     assert members["good"] > 0.8 > 0.2 > members["bad"]
 
@@ -165,6 +182,118 @@ def test_a_second_run_changes_nothing_until_a_member_does(paths, demo, capsys):
     assert before != {path: path.stat().st_mtime_ns for path in folder.iterdir()}
 
 
+@pytest.mark.parametrize("method", [AUTO, *METHODS])
+def test_every_method_makes_predictions(paths, demo, method):
+    save(paths, "a", noisy(1, 0))
+    save(paths, "b", noisy(1.5, 1))
+    ensemble.run(paths, demo, [], "ensemble", method)
+    oof, test, members = blended(paths)
+    for predictions in (oof, test):
+        np.testing.assert_allclose(predictions.probs.sum(axis=1), 1, atol=1e-5)
+    assert list(members) == ["a", "b"]
+    assert metrics_of(paths)["method"] in (METHODS if method == AUTO else [method])
+
+
+def test_metrics_hold_what_was_compared(paths, demo, capsys):
+    save(paths, "a", noisy(2, 0))
+    save(paths, "b", noisy(2, 1))
+    save(paths, "noise", noisy(0, 2))
+    ensemble.run(paths, demo, [], "ensemble")
+    metrics, oof = metrics_of(paths), blended(paths)[0]
+    assert [one["method"] for one in metrics["methods"]] == [*METHODS, AUTO]
+    by_method = {one["method"]: one for one in metrics["methods"]}
+    assert by_method[AUTO]["oof_score"] == metrics["oof_score"]
+    assert metrics["log_loss"] == pytest.approx(score("log_loss", TARGETS, oof.probs), abs=1e-6)
+    for one in metrics["methods"]:
+        low, high = one["log_loss_interval_95"]
+        assert low < one["log_loss"] < high
+    assert by_method["weighted"]["against_fallback"] is None
+    assert by_method["stack"]["against_fallback"]["confidence"] == pytest.approx(0.9875)
+    helps = {member["name"]: member["helps"] for member in metrics["members"]}
+    assert helps["a"]
+    assert not helps["noise"]
+    assert {"temperature", "ece_before", "ece_after"} <= metrics["calibration"].keys()
+    printed = capsys.readouterr()
+    assert all(word in printed.out for word in (*METHODS, "auto", "no help beyond"))
+    assert re.search(r"no help beyond noise: (b, )?noise; --prune drops", printed.err)
+
+
+def test_a_member_that_is_not_missed_is_pruned(paths, demo, capsys):
+    save(paths, "a", noisy(2, 0))
+    save(paths, "noise", noisy(0, 2))
+    ensemble.run(paths, demo, [], "ensemble", prune=True)
+    assert list(blended(paths)[2]) == ["a"]
+    assert metrics_of(paths)["pruned"] == ["noise"]
+    assert "dropped, as it isn't worse without: noise" in capsys.readouterr().err
+
+
+def test_seeds_of_one_experiment_are_averaged_before_they_are_weighed(paths, demo, capsys):
+    save(paths, "a", noisy(1, 0), model="one")
+    save(paths, "a-again", noisy(1, 1), model="one")
+    save(paths, "b", noisy(1, 2))
+    ensemble.run(paths, demo, [], "ensemble", "weighted")
+    members = blended(paths)[2]
+    assert list(members) == ["a", "a-again", "b"]
+    assert members["a"] == members["a-again"] > 0
+    assert sum(members.values()) == pytest.approx(1)
+    assert "a, a-again differ in nothing but the seed" in capsys.readouterr().err
+    names = [member["name"] for member in metrics_of(paths)["members"]]
+    assert names == ["a (2 seeds)", "b"]
+
+
+def test_another_method_or_pruning_makes_it_anew(paths, demo, capsys):
+    save(paths, "a", noisy(1, 0))
+    save(paths, "b", noisy(1, 1))
+    for options in ({}, {"method": "mean"}, {"method": "mean", "prune": True}):
+        ensemble.run(paths, demo, [], "ensemble", **options)
+        assert "up to date" not in capsys.readouterr().err
+    ensemble.run(paths, demo, [], "ensemble", "mean", prune=True)
+    assert "up to date" in capsys.readouterr().err
+
+
+def test_where_log_loss_judges_predictions_are_calibrated(paths, demo, capsys):
+    sure = noisy(4, 0)  # and nearly always right
+    save(paths, "a", [((probs + 1) / 3).astype(np.float32) for probs in sure])
+    by_log_loss = demo.model_copy(update={"metric": "log_loss"})
+    ensemble.run(paths, demo, [], "by-accuracy", "mean")
+    assert "not applied, accuracy doesn't depend on it" in capsys.readouterr().err
+    ensemble.run(paths, by_log_loss, [], "by-log-loss", "mean")
+    assert capsys.readouterr().err.count("; applied\n") == 1
+    plain, calibrated = blended(paths, "by-accuracy"), blended(paths, "by-log-loss")
+    for before, after in zip(plain[:2], calibrated[:2], strict=True):
+        assert after.probs.max() > 0.9 > 0.7 > before.probs.max()
+        assert before.probs.argmax(axis=1).tolist() == after.probs.argmax(axis=1).tolist()
+    losses = [metrics_of(paths, name)["log_loss"] for name in ("by-accuracy", "by-log-loss")]
+    assert losses[1] < 0.5 * losses[0]
+
+
+def test_an_unreadable_test_image_keeps_the_class_shares(paths, demo):
+    test = load_test(paths)
+    test.loc[3, ["width", "height"]] = 0
+    write_table(test, paths.test_csv)
+    save(paths, "a", [probs[:, ::-1] for probs in noisy(1, 0)])
+    ensemble.run(paths, demo, [], "ensemble", "stack")
+    shares = np.bincount(TARGETS) / NUM
+    np.testing.assert_allclose(blended(paths)[1].probs[3], shares, atol=1e-6)
+
+
+def test_equal_inputs_give_equal_bytes(paths, demo, tmp_path):
+    other = make_root(tmp_path / "other")
+    for one in (paths, other):
+        save(one, "a", noisy(1, 0))
+        save(one, "b", noisy(1, 1))
+        ensemble.run(one, demo, [], "ensemble")
+    for name in ("oof.npz", "test.npz", "metrics.json", "config.json", "reliability.png"):
+        files = [one.experiment("ensemble").experiment_dir / name for one in (paths, other)]
+        assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_an_unknown_method_is_refused(paths, demo):
+    line = r"^--method stak: must be one of auto, mean, .*stack; did you mean 'stack'\?$"
+    with pytest.raises(ConfigError, match=line):
+        ensemble.run(paths, demo, [], "ensemble", "stak")
+
+
 def test_without_experiments_there_is_nothing_to_blend(paths, demo):
     line = "must hold trained experiments, holds none; run 'pipeline train demo'$"
     with pytest.raises(ArtifactError, match=line):
@@ -191,6 +320,36 @@ def test_an_ensemble_cannot_be_its_own_member(paths, demo):
     ensemble.run(paths, demo, [], "first")
     with pytest.raises(ConfigError, match=r"^--name first: must differ from every experiment's"):
         ensemble.run(paths, demo, ["a", "first"], "first")
+
+
+def test_an_ensemble_cannot_be_part_of_its_own_members(paths, demo):
+    save(paths, "a", noisy(1, 0))
+    ensemble.run(paths, demo, ["a"], "first")
+    ensemble.run(paths, demo, ["first"], "second")
+    ensemble.run(paths, demo, ["second", "a"], "third")
+    line = r"^--name first: must not be part of its own members, 'third' is made of it; choose"
+    with pytest.raises(ConfigError, match=line):
+        ensemble.run(paths, demo, ["third"], "first")
+
+
+def test_a_change_at_the_bottom_makes_every_ensemble_above_stale(paths, demo):
+    save(paths, "a", noisy(1, 0))
+    save(paths, "b", noisy(1, 1))
+    ensemble.run(paths, demo, ["a", "b"], "first")
+    ensemble.run(paths, demo, ["first"], "second", "mean")
+    save(paths, "a", noisy(2, 2))
+    for name, again in (
+        ("first", "--name first --experiment a --experiment b"),
+        ("second", "--name second --experiment first --method mean"),
+    ):
+        line = rf"a/oof\.npz changed since; run 'pipeline ensemble demo {again}'$"
+        with pytest.raises(ArtifactError, match=line):
+            load_probs(paths, demo, name, "test", TEST_IDS)
+    ensemble.run(paths, demo, ["a", "b"], "first")
+    with pytest.raises(ArtifactError, match=r"first/oof\.npz changed since; run 'pipeline ens"):
+        load_probs(paths, demo, "second", "test", TEST_IDS)
+    ensemble.run(paths, demo, ["first"], "second", "mean")
+    load_probs(paths, demo, "second", "test", TEST_IDS)
 
 
 @pytest.mark.parametrize("name", ["", "../up", ".hidden", "a/b"])
@@ -249,7 +408,7 @@ def test_ensemble_that_broke_off_is_not_complete(paths, demo, monkeypatch):
     save(paths, "one", noisy(1.0, 0))
     ensemble.run(paths, demo, [], "ensemble")
     save(paths, "one", noisy(2.0, 1))
-    monkeypatch.setattr(ensemble, "blend", lambda *_: 1 / 0)
+    monkeypatch.setattr(ensemble, "build", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError, match="division"):
         ensemble.run(paths, demo, [], "ensemble")
     assert [result.name for result in list_results(paths)] == ["one"]

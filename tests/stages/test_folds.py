@@ -1,5 +1,6 @@
 """The split is made once, frozen, and never replaced behind anyone's back."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -7,9 +8,10 @@ import pytest
 
 from pipeline.competition import Competition, load_competition
 from pipeline.errors import DataError
+from pipeline.freshness import file_sha256
 from pipeline.paths import Paths
 from pipeline.stages import folds
-from pipeline.tables import TRAIN_COLUMNS, load_folds, load_train, write_table
+from pipeline.tables import SUSPECT_COLUMNS, TRAIN_COLUMNS, load_folds, load_train, write_table
 
 NUM = 40
 
@@ -160,3 +162,96 @@ def test_split_once_made_stays_where_nothing_else_is_asked_for(paths, demo, caps
 def test_first_split_has_five_folds(paths, demo):
     folds.run(paths, demo, None, None)
     assert set(load_folds(paths)["fold"]) == set(range(5))
+
+
+def correct(paths: Paths, demo: Competition, *rows: list[str]) -> str:
+    """Write corrections and split with them; returns the path as an argument."""
+    path = paths.root / "mine.csv"
+    write_table(pd.DataFrame(list(rows), columns=SUSPECT_COLUMNS), path)
+    folds.run(paths, demo, None, None, str(path))
+    return str(path)
+
+
+DROPPED = ["004", "cat", "dog", "0.1", "0.9", "drop"]
+RELABELLED = ["007", "dog", "cat", "0.1", "0.9", "relabel"]
+
+
+def test_corrections_change_the_table_as_asked_and_nothing_else(paths, demo, capsys):
+    folds.run(paths, demo, 4, 3)
+    before = load_folds(paths)
+    capsys.readouterr()
+    correct(paths, demo, DROPPED, RELABELLED)
+    said = capsys.readouterr().err
+    assert said.startswith("folds demo: 1 dropped (004), 1 relabelled (007) by mine.csv\n")
+    assert "39 images in 4 folds" in said
+    expected = before[before["image_id"] != "004"].reset_index(drop=True)
+    expected.loc[expected["image_id"] == "007", "label"] = "cat"
+    pd.testing.assert_frame_equal(load_folds(paths), expected)
+
+
+def test_corrections_stay_in_effect_and_are_told_each_time(paths, demo, capsys):
+    path = correct(paths, demo, DROPPED)
+    before = state(paths)
+    Path(path).unlink()
+    capsys.readouterr()
+    folds.run(paths, demo, None, None)
+    said = capsys.readouterr().err
+    assert said == "folds demo: 1 dropped (004) by mine.csv\nfolds demo: up to date\n"
+    assert state(paths) == before
+    folds.run(paths, demo, 4, None)
+    assert len(load_folds(paths)) == NUM - 1
+
+
+def test_corrections_are_recorded_with_their_tables_digest(paths, demo):
+    path = Path(correct(paths, demo, DROPPED))
+    recorded = json.loads(paths.folds_stamp.read_text(encoding="utf-8"))["inputs"]["corrections"]
+    assert recorded == {
+        "file": "mine.csv", "sha256": file_sha256(path), "drop": ["004"], "relabel": {},
+    }  # fmt: skip
+
+
+def test_none_takes_corrections_back(paths, demo):
+    folds.run(paths, demo, None, None)
+    before = paths.folds_csv.read_bytes()
+    correct(paths, demo, DROPPED, RELABELLED)
+    folds.run(paths, demo, None, None, "none")
+    assert paths.folds_csv.read_bytes() == before
+    assert "corrections" not in paths.folds_stamp.read_text(encoding="utf-8")
+
+
+def test_other_corrections_replace_the_earlier_ones(paths, demo):
+    correct(paths, demo, DROPPED)
+    correct(paths, demo, RELABELLED)
+    table = load_folds(paths).set_index("image_id")
+    assert len(table) == NUM
+    assert table.loc["007", "label"] == "cat"
+
+
+def test_faulty_corrections_change_nothing(paths, demo):
+    folds.run(paths, demo, None, None)
+    before = state(paths)
+    with pytest.raises(DataError, match="label must be the one of"):
+        correct(paths, demo, ["004", "dog", "cat", "0.1", "0.9", "drop"])
+    assert state(paths) == before
+
+
+def test_corrections_of_images_that_left_the_training_table_are_refused(paths, demo):
+    correct(paths, demo, ["039", "dog", "cat", "0.1", "0.9", "drop"])
+    write_train(paths, ["cat", "dog"] * 10)
+    line = (
+        r"demo\.json: corrected images must stand in train.csv, 1 don't, the first is '039'; "
+        r"run 'pipeline folds demo --corrections none'"
+    )
+    with pytest.raises(DataError, match=line):
+        folds.run(paths, demo, None, None)
+    folds.run(paths, demo, None, None, "none")
+    assert len(load_folds(paths)) == 20
+
+
+def test_a_class_that_corrections_leave_too_small_is_refused(paths, demo):
+    write_train(paths, ["cat"] * 30 + ["dog"] * 5)
+    drops = [[f"{i:03}", "dog", "cat", "0.1", "0.9", "drop"] for i in range(30, 35)]
+    with pytest.raises(DataError, match="for each of 5 folds, 'dog' has 4; run 'pipeline folds"):
+        correct(paths, demo, drops[0])
+    with pytest.raises(DataError, match="for each of 5 folds, 'dog' has 0; add others"):
+        correct(paths, demo, *drops)

@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pipeline.atomic import write_text
@@ -8,8 +9,8 @@ from pipeline.competition import load_competition
 from pipeline.freshness import digest
 from pipeline.paths import Paths
 from pipeline.scoring.oof import describe_oof
-from pipeline.stages import ensemble, status, submit
-from pipeline.tables import load_folds, load_train, write_table
+from pipeline.stages import ensemble, folds, status, submit
+from pipeline.tables import SUSPECT_COLUMNS, load_folds, load_train, write_table
 from tests.stages import test_ensemble as made_up
 
 
@@ -50,6 +51,16 @@ def test_finished_stages_are_done_and_the_audit_is_told(workspace, states):
     found, out = states(*workspace)
     assert [found[stage] for stage in ("download", "prepare", "folds")] == ["done"] * 3
     assert f"{len(load_train(workspace[0]))} train, 8 test images" in out
+
+
+def test_corrections_in_effect_are_told(workspace, states):
+    paths, competition = workspace
+    row = load_train(paths).iloc[0]
+    other = {"cat": "dog", "dog": "cat"}[row["label"]]
+    rows = [[row["image_id"], row["label"], other, "0.1", "0.9", "drop"]]
+    write_table(pd.DataFrame(rows, columns=SUSPECT_COLUMNS), paths.root / "mine.csv")
+    folds.run(paths, competition, None, None, str(paths.root / "mine.csv"))
+    assert "1 dropped" in states(*workspace)[1]
 
 
 def test_folds_of_an_older_table_are_stale(workspace, states):

@@ -25,7 +25,7 @@ from pipeline.results import list_results
 from pipeline.scoring.metrics import score
 from pipeline.scoring.oof import targets_of
 from pipeline.stages import folds, submit, train
-from pipeline.tables import load_folds, load_test, load_train, write_table
+from pipeline.tables import SUSPECT_COLUMNS, load_folds, load_test, load_train, write_table
 from pipeline.training.head import LinearHead
 from tests import tiny
 
@@ -338,3 +338,29 @@ def test_experiments_of_one_name_are_refused_before_any_is_trained(workspace):
     with pytest.raises(ConfigError, match="experiment 'x': every experiment must have a name"):
         train.run(paths, competition, ["lite0-probe", "lite1-probe"], [], ["name=x"])
     assert not paths.experiment("x").experiment_dir.exists()
+
+
+def test_corrected_labels_reach_training_and_scores(site):
+    paths, competition, _, out = site
+    train_table = load_train(paths)
+    dropped, relabelled = train_table.iloc[0], train_table.iloc[1]
+    other = {"cat": "dog", "dog": "cat"}
+    rows = [
+        [row["image_id"], row["label"], other[row["label"]], "0.1", "0.9", action]
+        for row, action in ((dropped, "drop"), (relabelled, "relabel"))
+    ]
+    corrections = paths.root / "mine.csv"
+    write_table(pd.DataFrame(rows, columns=SUSPECT_COLUMNS), corrections)
+    folds.run(paths, competition, None, None, str(corrections))
+    run(site)
+    oof, table = load_predictions(out / "oof.npz", "x"), load_folds(paths)
+    assert oof.image_ids == table["image_id"].tolist()
+    assert dropped["image_id"] not in oof.image_ids
+    label_by_id = dict(zip(table["image_id"], table["label"], strict=True))
+    assert label_by_id[relabelled["image_id"]] == other[relabelled["label"]]
+    metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    expected = score("accuracy", targets_of(competition, table), oof.probs)
+    assert metrics["oof_score"] == pytest.approx(expected, abs=1e-6)
+    for fold in (0, 1):
+        history = pd.read_csv(out / f"fold{fold}" / "history.csv")
+        assert history["val_accuracy"].iloc[-1] == pytest.approx(metrics["fold_scores"][fold])

@@ -1,0 +1,135 @@
+"""Is one set of predictions better than another, or could it be luck? Both saw the same images."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from pipeline.predictions import FloatArray, IntArray
+from pipeline.scoring.bootstrap import bootstrap, tails
+from pipeline.scoring.metrics import get_metric, image_values
+
+Verdict = Literal["better", "worse", "can't tell"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A challenger's metric minus the baseline's, with its interval.
+
+    Attributes:
+        metric: A key of METRICS.
+        difference: Of the values on all images, in the metric's own unit.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        confidence: Share of such intervals that hold the true difference.
+    """
+
+    metric: str
+    difference: float
+    low: float
+    high: float
+    confidence: float
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the challenger is; "can't tell" where the interval holds 0."""
+        if self.low <= 0 <= self.high:
+            return "can't tell"
+        is_better = (self.low > 0) == get_metric(self.metric).greater_is_better
+        return "better" if is_better else "worse"
+
+    def record(self) -> dict[str, Any]:
+        """Return what metrics.json says of it."""
+        return {
+            "metric": self.metric,
+            "difference": round(self.difference, 6),
+            "interval": [round(self.low, 6), round(self.high, 6)],
+            "confidence": round(self.confidence, 6),
+            "verdict": self.verdict,
+        }
+
+    def __str__(self) -> str:
+        return f"{self.difference:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
+
+
+def compare(
+    metric: str,
+    targets: IntArray,
+    baseline: FloatArray,
+    challenger: FloatArray,
+    confidence: float = 0.95,
+) -> Comparison:
+    """Compare two sets of probabilities of the same images; see `compare_all`."""
+    only = {"challenger": challenger}
+    return compare_all(metric, targets, baseline, only, confidence)["challenger"]
+
+
+def compare_all(
+    metric: str,
+    targets: IntArray,
+    baseline: FloatArray,
+    challengers: Mapping[str, FloatArray],
+    confidence: float = 0.95,
+) -> dict[str, Comparison]:
+    """Compare several sets of probabilities with one, by a paired bootstrap over the images.
+
+    Images that are hard are hard for both, so the difference is known far better than either
+    value: intervals that overlap say little, this one says what there is to say.
+
+    Args:
+        metric: A key of METRICS.
+        targets: True class indices, `(N,)`, at least one.
+        baseline: Probabilities, `(N, K)`.
+        challengers: Others of the same images, by name.
+        confidence: Of each interval; where the best of several challengers is to be named, raise
+            it by `bonferroni`.
+
+    Raises:
+        ConfigError: There is no such metric.
+        ArtifactError: A probability is NaN or infinite.
+    """
+    compared = [baseline, *challengers.values()]
+    values = np.stack([image_values(metric, targets, probs) for probs in compared])  # (1 + C, N)
+    summary = get_metric(metric).summary
+    point, resampled = summary(values), bootstrap(values, summary)  # (1 + C,), (1 + C, R)
+    lows, highs = np.quantile(resampled[1:] - resampled[0], tails(confidence), axis=1)
+    return {
+        name: Comparison(metric, float(value - point[0]), float(low), float(high), confidence)
+        for name, value, low, high in zip(challengers, point[1:], lows, highs, strict=True)
+    }
+
+
+def compare_folds(
+    metric: str,
+    baseline_scores: Sequence[float],
+    challenger_scores: Sequence[float],
+    confidence: float = 0.95,
+) -> Comparison:
+    """Compare two trainings by their scores per fold: would the challenger win if trained anew?
+
+    Folds share most of their training images, so the plain paired t-test sees differences where
+    there are none. The variance is corrected for it (Nadeau & Bengio 2003, "Inference for the
+    generalization error", section 3): with k folds `(1 / k + 1 / (k - 1)) s²` instead of `s² / k`.
+
+    Args:
+        metric: A key of METRICS.
+        baseline_scores: One per fold, of at least two folds.
+        challenger_scores: Over the same folds, in the same order.
+        confidence: See `compare_all`.
+    """
+    from scipy.stats import t as student  # here: what is up to date needn't wait for it
+
+    differences = np.subtract(challenger_scores, baseline_scores)
+    num = len(differences)
+    assert num >= 2, "one fold has no spread"
+    difference = float(differences.mean())
+    standard_error = float(differences.std(ddof=1)) * np.sqrt(1 / num + 1 / (num - 1))
+    half_width = float(student.ppf(tails(confidence)[1], num - 1) * standard_error)
+    low, high = difference - half_width, difference + half_width
+    return Comparison(metric, difference, low, high, confidence)
+
+
+def bonferroni(confidence: float, num: int) -> float:
+    """Return what each of `num` intervals needs so that all hold together with `confidence`."""
+    return 1 - (1 - confidence) / num

@@ -1,0 +1,1 @@
+"""Ensembles: ways to make one prediction of several, fitted on OOF predictions."""

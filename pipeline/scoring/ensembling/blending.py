@@ -1,0 +1,72 @@
+"""Weighted means of the members' probabilities."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.predictions import FloatArray, IntArray
+from pipeline.scoring.metrics import SMALLEST_PROB
+
+Weights = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class WeightedMean:
+    """A linear pool.
+
+    Attributes:
+        weights: `(M,)`, at least 0, summing to 1.
+    """
+
+    weights: Weights
+
+    def apply(self, members: FloatArray) -> FloatArray:
+        """Average probabilities by weights: `(M, N, K)` → `(N, K)`, rows sum to 1."""
+        blended = np.tensordot(self.weights, members.astype(np.float64), axes=1)
+        return blended.astype(np.float32)
+
+
+def equal_weights(members: FloatArray) -> Weights:
+    """Return the same weight for each of `(M, N, K)` members, `(M,)`."""
+    return np.full(len(members), 1 / len(members))
+
+
+def true_class_probs(members: FloatArray, targets: IntArray) -> npt.NDArray[np.float64]:
+    """Pick what members give to the true classes, `(M, N)`; more isn't needed for log loss."""
+    return members[:, np.arange(len(targets)), targets].astype(np.float64)
+
+
+def fit_mean(members: FloatArray, targets: IntArray) -> WeightedMean:  # noqa: ARG001
+    """Weigh all members alike; nothing is fitted."""
+    return WeightedMean(equal_weights(members))
+
+
+def fit_weighted(members: FloatArray, targets: IntArray) -> WeightedMean:
+    """Find the weighted mean with the least log loss.
+
+    Log loss is convex in the weights, so the optimum is the same from any start; accuracy, a step
+    function, would be fitted to noise.
+
+    Args:
+        members: Probabilities, `(M, N, K)`.
+        targets: True class indices, `(N,)`.
+    """
+    from scipy.optimize import minimize  # here: a stage that is up to date needn't wait for it
+
+    chosen = true_class_probs(members, targets)
+
+    def loss_and_gradient(weights: Weights) -> tuple[float, Weights]:
+        blended = np.maximum(weights @ chosen, SMALLEST_PROB)
+        return -float(np.log(blended).mean()), -(chosen / blended).mean(axis=1)
+
+    found = minimize(
+        loss_and_gradient,
+        equal_weights(members),
+        jac=True,
+        method="SLSQP",
+        bounds=[(0, 1)] * len(members),
+        constraints={"type": "eq", "fun": lambda weights: weights.sum() - 1},
+    )
+    weights: Weights = np.clip(found.x, 0, 1)
+    return WeightedMean(weights / weights.sum())

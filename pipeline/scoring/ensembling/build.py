@@ -1,0 +1,105 @@
+"""From the members' predictions to the ensemble's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from pipeline.predictions import FloatArray, IntArray
+from pipeline.scoring.comparison import Comparison
+from pipeline.scoring.ensembling.blending import Weights
+from pipeline.scoring.ensembling.contribution import Contributions
+from pipeline.scoring.ensembling.members import Member
+from pipeline.scoring.ensembling.method_scores import MethodScore, score_methods
+from pipeline.scoring.ensembling.methods import METHODS
+from pipeline.scoring.ensembling.recalibration import Recalibration, recalibrate
+from pipeline.scoring.ensembling.selection import AUTO, Candidates
+
+
+@dataclass(frozen=True)
+class MemberProbs:
+    """What the members predict, and what it is measured against.
+
+    Attributes:
+        oof: Probabilities of the training images, `(M, N, K)`.
+        test: Probabilities of the test images, `(M, T, K)`.
+        targets: True class indices, `(N,)`.
+        folds: Fold of every training image, `(N,)`.
+        metric: The competition's.
+    """
+
+    oof: FloatArray
+    test: FloatArray
+    targets: IntArray
+    folds: IntArray
+    metric: str
+
+    def only(self, kept: list[int]) -> "MemberProbs":
+        """Keep some of the members, by index."""
+        return replace(self, oof=self.oof[kept], test=self.test[kept])
+
+
+@dataclass(frozen=True)
+class Built:
+    """An ensemble.
+
+    Attributes:
+        method: The one that was used, of METHODS.
+        kept: Indices of the members that weren't pruned, `M'` of them.
+        weights: Theirs, `(M',)`.
+        lacks: What it loses without each of them, by log loss; empty for a single member.
+        oof_probs: Cross-fitted, or nested where the method was chosen, `(N, K)`.
+        test_probs: By what was fitted on all training images, `(T, K)`.
+        methods: What each method scores, on the members that were kept.
+        recalibration: What calibration does; where it is applied, it has been.
+    """
+
+    method: str
+    kept: list[int]
+    weights: Weights
+    lacks: list[Comparison]
+    oof_probs: FloatArray
+    test_probs: FloatArray
+    methods: list[MethodScore]
+    recalibration: Recalibration
+
+    def share_out(self, members: Sequence[Member]) -> dict[str, float]:
+        """Share the weights of `members`, pruned ones included, out to their experiments."""
+        shares = {}
+        for index, weight in zip(self.kept, self.weights, strict=True):
+            names = members[index].experiments
+            shares.update({name: round(float(weight) / len(names), 6) for name in names})
+        return shares
+
+
+def build(probs: MemberProbs, method: str, *, prune: bool) -> Built:
+    """Fit an ensemble.
+
+    Args:
+        probs: Of the members.
+        method: One of METHODS, or AUTO.
+        prune: Whether to drop members that aren't missed; see `Contributions.prune`.
+    """
+    truth = probs.targets, probs.folds
+    candidates = Candidates(probs.oof, *truth, probs.metric)
+    kept = list(range(len(probs.oof)))
+    if prune:
+        kept = Contributions(METHODS[candidates.resolve(method)], probs.oof, *truth).prune()
+        probs = probs.only(kept)
+        candidates = Candidates(probs.oof, *truth, probs.metric)
+    used = candidates.resolve(method)
+    fitted = candidates.fitted(used)
+    oof_probs, test_probs = candidates.oof(method), fitted.apply(probs.test)
+    recalibration = recalibrate(candidates, method)
+    if recalibration.is_applied:
+        oof_probs = recalibration.oof_probs
+        test_probs = recalibration.calibration.apply(test_probs)
+    contributions = Contributions(METHODS[used], probs.oof, *truth)
+    return Built(
+        method=used,
+        kept=kept,
+        weights=fitted.weights,
+        lacks=contributions.without_each() if len(kept) > 1 else [],
+        oof_probs=oof_probs,
+        test_probs=test_probs,
+        methods=score_methods(candidates, [*METHODS, AUTO] if method == AUTO else list(METHODS)),
+        recalibration=recalibration,
+    )

@@ -1,0 +1,56 @@
+"""Members: experiments that are alike but for their seed count as one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.freshness import fingerprint
+from pipeline.predictions import FloatArray
+from pipeline.results import Result
+
+# What may differ between trainings of one and the same experiment.
+INCIDENTAL = {"name", "description", "seed"}
+
+
+@dataclass(frozen=True)
+class Member:
+    """One experiment, or several trainings of it whose probabilities are averaged.
+
+    Attributes:
+        experiments: Their names, at least one.
+    """
+
+    experiments: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The experiment's name; of several the first, and how many there are."""
+        others = f" ({len(self.experiments)} seeds)" if len(self.experiments) > 1 else ""
+        return self.experiments[0] + others
+
+    def mean(self, by_experiment: Mapping[str, FloatArray]) -> FloatArray:
+        """Average the experiments' probabilities, `(N, K)`."""
+        probs = [by_experiment[name] for name in self.experiments]
+        averaged: FloatArray = np.mean(probs, axis=0, dtype=np.float32)
+        return averaged
+
+
+def group_seeds(results: Sequence[Result]) -> list[Member]:
+    """Put together the experiments whose configs differ in nothing but the seed.
+
+    Seeds of one experiment differ by luck alone. Weights fitted to each would be fitted to luck;
+    their plain mean has less of it.
+
+    Args:
+        results: The experiments; ensembles among them stand for themselves.
+
+    Returns:
+        Members in the order of their first experiments.
+    """
+    groups: dict[str, list[str]] = {}
+    for result in results:
+        config = {key: value for key, value in result.config.items() if key not in INCIDENTAL}
+        key = result.name if result.is_ensemble else fingerprint(config)
+        groups.setdefault(key, []).append(result.name)
+    return [Member(tuple(names)) for names in groups.values()]

@@ -1,0 +1,116 @@
+"""Which method to use, chosen so that the choice itself is scored honestly."""
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+
+from pipeline.predictions import FloatArray, IntArray
+from pipeline.scoring.calibration import at_best_temperature
+from pipeline.scoring.comparison import Comparison, bonferroni, compare_all
+from pipeline.scoring.cross_fitting import CrossFits
+from pipeline.scoring.ensembling.methods import METHODS, Ensemble
+
+AUTO = "auto"
+FALLBACK = "weighted"
+CONFIDENCE = bonferroni(0.95, len(METHODS) - 1)
+FEWEST_FOLDS = 3  # with two, the others of a fold are one fold, which can't be cross-validated
+
+
+class Candidates:
+    """Every method on the same members, and AUTO, which chooses among them; see `choose`.
+
+    Args:
+        members: OOF probabilities, `(M, N, K)`.
+        targets: True class indices, `(N,)`.
+        folds: Fold of every image, `(N,)`.
+        metric: The competition's.
+    """
+
+    def __init__(
+        self, members: FloatArray, targets: IntArray, folds: IntArray, metric: str
+    ) -> None:
+        self.members = members
+        self.targets = targets
+        self.folds = folds
+        self.metric = metric
+        self._cross_fits: dict[str, CrossFits[Ensemble]] = {
+            name: CrossFits(method, members, targets, folds) for name, method in METHODS.items()
+        }
+
+    def resolve(self, method: str) -> str:
+        """Return the method itself, for AUTO what it chooses on all folds."""
+        return self._choice if method == AUTO else method
+
+    def fitted(self, method: str) -> Ensemble:
+        """Return a method fitted on all images: what predicts the test images."""
+        return self._cross_fits[self.resolve(method)].without()
+
+    def by_fold(self, method: str) -> Mapping[int, str]:
+        """Return which method predicts each fold: for AUTO, what it chooses on the others."""
+        return self._choices if method == AUTO else dict.fromkeys(self._fold_numbers, method)
+
+    def oof(self, method: str) -> FloatArray:
+        """Return OOF probabilities that are honest, `(N, K)`: cross-fitted, of AUTO nested.
+
+        Nested: every fold is predicted by the method that is chosen by cross-fits on the other
+        folds, fitted on them. So no label of a fold has a say in its predictions, neither by
+        weights nor by the choice.
+        """
+        oof_probs: FloatArray = np.empty_like(self.members[0])
+        for fold, name in self.by_fold(method).items():
+            oof_probs[self.folds == fold] = self._cross_fits[name].predict(fold)
+        return oof_probs
+
+    def against_fallback(self) -> dict[str, Comparison]:
+        """Compare the other methods with FALLBACK, by name; see `choose`."""
+        return _against_fallback({name: self.oof(name) for name in METHODS}, self.targets)
+
+    @cached_property
+    def _fold_numbers(self) -> list[int]:
+        return [int(fold) for fold in np.unique(self.folds)]
+
+    @cached_property
+    def _choice(self) -> str:
+        return self._choose()
+
+    @cached_property
+    def _choices(self) -> dict[int, str]:
+        return {fold: self._choose(fold) for fold in self._fold_numbers}
+
+    def _choose(self, *left_out: int) -> str:
+        if len(self._fold_numbers) < FEWEST_FOLDS:
+            return FALLBACK
+        by_method = {name: fits.oof(*left_out) for name, fits in self._cross_fits.items()}
+        kept = ~np.isin(self.folds, left_out)
+        return choose(by_method, self.targets[kept], self.metric)
+
+
+def choose(by_method: Mapping[str, FloatArray], targets: IntArray, metric: str) -> str:
+    """Choose FALLBACK, unless another method is better beyond noise.
+
+    Better is a lower log loss, each method at its best temperature, by a paired bootstrap whose
+    interval is widened for the number of methods tried; and a score that isn't worse beyond noise.
+    Most methods differ by less than the noise on most competitions: a rule that takes the best one
+    takes the luckiest one, and its score drops when it is nested.
+
+    Args:
+        by_method: Cross-fitted OOF probabilities, `(N, K)`, of all METHODS.
+        targets: True class indices, `(N,)`.
+        metric: The competition's.
+    """
+    losses = _against_fallback(by_method, targets)
+    better = {name: by_method[name] for name in losses if losses[name].verdict == "better"}
+    if not better:
+        return FALLBACK
+    scores = compare_all(metric, targets, by_method[FALLBACK], better, CONFIDENCE)
+    eligible = [name for name in better if scores[name].verdict != "worse"]
+    return min(eligible, key=lambda name: losses[name].difference, default=FALLBACK)
+
+
+def _against_fallback(
+    by_method: Mapping[str, FloatArray], targets: IntArray
+) -> dict[str, Comparison]:
+    scaled = {name: at_best_temperature(probs, targets) for name, probs in by_method.items()}
+    baseline = scaled.pop(FALLBACK)
+    return compare_all("log_loss", targets, baseline, scaled, CONFIDENCE)

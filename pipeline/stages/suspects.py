@@ -1,0 +1,70 @@
+"""List the training images whose label is probably wrong."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.competition import Competition
+from pipeline.console import result, say
+from pipeline.corrections import DROP, RELABEL
+from pipeline.errors import ArtifactError
+from pipeline.paths import Paths
+from pipeline.results import load_probs
+from pipeline.scoring.label_noise import find_suspects
+from pipeline.scoring.oof import targets_of
+from pipeline.tables import SUSPECT_COLUMNS, load_folds, read_image_table, write_table
+
+
+def run(paths: Paths, competition: Competition, experiment: str) -> None:
+    """Read folds/COMPETITION.csv and an experiment's oof.npz; write its suspects.csv.
+
+    Raises:
+        ArtifactError: The predictions are missing or stale, or the list that stands there has
+            actions and would change.
+    """
+    title = f"suspects {competition.name} {experiment}"
+    folds = load_folds(paths)
+    image_ids = folds["image_id"].tolist()
+    probs = load_probs(paths, competition, experiment, "oof", image_ids)
+    found = find_suspects(probs, targets_of(competition, folds))
+    table = pd.DataFrame(
+        {
+            "image_id": folds["image_id"].to_numpy()[found["row"]],
+            "label": folds["label"].to_numpy()[found["row"]],
+            "suggested": [competition.classes[index] for index in found["suggested"]],
+            "prob_label": [f"{prob:.4f}" for prob in found["prob_label"]],
+            "prob_suggested": [f"{prob:.4f}" for prob in found["prob_suggested"]],
+            "action": "",
+        },
+        columns=SUSPECT_COLUMNS,
+    )
+    target = paths.experiment(experiment).suspects
+    if _stands_already(target, table, competition.name):
+        say(f"{title}: up to date")
+    else:
+        write_table(table, target)
+    result(f"{target}: {len(table):,} of {len(folds):,} training images")
+    say(
+        f"{title}: look at them, write '{DROP}' or '{RELABEL}' into the column action, then run "
+        f"'pipeline folds {competition.name} --corrections {target}'"
+    )
+
+
+def _stands_already(target: Path, table: pd.DataFrame, competition: str) -> bool:
+    """Tell whether the same list stands there already, whatever actions were added to it.
+
+    Raises:
+        ArtifactError: Another list stands there, and actions were added to it.
+    """
+    if not target.is_file():
+        return False
+    standing = read_image_table(target, SUSPECT_COLUMNS, f"pipeline suspects {competition}")
+    if standing.assign(action="").equals(table):
+        return True
+    num_actions = int((standing["action"].str.strip() != "").sum())
+    if num_actions:
+        raise ArtifactError(
+            f"{target}: must have no actions to be overwritten, has {num_actions:,}; move it away "
+            f"and run 'pipeline suspects {competition}' again"
+        )
+    return False

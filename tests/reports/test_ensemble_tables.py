@@ -1,0 +1,59 @@
+import io
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.reports.ensemble_tables import members_table, methods_table
+from pipeline.scoring.ensembling.method_scores import score_methods
+from pipeline.scoring.ensembling.methods import METHODS
+from pipeline.scoring.ensembling.selection import AUTO, Candidates
+from tests.scoring.drawn import FOLDS, TARGETS, members
+
+
+def lines(table: Table) -> list[str]:
+    console = Console(file=io.StringIO(), width=200)
+    console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+def rows(metric: str) -> dict[str, list[str]]:
+    scores = score_methods(Candidates(members(1, 1.5), TARGETS, FOLDS, metric), [*METHODS, AUTO])
+    cells = [line.split("│")[1:-1] for line in lines(methods_table(scores, metric, "greedy"))]
+    return {row[0].strip(): [cell.strip() for cell in row[1:]] for row in cells if row}
+
+
+def test_every_method_has_its_honest_and_its_fitted_scores():
+    found = rows("accuracy")
+    assert list(found) == ["mean", "weighted", "greedy *", "rank", "stack", "auto, nested"]
+    candidates = Candidates(members(1, 1.5), TARGETS, FOLDS, "accuracy")
+    for name, score in zip(found, score_methods(candidates, [*METHODS, AUTO]), strict=True):
+        assert found[name][:4] == [
+            str(score.score), f"{score.fitted_score:.4f}",
+            str(score.log_loss), f"{score.fitted_log_loss:.4f}",
+        ]  # fmt: skip
+    assert found["weighted"][4] == found["auto, nested"][4] == ""
+    assert "[" in found["stack"][4]
+
+
+def test_log_loss_is_not_shown_twice():
+    assert {len(row) for row in rows("log_loss").values()} == {3}
+
+
+def test_members_that_do_not_help_are_flagged():
+    change = {"difference": 0.01, "interval": [-0.002, 0.02]}
+    shown = lines(
+        members_table(
+            [
+                {"name": "a (2 seeds)", "weight": 0.75, "without": change, "helps": False},
+                {"name": "b", "weight": np.float64(0.25), "without": None, "helps": True},
+            ]
+        )
+    )
+    [first] = [line for line in shown if "a (2 seeds)" in line]
+    assert "0.75" in first
+    assert "+0.0100 [-0.0020, +0.0200]" in first
+    assert "no help beyond noise" in first
+    [second] = [line for line in shown if "│ b " in line]
+    assert "no help" not in second

@@ -1,0 +1,61 @@
+import numpy as np
+
+from pipeline.predictions import FloatArray
+from pipeline.scoring.calibration import at_best_temperature
+from pipeline.scoring.comparison import compare
+from pipeline.scoring.ensembling.contribution import Contributions
+from pipeline.scoring.ensembling.methods import METHODS
+from tests.scoring.drawn import members
+
+NUM = 900
+TARGETS = np.arange(NUM) % 3
+FOLDS = np.arange(NUM) // 3 % 5
+
+
+def contributions(drawn: FloatArray, method: str = "weighted") -> Contributions:
+    return Contributions(METHODS[method], drawn, TARGETS, FOLDS)
+
+
+def test_what_helps_is_told_from_what_does_not():
+    noise, good, other = members(0, 2, 2, num=NUM)
+    lacks = contributions(np.stack([noise, good, other])).without_each()
+    assert [lack.verdict for lack in lacks] == ["can't tell", "worse", "worse"]
+    assert abs(lacks[0].difference) < 0.01 < lacks[1].difference
+    assert all(lack.low <= lack.difference <= lack.high for lack in lacks)
+
+
+def test_the_lack_of_a_twin_is_not_felt():
+    good, other = members(2, 2, num=NUM)
+    lacks = contributions(np.stack([good, good, other])).without_each()
+    assert [lack.verdict for lack in lacks] == ["can't tell", "can't tell", "worse"]
+
+
+def test_of_twins_one_stays():
+    good, other = members(2, 2, num=NUM)
+    kept = contributions(np.stack([good, good, other])).prune()
+    assert len(kept) == 2
+    assert kept[-1] == 2
+
+
+def test_noise_is_pruned_and_the_rest_stays():
+    noise, good, worse_noise, other = members(0, 2, -1, 2, num=NUM)
+    assert contributions(np.stack([noise, good, worse_noise, other])).prune() == [1, 3]
+
+
+def test_the_last_member_stays_whatever_it_is_worth():
+    assert len(contributions(members(0, 0, 0, num=NUM)).prune()) == 1
+
+
+def test_what_is_left_is_held_to_the_whole_ensemble():
+    """Held to the rest before, each of these members could go, until half of them are gone."""
+    drawn = members(*[1.0] * 8, seed=20, num=150)
+    targets, folds = TARGETS[:150], FOLDS[:150]
+    kept = Contributions(METHODS["mean"], drawn, targets, folds).prune()
+    assert 1 < len(kept) < 8
+
+    def against_the_whole(chosen: list[int]) -> str:
+        whole, rest = (at_best_temperature(d.mean(axis=0), targets) for d in (drawn, drawn[chosen]))
+        return compare("log_loss", targets, whole, rest).verdict
+
+    assert against_the_whole(kept) != "worse"
+    assert all(against_the_whole([i for i in kept if i != one]) == "worse" for one in kept)
