@@ -3,9 +3,10 @@ import tomllib
 
 import pytest
 
-from pipeline.competition import Archive, load_competition
+from pipeline.competition import load_competition
 from pipeline.config import load_experiment
 from pipeline.errors import ConfigError
+from pipeline.schema.archive import Archive
 from pipeline.strict import built_in_names, locate_toml
 
 SHIPPED = built_in_names("competitions")
@@ -43,7 +44,8 @@ FAULTS = [
     (
         'metric = "accuracy"',
         'metric = "acuracy"',
-        "'metric': input should be 'accuracy' or 'log_loss', got 'acuracy'",
+        "'metric': input should be 'accuracy', 'log_loss', 'roc_auc', 'macro_f1', 'micro_f1', "
+        "'quadratic_kappa' or 'mean_column_auc', got 'acuracy'",
     ),
     ('["cat", "dog"]', '["cat", "cat"]', "classes must differ from each other"),
     ('"dogs_cats_test.zip"', '"train.zip"', "archives must differ in name"),
@@ -87,7 +89,7 @@ FAULTS = [
     (
         'order = "ascending"',
         'order = "up"',
-        "'submission.order': input should be 'any' or 'ascending', got 'up'",
+        "'submission.order': input should be 'any', 'ascending' or 'sample', got 'up'",
     ),
 ]
 

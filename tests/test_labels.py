@@ -6,7 +6,8 @@ import pytest
 
 from pipeline.competition import Competition, load_competition
 from pipeline.errors import DataError
-from pipeline.labels import LabelledImages, read_foreign_text, read_labels
+from pipeline.foreign import read_foreign_text
+from pipeline.labels import LabelledImages, read_labels
 from pipeline.strict import parse
 
 
