@@ -133,6 +133,11 @@ class Competition(Table):
     def _with_known_classes(self) -> Self:
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("classes must differ from each other")
+        odd = [name for name in self.classes if not name.isprintable() or name != name.strip()]
+        if odd or "" in self.classes:
+            raise ValueError(
+                f"classes must be printable text without spaces around it, {[*odd, ''][0]!r} isn't"
+            )
         positive = self.submission.positive
         if positive is not None and positive not in self.classes:
             raise ValueError(f"submission.positive must be one of the classes, is '{positive}'")

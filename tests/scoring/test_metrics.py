@@ -72,9 +72,7 @@ def test_perfect_predictions_score_best(metric):
 
 def test_kappa_knows_the_classes_that_do_not_occur():
     targets, predicted = np.array([0, 5, 2, 0]), np.array([0, 2, 0, 5])
-    weighted = reference.cohen_kappa_score(
-        targets, predicted, labels=range(6), weights="quadratic"
-    )
+    weighted = reference.cohen_kappa_score(targets, predicted, labels=range(6), weights="quadratic")
     assert score("quadratic_kappa", targets, np.eye(6)[predicted]) == pytest.approx(weighted)
 
 
