@@ -104,7 +104,7 @@ def _places_in_folder(competition: Competition, folder: Path) -> dict[str, tuple
         names = names if competition.archives else _shown_folders(competition)
         raise DataError(
             f"{competition.name}: {names} must be in {folder}, which {_shown_content(folder)}; "
-            f"put {'it' if len(missing) == 1 else 'them'} there and run "
+            f"put {'it' if len(missing) == 1 and competition.archives else 'them'} there and run "
             f"'pipeline download {competition.name} --from {folder}'"
         )
     return {name: (_describe(place),) if place else () for name, place in places.items()}
