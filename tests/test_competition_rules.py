@@ -72,6 +72,10 @@ CONTRADICTIONS = {
         {"submission__order": "sample"},
         "'submission': sample must name a file where order is 'sample'",
     ),
+    "an order that isn't the sample's": (
+        {"submission": {"id": "stem", "sample": "sample.csv", "order": "ascending"}},
+        "'submission': order must be 'any' or 'sample' where there is a sample",
+    ),
     "a prefix of integers": (
         {"submission__id": "integer", "submission__id_prefix": "x"},
         "'submission': id_prefix must be empty where id is 'integer'",

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from pipeline.schema.table import Table, Text
 
 IdForm = Literal["file_name", "stem", "path", "integer"]
+Order = Literal["any", "ascending", "sample"]
 LabelForm = Literal["index", "name", "probability", "probabilities"]
 
 
@@ -43,9 +44,9 @@ class SubmissionFormat(Table):
     """Name of the sample submission, among the archives or inside one. Its ids are those that must
     be answered, in its order, and its header is that of the submission."""
 
-    order: Literal["any", "ascending", "sample"] = "ascending"
-    """What the judge demands of the ids. Whatever it is, the sample's order is written where
-    there is a sample, else the ascending one."""
+    order: Order | None = None
+    """What the judge demands of the ids; left out, the "sample" order where there is a sample, else
+    "ascending" by number or code point. That is also what is written where "any" order will do."""
 
     separator: Literal[",", ";", "\t"] = ","
     """What stands between columns."""
@@ -72,9 +73,16 @@ class SubmissionFormat(Table):
             raise ValueError(f"columns must be 2, an id's and a label's, are {len(self.columns)}")
         if self.order == "sample" and self.sample is None:
             raise ValueError("sample must name a file where order is 'sample'")
+        if self.order == "ascending" and self.sample is not None:
+            raise ValueError("order must be 'any' or 'sample' where there is a sample")
         if self.id == "integer" and self.id_prefix:
             raise ValueError("id_prefix must be empty where id is 'integer'")
         return self
+
+    @property
+    def demanded_order(self) -> Order:
+        """The order that a submission must have."""
+        return self.order or ("ascending" if self.sample is None else "sample")
 
     @property
     def has_probabilities(self) -> bool:

@@ -22,6 +22,7 @@ class IdCheck:
         self.expected = set(expected_ids)
         self._expected_ids = expected_ids
         self._submission = submission
+        self._order = submission.demanded_order
         self._faults = faults
         self._present: set[str] = set()  # written as they must be
         self._excused: set[str] = set()  # there, but reported as something else than missing
@@ -64,7 +65,7 @@ class IdCheck:
     def _position(self) -> dict[str, int]:
         """The place of each id in the order that the judge demands."""
         ids = self._expected_ids
-        if self._submission.order == "ascending":
+        if self._order == "ascending":
             ids = sorted(ids, key=int) if self._submission.id == "integer" else sorted(ids)
         return {judge_id: position for position, judge_id in enumerate(ids)}
 
@@ -84,10 +85,10 @@ class IdCheck:
 
     def _check_order(self, line: int, judge_id: str) -> None:
         previous, self._previous = self._previous, judge_id
-        if previous is None or self._submission.order == "any":
+        if previous is None or self._order == "any":
             return
         if self._position[previous] > self._position[judge_id]:
-            rule = "ascend" if self._submission.order == "ascending" else "be in the sample's order"
+            rule = "ascend" if self._order == "ascending" else "be in the sample's order"
             detail = f"ids must {rule}, {shown(judge_id)} comes after {shown(previous)}"
             self._faults.add(FaultKind.ORDER, line, detail)
 

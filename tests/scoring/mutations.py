@@ -124,7 +124,7 @@ def _bytes(content: str | bytes) -> bytes:
 
 
 def _if_ordered(case: Case, content: str) -> Outcome:
-    is_any = case.competition.submission.order == "any"
+    is_any = case.competition.submission.demanded_order == "any"
     return accepted(content) if is_any else refused(content, FaultKind.ORDER)
 
 
