@@ -58,7 +58,7 @@ def edition(name: str, **changes: Any) -> Competition:
     sizes = {"min_side_px": 32, "max_side_px": 32 if is_batched else 40}
     values = {
         "num_train": max(8, 2 * competition.num_classes),
-        "num_test": max(6, competition.num_classes),
+        "num_test": min(20, max(6, competition.num_classes)),
         "odd_files": False,
         "name_template": train,
         "test_name_template": test,

@@ -32,7 +32,7 @@ def a_competition(**changes: Any) -> Competition:
     return parse(Competition, values, "pets.toml")
 
 
-CONTRADICTIONS = {
+CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "a probability of no class": (
         {"submission__label": "probability"},
         "'submission': positive must name a class where label is 'probability', only there",

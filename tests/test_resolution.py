@@ -1,6 +1,7 @@
 """What a competition's file leaves to the data is read once and the same for all stages."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -20,7 +21,7 @@ def dogs() -> Competition:
 
 
 @pytest.fixture
-def sample(tmp_path) -> Sample:
+def sample(tmp_path: Path) -> Sample:
     return Sample(tmp_path / "sample_submission.csv", HEADER, len(HEADER), ["b", "a"])
 
 

@@ -5,6 +5,7 @@ import lzma
 import random
 import stat
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,11 @@ def test_tar_that_a_browser_has_gunzipped_is_read(tmp_path: Path) -> None:
     assert files_below(tmp_path / "out") == ["x.jpg"]
 
 
-COMPRESSIONS = {"a.tar.bz2": bz2.compress, "a.tbz2": bz2.compress, "a.tar.xz": lzma.compress}
+COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
+    "a.tar.bz2": bz2.compress,
+    "a.tbz2": bz2.compress,
+    "a.tar.xz": lzma.compress,
+}
 
 
 @pytest.mark.parametrize("name", COMPRESSIONS)

@@ -158,7 +158,9 @@ def test_competition_without_archives_needs_a_folder_that_holds_a_split(
         download.run(paths, without_archives(), "https://pets.example")
 
 
-OPTIONAL = {"archives": [{"name": "train.zip"}, {"name": "sample.csv", "optional": True}]}
+OPTIONAL: dict[str, Any] = {
+    "archives": [{"name": "train.zip"}, {"name": "sample.csv", "optional": True}]
+}
 
 
 def test_optional_archive_may_be_absent_and_come_later(

@@ -95,7 +95,7 @@ def test_image_that_is_asked_for_and_not_there_gets_the_prior_and_is_told(leaves
     paths, _ = prepared(leaves)
     test = load_test(paths).set_index("image_id")
     assert test.index.tolist() == ["z.png", "x.png", "y.png"]
-    assert test.loc["x.png", ["path", "group", "width"]].tolist() == ["", "x.png", 0]
+    assert test.loc[["x.png"], ["path", "group", "width"]].to_numpy().tolist() == [["", "x.png", 0]]
     assert findings(paths) == {
         ("listed-without-file", "test", "x.png"), ("unreadable", "test", "x.png"),
     }  # fmt: skip
