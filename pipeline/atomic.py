@@ -46,7 +46,7 @@ def write_text(path: Path, content: str) -> None:
 
 @contextmanager
 def explained_os_errors(path: Path) -> Iterator[None]:
-    """Turn "disk full" and "not writable" into one line that says what to do.
+    """Turn "disk full", "not writable" and "is a folder" into one line that says what to do.
 
     Raises:
         DataError: Instead of an OSError of those kinds.
@@ -60,6 +60,8 @@ def explained_os_errors(path: Path) -> Iterator[None]:
                 f"{path}: the disk must have room for this file, {free:,} bytes are free "
                 f"({error.strerror}); free some and run the same command again"
             ) from error
+        if error.errno == errno.EISDIR:
+            raise DataError(f"{path}: must be a file, is a folder; move it away") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
             raise DataError(
                 f"{path}: must be writable ({error.strerror}); choose another --root"

@@ -91,7 +91,10 @@ OverridesOption = Annotated[
 ]
 
 
-def _load(name_or_path: str, root: Path) -> "tuple[Paths, Competition]":
+def _load(
+    name_or_path: str, root: Path, *, as_declared: bool = False
+) -> "tuple[Paths, Competition]":
+    """Load a competition, with what `prepare` has read of it unless it is wanted as declared."""
     from pipeline.competition import load_competition
     from pipeline.paths import Paths
 
@@ -100,7 +103,12 @@ def _load(name_or_path: str, root: Path) -> "tuple[Paths, Competition]":
     if root != Path() and str(root) != os.environ.get(ROOT_VARIABLE):
         typed += f" --root {shlex.quote(str(root))}"
     _typed.set((competition.name, typed))
-    return Paths(root, competition.name), competition
+    paths = Paths(root, competition.name)
+    if as_declared:
+        return paths, competition
+    from pipeline.resolution import resolve
+
+    return paths, resolve(competition, paths)
 
 
 @app.command()
@@ -128,7 +136,7 @@ def download(
     """
     from pipeline.stages import download
 
-    download.run(*_load(competition, root), source)
+    download.run(*_load(competition, root, as_declared=True), source)
 
 
 @app.command()
@@ -149,7 +157,7 @@ def prepare(
     """
     from pipeline.stages import prepare
 
-    prepare.run(*_load(competition, root), workers)
+    prepare.run(*_load(competition, root, as_declared=True), workers)
 
 
 @app.command()

@@ -1,194 +1,109 @@
-"""A competition is data: one TOML file says what is given and what the judge wants back."""
+"""A competition is data: one TOML file says what is given and what the judge wants back.
 
-import re
-from typing import Annotated, Literal, Self
+`python -m pipeline.competition` prints the JSON schema of such files, for editors.
+"""
 
-from pydantic import Field, field_validator, model_validator
+import json
+from typing import Annotated, Any, Literal, Self
 
-from pipeline.strict import StrictModel, locate_toml, parse, read_toml
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-MAX_NAME_LENGTH = 100
-Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=MAX_NAME_LENGTH)]
-Container = Literal["zip", "tar"]
-CONTAINERS: dict[str, Container] = {".zip": "zip", ".tar": "tar", ".tar.gz": "tar", ".tgz": "tar"}
+from pipeline.schema.archive import Archive
+from pipeline.schema.images import TestImages, TrainImages
+from pipeline.schema.labels import tells_names
+from pipeline.schema.submission import SubmissionFormat, match_columns
+from pipeline.schema.synthetic import Synthetic
+from pipeline.schema.table import MAX_NAME_LENGTH, NAME_PATTERN, Name, Table
+from pipeline.strict import locate_toml, parse, read_toml
 
+__all__ = ["MAX_NAME_LENGTH", "NAME_PATTERN", "Competition", "Name", "load_competition"]
 
-class Archive(StrictModel):
-    """A file to bring: a zip or tar that is unpacked, or a plain file (a label list) that is kept.
-
-    `aliases` are other names under which a user's folder may hold the same file. `urls` are
-    tried in order. `sha256` and `md5` are checked where they are known.
-    `format`: what is packed: "files" as they are, or the pickled "cifar-batches" of CIFAR-10, of
-    which train and test images and the test images' labels are made.
-    """
-
-    name: Name
-    aliases: tuple[Name, ...] = ()
-    urls: tuple[str, ...] = ()
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
-    md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
-    format: Literal["files", "cifar-batches"] = "files"
-
-    @model_validator(mode="after")
-    def _is_consistent(self) -> Self:
-        if self.format == "cifar-batches" and self.container != "tar":
-            raise ValueError("must be a .tar, .tar.gz or .tgz where its format is 'cifar-batches'")
-        return self
-
-    @property
-    def container(self) -> Container | None:
-        """What the file is unpacked as; None for a plain file."""
-        return container_of(self.name)
-
-    @property
-    def stem(self) -> str:
-        """The name without the suffix: the folder that the file is unpacked into."""
-        return self.name[: len(self.name) - len(_container_suffix(self.name))]
-
-    @property
-    def hashes(self) -> dict[str, str]:
-        """The digests that are known, by algorithm."""
-        known = {"sha256": self.sha256, "md5": self.md5}
-        return {algorithm: value for algorithm, value in known.items() if value is not None}
-
-
-def container_of(name: str) -> Container | None:
-    """Tell by a file's name what it is unpacked as; None for a plain file."""
-    return CONTAINERS.get(_container_suffix(name))
-
-
-def _container_suffix(name: str) -> str:
-    return next((suffix for suffix in CONTAINERS if name.lower().endswith(suffix)), "")
-
-
-class FileNameLabels(StrictModel):
-    """Labels in the images' names: the group `label` of a pattern searched in the image_id."""
-
-    source: Literal["file_name"]
-    pattern: str
-
-    @field_validator("pattern")
-    @classmethod
-    def _has_label_group(cls, pattern: str) -> str:
-        try:
-            groups = re.compile(pattern).groupindex
-        except re.error as error:
-            raise ValueError(f"must be a regular expression ({error})") from error
-        if "label" not in groups:
-            raise ValueError("must hold a group (?P<label>...)")
-        return pattern
-
-
-class FolderLabels(StrictModel):
-    """Labels are the names of the folders that the images lie in."""
-
-    source: Literal["folder"]
-
-
-class ListFileLabels(StrictModel):
-    """Labels stand in a text file of lines `<image><separator><label>`, without a header."""
-
-    source: Literal["list_file"]
-    file: str
-    separator: Annotated[str, Field(min_length=1)] = "\t"
-    values: Literal["index", "name"] = "index"
-
-
-class CsvLabels(StrictModel):
-    """Labels stand in a CSV with a header; `extension` is added to ids that lack it."""
-
-    source: Literal["csv"]
-    file: str
-    id_column: str
-    label_column: str
-    extension: str = ""
-    values: Literal["index", "name"] = "name"
-
-
-Labels = Annotated[
-    FileNameLabels | FolderLabels | ListFileLabels | CsvLabels, Field(discriminator="source")
+FROM_LABELS = "from_labels"
+MetricName = Literal[
+    "accuracy",
+    "log_loss",
+    "roc_auc",
+    "macro_f1",
+    "micro_f1",
+    "quadratic_kappa",
+    "mean_column_auc",
 ]
 
 
-class ImageFolders(StrictModel):
-    """Where images lie: every image below a folder of one of these names, at any depth.
-
-    An archive is unpacked into a folder named after it, so its stem counts as a folder too.
-    """
-
-    folders: Annotated[tuple[str, ...], Field(min_length=1)]
-
-
-class TrainImages(ImageFolders):
-    """The labelled images and where their labels come from."""
-
-    labels: Labels
+def _empty_if_read(classes: Any) -> Any:
+    if classes == FROM_LABELS:
+        return ()
+    if not isinstance(classes, list | tuple) or len(classes) < 2:
+        raise ValueError(f"must be a list of 2 names or more, or '{FROM_LABELS}'")
+    return tuple(classes)
 
 
-class SubmissionFormat(StrictModel):
-    """What the judge wants: one line per test image, `<id><separator><label>`.
-
-    `id`: "file_name" (`0.jpg`), "stem" (`0`) or "integer" (`0`, a number without leading zeros).
-    `label`: the class's "index" in `classes` or its "name".
-    `order`: what the judge demands; "any" is still written sorted.
-    `line_ending`: "lf", or "any" where the judge takes CRLF too; LF is what is written.
-    """
-
-    id: Literal["file_name", "stem", "integer"]
-    label: Literal["index", "name"] = "index"
-    columns: tuple[str, str] = ("id", "label")
-    has_header: bool = False
-    order: Literal["any", "ascending"] = "ascending"
-    separator: Literal[",", ";", "\t"] = ","
-    line_ending: Literal["lf", "any"] = "lf"
+Classes = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_empty_if_read),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": {"type": "string"}, "minItems": 2},
+                {"const": FROM_LABELS},
+            ]
+        }
+    ),
+]
 
 
-class DefaultExperiments(StrictModel):
+class DefaultExperiments(Table):
     """The experiments that `train` runs when none is named, by device.
 
     Names of shipped ones, or paths of TOML files, relative to the competition's own file.
     """
 
     cpu: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Where there is no GPU."""
+
     cuda: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Where there is one."""
 
 
-class Synthetic(StrictModel):
-    """How to draw the competition's archives instead of fetching them.
-
-    `name_template` names the training images, from `{label}` and `{index}`; where it is left out
-    the names are 32 random letters.
-    """
-
-    num_train: Annotated[int, Field(ge=1)]
-    num_test: Annotated[int, Field(ge=1)]
-    min_side_px: Annotated[int, Field(ge=16)] = 96
-    max_side_px: Annotated[int, Field(ge=16)] = 200
-    odd_files: bool = True
-    seed: int = 0
-    name_template: str | None = None
-
-
-class Competition(StrictModel):
-    """Everything a stage must know of a competition; see the TOML files beside this module."""
+class Competition(Table):
+    """Everything a stage must know of a competition."""
 
     name: Name
+    """Names its folders; the file's own name where it is left out."""
+
     title: str
+    """What people call it."""
+
     url: str = ""
-    metric: Literal["accuracy", "log_loss"] = "accuracy"
-    classes: Annotated[tuple[str, ...], Field(min_length=2)]
-    archives: Annotated[tuple[Archive, ...], Field(min_length=1)]
+    """Its page."""
+
+    metric: MetricName = "accuracy"
+    """What the judge ranks by."""
+
+    classes: Classes
+    """The class names, in the order of their indices; "from_labels" reads them from the training
+    labels, sorted. They are empty then until `resolve` fills in what `prepare` has read."""
+
+    archives: tuple[Archive, ...] = ()
+    """The files to bring; none where the images lie in a plain folder that is read in place."""
+
     train: TrainImages
-    test: ImageFolders
+    """The labelled images."""
+
+    test: TestImages
+    """The images to predict."""
+
     submission: SubmissionFormat
+    """The file that the judge wants."""
+
     experiments: DefaultExperiments
+    """What `train` runs when no experiment is named."""
+
     synthetic: Synthetic | None = None
+    """How to draw the archives instead of fetching them."""
 
     @model_validator(mode="after")
-    def _is_consistent(self) -> Self:
-        if len(set(self.classes)) != len(self.classes):
-            raise ValueError("classes must differ from each other")
+    def _has_consistent_archives(self) -> Self:
         names = [archive.name for archive in self.archives]
         if len(set(names)) != len(names):
             raise ValueError("archives must differ in name")
@@ -199,14 +114,80 @@ class Competition(StrictModel):
             raise ValueError("archives must name one file of 'cifar-batches' at most")
         return self
 
+    @model_validator(mode="after")
+    def _has_consistent_classes(self) -> Self:
+        if self.classes:
+            return self._with_known_classes()
+        needs_names = (
+            not tells_names(self.train.labels)
+            or self.synthetic is not None
+            or any(archive.format == "cifar-batches" for archive in self.archives)
+        )
+        if needs_names:
+            raise ValueError(
+                "classes must be named where labels are indices, pictures are drawn or a file is "
+                "of 'cifar-batches'"
+            )
+        return self
+
+    def _with_known_classes(self) -> Self:
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("classes must differ from each other")
+        odd = [name for name in self.classes if not name.isprintable() or name != name.strip()]
+        if odd or "" in self.classes:
+            raise ValueError(
+                f"classes must be printable text without spaces around it, {[*odd, ''][0]!r} isn't"
+            )
+        positive = self.submission.positive
+        if positive is not None and positive not in self.classes:
+            raise ValueError(f"submission.positive must be one of the classes, is '{positive}'")
+        is_binary = len(self.classes) == 2
+        if not is_binary and (positive is not None or self.metric == "roc_auc"):
+            raise ValueError(
+                f"classes must be 2 where one probability is asked for or the metric is 'roc_auc', "
+                f"are {len(self.classes)}"
+            )
+        try:
+            self.column_classes  # noqa: B018 (computed to be checked)
+        except ValueError as error:
+            raise ValueError(f"submission.columns {error}") from error
+        return self
+
+    @model_validator(mode="after")
+    def _tells_train_from_test(self) -> Self:
+        shared = set(self.train.folders) & set(self.test.folders)
+        if shared and self.test.csv is None and self.submission.sample is None:
+            raise ValueError(
+                f"test.csv or submission.sample must list the test images where train and test "
+                f"share a folder, here '{min(shared)}'"
+            )
+        return self
+
     @property
     def num_classes(self) -> int:
         """K, the number of classes."""
         return len(self.classes)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The submission's columns, the id's first."""
+        columns = self.submission.columns
+        if self.submission.label != "probabilities":
+            return columns or ("id", "label")
+        return columns if len(columns) > 1 else (*(columns or ("id",)), *self.classes)
+
+    @property
+    def column_classes(self) -> tuple[int, ...]:
+        """The class index of each probability column, where there is a column per class."""
+        if self.submission.label != "probabilities":
+            return ()
+        return match_columns(self.columns[1:], self.classes)
+
 
 def load_competition(name_or_path: str) -> Competition:
     """Load a built-in competition by its name, or any by the path of its TOML file.
+
+    What the file leaves to the data (see `resolution`) is still open.
 
     Raises:
         ConfigError: There is no such competition, or its file is faulty.
@@ -218,3 +199,14 @@ def load_competition(name_or_path: str) -> Competition:
         for names in (competition.experiments.cpu, competition.experiments.cuda)
     )
     return competition.model_copy(update={"experiments": DefaultExperiments(cpu=cpu, cuda=cuda)})
+
+
+def json_schema() -> dict[str, Any]:
+    """Describe the files for editors; the name may be left out, as the file has one."""
+    schema = Competition.model_json_schema()
+    schema["required"].remove("name")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+if __name__ == "__main__":
+    print(json.dumps(json_schema(), indent=2))  # noqa: T201

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.atomic import write_text
+from pipeline.folders import list_files
 
 
 def file_sha256(path: Path) -> str:
@@ -27,9 +28,8 @@ def digest(path: Path) -> str | None:
         A sha256, or None where there is nothing.
     """
     if path.is_dir():
-        files = (file for file in path.rglob("*") if file.is_file())
-        listing = sorted((file.relative_to(path).as_posix(), file.stat().st_size) for file in files)
-        return fingerprint(listing)
+        files = [file for file in list_files(path) if (path / file).is_file()]
+        return fingerprint([(str(file), (path / file).stat().st_size) for file in files])
     return file_sha256(path) if path.is_file() else None
 
 

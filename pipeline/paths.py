@@ -135,6 +135,11 @@ class Paths:
         return self.data_dir / "download.json"
 
     @property
+    def resolution_json(self) -> Path:
+        """Class names and header, where the competition's file leaves them to the data."""
+        return self.data_dir / "resolved.json"
+
+    @property
     def train_csv(self) -> Path:
         """One row per labelled, readable image."""
         return self.data_dir / "train.csv"

@@ -84,7 +84,9 @@ def _explain(error: ErrorDetails, key: str, known: list[str]) -> str:
     message = error["msg"].removeprefix("Value error, ")
     if not key:  # a rule about several keys: what they hold together would fill the screen
         return message
-    return f"'{key}': {message[0].lower()}{message[1:]}, got {error['input']!r}"
+    is_rule_of_table = error["type"] == "value_error" and isinstance(error["input"], dict)
+    found = "" if is_rule_of_table else f", got {error['input']!r}"
+    return f"'{key}': {message[0].lower()}{message[1:]}{found}"
 
 
 def known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:

@@ -1,20 +1,22 @@
 """Labels come from names, folders, lists and CSVs, and nothing is guessed."""
 
+import os
 from typing import Any
 
 import pytest
 
 from pipeline.competition import Competition, load_competition
 from pipeline.errors import DataError
-from pipeline.labels import LabelledImages, read_foreign_text, read_labels
+from pipeline.foreign import read_foreign_text
+from pipeline.labels import LabelledImages, read_labels
 from pipeline.strict import parse
 
 
-def a_competition(**labels: Any) -> Competition:
+def a_competition(classes: object = ("cat", "dog", "猫"), **labels: Any) -> Competition:
     values = {
         "name": "pets",
         "title": "Pets",
-        "classes": ["cat", "dog", "猫"],
+        "classes": classes,
         "archives": [{"name": "train.zip"}],
         "train": {"folders": ["train"], "labels": labels},
         "test": {"folders": ["test"]},
@@ -227,6 +229,87 @@ def test_csv_row_without_id_or_label_is_refused(read, row):
 def test_csv_label_that_is_no_class_is_refused_with_its_line(read):
     with pytest.raises(DataError, match=r"labels\.csv: line 2: the label must be one of"):
         read("id,breed\na,cow\n", ["a.jpg"], CSV)
+
+
+@pytest.mark.parametrize("content", [f"id,breed\na,{'x' * 200_000}\n", 'id,breed\n"a'])
+def test_csv_that_no_reader_takes_is_refused_with_its_line(read, content):
+    with pytest.raises(DataError, match=r"labels\.csv: line \d must (be of a CSV|hold an id and)"):
+        read(content, ["a.jpg"], CSV)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_csv_that_may_not_be_read_is_refused(tmp_path):
+    (tmp_path / "labels.csv").write_text("id,breed\n", encoding="utf-8")
+    (tmp_path / "labels.csv").chmod(0)
+    with pytest.raises(DataError, match=r"labels\.csv: must be readable \(Permission denied\)"):
+        read_labels(CSV, ["a.jpg"], [tmp_path])
+
+
+# One column per class
+
+
+ONE_HOT = a_competition(source="one_hot", file="train.csv", id_column="id", extension=".jpg")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["id,cat,dog,猫\na,1,0,0\nb,0,0,1\n", "猫,id,dog,other,cat\n0.0,a,0.0,7,1.0\n1,b.jpg,0,,0\n"],
+    ids=["as the classes", "other order and columns"],
+)
+def test_one_hot_row_is_labelled_by_its_column(read, content):
+    assert read(content, ["a.jpg", "b.jpg"], ONE_HOT) == LabelledImages(
+        {"a.jpg": "cat", "b.jpg": "猫"}
+    )
+
+
+@pytest.mark.parametrize(
+    "row", ["a,1,1,0", "a,0,0,0", "a,1,0,", "a,1,0,0.5", "a,2,0,0", "a,1", ",1,0,0"]
+)
+def test_row_that_does_not_mark_one_class_is_refused_with_its_line(read, row):
+    with pytest.raises(
+        DataError, match=r"train\.csv: line 3 must hold an id, 1 for one class and 0"
+    ):
+        read(f"id,cat,dog,猫\nb,0,1,0\n{row}\n", ["a.jpg"], ONE_HOT)
+
+
+def test_one_hot_csv_without_a_class_is_refused(read):
+    with pytest.raises(
+        DataError, match=r"must have the columns \['id', 'cat', 'dog', '猫'\], has "
+    ):
+        read("id,cat,dog\na,1,0\n", ["a.jpg"], ONE_HOT)
+
+
+# Classes that are read from the labels
+
+
+def test_names_in_a_csv_are_the_classes_sorted(read):
+    open_csv = a_competition(
+        "from_labels", source="csv", file="labels.csv", id_column="id", label_column="breed"
+    )
+    found = read("id,breed\na,dog\nb,Ant\nc,cat\nd,dog\n", ["a", "b", "c"], open_csv)
+    assert found.classes == ("Ant", "cat", "dog")
+    assert found.labels == {"a": "dog", "b": "Ant", "c": "cat"}
+
+
+def test_names_that_are_all_numbers_are_sorted_by_number(read):
+    open_list = a_competition("from_labels", source="list_file", file="l.txt", values="name")
+    assert read("a\t10\nb\t9\nc\t1\n", list("abc"), open_list).classes == ("1", "9", "10")
+    assert read("a\t10\nb\t9\nc\tx\n", list("abc"), open_list).classes == ("10", "9", "x")
+
+
+def test_columns_of_a_one_hot_csv_are_the_classes(read):
+    open_table = a_competition("from_labels", source="one_hot", file="t.csv", id_column="id")
+    assert read("scab,id,rust\n1,a,0\n0,b,1\n", ["a", "b"], open_table).classes == ("rust", "scab")
+
+
+def test_folders_and_file_names_are_the_classes_whatever_their_case():
+    folders = a_competition("from_labels", source="folder")
+    found = from_names(folders, "oak/1.jpg", "ash/2.jpg", "3.jpg")
+    assert found.classes == ("ash", "oak")
+    assert found.unlabelled == ["3.jpg"]
+    names = a_competition("from_labels", source="file_name", pattern="^(?P<label>[a-z]+)_")
+    found = from_names(names, "oak_1.jpg", "OAK_2.jpg", "ash_3.jpg")
+    assert len(found.classes) == len(set(found.labels.values())) == 2
 
 
 # Where the file is

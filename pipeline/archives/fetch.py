@@ -156,6 +156,8 @@ def _receive(session: requests.Session, url: str, part: _Part, patience: Patienc
     timeout = (patience.connect_seconds, patience.read_seconds)
     try:
         with session.get(url, stream=True, timeout=timeout, headers=_headers(url, part)) as answer:
+            if _says_complete(answer, part):
+                return
             _check_status(url, answer, part)
             start, total = _begin(url, answer, part)
             _append(answer, part, start, total)
@@ -173,6 +175,16 @@ def _headers(url: str, part: _Part) -> Mapping[str, str]:
     if validator is not None:
         headers |= {"Range": f"bytes={part.num_bytes}-", "If-Range": validator}
     return headers
+
+
+def _says_complete(answer: requests.Response, part: _Part) -> bool:
+    """Whether the server has nothing to add, as when a run was killed before its last rename.
+
+    It was asked to resume this very version (If-Range); of another it would have sent the whole.
+    """
+    is_beyond_end = answer.status_code == requests.codes.requested_range_not_satisfiable
+    length = re.fullmatch(r"bytes \*/(\d+)", answer.headers.get("Content-Range", ""))
+    return is_beyond_end and length is not None and int(length[1]) == part.num_bytes > 0
 
 
 def _check_status(url: str, answer: requests.Response, part: _Part) -> None:

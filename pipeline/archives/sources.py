@@ -1,32 +1,25 @@
-"""Where archives come from: URLs tried in order, or files of a folder, found by name."""
+"""Where archives come from: URLs tried in order, or files of a folder, found by name.
 
-import os
-import shutil
-from collections.abc import Callable, Sequence
+In a folder, an archive may lie unpacked, too: a folder of its name is as good and is read in
+place. So is the folder of a competition without archives.
+"""
+
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import pooch
-
-from pipeline import console
-from pipeline.archives.errors import ArchiveError
-from pipeline.archives.fetch import DEFAULT_PATIENCE, Patience, fetch
-from pipeline.archives.unpack import looks_like
-from pipeline.atomic import atomic_path
-from pipeline.competition import Archive, Competition, Container
+from pipeline.competition import Competition
 from pipeline.errors import ConfigError, DataError
+from pipeline.extras import SEVEN_ZIP, is_installed
+from pipeline.schema.archive import Archive, stem_of
 
 NUM_NAMES_SHOWN = 3
-SNIFFED_BYTES = 512
-CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class Source:
-    """A URL, or a file as it was when looked at: another size or time means other content."""
+    """A URL, a folder, or a file as it was: another size or time means other content."""
 
     place: str
     num_bytes: int | None = None
@@ -36,6 +29,12 @@ class Source:
     def is_url(self) -> bool:
         """Whether the place is fetched rather than copied."""
         return is_url(self.place)
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the place is a folder that is read where it is."""
+        path = Path(self.place)
+        return self.num_bytes is None and path.is_absolute() and path.is_dir()
 
     @property
     def record(self) -> dict[str, Any]:
@@ -48,6 +47,11 @@ def is_url(place: str) -> bool:
     return place.lower().startswith(("http://", "https://"))
 
 
+def parts(competition: Competition) -> tuple[Archive, ...]:
+    """List the archives; one that stands for all images where the competition has none."""
+    return competition.archives or (Archive(name=competition.name),)
+
+
 def find_sources(competition: Competition, place: str | None) -> dict[str, tuple[Source, ...]]:
     """List for every archive, by name, the sources to try in order.
 
@@ -56,46 +60,80 @@ def find_sources(competition: Competition, place: str | None) -> dict[str, tuple
         place: A folder or base URL that holds them all; None for each archive's own urls.
 
     Returns:
-        Sources by the archive's name; none where an archive has no urls.
+        Sources by the archive's name; none where an archive has no urls, or is optional and
+        not in the folder.
 
     Raises:
         ConfigError: The base URL holds a password.
         DataError: The folder is none, or archives are missing in it.
     """
     if place is None:
-        return {archive.name: tuple(map(Source, archive.urls)) for archive in competition.archives}
-    if is_url(place):
-        if "@" in urlsplit(place).netloc:
-            raise ConfigError("--from: must not hold a password; put it into ~/.netrc")
-        base = place.rstrip("/")
-        return {
-            archive.name: tuple(Source(f"{base}/{name}") for name in _names(archive))
-            for archive in competition.archives
-        }
-    return _files_of_folder(competition, Path(place))
+        return {archive.name: tuple(map(Source, archive.urls)) for archive in parts(competition)}
+    if not is_url(place):
+        return _places_in_folder(competition, Path(place))
+    if "@" in urlsplit(place).netloc:
+        raise ConfigError("--from: must not hold a password; put it into ~/.netrc")
+    if not competition.archives:
+        raise ConfigError(
+            f"--from {place}: must be a folder, as {competition.name} has no archives"
+        )
+    base = place.rstrip("/")
+    return {
+        archive.name: tuple(Source(f"{base}/{name}") for name in _names(archive))
+        for archive in competition.archives
+    }
 
 
 def _names(archive: Archive) -> tuple[str, ...]:
     return (archive.name, *archive.aliases)
 
 
-def _files_of_folder(competition: Competition, folder: Path) -> dict[str, tuple[Source, ...]]:
-    wanted = ", ".join(_shown_names(archive) for archive in competition.archives)
+def _places_in_folder(competition: Competition, folder: Path) -> dict[str, tuple[Source, ...]]:
+    needed = [archive for archive in parts(competition) if not archive.optional]
+    wanted = ", ".join(_shown_names(archive) for archive in needed)
+    wanted = wanted if competition.archives else "the images"
     if not folder.is_dir():
         found = "is a file" if folder.exists() else "is missing"
         raise DataError(
             f"--from {folder}: must be an http(s) URL or a folder that holds {wanted}, {found}"
         )
-    files = {archive.name: _find_file(folder, archive) for archive in competition.archives}
-    missing = [archive for archive in competition.archives if files[archive.name] is None]
+    places = {archive.name: _find(folder, competition, archive) for archive in parts(competition)}
+    missing = [archive for archive in needed if places[archive.name] is None]
     if missing:
         names = ", ".join(_shown_names(archive) for archive in missing)
+        names = names if competition.archives else _shown_folders(competition)
         raise DataError(
             f"{competition.name}: {names} must be in {folder}, which {_shown_content(folder)}; "
-            f"put {'it' if len(missing) == 1 else 'them'} there and run "
+            f"put {'it' if len(missing) == 1 and competition.archives else 'them'} there and run "
             f"'pipeline download {competition.name} --from {folder}'"
         )
-    return {name: (_describe(file),) for name, file in files.items() if file is not None}
+    return {name: (_describe(place),) if place else () for name, place in places.items()}
+
+
+def _find(folder: Path, competition: Competition, archive: Archive) -> Path | None:
+    """Find an archive's file, or the folder that it was unpacked into."""
+    file = _find_file(folder, archive) if competition.archives else None
+    if file is None or (archive.container == "7z" and not is_installed(SEVEN_ZIP)):
+        return _find_unpacked(folder, competition, archive) or file
+    return file
+
+
+def _find_unpacked(folder: Path, competition: Competition, archive: Archive) -> Path | None:
+    if competition.archives and (archive.container is None or archive.format != "files"):
+        return None
+    for name in _names(archive):
+        unpacked = folder / stem_of(name)
+        if unpacked.is_dir() and any(unpacked.iterdir()):
+            return unpacked
+    packed = [one for one in parts(competition) if one.container or not competition.archives]
+    # What was all in one archive may lie in the folder itself.
+    return folder if packed == [archive] and _holds_split(folder, competition) else None
+
+
+def _holds_split(folder: Path, competition: Competition) -> bool:
+    names = {*competition.train.folders, *competition.test.folders}
+    below = [path for path in folder.iterdir() if path.is_dir()]
+    return any((place / name).is_dir() for place in (folder, *below) for name in names)
 
 
 def _find_file(folder: Path, archive: Archive) -> Path | None:
@@ -116,13 +154,20 @@ def _find_file(folder: Path, archive: Archive) -> Path | None:
     return None
 
 
-def _describe(file: Path) -> Source:
-    status = file.stat()
-    return Source(str(file.resolve()), status.st_size, status.st_mtime_ns)
+def _describe(place: Path) -> Source:
+    if place.is_dir():
+        return Source(str(place.resolve()))
+    status = place.stat()
+    return Source(str(place.resolve()), status.st_size, status.st_mtime_ns)
 
 
 def _shown_names(archive: Archive) -> str:
     return archive.name + (f" (or {' or '.join(archive.aliases)})" if archive.aliases else "")
+
+
+def _shown_folders(competition: Competition) -> str:
+    names = dict.fromkeys([*competition.train.folders, *competition.test.folders])
+    return f"the folders {' and '.join(names)}"
 
 
 def _shown_content(folder: Path) -> str:
@@ -133,103 +178,3 @@ def _shown_content(folder: Path) -> str:
     more = ", ..." if len(names) > NUM_NAMES_SHOWN else ""
     count = f"{len(names):,} {'entry' if len(names) == 1 else 'entries'}"
     return f"holds {', '.join(names[:NUM_NAMES_SHOWN])}{more} ({count})"
-
-
-def bring(
-    archive: Archive,
-    sources: Sequence[Source],
-    target: Path,
-    patience: Patience = DEFAULT_PATIENCE,
-) -> Source:
-    """Copy or fetch an archive from the first source that gives it whole.
-
-    Args:
-        archive: What it must be.
-        sources: At least one, tried in order.
-        target: Appears only when whole and verified.
-        patience: How long to try each URL.
-
-    Returns:
-        The source that gave it.
-
-    Raises:
-        ArchiveError: No source gave it; the message is the last one's, earlier ones are warned of.
-    """
-    for number, source in enumerate(sources, start=1):
-        try:
-            verify = partial(check, archive, source.place)
-            if source.is_url:
-                fetch(source.place, target, verify, patience)
-            else:
-                _copy(Path(source.place), target, verify)
-        except ArchiveError as error:
-            if number == len(sources):
-                raise
-            console.warn(f"{error}; trying {sources[number].place}")
-        else:
-            return source
-    raise AssertionError(f"{archive.name}: called without sources")
-
-
-def _copy(file: Path, target: Path, verify: Callable[[Path], None]) -> None:
-    """Copy with the time of change, so that `--from` the archives' own folder stays fresh."""
-    console.say(f"copying {file} ({file.stat().st_size / 1e6:,.1f} MB)")
-    try:
-        content = file.open("rb")
-    except OSError as error:
-        raise ArchiveError(f"{file}: must be readable ({error.strerror})") from error
-    with content, atomic_path(target) as incomplete:
-        with incomplete.open("wb") as copy:
-            shutil.copyfileobj(content, copy, CHUNK_BYTES)
-        verify(incomplete)
-        status = file.stat()
-        os.utime(incomplete, ns=(status.st_atime_ns, status.st_mtime_ns))
-
-
-def check(archive: Archive, place: str, path: Path) -> None:
-    """Check that a file that came is what it was named, before anything is made of it.
-
-    Args:
-        archive: What it must be.
-        place: Where it came from, for the error.
-        path: What came.
-
-    Raises:
-        ArchiveError: It is empty, a web page, no zip or tar, or has another hash.
-    """
-    num_bytes = path.stat().st_size
-    with path.open("rb") as file:
-        begin = file.read(SNIFFED_BYTES)
-    container = archive.container
-    if container is not None and not looks_like(path, container):
-        wanted = f"must be a {container} archive"
-        raise ArchiveError(f"{place}: {wanted}, {_kind(begin, container)} ({num_bytes:,} bytes)")
-    if num_bytes == 0 or _is_web_page(begin):
-        raise ArchiveError(f"{place}: must be a file of data, {_kind(begin)} ({num_bytes:,} bytes)")
-    mismatch = hash_mismatch(archive, path)
-    if mismatch:
-        raise ArchiveError(f"{place}: {mismatch}")
-
-
-def hash_mismatch(archive: Archive, path: Path) -> str:
-    """Compare a file with the hashes that are known; say what differs, or nothing."""
-    for algorithm, wanted in archive.hashes.items():
-        found = pooch.file_hash(str(path), alg=algorithm)
-        if found != wanted:
-            return f"must have {algorithm} {wanted}, has {found}"
-    return ""
-
-
-def _is_web_page(begin: bytes) -> bool:
-    text = begin.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    return text.startswith((b"<!doctype html", b"<html"))
-
-
-def _kind(begin: bytes, container: Container | None = None) -> str:
-    if not begin:
-        return "is empty"
-    if _is_web_page(begin):
-        return "is a web page, perhaps of a login or an error"
-    if container == "zip" and begin.startswith(b"PK\x03\x04"):
-        return "begins as one but its end is missing"
-    return f"begins with {begin[:8]!r}"

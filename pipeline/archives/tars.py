@@ -1,27 +1,35 @@
-"""Entries of a tar, gzipped or not.
+"""Entries of a tar, compressed by gzip, bzip2, xz or not at all.
 
 tarfile takes a damaged header in the middle for the end, reads headers of any length into memory
-and leaves the checksum of the gzip unread; all three are mended here.
+and leaves the checksum of the compressed file unread; all three are mended here.
 """
 
+import bz2
 import gzip
+import lzma
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, cast
 
-from pipeline.archives.entries import Entry, decoded
+from pipeline.archives.entries import Contents, Entry, decoded, extract_each
 
-GZIP_MAGIC = b"\x1f\x8b"
+COMPRESSIONS: dict[bytes, Callable[[IO[bytes]], AbstractContextManager[object]]] = {
+    b"\x1f\x8b": lambda raw: gzip.GzipFile(fileobj=raw),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\0": lzma.LZMAFile,
+}
+LONGEST_MAGIC = max(map(len, COMPRESSIONS))
 LONGEST_READ = 1 << 20
 # What tarfile and gzip raise on bytes that aren't what they claim to be.
 FAULTS = (
     tarfile.TarError,
     gzip.BadGzipFile,
     zlib.error,
+    lzma.LZMAError,
     EOFError,
     ValueError,
     LookupError,
@@ -41,38 +49,47 @@ class _Frugal:
     def read(self, size: int) -> bytes:
         if not 0 <= size <= LONGEST_READ:
             raise tarfile.ReadError(f"a header claims {size:,} bytes")
-        return self._read(size)
+        try:
+            return self._read(size)
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            raise tarfile.ReadError(str(error)) from error  # so bz2 tells of damage
 
 
 @contextmanager
-def opened(archive: Path) -> Iterator[Iterator[Entry]]:
-    """Open a tar and yield its entries; a gzip's checksum is checked after the last of them."""
-    with _unzipped(archive) as stream:
+def opened(archive: Path) -> Iterator[Contents]:
+    """Open a tar; the checksum of a compressed one is checked after the last of its entries."""
+    with _decompressed(archive) as stream:
         file = cast("IO[bytes]", _Frugal(stream))
         with tarfile.open(fileobj=file, mode="r:", errors="surrogateescape") as tar:
-            yield _entries(tar, file, archive.stat().st_size)
+            yield Contents(_entries(tar, file, archive.stat().st_size), extract_each)
 
 
 def looks_like_tar(archive: Path) -> bool:
     """Whether a file begins as a tar does."""
     try:
-        with _unzipped(archive) as stream:
-            tarfile.TarInfo.frombuf(stream.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
+        with _decompressed(archive) as stream:
+            begin = _Frugal(stream).read(tarfile.BLOCKSIZE)
+            tarfile.TarInfo.frombuf(begin, "utf-8", "surrogateescape")
     except FAULTS:
         return False
     return True
 
 
 @contextmanager
-def _unzipped(archive: Path) -> Iterator[IO[bytes]]:
-    """Undo the gzip, if it is one: some browsers have done so already and kept the name."""
+def _decompressed(archive: Path) -> Iterator[IO[bytes]]:
+    """Undo the compression by what the file is: some browsers have done so and kept the name."""
     with archive.open("rb") as raw:
-        is_gzip = raw.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+        begin = raw.read(LONGEST_MAGIC)
         raw.seek(0)
-        if not is_gzip:
+        opener = next(
+            (COMPRESSIONS[magic] for magic in COMPRESSIONS if begin.startswith(magic)), None
+        )
+        if opener is None:
             yield raw
             return
-        with gzip.GzipFile(fileobj=raw) as stream:
+        with opener(raw) as stream:
             yield cast("IO[bytes]", stream)
 
 
@@ -93,7 +110,7 @@ def _entries(tar: tarfile.TarFile, file: IO[bytes], archive_bytes: int) -> Itera
 
 
 def _check_end(tar: tarfile.TarFile, file: IO[bytes]) -> None:
-    """Hold the tar to the empty block that must end it, and the gzip to its checksum."""
+    """Hold the tar to the empty block that must end it, and its compression to the checksum."""
     file.seek(tar.offset)
     if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise tarfile.ReadError(f"it ends, or has no header, at byte {tar.offset:,}")

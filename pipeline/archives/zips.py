@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
-from pipeline.archives.entries import Entry, decoded
+from pipeline.archives.entries import Contents, Entry, decoded, extract_each
 
 FLAG_ENCRYPTED = 0x1
 FLAG_UTF8 = 0x800
@@ -18,10 +18,10 @@ FAULTS = (BadZipFile, EOFError, NotImplementedError, ValueError, struct.error, z
 
 
 @contextmanager
-def opened(archive: Path) -> Iterator[Iterator[Entry]]:
-    """Open a zip and yield its entries; zipfile checks each one's CRC when it has been read."""
+def opened(archive: Path) -> Iterator[Contents]:
+    """Open a zip; zipfile checks each entry's CRC when it has been read."""
     with ZipFile(archive) as zip_file:
-        yield (
+        entries = (
             Entry(
                 name=_name(info),
                 num_bytes=info.file_size,
@@ -32,6 +32,7 @@ def opened(archive: Path) -> Iterator[Iterator[Entry]]:
             )
             for info in zip_file.infolist()
         )
+        yield Contents(entries, extract_each)
 
 
 def _name(info: ZipInfo) -> str:

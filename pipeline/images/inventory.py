@@ -2,9 +2,9 @@
 
 import os
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
-from pipeline.competition import ImageFolders
+from pipeline.schema.images import ImageFolders
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"}
 
@@ -16,20 +16,12 @@ class ImageFile:
     Attributes:
         image_id: Its key: the path below the innermost folder that holds all images of its
             split, so `cat_0.jpg` in a flat folder and `cats/0.jpg` where folders name classes.
-        path: The path below `data/<competition>/images`, with forward slashes.
+        path: The path below `data/<competition>/images`, with forward slashes; empty where a list
+            names the image and there is no such file.
     """
 
     image_id: str
     path: str
-
-
-def list_files(images_dir: Path) -> list[PurePosixPath]:
-    """List every file below a folder, relative to it and sorted."""
-    found: list[PurePosixPath] = []
-    for folder, _, names in os.walk(images_dir):
-        relative = Path(folder).relative_to(images_dir)
-        found.extend(PurePosixPath((relative / name).as_posix()) for name in names)
-    return sorted(found, key=str)
 
 
 def find_images(
@@ -39,7 +31,7 @@ def find_images(
 
     Archives nest folders as they like (`train/train/cat_0.jpg`), so names count, not depth. An
     image below folders of both splits (`train.zip` that holds `train` and `test`) belongs to that
-    of the innermost.
+    of the innermost; a folder that both splits name belongs to both.
 
     Args:
         files: As `list_files` gives them.

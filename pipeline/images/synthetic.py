@@ -5,25 +5,31 @@ score that the judge would give can be computed.
 """
 
 import multiprocessing
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from string import ascii_letters, digits
 
 import cv2
 import numpy as np
 import pandas as pd
 
-from pipeline.competition import Competition, Synthetic
+from pipeline.competition import Competition
 from pipeline.console import progress
 from pipeline.errors import ConfigError
 from pipeline.images.drawing.batches import SIDE_PX
-from pipeline.images.drawing.files import FileJob, draw_file
-from pipeline.images.drawing.layout import Drawn, find_batched, write_archives
+from pipeline.images.drawing.drawn import Drawn
+from pipeline.images.drawing.files import ORDINARY_ENCODINGS, FileJob, draw_file
+from pipeline.images.drawing.layout import find_batched, write_archives
+from pipeline.images.drawing.naming import (
+    name_test_images,
+    name_train_images,
+    random_name,
+    suffix_of,
+)
 from pipeline.images.drawing.oddities import TEST, TRAIN, Key, Oddities, plan_oddities
 from pipeline.images.drawing.species import species_of
 from pipeline.machine import num_cpus
+from pipeline.schema.synthetic import Synthetic
 from pipeline.tables import TRUTH_COLUMNS, write_table
 
 # Third member of the random stream's key, beside TRAIN and TEST: names, order and oddities.
@@ -35,11 +41,11 @@ _MIN_PARALLEL = 200
 def draw_competition(competition: Competition, archives_dir: Path, truth_csv: Path) -> None:
     """Draw the images of a competition and pack them into its archives.
 
-    The first zip or tar among `competition.archives` holds the training images, the second the
-    test images (or the first again, where there is only one); one of format "cifar-batches" holds
-    them all. The label list or CSV is an archive of its own if it is named among them, else it
-    lies in the first. What else is named is written empty. Two draws give the same bytes, whatever
-    the number of processes.
+    The first zip, tar or 7z among `competition.archives` holds the training images, the second
+    the test images (or the first again, where there is only one); one of format "cifar-batches"
+    holds them all. Label list, list of test images and sample submission are archives of their
+    own if they are named among them, else they lie in the first. What else is named is written
+    empty. Two draws give the same bytes, whatever the number of processes.
 
     Args:
         competition: What to draw; `synthetic` says how many, how large and how odd.
@@ -47,9 +53,9 @@ def draw_competition(competition: Competition, archives_dir: Path, truth_csv: Pa
         truth_csv: Gets `image_id` and `label` (the class's name) of each test image.
 
     Raises:
-        ConfigError: The competition isn't to be drawn, has no zip or tar, its labels stand in
+        ConfigError: The competition isn't to be drawn, has no zip, tar or 7z, its labels stand in
             file names without a `name_template`, or its batches can't hold the pictures.
-        DataError: The disk is full or not writable.
+        DataError: The disk is full or not writable, or what writes a 7z isn't installed.
     """
     synthetic = _drawable(competition)
     rng = np.random.default_rng(np.random.SeedSequence((synthetic.seed, _PLAN)))
@@ -57,16 +63,16 @@ def draw_competition(competition: Competition, archives_dir: Path, truth_csv: Pa
     test_targets = [index % competition.num_classes for index in range(synthetic.num_test)]
     rng.shuffle(test_targets)
     drawn = Drawn(
-        train_names=_train_names(competition, synthetic, train_targets, rng),
-        test_names=_test_names(competition, synthetic, rng),
+        train_names=name_train_images(competition, synthetic, train_targets, rng),
+        test_names=name_test_images(competition, synthetic, rng),
         train_targets=train_targets,
         test_targets=test_targets,
         odd=Oddities(),
     )
     if synthetic.odd_files:
-        has_list = competition.train.labels.source in ("list_file", "csv")
+        has_list = competition.train.labels.source in ("list_file", "csv", "one_hot")
         drawn.odd = plan_oddities(train_targets, test_targets, rng, has_list=has_list)
-    drawn.ghost_name = _random_name(rng)
+    drawn.ghost_name = random_name(competition, rng)
     jobs = _jobs(competition, synthetic, {TRAIN: train_targets, TEST: test_targets}, drawn.odd)
     drawn.files = _drawn_files(jobs, f"drawing {competition.name}")
     for key, source, change in drawn.odd.rewrites:
@@ -85,7 +91,7 @@ def _drawable(competition: Competition) -> Synthetic:
             f"run 'pipeline download {competition.name}'"
         )
     if not any(archive.container for archive in competition.archives):
-        raise ConfigError(f"{where}: archives must name a zip or tar to draw into, name none")
+        raise ConfigError(f"{where}: archives must name a zip, tar or 7z to draw into, name none")
     if find_batched(competition):
         _check_batches_can_hold(competition.synthetic, where)
     template = competition.synthetic.name_template or ""
@@ -114,7 +120,7 @@ def _jobs(
         species_of(competition.classes, index, synthetic.seed)
         for index in range(competition.num_classes)
     ]
-    ordinary = "png" if find_batched(competition) else "jpeg"
+    ordinary = ORDINARY_ENCODINGS.get(suffix_of(competition), "jpeg")
     return {
         (split, index): FileJob(
             species[target],
@@ -147,33 +153,3 @@ def _map_draw(jobs: Sequence[FileJob]) -> Iterator[bytes]:
     # One thread each: the processes already share out the cores.
     with ProcessPoolExecutor(workers, context, cv2.setNumThreads, (1,)) as pool:
         yield from pool.map(draw_file, jobs, chunksize=8)
-
-
-def _train_names(
-    competition: Competition,
-    synthetic: Synthetic,
-    targets: Sequence[int],
-    rng: np.random.Generator,
-) -> list[str]:
-    if synthetic.name_template is None:
-        return [_random_name(rng) for _ in targets]
-    names, counts = [], Counter[int]()
-    for target in targets:
-        label = competition.classes[target]
-        names.append(synthetic.name_template.format(label=label, index=counts[target]))
-        counts[target] += 1
-    return names
-
-
-def _test_names(
-    competition: Competition, synthetic: Synthetic, rng: np.random.Generator
-) -> list[str]:
-    if find_batched(competition):
-        return [f"{index}.png" for index in range(synthetic.num_test)]
-    if competition.submission.id == "integer":
-        return [f"{index}.jpg" for index in range(synthetic.num_test)]
-    return [_random_name(rng) for _ in range(synthetic.num_test)]
-
-
-def _random_name(rng: np.random.Generator) -> str:
-    return "".join(rng.choice(list(ascii_letters + digits), 32)) + ".jpg"

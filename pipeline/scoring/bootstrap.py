@@ -1,9 +1,11 @@
 """Resampling with replacement: how far a number would move on other images of the same kind."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+from pipeline.scoring.measures import MeanOfImages, Measure
 
 NUM_RESAMPLES = 2000
 BATCH = 2**16  # values drawn at a time: what fits a core's cache, not 2,000 times the table
@@ -31,6 +33,25 @@ def bootstrap(values: Values, summary: Callable[[Values], Values]) -> Values:
         drawn = rng.integers(0, num, (size, num))
         batches.append(summary(np.take(values, drawn, axis=-1)))  # of (..., size, N)
     return np.concatenate(batches, axis=-1)
+
+
+def resampled(measures: Sequence[Measure]) -> Values:
+    """Measure resamples of the images, seeded.
+
+    Args:
+        measures: C of them, of the same N images: resampled together, so that differences between
+            them are paired.
+
+    Returns:
+        `(C, NUM_RESAMPLES)`; NaN where a measure isn't defined for a resample.
+    """
+    means = [measure.values for measure in measures if isinstance(measure, MeanOfImages)]
+    if len(means) == len(measures):
+        return bootstrap(np.stack(means), lambda drawn: np.asarray(drawn.mean(axis=-1)))
+    rng = np.random.default_rng(0)
+    num = len(measures[0].units)
+    draws = (rng.integers(0, num, num) for _ in range(NUM_RESAMPLES))
+    return np.array([[measure.of(drawn) for measure in measures] for drawn in draws]).T
 
 
 def tails(confidence: float) -> tuple[float, float]:

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.predictions import FloatArray, IntArray
-from pipeline.scoring.bootstrap import bootstrap, tails
-from pipeline.scoring.metrics import get_metric, image_values
+from pipeline.scoring.bootstrap import resampled, tails
+from pipeline.scoring.metrics import get_metric, measure_of
 
 Verdict = Literal["better", "worse", "can't tell"]
 
@@ -90,10 +90,10 @@ def compare_all(
         ArtifactError: A probability is NaN or infinite.
     """
     compared = [baseline, *challengers.values()]
-    values = np.stack([image_values(metric, targets, probs) for probs in compared])  # (1 + C, N)
-    summary = get_metric(metric).summary
-    point, resampled = summary(values), bootstrap(values, summary)  # (1 + C,), (1 + C, R)
-    lows, highs = np.quantile(resampled[1:] - resampled[0], tails(confidence), axis=1)
+    measures = [measure_of(metric, targets, probs) for probs in compared]
+    point = np.array([measure.of_sample() for measure in measures])  # (1 + C,)
+    drawn = resampled(measures)  # (1 + C, R)
+    lows, highs = np.nanquantile(drawn[1:] - drawn[0], tails(confidence), axis=1)
     return {
         name: Comparison(metric, float(value - point[0]), float(low), float(high), confidence)
         for name, value, low, high in zip(challengers, point[1:], lows, highs, strict=True)

@@ -28,8 +28,10 @@ class FaultKind(StrEnum):
     ORDER = "order"
     EMPTY_LABEL = "empty labels"
     NAN_LABEL = "NaN labels"
+    INFINITE_LABEL = "infinite labels"
     LABEL_OUT_OF_RANGE = "labels out of range"
     MALFORMED_LABEL = "malformed labels"
+    SUM = "sums of probabilities"
 
 
 @dataclass(frozen=True)

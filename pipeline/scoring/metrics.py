@@ -6,14 +6,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.predictions import FloatArray, IntArray
-from pipeline.scoring.bootstrap import Values, bootstrap, tails
-
-SMALLEST_PROB = 1e-15  # keeps the log finite; the clip that judges use
-
-
-def _mean(values: Values) -> Values:
-    return np.asarray(values.mean(axis=-1))
+from pipeline.predictions import IntArray
+from pipeline.scoring.bootstrap import resampled, tails
+from pipeline.scoring.measures import SMALLEST_PROB as SMALLEST_PROB
+from pipeline.scoring.measures import (
+    UNDEFINED,
+    MeanColumnAuc,
+    Measure,
+    Probs,
+    hits,
+    log_loss,
+    macro_f1_of,
+    quadratic_kappa,
+)
 
 
 @dataclass(frozen=True)
@@ -21,14 +26,16 @@ class Metric:
     """A measure that a competition may be judged by.
 
     Attributes:
-        per_image: Value of each image, `(N,)`, from targets `(N,)` and probs `(N, K)`.
+        measure: Makes the measure of targets `(N,)` and probs `(N, K)`.
         greater_is_better: Whether the judge ranks by descending value.
-        summary: Makes one number of the images' values, along the last axis: `(..., N)` → `(...)`.
+        needs_probs: Whether it takes probabilities; otherwise the predicted classes are enough.
+        is_share: Whether it is a share of the images, which has a better interval than others.
     """
 
-    per_image: Callable[[IntArray, FloatArray], Values]
-    greater_is_better: bool
-    summary: Callable[[Values], Values] = _mean
+    measure: Callable[[IntArray, Probs], Measure]
+    greater_is_better: bool = True
+    needs_probs: bool = False
+    is_share: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,20 +51,16 @@ class Score:
         return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
 
 
-def _hits(targets: IntArray, probs: FloatArray) -> Values:
-    hits: Values = (probs.argmax(axis=1) == targets).astype(np.float64)
-    return hits
-
-
-def _log_losses(targets: IntArray, probs: FloatArray) -> Values:
-    chosen = probs[np.arange(len(targets)), targets].astype(np.float64)
-    losses: Values = -np.log(np.clip(chosen, SMALLEST_PROB, 1.0))
-    return losses
-
-
 METRICS: dict[str, Metric] = {
-    "accuracy": Metric(_hits, greater_is_better=True),
-    "log_loss": Metric(_log_losses, greater_is_better=False),
+    "accuracy": Metric(hits, is_share=True),
+    "log_loss": Metric(log_loss, greater_is_better=False, needs_probs=True),
+    "roc_auc": Metric(MeanColumnAuc, needs_probs=True),  # competitions with it have two classes
+    "macro_f1": Metric(macro_f1_of),
+    # Where every image has one class and gets one, a wrong answer is a false positive of one
+    # class and a false negative of another: precision, recall and F1 over all are the accuracy.
+    "micro_f1": Metric(hits, is_share=True),
+    "quadratic_kappa": Metric(quadratic_kappa),
+    "mean_column_auc": Metric(MeanColumnAuc, needs_probs=True),
 }
 
 
@@ -72,20 +75,7 @@ def get_metric(name: str) -> Metric:
     return METRICS[name]
 
 
-def image_values(metric: str, targets: IntArray, probs: FloatArray) -> Values:
-    """Measure every image by itself, `(N,)`; arguments and errors as of `score`."""
-    chosen = get_metric(metric)
-    assert len(targets) == len(probs) > 0, f"{len(targets)} targets, {len(probs)} rows of probs"
-    bad_rows = np.flatnonzero(~np.isfinite(probs).all(axis=1))
-    if len(bad_rows):
-        raise ArtifactError(
-            f"probabilities: must be finite, {len(bad_rows):,} of {len(probs):,} rows aren't, "
-            f"the first is row {bad_rows[0]}; the training diverged"
-        )
-    return chosen.per_image(targets, probs)
-
-
-def score(metric: str, targets: IntArray, probs: FloatArray) -> float:
+def score(metric: str, targets: IntArray, probs: Probs) -> float:
     """Measure probabilities against the truth.
 
     Args:
@@ -93,20 +83,26 @@ def score(metric: str, targets: IntArray, probs: FloatArray) -> float:
         targets: True class indices, `(N,)`, at least one.
         probs: Probabilities, `(N, K)`.
 
+    Returns:
+        The value; NaN where the metric isn't defined, as an area under the ROC curve is not for
+        images of one class, or a kappa for one class rightly predicted throughout.
+
     Raises:
         ConfigError: There is no such metric.
         ArtifactError: A probability is NaN or infinite.
     """
-    return float(get_metric(metric).summary(image_values(metric, targets, probs)))
+    return measure_of(metric, targets, probs).of_sample()
 
 
 def interval(
-    metric: str, targets: IntArray, probs: FloatArray, confidence: float = 0.95
+    metric: str, targets: IntArray, probs: Probs, confidence: float = 0.95
 ) -> tuple[float, float]:
     """Say between which values the score would fall on other images of the same kind.
 
-    Accuracy gets Wilson's interval (Wilson 1927), which stays in [0, 1] and has a width even at
-    0 or 1; every other metric a percentile bootstrap over the images, seeded.
+    A share (accuracy) gets Wilson's interval (Wilson 1927), which stays in [0, 1] and has a width
+    even at 0 or 1; every other metric a percentile bootstrap over the images, seeded. Resamples
+    for which the metric isn't defined are left out; where it isn't defined at all, both ends are
+    NaN.
 
     Args:
         metric: A key of METRICS.
@@ -118,17 +114,23 @@ def interval(
         ConfigError: There is no such metric.
         ArtifactError: A probability is NaN or infinite.
     """
-    values = image_values(metric, targets, probs)
-    if metric == "accuracy":
-        from scipy.stats import binomtest  # here: a stage that is up to date needn't wait for it
+    chosen = get_metric(metric)
+    measure = measure_of(metric, targets, probs)
+    if not chosen.is_share:
+        values = resampled([measure])[0]
+        defined = values[~np.isnan(values)]
+        if not len(defined):
+            return UNDEFINED, UNDEFINED
+        low, high = np.quantile(defined, tails(confidence))
+        return float(low), float(high)
+    from scipy.stats import binomtest  # here: a stage that is up to date needn't wait for it
 
-        wilson = binomtest(int(values.sum()), len(values)).proportion_ci(confidence, "wilson")
-        return float(wilson.low), float(wilson.high)
-    low, high = np.quantile(bootstrap(values, get_metric(metric).summary), tails(confidence))
-    return float(low), float(high)
+    num_hits = round(measure.of_sample() * len(targets))
+    wilson = binomtest(num_hits, len(targets)).proportion_ci(confidence, "wilson")
+    return float(wilson.low), float(wilson.high)
 
 
-def evaluate(metric: str, targets: IntArray, probs: FloatArray) -> Score:
+def evaluate(metric: str, targets: IntArray, probs: Probs) -> Score:
     """Give the score with its 95 % interval; see `score` and `interval`."""
     low, high = interval(metric, targets, probs)
     return Score(metric, score(metric, targets, probs), low, high)
@@ -136,9 +138,8 @@ def evaluate(metric: str, targets: IntArray, probs: FloatArray) -> Score:
 
 def macro_f1(targets: IntArray, predicted: IntArray) -> float:
     """Average F1 over the classes that occur in either; both are class indices, `(N,)`."""
-    from sklearn.metrics import f1_score
-
-    return float(f1_score(targets, predicted, average="macro", zero_division=0))
+    num_classes = int(max(targets.max(), predicted.max())) + 1
+    return score("macro_f1", targets, np.eye(num_classes, dtype=np.float32)[predicted])
 
 
 def confusion(targets: IntArray, predicted: IntArray, num_classes: int) -> IntArray:
@@ -147,3 +148,15 @@ def confusion(targets: IntArray, predicted: IntArray, num_classes: int) -> IntAr
 
     counts = confusion_matrix(targets, predicted, labels=range(num_classes))
     return np.asarray(counts, dtype=np.int64)
+
+
+def measure_of(metric: str, targets: IntArray, probs: Probs) -> Measure:
+    """Make a metric's measure of probabilities; arguments and errors as of `score`."""
+    assert len(targets) == len(probs) > 0, f"{len(targets)} targets, {len(probs)} rows of probs"
+    bad_rows = np.flatnonzero(~np.isfinite(probs).all(axis=1))
+    if len(bad_rows):
+        raise ArtifactError(
+            f"probabilities: must be finite, {len(bad_rows):,} of {len(probs):,} rows aren't, "
+            f"the first is row {bad_rows[0]}; the training diverged"
+        )
+    return get_metric(metric).measure(targets, probs)

@@ -1,6 +1,7 @@
 """Out-of-fold predictions: assembled, and scored as if they were for unseen images."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,10 +62,19 @@ def describe_oof(
 
     Returns:
         `oof_score` with its 95 % interval, `cv_score` and the scores per fold, and beside the
-        competition's metric accuracy, log loss and macro F1.
+        competition's metric accuracy, log loss and macro F1. A score that isn't defined, as an
+        area under the ROC curve is not for a fold of one class, is None and not in the mean.
+
+    Raises:
+        ArtifactError: The metric isn't defined for these images, or a probability isn't finite.
     """
     targets = targets_of(competition, folds)
     pooled = evaluate(competition.metric, targets, oof_probs)
+    if math.isnan(pooled.value):
+        raise ArtifactError(
+            f"{competition.metric}: must be measured on images of several classes, the "
+            f"{len(folds):,} images here are of {len(np.unique(targets))}; train on more of them"
+        )
     rows_by_fold = folds.groupby("fold").indices.values()
     fold_scores = [
         score(competition.metric, targets[rows], oof_probs[rows]) for rows in rows_by_fold
@@ -73,10 +83,20 @@ def describe_oof(
         "metric": competition.metric,
         "oof_score": round(pooled.value, 6),
         "oof_interval_95": [round(pooled.low, 6), round(pooled.high, 6)],
-        "cv_score": round(float(np.mean(fold_scores)), 6),
-        "fold_scores": [round(value, 6) for value in fold_scores],
+        "cv_score": _rounded(_mean_of_defined(fold_scores)),
+        "fold_scores": [_rounded(value) for value in fold_scores],
         "accuracy": round(score("accuracy", targets, oof_probs), 6),
         "log_loss": round(score("log_loss", targets, oof_probs), 6),
         "macro_f1": round(macro_f1(targets, oof_probs.argmax(axis=1)), 6),
         "num_images": len(folds),
     }
+
+
+def _mean_of_defined(values: Sequence[float]) -> float:
+    defined = [value for value in values if not math.isnan(value)]
+    return float(np.mean(defined)) if defined else math.nan
+
+
+def _rounded(value: float) -> float | None:
+    """Round for a file of JSON, which has no NaN."""
+    return None if math.isnan(value) else round(value, 6)

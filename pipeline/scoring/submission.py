@@ -1,114 +1,90 @@
-"""The judge's CSV: from probabilities to a table, from the table to bytes and back."""
+"""From probabilities to the judge's CSV."""
 
 import csv
 import io
-import unicodedata
-from collections.abc import Sequence
-from pathlib import PurePosixPath
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from pipeline.competition import Competition, SubmissionFormat
-from pipeline.errors import DataError
-from pipeline.predictions import FloatArray
+from pipeline.competition import Competition
+from pipeline.judge_ids import ordered_ids, submission_ids
+from pipeline.scoring.measures import Probs
 
 
-def submission_id(submission: SubmissionFormat, image_id: str) -> str:
-    """Form the id by which the judge knows an image.
-
-    Raises:
-        DataError: The judge wants integers and the file's name isn't one, or the name holds what
-            no line of UTF-8 text can (a line break, a byte that isn't UTF-8).
-    """
-    path = PurePosixPath(image_id)
-    if any(unicodedata.category(char) in ("Cc", "Cs") for char in path.name):
-        raise DataError(f"{image_id!r}: a test image's name must be printable UTF-8 text")
-    if submission.id == "file_name":
-        return path.name
-    if submission.id == "stem":
-        return path.stem
-    if not (path.stem.isascii() and path.stem.isdigit()):
-        raise DataError(
-            f"'{image_id}': the judge's ids are integers, so a test image's name must be one, "
-            f"is '{path.stem}'; compare the competition's [submission] id"
-        )
-    return str(int(path.stem))
-
-
-def submission_ids(submission: SubmissionFormat, image_ids: Sequence[str]) -> list[str]:
-    """Form the judge's ids, in the order of `image_ids`.
-
-    Raises:
-        DataError: An id can't be formed, or two images would get the same one.
-    """
-    owners: dict[str, str] = {}
-    for image_id in image_ids:
-        judge_id = submission_id(submission, image_id)
-        if judge_id in owners:
-            raise DataError(
-                f"test images: must differ in the judge's id, '{owners[judge_id]}' and "
-                f"'{image_id}' are both '{judge_id}'; compare the competition's [submission] id"
-            )
-        owners[judge_id] = image_id
-    return list(owners)
-
-
-def sorted_ids(submission: SubmissionFormat, image_ids: Sequence[str]) -> list[str]:
-    """List the judge's ids in the order of a submission: by number, otherwise by code point."""
-    ids = submission_ids(submission, image_ids)
-    return sorted(ids, key=int) if submission.id == "integer" else sorted(ids)
-
-
-def submission_table(
-    competition: Competition, image_ids: list[str], probs: FloatArray
-) -> pd.DataFrame:
-    """Decide for a class per image; of equally probable ones the first wins.
+def submission_table(competition: Competition, image_ids: list[str], probs: Probs) -> pd.DataFrame:
+    """Answer every test image as the judge wants it; of equally probable classes the first wins.
 
     Args:
         competition: Names the columns, the form of ids and labels, and the classes.
-        image_ids: N ids of test images.
+        image_ids: N ids of test images, in the order of `test.csv`.
         probs: Their probabilities, `(N, K)`.
 
     Returns:
-        Two columns of N rows, sorted by id whatever the judge demands: equal predictions give
-        equal files.
+        N rows of text as it will be written, in the sample's order where there is a sample, else
+        sorted by id: equal predictions give equal files.
 
     Raises:
         DataError: An id can't be formed, or two images would get the same one.
     """
     assert probs.shape == (len(image_ids), competition.num_classes)
-    submission = competition.submission
-    ids = submission_ids(submission, image_ids)
-    labels = _labels(competition)
-    label_by_id = dict(zip(ids, [labels[index] for index in probs.argmax(axis=1)], strict=True))
-    rows = [(judge_id, label_by_id[judge_id]) for judge_id in sorted_ids(submission, image_ids)]
-    return pd.DataFrame(rows, columns=list(submission.columns))
+    ids = submission_ids(competition.submission, image_ids)
+    answer_by_id = dict(zip(ids, _answers(competition, probs), strict=True))
+    ordered = ordered_ids(competition.submission, image_ids)
+    rows = [(judge_id, *answer_by_id[judge_id]) for judge_id in ordered]
+    return pd.DataFrame(rows, columns=list(competition.columns))
 
 
 def encode(competition: Competition, table: pd.DataFrame) -> bytes:
-    """Write the table as the judge wants it: LF, UTF-8 without BOM, a newline at the end."""
-    text: str = table.to_csv(
-        sep=competition.submission.separator,
-        header=competition.submission.has_header,
-        index=False,
-        lineterminator="\n",
-    )
-    return text.encode("utf-8")
+    """Write the table as the judge wants it, with a line end after the last line, too."""
+    submission = competition.submission
+    text = io.StringIO(newline="")
+    line_end = "\r\n" if submission.line_ending == "crlf" else "\n"
+    writer = csv.writer(text, delimiter=submission.separator, lineterminator=line_end)
+    if submission.has_header:
+        writer.writerow(table.columns)
+    writer.writerows(table.itertuples(index=False, name=None))
+    return text.getvalue().encode(submission.encoding)
 
 
-def decode(competition: Competition, content: bytes) -> dict[str, int]:
-    """Read the class indices of a valid submission, by the judge's id.
+def _answers(competition: Competition, probs: Probs) -> list[list[str]]:
+    """Say what stands after each id."""
+    submission = competition.submission
+    if submission.label == "probability":
+        positive = competition.classes.index(str(submission.positive))
+        return _decimals(probs[:, [positive]], submission.float_digits, sums_to_1=False)
+    if submission.label == "probabilities":
+        columns = probs[:, list(competition.column_classes)]
+        digits = submission.float_digits
+        return _decimals(columns, digits, sums_to_1=submission.rows_sum_to_1)
+    is_name = submission.label == "name"
+    labels = competition.classes if is_name else [str(i) for i in range(competition.num_classes)]
+    return [[labels[index]] for index in probs.argmax(axis=1)]
 
-    Only for content in which `find_faults` found none.
+
+def _decimals(probs: Probs, digits: int, *, sums_to_1: bool) -> list[list[str]]:
+    """Round to decimals; where rows must sum to 1, the decimals do so exactly.
+
+    Rounding each number on its own would miss by up to half a unit each. So all are rounded
+    down, and the units that are left go to those that lost most (largest remainder method).
     """
-    lines = io.StringIO(content.decode("utf-8"), newline="")
-    rows = list(csv.reader(lines, delimiter=competition.submission.separator))
-    indices = {str(label): index for index, label in enumerate(_labels(competition))}
-    start = 1 if competition.submission.has_header else 0
-    return {judge_id: indices[label] for judge_id, label in rows[start:]}
+    scale = 10**digits
+    wide = np.clip(probs.astype(np.float64), 0, 1)
+    if sums_to_1:
+        exact = wide / wide.sum(axis=1, keepdims=True) * scale
+        units = np.floor(exact).astype(np.int64)
+        num_left = scale - units.sum(axis=1, keepdims=True)
+        rank = np.argsort(np.argsort(units - exact, axis=1, kind="stable"), axis=1)
+        units += rank < num_left
+    else:
+        units = np.rint(wide * scale).astype(np.int64)
+    return [[_decimal(unit, scale, digits) for unit in row] for row in _as_rows(units)]
 
 
-def _labels(competition: Competition) -> list[str] | list[int]:
-    if competition.submission.label == "name":
-        return list(competition.classes)
-    return list(range(competition.num_classes))
+def _decimal(units: int, scale: int, digits: int) -> str:
+    return f"{units // scale}.{units % scale:0{digits}d}"
+
+
+def _as_rows(units: npt.NDArray[np.int64]) -> list[list[int]]:
+    rows: list[list[int]] = units.tolist()
+    return rows

@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.competition import Competition
 from pipeline.errors import DataError
+from pipeline.judge_ids import submission_ids
 from pipeline.scoring.faults import shown
-from pipeline.scoring.submission import submission_ids
 from pipeline.tables import TRUTH_COLUMNS
 
 Pair = tuple[str, str]
@@ -17,9 +17,10 @@ Pair = tuple[str, str]
 def load_truth(path: Path, competition: Competition, image_ids: Sequence[str]) -> dict[str, int]:
     """Read the true class indices of all or some test images, by the judge's id.
 
-    The table is a submission, with or without its header, or `image_id,label` with a header.
-    Ids may be the judge's, image_ids or file names; labels indices or names. A BOM, CRLF and
-    blank lines do no harm: this file comes from a person, not from us, and no judge reads it.
+    The table is a submission of labels, with or without its header, or `image_id,label` with a
+    header, whatever form the judge wants. Ids may be the judge's, image_ids or file names; labels
+    indices or names. A BOM, CRLF and blank lines do no harm: this file comes from a person, not
+    from us, and no judge reads it.
 
     Raises:
         DataError: The file is missing, empty, not such a table, or names an image that isn't a
@@ -62,7 +63,7 @@ def _read_pairs(path: Path, competition: Competition) -> list[Pair]:
 
 
 def _without_header(pairs: list[Pair], competition: Competition) -> list[Pair]:
-    headers = (competition.submission.columns, tuple(TRUTH_COLUMNS))
+    headers = (competition.columns, tuple(TRUTH_COLUMNS))
     return pairs[1:] if pairs and pairs[0] in headers else pairs
 
 

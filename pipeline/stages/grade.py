@@ -9,12 +9,13 @@ from rich.table import Table
 from pipeline import console
 from pipeline.competition import Competition
 from pipeline.errors import SubmissionError
+from pipeline.judge_ids import ordered_ids
 from pipeline.paths import Paths
 from pipeline.predictions import IntArray
 from pipeline.priors import warn_of_unreadable
+from pipeline.scoring.answers import Answers, decode, read_bytes
 from pipeline.scoring.faults import summary
-from pipeline.scoring.metrics import Score, confusion, evaluate, macro_f1
-from pipeline.scoring.submission import decode, sorted_ids
+from pipeline.scoring.metrics import Score, confusion, evaluate, get_metric, macro_f1
 from pipeline.scoring.truth import load_truth
 from pipeline.scoring.validation import find_faults
 from pipeline.tables import load_test
@@ -24,10 +25,10 @@ MOST_PAIRS = 10
 
 
 def run(paths: Paths, competition: Competition, csv: Path, truth: Path) -> None:
-    """Print the accuracy with its 95 % interval, macro F1 and the confusion counts.
+    """Print the metric with its 95 % interval, accuracy, macro F1 and the confusion counts.
 
     Reads `csv`, `truth` and data/COMPETITION/test.csv. Writes nothing. A submission of labels
-    is graded by accuracy, whatever the judge's metric is: labels alone have no log loss.
+    is graded by accuracy where the judge's metric takes probabilities: labels have none.
 
     Raises:
         DataError: The truth is unusable, or the test table is missing.
@@ -36,35 +37,40 @@ def run(paths: Paths, competition: Competition, csv: Path, truth: Path) -> None:
     test = load_test(paths)
     warn_of_unreadable(test)
     image_ids = test["image_id"].tolist()
-    label_by_id = _read_valid(competition, csv, image_ids)
+    answers = _read_valid(competition, csv, image_ids)
     truth_by_id = load_truth(truth, competition, image_ids)
     targets = np.array(list(truth_by_id.values()), dtype=np.int64)  # (N,)
-    predicted = np.array([label_by_id[judge_id] for judge_id in truth_by_id], dtype=np.int64)
-    one_hot = np.eye(competition.num_classes, dtype=np.float32)[predicted]  # (N, K)
-    score = evaluate("accuracy", targets, one_hot)
-    if competition.metric != score.metric:
-        console.warn(f"labels can't be graded by {competition.metric}, only by {score.metric}")
+    probs = answers.of(list(truth_by_id))  # (N, K)
+    predicted = probs.argmax(axis=1)
     graded = f"{len(targets):,} of {len(image_ids):,}"
-    console.result(_summary_table(graded, score, macro_f1(targets, predicted)))
+    scores = [evaluate(metric, targets, probs) for metric in _metrics(competition)]
+    console.result(_summary_table(graded, scores, macro_f1(targets, predicted)))
     console.result(_confusion_table(competition, targets, predicted))
 
 
-def _read_valid(competition: Competition, csv: Path, image_ids: list[str]) -> dict[str, int]:
-    name = competition.name
-    if not csv.is_file():
-        raise SubmissionError(f"{csv}: must be a file, there is none; run 'pipeline submit {name}'")
-    content = csv.read_bytes()
-    faults = find_faults(competition, content, sorted_ids(competition.submission, image_ids))
+def _metrics(competition: Competition) -> list[str]:
+    """Name the judge's metric, if the answers suffice for it, and the accuracy."""
+    metric = competition.metric
+    if get_metric(metric).needs_probs and not competition.submission.has_probabilities:
+        console.warn(f"labels can't be graded by {metric}, only by accuracy")
+        return ["accuracy"]
+    return list(dict.fromkeys([metric, "accuracy"]))
+
+
+def _read_valid(competition: Competition, csv: Path, image_ids: list[str]) -> Answers:
+    content = read_bytes(csv, f"pipeline submit {competition.name}")
+    faults = find_faults(competition, content, ordered_ids(competition.submission, image_ids))
     if faults:
         listed = "; ".join(map(str, faults))
         raise SubmissionError(f"{csv}: must be valid, has {summary(faults)}: {listed}")
     return decode(competition, content)
 
 
-def _summary_table(graded: str, score: Score, f1: float) -> Table:
+def _summary_table(graded: str, scores: list[Score], f1: float) -> Table:
     table = Table("measure", "value")
     table.add_row("images graded", graded)
-    table.add_row(f"{score.metric} (95 % interval)", str(score))
+    for score in scores:
+        table.add_row(f"{score.metric} (95 % interval)", str(score))
     table.add_row("macro F1", f"{f1:.4f}")
     return table
 

@@ -1,7 +1,6 @@
 """Read every image once; write the tables that all later stages stand on."""
 
 import json
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -9,29 +8,33 @@ import pandas as pd
 
 from pipeline.atomic import write_text
 from pipeline.audit import Audit, summarise
+from pipeline.census import take_census
 from pipeline.competition import Competition
 from pipeline.console import progress, say, warn
 from pipeline.errors import DataError
 from pipeline.freshness import Stamp, digest, read_stamp
 from pipeline.images.duplicates import clusters, near_duplicates
-from pipeline.images.inventory import ImageFile, find_images, list_files
 from pipeline.images.scan import Scan, scan_files
-from pipeline.labels import read_labels
 from pipeline.locks import held
 from pipeline.paths import Paths
 from pipeline.priors import is_readable, warn_of_unreadable
-from pipeline.scoring.submission import submission_id
+from pipeline.resolution import write_resolution
 from pipeline.tables import TEST_COLUMNS, TRAIN_COLUMNS, load_test, write_table
+
+NO_FILE = Scan("", None, None, "there is no such file")
 
 
 def run(paths: Paths, competition: Competition, workers: int | None) -> None:
     """Read data/<competition>/archives and images; write train.csv, test.csv and the audit.
 
     Unreadable train images are left out and counted. An unreadable test image stays in test.csv
-    with width and height 0, as every test image needs an answer.
+    with width and height 0, as every test image needs an answer. What the competition's file
+    leaves open, class names and header, is read from labels and sample and written to
+    resolved.json.
 
     Raises:
         DataError: No images, no labels, an unknown label, or a class without images.
+        ConfigError: Labels or sample contradict the competition's file.
     """
     if read_stamp(paths.download_stamp) is None:
         raise DataError(
@@ -62,7 +65,8 @@ def _prepare(paths: Paths, competition: Competition, workers: int | None) -> Non
         warn_of_unreadable(load_test(paths))
         return
     audit = Audit()
-    images = _inventory(paths, competition, audit)
+    census = take_census(paths, competition, audit)
+    competition, images = census.competition, census.images
     scans = _scan(paths, competition, images, workers)
     for row, scan in zip(images.itertuples(), scans, strict=True):
         audit.add_scan(str(row.split), str(row.image_id), scan)
@@ -74,68 +78,20 @@ def _prepare(paths: Paths, competition: Competition, workers: int | None) -> Non
     images["group"] = _groups(images, scans, audit)
     train, test = images.loc[is_trained_on, TRAIN_COLUMNS], images.loc[~is_train, TEST_COLUMNS]
     summary = summarise(audit, train, test, competition.classes)
-    _write(paths, train, test, audit, summary)
-    stamp.write([paths.train_csv, paths.test_csv, paths.audit_json, paths.audit_csv])
+    _write(paths, competition, (train, test), audit, summary)
+    tables = [paths.train_csv, paths.test_csv, paths.audit_json, paths.audit_csv]
+    stamp.write([*tables, paths.resolution_json])
     _tell(paths, competition, audit, summary)
-
-
-def _inventory(paths: Paths, competition: Competition, audit: Audit) -> pd.DataFrame:
-    """List the labelled train images and all test images: split, image_id, path, label."""
-    files = list_files(paths.images_dir)
-    train = find_images(files, competition.train, competition.test)
-    test = find_images(files, competition.test, competition.train)
-    for split, found, folders in (
-        ("train", train, competition.train.folders),
-        ("test", test, competition.test.folders),
-    ):
-        if not found:
-            tops = ", ".join(sorted({"/".join(file.parts[:2]) for file in files})[:5]) or "nothing"
-            raise DataError(
-                f"{paths.images_dir}: must hold {split} images below a folder named "
-                f"{' or '.join(folders)}, holds {tops}; check the archives and run "
-                f"'pipeline download {competition.name}'"
-            )
-    _check_submission_ids(competition, test)
-    used = {image.path for image in (*train, *test)}
-    for file in files:
-        if str(file) not in used:
-            audit.add("not-an-image", "", str(file))
-    labelled = read_labels(
-        competition, [image.image_id for image in train], [paths.archives_dir, paths.images_dir]
-    )
-    for finding, names in (
-        ("unlisted", labelled.unlabelled),
-        ("listed-without-file", labelled.missing),
-        ("listed-with-two-labels", labelled.contradictory),
-    ):
-        for name in names:
-            audit.add(finding, "train", name)
-    rows = [
-        ("train", image.image_id, image.path, labelled.labels[image.image_id])
-        for image in train
-        if image.image_id in labelled.labels
-    ]
-    rows += [("test", image.image_id, image.path, "") for image in test]
-    return pd.DataFrame(rows, columns=pd.Index(["split", "image_id", "path", "label"]))
-
-
-def _check_submission_ids(competition: Competition, test: list[ImageFile]) -> None:
-    ids = Counter(submission_id(competition.submission, image.image_id) for image in test)
-    repeated = [name for name, count in ids.items() if count > 1]
-    if repeated:
-        raise DataError(
-            f"{competition.name}: each test image must have an id of its own, {len(repeated)} ids "
-            f"stand for several, the first is '{repeated[0]}'; remove the extra copies and run "
-            f"'pipeline download {competition.name}'"
-        )
 
 
 def _scan(
     paths: Paths, competition: Competition, images: pd.DataFrame, workers: int | None
 ) -> list[Scan]:
-    files = [paths.images_dir / path for path in images["path"]]
+    """Look at every file; one that is listed and not there is as good as unreadable."""
+    files = [paths.images_dir / path for path in images["path"] if path]
     with progress(f"prepare {competition.name}", len(files)) as advance:
-        return scan_files(files, workers, advance)
+        scans = iter(scan_files(files, workers, advance))
+    return [next(scans) if path else NO_FILE for path in images["path"]]
 
 
 def _with_scans(images: pd.DataFrame, scans: list[Scan]) -> pd.DataFrame:
@@ -160,7 +116,7 @@ def _groups(images: pd.DataFrame, scans: list[Scan], audit: Audit) -> pd.Series:
         (rows[0], row) for rows in looked_at.groupby("sha256").indices.values() for row in rows
     ]
     numbers = clusters(len(readable), [*((i, j) for i, j, _ in pairs), *copies])
-    groups = images["path"].copy()
+    groups = images["path"].where(images["path"] != "", images["image_id"])
     groups.iloc[readable] = looked_at.groupby(numbers)["path"].transform("min")
     sha256, path = looked_at["sha256"].tolist(), looked_at["path"].tolist()
     near = {(path[i], path[j]): c for i, j, c in pairs if sha256[i] != sha256[j]}
@@ -187,9 +143,15 @@ def _check_test(paths: Paths, competition: Competition, test: pd.DataFrame) -> N
 
 
 def _write(
-    paths: Paths, train: pd.DataFrame, test: pd.DataFrame, audit: Audit, summary: dict[str, Any]
+    paths: Paths,
+    competition: Competition,
+    tables: tuple[pd.DataFrame, pd.DataFrame],
+    audit: Audit,
+    summary: dict[str, Any],
 ) -> None:
     paths.prepare_stamp.unlink(missing_ok=True)  # killed from here on, the tables are made again
+    write_resolution(competition, paths.resolution_json)
+    train, test = tables
     write_table(train, paths.train_csv)
     write_table(test, paths.test_csv)
     write_table(audit.table(), paths.audit_csv)

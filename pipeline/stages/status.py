@@ -100,12 +100,12 @@ def _scores(paths: Paths, competition: Competition, results: list[Result]) -> Ta
     for one in sorted(results, key=lambda one: _rank(competition, one)):
         metrics = one.metrics
         low, high = metrics["oof_interval_95"]
-        scores = metrics["fold_scores"]
+        scores = [value for value in metrics["fold_scores"] if value is not None]
         submitted = " *" if paths.submission(one.name).is_file() else ""
         table.add_row(
             one.name + submitted,
             f"{metrics['oof_score']:.4f} [{low:.4f}, {high:.4f}]",
-            f"{min(scores):.3f}..{max(scores):.3f}",
+            f"{min(scores):.3f}..{max(scores):.3f}" if scores else "",
             f"{metrics['log_loss']:.4f}",
             f"{metrics.get('seconds', 0):.0f}",
         )

@@ -4,17 +4,19 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
+import numpy as np
 
 from pipeline import console
 from pipeline.atomic import atomic_path
 from pipeline.competition import Competition
 from pipeline.errors import SubmissionError
+from pipeline.judge_ids import ordered_ids
 from pipeline.paths import Paths
+from pipeline.predictions import FloatArray
 from pipeline.priors import warn_of_unreadable
 from pipeline.results import load_probs
 from pipeline.scoring.faults import summary
-from pipeline.scoring.submission import encode, sorted_ids, submission_table
+from pipeline.scoring.submission import encode, submission_table
 from pipeline.scoring.validation import find_faults
 from pipeline.tables import load_test
 
@@ -34,13 +36,14 @@ def run(paths: Paths, competition: Competition, experiment: str) -> None:
     image_ids = test["image_id"].tolist()
     probs = load_probs(paths, competition, experiment, "test", image_ids)
     warn_of_unreadable(test)
-    table = submission_table(competition, image_ids, probs)
     target = paths.submission(experiment)
-    content = encode(competition, table)
-    _write(competition, content, target, sorted_ids(competition.submission, image_ids))
+    content = encode(competition, submission_table(competition, image_ids, probs))
+    _write(competition, content, target, ordered_ids(competition.submission, image_ids))
     sha256 = hashlib.sha256(content).hexdigest()
     console.result(f"{target}: {len(content.splitlines()):,} lines, valid, sha256 {sha256}")
-    console.result(_class_shares(table, competition))
+    if competition.submission.file_name is not None:
+        console.result(f"the judge wants it under the name {competition.submission.file_name}")
+    console.result(_class_shares(competition, probs))
 
 
 def _write(
@@ -72,10 +75,9 @@ def _refuse_faulty(
         )
 
 
-def _class_shares(table: pd.DataFrame, competition: Competition) -> str:
-    """Say which share of the images each class got, the most frequent first."""
-    label = table.iloc[:, 1]
-    if competition.submission.label == "index":
-        label = label.map(dict(enumerate(competition.classes)))
-    shares = label.value_counts(normalize=True)
-    return "classes: " + ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
+def _class_shares(competition: Competition, probs: FloatArray) -> str:
+    """Say for which share of the images each class is the most probable, the largest first."""
+    counts = np.bincount(probs.argmax(axis=1), minlength=competition.num_classes)
+    order = np.argsort(-counts, kind="stable")
+    shares = [(competition.classes[index], counts[index] / len(probs)) for index in order]
+    return "classes: " + ", ".join(f"{name} {share:.1%}" for name, share in shares if share)

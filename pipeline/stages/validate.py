@@ -5,10 +5,11 @@ from pathlib import Path
 from pipeline import console
 from pipeline.competition import Competition
 from pipeline.errors import SubmissionError
+from pipeline.judge_ids import ordered_ids
 from pipeline.paths import Paths
 from pipeline.priors import warn_of_unreadable
+from pipeline.scoring.answers import read_bytes
 from pipeline.scoring.faults import summary
-from pipeline.scoring.submission import sorted_ids
 from pipeline.scoring.validation import find_faults
 from pipeline.tables import load_test
 
@@ -20,16 +21,12 @@ def run(paths: Paths, competition: Competition, csv: Path) -> None:
 
     Raises:
         DataError: The test table is missing or its images can't be named as the judge wants.
-        SubmissionError: The file is missing or has any fault.
+        SubmissionError: The file is missing, unreadable or has any fault.
     """
-    if not csv.is_file():
-        raise SubmissionError(
-            f"{csv}: must be a file, there is none; run 'pipeline submit {competition.name}'"
-        )
+    content = read_bytes(csv, f"pipeline submit {competition.name}")
     test = load_test(paths)
     warn_of_unreadable(test)
-    expected_ids = sorted_ids(competition.submission, test["image_id"].tolist())
-    content = csv.read_bytes()
+    expected_ids = ordered_ids(competition.submission, test["image_id"].tolist())
     faults = find_faults(competition, content, expected_ids)
     for fault in faults:
         console.result(str(fault))

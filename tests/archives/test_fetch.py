@@ -131,6 +131,46 @@ def test_unsatisfiable_range_starts_over(site: Website, tmp_path: Path) -> None:
     assert site.ranges()[-1] is None
 
 
+def leave_a_complete_part(site: Website, target: Path, content: bytes = CONTENT) -> None:
+    """Leave what a run leaves that is killed just before the last rename."""
+    break_a_run_off(site, target)
+    target.with_name("a.zip.part").write_bytes(content)
+
+
+def test_part_that_is_complete_is_not_fetched_again(site: Website, tmp_path: Path) -> None:
+    leave_a_complete_part(site, tmp_path / "a.zip")
+    site.requests.clear()
+    assert fetched(site, tmp_path / "a.zip") == CONTENT
+    assert site.ranges() == [f"bytes={len(CONTENT)}-"]
+
+
+def test_complete_part_of_a_file_that_changed_is_fetched_anew(
+    site: Website, tmp_path: Path
+) -> None:
+    leave_a_complete_part(site, tmp_path / "a.zip")
+    site.files["/a.zip"], site.validators = OTHER_CONTENT, {"ETag": '"second"'}
+    assert fetched(site, tmp_path / "a.zip") == OTHER_CONTENT
+
+
+def test_complete_part_that_is_not_what_was_wanted_is_dropped(
+    site: Website, tmp_path: Path
+) -> None:
+    leave_a_complete_part(site, tmp_path / "a.zip", OTHER_CONTENT)
+
+    def refuse(_: Path) -> None:
+        raise ArchiveError("another hash")
+
+    with pytest.raises(ArchiveError, match="another hash"):
+        fetch(f"{site.url}/a.zip", tmp_path / "a.zip", refuse, QUICK)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_part_that_is_longer_than_the_file_starts_over(site: Website, tmp_path: Path) -> None:
+    leave_a_complete_part(site, tmp_path / "a.zip", CONTENT + b"more")
+    assert fetched(site, tmp_path / "a.zip") == CONTENT
+    assert site.ranges()[-1] is None
+
+
 def test_busy_server_is_asked_again(site: Website, tmp_path: Path) -> None:
     site.answers = [status(503, Retry_After="0"), status(429, Retry_After="0")]
     patience = Patience(attempts=3, first_wait_seconds=60.0)

@@ -1,7 +1,11 @@
+import bz2
 import gzip
 import io
+import lzma
+import random
 import stat
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -48,6 +52,36 @@ def test_tar_that_a_browser_has_gunzipped_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.tar.gz").write_bytes(tar_of(("x.jpg", PICTURE)))
     unpack(tmp_path / "a.tar.gz", tmp_path / "out")
     assert files_below(tmp_path / "out") == ["x.jpg"]
+
+
+COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
+    "a.tar.bz2": bz2.compress,
+    "a.tbz2": bz2.compress,
+    "a.tar.xz": lzma.compress,
+}
+
+
+@pytest.mark.parametrize("name", COMPRESSIONS)
+def test_other_compressions_are_undone(tmp_path: Path, name: str) -> None:
+    content = COMPRESSIONS[name](tar_of(("x.jpg", PICTURE), ("y.jpg", b"")))
+    (tmp_path / name).write_bytes(content)
+    assert unpack(tmp_path / name, tmp_path / "out") == 2
+    assert (tmp_path / "out/x.jpg").read_bytes() == PICTURE
+
+
+@pytest.mark.parametrize("name", COMPRESSIONS)
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
+def test_damage_of_other_compressions_is_noticed(tmp_path: Path, name: str, share: float) -> None:
+    noise = random.Random(0).randbytes(20_000)
+    content = bytearray(COMPRESSIONS[name](tar_of(("x.jpg", noise))))
+    at = int(share * len(content))
+    (tmp_path / name).write_bytes(content[:at])
+    with pytest.raises(ArchiveError, match=r"must be (a whole tar archive|whole), is damaged"):
+        unpack(tmp_path / name, tmp_path / "cut")
+    content[at] ^= 1
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ArchiveError, match=r"must be (a whole tar archive|whole), is damaged"):
+        unpack(tmp_path / name, tmp_path / "flipped")
 
 
 def test_litter_of_other_systems_is_left_out(tmp_path: Path) -> None:

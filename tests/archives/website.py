@@ -52,6 +52,8 @@ def whole(handler: Handler, content: bytes | None) -> None:
     wanted = re.match(r"bytes=(\d+)-", handler.headers.get("Range", ""))
     if wanted is None or handler.headers.get("If-Range") not in validators.values():
         return handler.reply(200, validators, content)
+    if int(wanted[1]) >= len(content):
+        return handler.reply(416, {"Content-Range": f"bytes */{len(content)}"}, b"")
     return part_from(int(wanted[1]))(handler, content)
 
 

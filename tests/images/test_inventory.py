@@ -4,8 +4,8 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from pipeline.competition import ImageFolders
-from pipeline.images.inventory import find_images, list_files
+from pipeline.images.inventory import find_images
+from pipeline.schema.images import ImageFolders
 
 
 def found(paths: list[str], *folders: str) -> dict[str, str]:
@@ -74,18 +74,6 @@ def test_no_files_give_no_images():
 
 def test_names_with_spaces_and_chinese_stay_as_they_are():
     assert list(found(["train/猫 1.jpg", "train/b.jpg"], "train")) == ["b.jpg", "猫 1.jpg"]
-
-
-def test_files_are_listed_relative_sorted_and_at_every_depth(tmp_path):
-    for name in ("b/c/d.jpg", "b.txt", "a/z.jpg"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(b"")
-    (tmp_path / "empty").mkdir()
-    assert list(map(str, list_files(tmp_path))) == ["a/z.jpg", "b.txt", "b/c/d.jpg"]
-
-
-def test_listing_a_missing_folder_gives_nothing(tmp_path):
-    assert list_files(tmp_path / "missing") == []
 
 
 def test_innermost_folder_decides_where_splits_are_nested():

@@ -12,19 +12,15 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageFile, ImageOps
 
-from pipeline.competition import (
-    Archive,
-    Competition,
-    CsvLabels,
-    FolderLabels,
-    Synthetic,
-    load_competition,
-)
+from pipeline.competition import Competition, load_competition
 from pipeline.errors import ConfigError
 from pipeline.images import synthetic
 from pipeline.images.drawing.files import FileJob, draw_file, draw_job
 from pipeline.images.drawing.oddities import TEST, TRAIN, plan_oddities, same
 from pipeline.images.drawing.species import SPECIES, species_of
+from pipeline.schema.archive import Archive
+from pipeline.schema.labels import CsvLabels, FolderLabels
+from pipeline.schema.synthetic import Synthetic
 
 Members = dict[str, bytes]
 
@@ -348,7 +344,7 @@ def test_competition_that_cannot_be_drawn_is_refused(tmp_path):
     drawn = Synthetic(num_train=4, num_test=2)
     cases = {
         r"cat-12\.toml: must have a table \[synthetic\]": load_competition("cat-12"),
-        r"demo\.toml: archives must name a zip or tar to draw": no_zip,
+        r"demo\.toml: archives must name a zip, tar or 7z to draw": no_zip,
         r"demo\.toml: synthetic\.name_template must hold '\{label\}'": tiny().model_copy(
             update={"synthetic": drawn}
         ),

@@ -34,6 +34,96 @@ def test_scores_equal_those_of_scikit_learn():
     assert score("log_loss", targets, probs) == pytest.approx(log_loss, rel=1e-6)
 
 
+def test_other_metrics_equal_those_of_scikit_learn():
+    targets, probs = drawn()
+    predicted = probs.argmax(axis=1)
+    expected = {
+        "macro_f1": reference.f1_score(targets, predicted, average="macro"),
+        "micro_f1": reference.f1_score(targets, predicted, average="micro"),
+        "quadratic_kappa": reference.cohen_kappa_score(targets, predicted, weights="quadratic"),
+        "mean_column_auc": reference.roc_auc_score(np.eye(5)[targets], probs, average="macro"),
+    }
+    for name, value in expected.items():
+        assert score(name, targets, probs) == pytest.approx(value, abs=1e-12), name
+
+
+@pytest.mark.parametrize("decimals", [1, 2, 7])
+def test_area_under_the_curve_counts_ties_half_as_scikit_learn_does(decimals):
+    targets, probs = drawn(num_classes=2)
+    column = probs[:, 1].round(decimals)
+    expected = reference.roc_auc_score(targets, column)
+    tied = np.column_stack([1 - column, column])
+    assert score("roc_auc", targets, tied) == pytest.approx(expected, abs=1e-12)
+    assert score("mean_column_auc", targets, tied) == pytest.approx(expected, abs=1e-12)
+
+
+def test_area_of_the_other_of_two_classes_is_the_same():
+    targets, probs = drawn(num_classes=2)
+    mirrored = score("roc_auc", 1 - targets, probs[:, ::-1])
+    assert score("roc_auc", targets, probs) == pytest.approx(mirrored)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_perfect_predictions_score_best(metric):
+    targets = np.array([0, 1, 2, 2, 1])
+    best = 0 if metric == "log_loss" else 1
+    assert score(metric, targets, np.eye(3)[targets]) == best
+
+
+def test_kappa_knows_the_classes_that_do_not_occur():
+    targets, predicted = np.array([0, 5, 2, 0]), np.array([0, 2, 0, 5])
+    weighted = reference.cohen_kappa_score(targets, predicted, labels=range(6), weights="quadratic")
+    assert score("quadratic_kappa", targets, np.eye(6)[predicted]) == pytest.approx(weighted)
+
+
+def test_log_loss_rescales_rows_that_do_not_sum_to_1():
+    probs = np.array([[0.2, 0.2], [3.0, 1.0]])
+    by_hand = -(np.log(0.5) + np.log(0.25)) / 2
+    assert score("log_loss", np.array([0, 1]), probs) == pytest.approx(by_hand)
+    assert np.isfinite(score("log_loss", np.array([0]), np.zeros((1, 2))))
+
+
+UNDEFINED = {
+    "an area for images of one class": ("roc_auc", [1, 1, 1], 2),
+    "areas for images of one class of several": ("mean_column_auc", [2, 2], 3),
+    "kappa for one class rightly predicted": ("quadratic_kappa", [1, 1], 3),
+}
+
+
+@pytest.mark.parametrize("name", UNDEFINED)
+def test_metric_that_is_not_defined_is_nan_and_so_is_its_interval(name):
+    metric, targets, num_classes = UNDEFINED[name]
+    probs = np.eye(num_classes)[targets]
+    assert np.isnan(score(metric, np.array(targets), probs))
+    assert np.isnan(interval(metric, np.array(targets), probs)).all()
+
+
+def test_class_that_no_image_has_is_left_out_of_the_mean_of_areas():
+    targets, probs = drawn(num_classes=3)
+    known = targets < 2
+    areas = [
+        reference.roc_auc_score(targets[known] == index, probs[known, index]) for index in (0, 1)
+    ]
+    assert score("mean_column_auc", targets[known], probs[known]) == pytest.approx(np.mean(areas))
+
+
+def test_resamples_without_a_class_are_left_out_of_the_interval():
+    targets = np.array([1] + [0] * 5)  # every third resample has no image of class 1
+    probs = np.column_stack([1 - np.linspace(0.9, 0.1, 6), np.linspace(0.9, 0.1, 6)])
+    assert interval("roc_auc", targets, probs) == (1, 1)
+
+
+@pytest.mark.parametrize("metric", ["roc_auc", "macro_f1", "quadratic_kappa"])
+def test_interval_holds_the_score_and_is_that_of_resampled_images(metric):
+    targets, probs = drawn(num=200, num_classes=2)
+    low, high = interval(metric, targets, probs)
+    assert low < score(metric, targets, probs) < high
+    rng = np.random.default_rng(0)
+    draws = [rng.integers(0, 200, 200) for _ in range(1000)]
+    by_hand = np.quantile([score(metric, targets[d], probs[d]) for d in draws], [0.025, 0.975])
+    assert (low, high) == pytest.approx(tuple(by_hand), abs=1e-12)
+
+
 def test_log_loss_stays_finite_for_a_certain_error():
     targets = np.array([1])
     probs = np.array([[1.0, 0.0]], dtype=np.float32)
@@ -102,7 +192,9 @@ def test_score_reads_as_value_and_interval():
 
 
 def test_unknown_metric_is_refused_with_those_there_are():
-    with pytest.raises(ConfigError, match="must be one of accuracy, log_loss, is 'auc'"):
+    with pytest.raises(
+        ConfigError, match=r"must be one of accuracy, log_loss, .*, mean_column_auc, is 'auc'"
+    ):
         get_metric("auc")
 
 

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -73,3 +75,21 @@ def test_a_description_scores_the_pool_and_each_fold(metric):
     assert found["accuracy"] == pytest.approx(score("accuracy", targets, oof_probs), abs=1e-6)
     assert found["log_loss"] == pytest.approx(score("log_loss", targets, oof_probs), abs=1e-6)
     assert found["num_images"] == 7
+
+
+def test_fold_of_one_class_has_no_area_under_the_curve_and_is_left_out_of_the_mean():
+    competition = load_competition("demo").model_copy(update={"metric": "roc_auc"})
+    oof_probs = assemble_oof(by_fold(), FOLDS)
+    first, second, third = describe_oof(competition, FOLDS, oof_probs)["fold_scores"]
+    assert third is None  # both of its images are cats
+    found = describe_oof(competition, FOLDS, oof_probs)
+    assert found["cv_score"] == pytest.approx((first + second) / 2)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_metric_that_is_not_defined_for_the_pool_is_refused_in_one_line():
+    competition = load_competition("demo").model_copy(update={"metric": "roc_auc"})
+    cats = FOLDS.assign(label="cat")
+    line = r"^roc_auc: must be measured on images of several classes, the 7 images here are of 1; "
+    with pytest.raises(ArtifactError, match=line):
+        describe_oof(competition, cats, assemble_oof(by_fold(), cats))

@@ -8,15 +8,10 @@ from hypothesis.extra import numpy as hnp
 
 from pipeline.competition import Competition, load_competition
 from pipeline.errors import DataError
+from pipeline.judge_ids import ordered_ids, submission_id, submission_ids
 from pipeline.predictions import FloatArray
-from pipeline.scoring.submission import (
-    decode,
-    encode,
-    sorted_ids,
-    submission_id,
-    submission_ids,
-    submission_table,
-)
+from pipeline.scoring.answers import decode
+from pipeline.scoring.submission import encode, submission_table
 from pipeline.scoring.validation import find_faults
 
 
@@ -67,15 +62,15 @@ def test_two_images_with_one_id_are_refused():
 
 def test_integers_are_sorted_by_number_and_text_by_code_point():
     image_ids = ["10.jpg", "9.jpg", "100.jpg"]
-    assert sorted_ids(competition_with(id="integer").submission, image_ids) == ["9", "10", "100"]
-    assert sorted_ids(competition_with(id="stem").submission, image_ids) == ["10", "100", "9"]
+    assert ordered_ids(competition_with(id="integer").submission, image_ids) == ["9", "10", "100"]
+    assert ordered_ids(competition_with(id="stem").submission, image_ids) == ["10", "100", "9"]
 
 
 def test_table_takes_the_most_probable_class_and_the_first_of_equals():
     probs = np.array([[0.2, 0.8], [0.5, 0.5], [0.9, 0.1]], dtype=np.float32)
     table = submission_table(competition_with(), ["t/10.jpg", "t/9.jpg", "t/2.jpg"], probs)
     assert list(table.columns) == ["id", "label"]
-    assert table.to_numpy().tolist() == [["2", 0], ["9", 0], ["10", 1]]
+    assert table.to_numpy().tolist() == [["2", "0"], ["9", "0"], ["10", "1"]]
 
 
 def test_bytes_are_lf_without_header_or_bom():
@@ -102,9 +97,11 @@ def test_ids_that_look_like_something_else_survive():
     competition = competition_with(id="stem")
     image_ids = ["007.jpg", "NA.jpg", "1e5.jpg", "True.jpg", "猫.jpg", "nan.jpg", "a,b.jpg"]
     content = encode(competition, submission_table(competition, image_ids, one_hot([1] * 7)))
-    assert find_faults(competition, content, sorted_ids(competition.submission, image_ids)) == []
+    assert find_faults(competition, content, ordered_ids(competition.submission, image_ids)) == []
     names = {"007", "NA", "1e5", "True", "猫", "nan", "a,b"}
-    assert decode(competition, content) == dict.fromkeys(names, 1)
+    answers = decode(competition, content)
+    assert set(answers.ids) == names
+    assert answers.probs.tolist() == [[0, 1]] * 7
 
 
 NAMES = st.text(
@@ -129,12 +126,12 @@ def test_what_is_written_is_valid_and_reads_back(names, form, separator, has_hea
     elements = st.floats(0, 1, width=32)
     probs = data.draw(hnp.arrays(np.float32, (len(names), 3), elements=elements))
     content = encode(competition, submission_table(competition, image_ids, probs))
-    expected_ids = sorted_ids(competition.submission, image_ids)
+    expected_ids = ordered_ids(competition.submission, image_ids)
     assert find_faults(competition, content, expected_ids) == []
-    assert list(decode(competition, content)) == expected_ids
+    answers = decode(competition, content)
+    assert answers.ids == expected_ids
     judge_ids = submission_ids(competition.submission, image_ids)
-    expected = dict(zip(judge_ids, probs.argmax(axis=1).tolist(), strict=True))
-    assert decode(competition, content) == expected
+    assert answers.of(judge_ids).argmax(axis=1).tolist() == probs.argmax(axis=1).tolist()
 
 
 @given(numbers=st.sets(st.integers(0, 10**12), min_size=1, max_size=30), data=st.data())

@@ -175,3 +175,45 @@ def test_confusion_of_many_classes_fits_a_terminal(tmp_path, capsys, num_classes
     first, second = competition.classes[1], competition.classes[2]
     expected = f"1 {first}" if num_classes == 12 else f"│ {first} │ {second}   │ 6      │"
     assert expected in out
+
+
+def probability_of_dog(demo: Competition, metric: str) -> Competition:
+    form = {"label": "probability", "positive": "dog"}
+    submission = demo.submission.model_copy(update=form)
+    return demo.model_copy(update={"submission": submission, "metric": metric})
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "roc_auc", "mean_column_auc", "macro_f1"])
+def test_probabilities_are_graded_by_the_metric_of_the_judge(
+    paths, demo, answers, tmp_path, capsys, metric
+):
+    competition = probability_of_dog(demo, metric)
+    dogs = np.linspace(0.05, 0.95, NUM)
+    csv = write(tmp_path / "x.csv", [f"{i},{dog}" for i, dog in enumerate(dogs)])
+    measures = run(paths, competition, csv, answers, capsys)
+    probs = np.column_stack([1 - dogs, dogs])
+    expected = str(evaluate(metric, np.array(TARGETS), probs))
+    assert measures[f"{metric} (95 % interval)"] == expected
+    assert "accuracy (95 % interval)" in measures
+
+
+def test_answers_as_probabilities_are_perfect(paths, demo, answers, capsys):
+    measures = run(paths, probability_of_dog(demo, "log_loss"), answers, answers, capsys)
+    assert measures["log_loss (95 % interval)"] == "0.0000 [0.0000, 0.0000]"
+    assert measures["macro F1"] == "1.0000"
+
+
+def test_labels_suffice_for_kappa(paths, demo, answers, capsys):
+    kappa = demo.model_copy(update={"metric": "quadratic_kappa"})
+    assert run(paths, kappa, answers, answers, capsys)["quadratic_kappa (95 % interval)"] == (
+        "1.0000 [1.0000, 1.0000]"
+    )
+
+
+def test_metric_that_is_not_defined_for_the_truth_is_told_as_nan(
+    paths, demo, answers, tmp_path, capsys
+):
+    dogs = [f"{i},1" for i, label in enumerate(TARGETS) if label]
+    competition = probability_of_dog(demo, "roc_auc")
+    measures = run(paths, competition, answers, write(tmp_path / "dogs.csv", dogs), capsys)
+    assert measures["roc_auc (95 % interval)"] == "nan [nan, nan]"

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pipeline.competition import Competition, FolderLabels
+from pipeline.competition import Competition
 from pipeline.errors import DataError
 from pipeline.paths import Paths
+from pipeline.schema.labels import FolderLabels
 from pipeline.stages import download, prepare
 from pipeline.tables import AUDIT_COLUMNS, load_test, load_train, read_table
 from tests.conftest import tiny_demo

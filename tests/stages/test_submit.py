@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 
@@ -224,3 +225,36 @@ def test_validate_prints_a_line_per_kind_of_fault_and_sums_up(paths, demo, tmp_p
 def test_validate_says_that_there_is_no_file(paths, demo, tmp_path):
     with pytest.raises(SubmissionError, match=r"x\.csv: must be a file, there is none"):
         validate.run(paths, demo, tmp_path / "x.csv")
+    (tmp_path / "x.csv").mkdir()
+    with pytest.raises(
+        SubmissionError, match=r"x\.csv: must be a file, is a folder; run 'pipeline"
+    ):
+        validate.run(paths, demo, tmp_path / "x.csv")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_validate_says_that_a_file_may_not_be_read(paths, demo, tmp_path):
+    (tmp_path / "x.csv").write_bytes(EXPECTED)
+    (tmp_path / "x.csv").chmod(0)
+    with pytest.raises(SubmissionError, match=r"x\.csv: must be readable \(Permission denied\)"):
+        validate.run(paths, demo, tmp_path / "x.csv")
+
+
+def test_folder_in_the_place_of_the_submission_is_one_line(paths, demo):
+    paths.submission("probe").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"probe\.csv: must be a file, is a folder; move it away"):
+        submit.run(paths, demo, "probe")
+
+
+def test_name_that_the_judge_wants_is_told(paths, demo, capsys):
+    submission = demo.submission.model_copy(update={"file_name": "result.csv"})
+    submit.run(paths, demo.model_copy(update={"submission": submission}), "probe")
+    assert "the judge wants it under the name result.csv" in capsys.readouterr().out
+
+
+def test_shares_of_probabilities_are_those_of_the_most_probable_classes(paths, demo, capsys):
+    form = {"label": "probability", "positive": "dog"}
+    submission = demo.submission.model_copy(update=form)
+    save(paths, demo, probs=np.array([[0.6, 0.4]] * 9 + [[0.4, 0.6]] * 3, dtype=np.float32))
+    submit.run(paths, demo.model_copy(update={"submission": submission}), "probe")
+    assert capsys.readouterr().out.endswith("classes: cat 75.0%, dog 25.0%\n")

@@ -56,6 +56,11 @@ def encode_png(picture: Pixels, quality: int) -> bytes:  # noqa: ARG001 (one sig
     return _saved(Image.fromarray(picture), "PNG")
 
 
+def encode_tiff(picture: Pixels, quality: int) -> bytes:  # noqa: ARG001
+    """Encode as a TIFF, which loses nothing."""
+    return _saved(Image.fromarray(picture), "TIFF")
+
+
 def encode_gif(picture: Pixels, quality: int) -> bytes:  # noqa: ARG001
     """Encode as a GIF, which OpenCV before 4.11 can't read."""
     return _saved(Image.fromarray(picture).quantize(128), "GIF")
@@ -90,13 +95,15 @@ def encode_turned(picture: Pixels, quality: int) -> bytes:
 ENCODERS: dict[str, Callable[[Pixels, int], bytes]] = {
     "jpeg": encode_jpeg,
     "png": encode_png,
+    "tiff": encode_tiff,
     "gif": encode_gif,
     "rgba_png": encode_rgba_png,
     "grayscale": encode_grayscale,
     "cmyk": encode_cmyk,
     "turned": encode_turned,
 }
-ODD_ENCODINGS = tuple(name for name in ENCODERS if name not in ("jpeg", "png"))
+ORDINARY_ENCODINGS = {".png": "png", ".tif": "tiff", ".tiff": "tiff"}  # by suffix, else JPEG
+ODD_ENCODINGS = tuple(name for name in ENCODERS if name not in ("jpeg", "png", "tiff"))
 
 
 def near_duplicate(content: bytes) -> bytes:

@@ -1,19 +1,16 @@
-"""Checks of what stands in a submission's two columns."""
+"""Checks of a submission's ids: all there, each once, written and ordered as they must be."""
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import PurePosixPath
 
-from pipeline.competition import Competition, SubmissionFormat
+from pipeline.schema.submission import SubmissionFormat
 from pipeline.scoring.faults import FaultKind, FaultLog, shown
 
 INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 NUMBER_LIKE = re.compile(r"\+?0*([0-9]+)(\.0*)?")
-NAN_WORDS = {"nan", "na", "n/a", "<na>", "none", "null", "inf", "-inf"}
-
-LabelFault = tuple[FaultKind, str]
-LabelCheck = Callable[[str], LabelFault | None]
 
 
 class IdCheck:
@@ -25,10 +22,11 @@ class IdCheck:
         self.expected = set(expected_ids)
         self._expected_ids = expected_ids
         self._submission = submission
+        self._order = submission.demanded_order
         self._faults = faults
-        self._by_plain = {_plain(judge_id): judge_id for judge_id in expected_ids}
         self._present: set[str] = set()  # written as they must be
         self._excused: set[str] = set()  # there, but reported as something else than missing
+        self._num_illegible = 0
         self._previous: str | None = None
 
     def check(self, line: int, judge_id: str) -> None:
@@ -46,14 +44,30 @@ class IdCheck:
         """Don't call the ids of a line missing that has the wrong number of columns."""
         self._excused.update(self.expected.intersection(fields))
 
+    def pass_over(self) -> None:
+        """Take a line that can't be read for one of those that would be missing."""
+        self._num_illegible += 1
+
     def finish(self) -> None:
         """Report the ids that never came."""
         come = self._present | self._excused
         missing = [judge_id for judge_id in self._expected_ids if judge_id not in come]
-        if missing:
+        if len(missing) > self._num_illegible:
             num = f"{len(missing):,} of {len(self._expected_ids):,}"
             detail = f"{num}, the first is {shown(missing[0])}"
             self._faults.add(FaultKind.MISSING_ID, 0, detail, len(missing))
+
+    @cached_property
+    def _by_plain(self) -> dict[str, str]:
+        return {_plain(judge_id): judge_id for judge_id in self._expected_ids}
+
+    @cached_property
+    def _position(self) -> dict[str, int]:
+        """The place of each id in the order that the judge demands."""
+        ids = self._expected_ids
+        if self._order == "ascending":
+            ids = sorted(ids, key=int) if self._submission.id == "integer" else sorted(ids)
+        return {judge_id: position for position, judge_id in enumerate(ids)}
 
     def _explain(self, line: int, judge_id: str) -> None:
         meant = self._by_plain.get(_plain(judge_id))
@@ -71,11 +85,11 @@ class IdCheck:
 
     def _check_order(self, line: int, judge_id: str) -> None:
         previous, self._previous = self._previous, judge_id
-        if previous is None or self._submission.order == "any":
+        if previous is None or self._order == "any":
             return
-        is_integer = self._submission.id == "integer"
-        if (int(previous) > int(judge_id)) if is_integer else (previous > judge_id):
-            detail = f"ids must ascend, {shown(judge_id)} comes after {shown(previous)}"
+        if self._position[previous] > self._position[judge_id]:
+            rule = "ascend" if self._order == "ascending" else "be in the sample's order"
+            detail = f"ids must {rule}, {shown(judge_id)} comes after {shown(previous)}"
             self._faults.add(FaultKind.ORDER, line, detail)
 
 
@@ -89,45 +103,3 @@ def _plain(judge_id: str) -> str:
     stem = text if number else PurePosixPath(text).stem
     number = number or NUMBER_LIKE.fullmatch(stem)
     return number[1] if number else stem
-
-
-def _check_indices(competition: Competition) -> LabelCheck:
-    valid = {str(index) for index in range(competition.num_classes)}
-    wanted = f"must be an integer from 0 to {competition.num_classes - 1}"
-
-    def check(label: str) -> LabelFault | None:
-        if label in valid:
-            return None
-        is_integer = INTEGER.fullmatch(label) is not None
-        kind = FaultKind.LABEL_OUT_OF_RANGE if is_integer else _kind_of_bad_label(label)
-        return kind, f"{wanted}, found {shown(label)}"
-
-    return check
-
-
-def _check_names(competition: Competition) -> LabelCheck:
-    valid = set(competition.classes)
-    wanted = f"must be one of the {len(valid)} class names, as {shown(competition.classes[0])}"
-
-    def check(label: str) -> LabelFault | None:
-        return (
-            None
-            if label in valid
-            else (_kind_of_bad_label(label), f"{wanted}, found {shown(label)}")
-        )
-
-    return check
-
-
-def _kind_of_bad_label(label: str) -> FaultKind:
-    if not label.strip():
-        return FaultKind.EMPTY_LABEL
-    is_nan = label.strip().casefold() in NAN_WORDS
-    return FaultKind.NAN_LABEL if is_nan else FaultKind.MALFORMED_LABEL
-
-
-# Another form of label (one probability per class, say) joins by its check.
-LABEL_CHECKS: dict[str, Callable[[Competition], LabelCheck]] = {
-    "index": _check_indices,
-    "name": _check_names,
-}

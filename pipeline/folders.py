@@ -1,0 +1,54 @@
+"""What lies in a folder, links followed: data that are read in place are linked to."""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+from pipeline.errors import DataError
+
+Identity = tuple[int, int]
+
+
+def list_files(folder: Path) -> list[PurePosixPath]:
+    """List every file below a folder, relative to it and sorted.
+
+    Raises:
+        DataError: A folder can't be read.
+    """
+    if not folder.is_dir():
+        return []
+    return sorted(_walk(folder, PurePosixPath(), frozenset()), key=str)
+
+
+def find_file(name: str, folders: Iterable[Path]) -> Path | None:
+    """Find a file by its name or the end of its path; the first folder wins, then the least depth.
+
+    Raises:
+        DataError: A folder can't be read.
+    """
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder / name
+        found = [file for file in list_files(folder) if f"/{file}".endswith(f"/{name}")]
+        if found:
+            return folder / min(found, key=lambda file: len(file.parts))
+    return None
+
+
+def _walk(
+    folder: Path, relative: PurePosixPath, above: frozenset[Identity]
+) -> Iterator[PurePosixPath]:
+    status = folder.stat()
+    identity = (status.st_dev, status.st_ino)
+    if identity in above:  # a link to a folder that it lies in
+        return
+    try:
+        with os.scandir(folder) as entries:
+            listed = [(entry.name, entry.is_dir()) for entry in entries]
+    except OSError as error:
+        raise DataError(f"{folder}: must be readable ({error.strerror})") from error
+    for name, is_dir in listed:
+        if is_dir:
+            yield from _walk(folder / name, relative / name, above | {identity})
+        else:
+            yield relative / name

@@ -1,0 +1,75 @@
+"""Text and CSV files of unknown origin: however they were saved, they are read or refused."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import DataError
+
+
+@dataclass(frozen=True)
+class ForeignCsv:
+    """A CSV, taken apart.
+
+    Attributes:
+        path: The file.
+        rows: Number of the line and fields, blank lines left out.
+    """
+
+    path: Path
+    rows: list[tuple[int, list[str]]]
+
+    @property
+    def header(self) -> list[str]:
+        """The fields of the first row."""
+        return self.rows[0][1] if self.rows else []
+
+    def columns(self, names: Sequence[str]) -> list[tuple[int, list[str]]]:
+        """Pick columns of a CSV with a header: number of the line and fields, per row.
+
+        A row that is too short has empty fields.
+
+        Raises:
+            DataError: A column isn't there.
+        """
+        if not set(names) <= set(self.header):
+            raise DataError(f"{self.path}: must have the columns {list(names)}, has {self.header}")
+        places = [self.header.index(name) for name in names]
+        return [
+            (line, [fields[place] if place < len(fields) else "" for place in places])
+            for line, fields in self.rows[1:]
+        ]
+
+
+def read_foreign_text(path: Path) -> str:
+    """Read text: UTF-8 with or without BOM, or the GB18030 of Chinese Windows.
+
+    Raises:
+        DataError: It is neither, or can't be read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: must be readable ({error.strerror})") from error
+    for encoding in ("utf-8-sig", "gb18030"):
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise DataError(f"{path}: must be text in UTF-8 or GB18030, is neither; save it as UTF-8")
+
+
+def read_foreign_csv(path: Path, separator: str = ",") -> ForeignCsv:
+    """Read a CSV with whatever line ends and quotes it has.
+
+    Raises:
+        DataError: It isn't text, or no CSV.
+    """
+    reader = csv.reader(io.StringIO(read_foreign_text(path), newline=""), delimiter=separator)
+    try:
+        rows = [(reader.line_num, fields) for fields in reader if any(fields)]
+    except csv.Error as error:
+        raise DataError(f"{path}: line {reader.line_num} must be of a CSV ({error})") from error
+    return ForeignCsv(path, rows)

@@ -1,0 +1,67 @@
+"""Drawn editions of shipped competitions: a few small pictures in their exact layout."""
+
+from typing import Any
+
+from pipeline.competition import Competition, load_competition
+from pipeline.schema.synthetic import Synthetic
+
+_BREEDS = """
+affenpinscher afghan_hound african_hunting_dog airedale american_staffordshire_terrier appenzeller
+australian_terrier basenji basset beagle bedlington_terrier bernese_mountain_dog
+black-and-tan_coonhound blenheim_spaniel bloodhound bluetick border_collie border_terrier borzoi
+boston_bull bouvier_des_flandres boxer brabancon_griffon briard brittany_spaniel bull_mastiff
+cairn cardigan chesapeake_bay_retriever chihuahua chow clumber cocker_spaniel collie
+curly-coated_retriever dandie_dinmont dhole dingo doberman english_foxhound english_setter
+english_springer entlebucher eskimo_dog flat-coated_retriever french_bulldog german_shepherd
+german_short-haired_pointer giant_schnauzer golden_retriever gordon_setter great_dane
+great_pyrenees greater_swiss_mountain_dog groenendael ibizan_hound irish_setter irish_terrier
+irish_water_spaniel irish_wolfhound italian_greyhound japanese_spaniel keeshond kelpie
+kerry_blue_terrier komondor kuvasz labrador_retriever lakeland_terrier leonberg lhasa malamute
+malinois maltese_dog mexican_hairless miniature_pinscher miniature_poodle miniature_schnauzer
+newfoundland norfolk_terrier norwegian_elkhound norwich_terrier old_english_sheepdog otterhound
+papillon pekinese pembroke pomeranian pug redbone rhodesian_ridgeback rottweiler saint_bernard
+saluki samoyed schipperke scotch_terrier scottish_deerhound sealyham_terrier shetland_sheepdog
+shih-tzu siberian_husky silky_terrier soft-coated_wheaten_terrier staffordshire_bullterrier
+standard_poodle standard_schnauzer sussex_spaniel tibetan_mastiff tibetan_terrier toy_poodle
+toy_terrier vizsla walker_hound weimaraner welsh_springer_spaniel west_highland_white_terrier
+whippet wire-haired_fox_terrier yorkshire_terrier
+"""
+BREEDS = tuple(_BREEDS.split())
+NAMES = {
+    "cat-dog": ("{label}_{index}.jpg", "{index}.jpg"),
+    "demo": ("{label}_{index}.jpg", "{index}.jpg"),
+    "dogs-vs-cats-redux": ("{label}.{index}.jpg", "{number}.jpg"),
+    "cifar-10-kaggle": ("{number}.png", "{number}.png"),
+    "plant-pathology-2020": ("Train_{index}.jpg", "Test_{index}.jpg"),
+}
+
+
+def shipped(name: str) -> Competition:
+    """Load a shipped competition, without the hashes that no drawn edition has."""
+    competition = load_competition(name)
+    unknown = {"sha256": None, "md5": None, "num_bytes": None}
+    archives = tuple(archive.model_copy(update=unknown) for archive in competition.archives)
+    return competition.model_copy(update={"archives": archives})
+
+
+def with_classes(competition: Competition) -> Competition:
+    """Name the classes of a competition that reads them from its labels."""
+    classes = competition.classes or BREEDS
+    return competition.model_copy(update={"classes": classes})
+
+
+def edition(name: str, **changes: Any) -> Competition:
+    """Make a shipped competition one to be drawn, with two training images per class or more."""
+    competition = with_classes(shipped(name))
+    train, test = NAMES.get(name, (None, None))
+    is_batched = any(archive.format == "cifar-batches" for archive in competition.archives)
+    sizes = {"min_side_px": 32, "max_side_px": 32 if is_batched else 40}
+    values = {
+        "num_train": max(8, 2 * competition.num_classes),
+        "num_test": min(20, max(6, competition.num_classes)),
+        "odd_files": False,
+        "name_template": train,
+        "test_name_template": test,
+    }
+    synthetic = Synthetic.model_validate(values | sizes | changes)
+    return competition.model_copy(update={"synthetic": synthetic})

@@ -1,0 +1,159 @@
+"""Every shipped competition from its archives to the grade, on a drawn edition of its layout."""
+
+import json
+import re
+import shutil
+import zipfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from pipeline.atomic import write_text
+from pipeline.cli import app
+from pipeline.competition import Competition
+from pipeline.freshness import file_sha256
+from pipeline.images.synthetic import draw_competition
+from pipeline.paths import Paths
+from pipeline.predictions import Predictions
+from pipeline.resolution import resolve
+from pipeline.stages import download, folds, grade, prepare, submit, validate
+from pipeline.strict import built_in_names, locate_toml
+from pipeline.tables import load_test
+from tests import tiny
+from tests.editions import BREEDS, edition, shipped
+
+SHIPPED = built_in_names("competitions")
+BUNDLED = ["histopathologic-cancer-detection", "plant-pathology-2020"]
+
+Draw = Callable[[str], tuple[Path, Path]]
+
+
+@pytest.fixture(scope="module")
+def draw(tmp_path_factory: pytest.TempPathFactory) -> Draw:
+    """Draw an edition once; gives the folder of its archives and the truth."""
+
+    @cache
+    def drawn(name: str) -> tuple[Path, Path]:
+        root = tmp_path_factory.mktemp(name)
+        draw_competition(edition(name), root / "folder", root / "truth.csv")
+        return root / "folder", root / "truth.csv"
+
+    return drawn
+
+
+def bring(name: str, folder: Path, root: Path) -> tuple[Paths, Competition]:
+    """Download and prepare what lies in a folder."""
+    competition = shipped(name)
+    paths = Paths(root, name)
+    download.run(paths, competition, str(folder))
+    prepare.run(paths, competition, workers=1)
+    return paths, resolve(competition, paths)
+
+
+def save_answers(paths: Paths, competition: Competition, truth: Path) -> None:
+    """Leave the right answers as an experiment, as `train` leaves its predictions."""
+    labels = dict(pd.read_csv(truth, dtype=str, keep_default_na=False).to_numpy())
+    ids = load_test(paths)["image_id"].tolist()
+    targets = [competition.classes.index(labels[image_id]) for image_id in ids]
+    probs = np.eye(competition.num_classes, dtype=np.float32)[targets]
+    files = paths.experiment("answers")
+    classes = list(competition.classes)
+    Predictions(ids, probs, classes, file_sha256(paths.folds_csv)).save(files.test)
+    for path in (files.config, files.metrics, files.stamp):
+        write_text(path, json.dumps({}))
+
+
+def ids_of(path: Path) -> list[str]:
+    return [line.partition(",")[0] for line in path.read_text("utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_answers_of_a_drawn_edition_are_written_valid_and_graded_perfect(
+    name, draw, tmp_path, capsys
+):
+    folder, truth = draw(name)
+    paths, competition = bring(name, folder, tmp_path)
+    folds.run(paths, competition, 2, seed=0)
+    save_answers(paths, competition, truth)
+    submit.run(paths, competition, "answers")
+    submission = paths.submission("answers")
+    validate.run(paths, competition, submission)
+    capsys.readouterr()
+    grade.run(paths, competition, submission, truth)
+    out = capsys.readouterr().out
+    best = "0.0000" if competition.metric == "log_loss" else "1.0000"
+    assert re.search(rf"{competition.metric} \(95 % interval\) *│ {best} \[", out), out
+    sample = shipped(name).submission.sample
+    if sample is not None:
+        (path,) = paths.data_dir.rglob(sample)
+        validate.run(paths, competition, path)
+        assert ids_of(submission) == ids_of(path)
+
+
+@pytest.mark.parametrize("name", [*BUNDLED, "cat-12", "aerial-cactus-identification"])
+def test_folders_unpacked_by_hand_give_the_same_tables_in_place(name, draw, tmp_path):
+    folder = tmp_path / "folder"
+    shutil.copytree(draw(name)[0], folder)
+    packed, _ = bring(name, folder, tmp_path / "packed")
+    for archive in sorted(folder.glob("*.zip")):
+        with zipfile.ZipFile(archive) as file:
+            file.extractall(folder)
+        archive.unlink()
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    in_place, _ = bring(name, folder, tmp_path / "in-place")
+    assert all(path.is_symlink() for path in in_place.images_dir.iterdir())
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    for one, other in (
+        (packed.train_csv, in_place.train_csv),
+        (packed.test_csv, in_place.test_csv),
+    ):
+        tables = [pd.read_csv(path, dtype=str) for path in (one, other)]
+        ours, theirs = (table.drop(columns=["path", "group"]) for table in tables)
+        assert ours.equals(theirs)
+
+
+def test_every_stage_runs_on_probabilities_a_sample_and_one_hot_labels(draw, tmp_path):
+    """With a tiny untrained network: the metric isn't a mean of images, the header the sample's."""
+    name = "plant-pathology-2020"
+    folder, truth = draw(name)
+    text = locate_toml(name, "competitions").read_text(encoding="utf-8")
+    path = tmp_path / f"{name}.toml"
+    path.write_text(text.partition("cpu = ")[0] + 'cpu = ["t.toml"]\ncuda = ["t.toml"]\n', "utf-8")
+    tiny.write_toml(tmp_path / "t.toml")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # on tiny batches, threads only wait for each other
+    submission = Paths(tmp_path, name).submission("ensemble")
+    told = {}
+    for stage, *arguments in (
+        ["download", "--from", folder],
+        ["prepare", "--workers", 1],
+        ["folds", "--num-folds", 2],
+        ["train"],
+        ["ensemble"],
+        ["submit"],
+        ["validate", submission],
+        ["grade", submission, "--truth", truth],
+        ["status"],
+    ):
+        command = [stage, path, *arguments, "--root", tmp_path]
+        result = CliRunner().invoke(app, list(map(str, command)))
+        assert result.exit_code == 0, f"{stage}: {result.output} {result.exception!r}"
+        told[stage] = result.output
+    torch.set_num_threads(threads)
+    assert "OOF mean_column_auc " in told["train"]
+    assert "mean_column_auc (95 % interval)" in told["grade"]
+    assert "mean_column_auc, out of fold" in told["status"]
+    lines = submission.read_text("utf-8").splitlines()
+    assert lines[0] == "image_id,healthy,multiple_diseases,rust,scab"
+    assert all(re.fullmatch(r"Test_\d(,[01]\.\d{8}){4}", line) for line in lines[1:])
+
+
+def test_breeds_are_120_and_sorted():
+    assert len(BREEDS) == 120
+    assert sorted(BREEDS) == list(BREEDS)
