@@ -256,6 +256,60 @@ def train(
 
 
 @app.command()
+def tune(
+    competition: CompetitionArgument,
+    experiment: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What to improve; its file holds a table [tune].",
+            show_default="the competition's first for this device",
+        ),
+    ] = None,
+    trials: Annotated[
+        int,
+        typer.Option(min=1, help="So many the study has in the end, earlier runs' included."),
+    ] = 50,
+    timeout: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="SECONDS", help="Begin no trial later.", show_default="none"),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that run trials.")] = 1,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="A database for several machines, postgresql+psycopg://...",
+            show_default="a journal file",
+        ),
+    ] = None,
+    study: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Its name.", show_default="one by all that decides it"),
+    ] = None,
+    sampler: Annotated[
+        str, typer.Option(metavar="tpe|gp|random", help="How values are chosen.")
+    ] = "tpe",
+    overrides: OverridesOption = None,
+    root: RootOption = Path(),
+) -> None:
+    """Search for better values of an experiment, judged out of fold.
+
+    Reads what train reads, and the experiment's table [tune]. Writes every trial to
+    artifacts/COMPETITION/.studies; trains EXPERIMENT-tuned with the best values, and writes
+    best.toml, trials.csv and pictures beside its results. Broken off or killed, the same command
+    goes on with the study; Ctrl-C ends it after the current fold.
+
+    Fails if there is no table [tune], no trial goes through all folds, or the database doesn't
+    answer.
+    """
+    from pipeline.stages import tune
+
+    options = tune.Options(trials, timeout, workers, storage, study, sampler)
+    tune.run(*_load(competition, root), experiment, overrides or [], options)
+
+
+@app.command()
 def ensemble(
     competition: CompetitionArgument,
     experiment: ExperimentsOption = None,

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -10,6 +11,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from pipeline.competition import Name
 from pipeline.errors import ConfigError
+from pipeline.search_space import SearchSpace, parse_space
 from pipeline.strict import StrictModel, did_you_mean, known_keys, locate_toml, parse, read_toml
 from pipeline.train_config import Fraction, Positive, Probability, TrainConfig
 
@@ -138,6 +140,29 @@ class Experiment(StrictModel):
             )
         return self
 
+    def at(self, key: str) -> Any:
+        """Return the value of a dotted key; None below a table that is left out."""
+        value: Any = self
+        for name in key.split("."):
+            value = getattr(value, name, None)
+        return value
+
+    def changed(self, changes: Mapping[str, Any], where: str) -> "Experiment":
+        """Return an experiment with other values at dotted keys, checked as a whole.
+
+        Raises:
+            ConfigError: Such an experiment is impossible; `where` begins the message.
+        """
+        values = self.model_dump(mode="json")
+        for key, value in changes.items():
+            *tables, last = key.split(".")
+            table = values
+            for name in tables:
+                table[name] = table[name] or {}  # an optional table that was left out
+                table = table[name]
+            table[last] = value
+        return parse(Experiment, values, where)
+
 
 def load_experiments(name_or_path: str, overrides: list[str]) -> list[Experiment]:
     """Load a shipped experiment by its name, or any by the path of its TOML file.
@@ -153,19 +178,7 @@ def load_experiments(name_or_path: str, overrides: list[str]) -> list[Experiment
     Raises:
         ConfigError: There is no such experiment, its file is faulty, or an override is.
     """
-    path, only = _locate(name_or_path)
-    values: dict[str, Any] = {"name": path.stem, **read_toml(path)}
-    variants: dict[str, Any] = values.pop("variants", None) or {"": {}}
-    experiments = []
-    for variant, changes in variants.items():
-        if only in ("", variant):
-            merged = _merged(values, changes)
-            if variant:
-                merged["name"] = f"{values['name']}-{variant}"
-            for override in overrides:
-                _apply(merged, override)
-            experiments.append(parse(Experiment, merged, path.name))
-    return experiments
+    return [experiment for experiment, _ in _load(name_or_path, overrides)]
 
 
 def load_experiment(name_or_path: str, overrides: list[str]) -> Experiment:
@@ -174,13 +187,41 @@ def load_experiment(name_or_path: str, overrides: list[str]) -> Experiment:
     Raises:
         ConfigError: As there; or the file's variants are several.
     """
-    experiments = load_experiments(name_or_path, overrides)
-    if len(experiments) > 1:
-        names = ", ".join(experiment.name for experiment in experiments)
+    return load_search(name_or_path, overrides)[0]
+
+
+def load_search(name_or_path: str, overrides: list[str]) -> tuple[Experiment, SearchSpace]:
+    """Load one experiment and its table `[tune]`, which decides nothing but what `tune` tries.
+
+    Raises:
+        ConfigError: As `load_experiment`.
+    """
+    found = _load(name_or_path, overrides)
+    if len(found) > 1:
+        names = ", ".join(experiment.name for experiment, _ in found)
         raise ConfigError(
             f"experiment '{name_or_path}': must be one, is several; name one: {names}"
         )
-    return experiments[0]
+    return found[0]
+
+
+def _load(name_or_path: str, overrides: list[str]) -> list[tuple[Experiment, SearchSpace]]:
+    path, only = _locate(name_or_path)
+    values: dict[str, Any] = {"name": path.stem, **read_toml(path)}
+    variants: dict[str, Any] = values.pop("variants", None) or {"": {}}
+    found = []
+    for variant, changes in variants.items():
+        if only in ("", variant):
+            merged = _merged(values, changes)
+            if variant:
+                merged["name"] = f"{values['name']}-{variant}"
+            space = parse_space(merged.pop("tune", {}), known_keys(Experiment), path.name)
+            if space.parameters:  # as the file stands: an override may leave the space
+                space.check(parse(Experiment, merged, path.name), path.name)
+            for override in overrides:
+                _apply(merged, override)
+            found.append((parse(Experiment, merged, path.name), space))
+    return found
 
 
 def _locate(name_or_path: str) -> tuple[Path, str]:

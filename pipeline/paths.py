@@ -88,6 +88,25 @@ class ExperimentPaths:
         return self.experiment_dir / "preview.png"
 
     @property
+    def best_toml(self) -> Path:
+        """What a search found best, as an experiment's file."""
+        return self.experiment_dir / "best.toml"
+
+    @property
+    def trials(self) -> Path:
+        """Every trial of a search, the best first."""
+        return self.experiment_dir / "trials.csv"
+
+    def tuning_picture(self, what: str) -> Path:
+        """A picture of a search: history, parallel_coordinate, param_importances or slice."""
+        return self.experiment_dir / f"tuning_{what}.png"
+
+    @property
+    def tuning_stamp(self) -> Path:
+        """Written last by `tune`: the trials that its pictures and tables show."""
+        return self.experiment_dir / "tuning.json"
+
+    @property
     def stamp(self) -> Path:
         """Written last: what the experiment's results were made from."""
         return self.experiment_dir / "stamp.json"
@@ -203,6 +222,19 @@ class Paths:
     def features_dir(self) -> Path:
         """Cached features of frozen trunks, each file named after what it was made from."""
         return self.artifacts_dir / ".features"
+
+    @property
+    def studies_dir(self) -> Path:
+        """Optuna's studies, a journal and a lock each; a journal is the memory of its study."""
+        return self.artifacts_dir / ".studies"
+
+    def study_journal(self, study: str) -> Path:
+        """Every trial of a study, where no database keeps them."""
+        return self.studies_dir / f"{study}.log"
+
+    def study_lock(self, study: str) -> Path:
+        """Held while a worker takes its next trial."""
+        return self.studies_dir / f".{study}.lock"
 
     def experiment(self, name: str) -> ExperimentPaths:
         """Paths of one experiment or ensemble."""

@@ -16,6 +16,7 @@ LEVELS = {
     "__main__": 5,
     "stages": 3,
     "training": 2,
+    "tuning": 2,
     "inference": 2,
     "reports": 2,
     "audit": 2,  # of what images.scan found

@@ -18,8 +18,8 @@ from pipeline.strict import built_in_names, locate_toml
 from tests import tiny
 
 COMMANDS = [
-    "download", "prepare", "folds", "preview", "train", "ensemble", "suspects", "submit",
-    "validate", "grade", "status", "models", "doctor",
+    "download", "prepare", "folds", "preview", "train", "tune", "ensemble", "suspects",
+    "submit", "validate", "grade", "status", "models", "doctor",
 ]  # fmt: skip
 SMALL = "num_test = 12\nmin_side_px = 40\nmax_side_px = 56"
 

@@ -257,12 +257,13 @@ class Engine:
         return patience is not None and at.epoch - 1 - at.best_epoch >= patience
 
     def _save(self, at: Position) -> None:
-        if processes.is_main():
+        if processes.is_main() and self._task.state_path:
             state = {"position": vars(at), "schedule": self._schedule.state_dict()}
             save_state(self._task.state_path, self._task.key, state | self._stepper.state_dict())
 
     def _restore(self) -> Position:
-        state = load_state(self._task.state_path, self._task.key)
+        path = self._task.state_path
+        state = load_state(path, self._task.key) if path else None
         if state is None:
             return Position()
         self._schedule.load_state_dict(state["schedule"])

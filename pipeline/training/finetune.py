@@ -90,7 +90,13 @@ class Finetune:
             scalar_log(task.tensorboard_dir) as log,
         ):
             advance_all = _with_time_left(advance, total, task.num_folds_left)
-            return engine.fit(Listeners(validate, advance_all, log))
+
+            def tell(row: Row) -> None:
+                log(row)
+                if task.on_epoch:
+                    task.on_epoch(row)
+
+            return engine.fit(Listeners(validate, advance_all, tell))
 
     def _predict_test(self, module: nn.Module, inputs: Inputs, fold: int) -> FloatArray:
         rows = np.arange(len(self._data.test))

@@ -1,10 +1,12 @@
 """Probing: a linear head per fold on features of a frozen trunk, computed once for all folds."""
 
+import copy
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.config import Experiment
+from pipeline.config import Experiment, HeadConfig
 from pipeline.images.transforms import check_recipe
 from pipeline.images.views import augmented_views, plain_views
 from pipeline.models.registry import Trunk, build_trunk
@@ -37,6 +39,12 @@ class Probe:
         self._num_plain = len(plain)
         self._train = extractor.extract(data.train, [*plain, *augmented], "train")  # (V, N, D)
         self._test = extractor.extract(data.test, plain, "test")
+
+    def with_head(self, head: HeadConfig) -> "Probe":
+        """Return a probe of the same features that fits its heads otherwise."""
+        other = copy.copy(self)
+        other._experiment = self._experiment.model_copy(update={"head": head})
+        return other
 
     def fit_head(self, is_train: npt.NDArray[np.bool_]) -> tuple[LinearHead, int]:
         """Fit a head on some of the training images, `(N,)`; see `head.fit_head`."""

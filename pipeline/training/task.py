@@ -1,5 +1,6 @@
 """What a method of training is given, and what it gives back for every fold."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,17 +39,20 @@ class FoldTask:
         fold: Its number, which sets its random streams apart.
         is_val: `(N,)`, the images of this fold; the others are learned from.
         key: Tells this training from any other with other inputs.
-        state_path: Where an unfinished training is kept.
+        state_path: Where an unfinished training is kept; None for nowhere.
         tensorboard_dir: Where to log for TensorBoard; None for not at all.
         num_folds_left: Folds still to be trained, this one included.
+        on_epoch: Called with the history's new row after every epoch; what it raises ends the
+            training.
     """
 
     fold: int
     is_val: npt.NDArray[np.bool_]
     key: str
-    state_path: Path
+    state_path: Path | None
     tensorboard_dir: Path | None = None
     num_folds_left: int = 1
+    on_epoch: Callable[[dict[str, float]], None] | None = None
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ def test_interval_holds_the_score_and_is_that_of_resampled_images(metric):
     low, high = interval(metric, targets, probs)
     assert low < score(metric, targets, probs) < high
     rng = np.random.default_rng(0)
-    draws = [rng.integers(0, 200, 200) for _ in range(1000)]
+    draws = [rng.integers(0, 200, 200) for _ in range(2000)]
     by_hand = np.quantile([score(metric, targets[d], probs[d]) for d in draws], [0.025, 0.975])
     assert (low, high) == pytest.approx(tuple(by_hand), abs=1e-12)
 

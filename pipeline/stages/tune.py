@@ -1,0 +1,129 @@
+"""Search for better values of an experiment's configuration, judged out of fold."""
+
+import time
+from dataclasses import dataclass
+
+from optuna.study import Study
+
+from pipeline.atomic import write_text
+from pipeline.competition import Competition
+from pipeline.config import load_search
+from pipeline.console import result, say
+from pipeline.errors import ConfigError
+from pipeline.freshness import Stamp
+from pipeline.machine import num_processes
+from pipeline.paths import Paths
+from pipeline.priors import warn_of_unreadable
+from pipeline.reports.study import best_trials, save_pictures, trials_table
+from pipeline.tables import write_table
+from pipeline.toml_text import toml_text
+from pipeline.training.device import pick_device
+from pipeline.training.experiment_run import ExperimentRun
+from pipeline.training.tables import load_tables
+from pipeline.tuning.outcome import Outcome, describe, judge
+from pipeline.tuning.samplers import SAMPLERS
+from pipeline.tuning.search import Search
+from pipeline.tuning.study import open_study
+from pipeline.tuning.worker import Limits, work, work_together
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to search.
+
+    Attributes:
+        num_trials: So many trials has the study in the end, earlier commands' included.
+        timeout: No trial is begun after so many seconds; None for no such limit.
+        num_workers: Processes that run trials side by side.
+        storage: The URL of a database; None for a journal file.
+        study: Its name; None for one by the experiment and all that decides a trial's score.
+        sampler: How the next values are chosen.
+    """
+
+    num_trials: int = 50
+    timeout: float | None = None
+    num_workers: int = 1
+    storage: str | None = None
+    study: str | None = None
+    sampler: str = "tpe"
+
+
+def run(
+    paths: Paths,
+    competition: Competition,
+    experiment_name: str | None,
+    overrides: list[str],
+    options: Options,
+) -> None:
+    """Run trials until the study has enough; train the experiment with the best one's values.
+
+    Raises:
+        ConfigError: The experiment has no table `[tune]`, or an option is impossible.
+        DataError: The tables are missing or don't belong together.
+        ArtifactError: Weights can't be had, no trial went through, or the database doesn't answer.
+        StoppedError: Ctrl-C; the study is kept.
+    """
+    search = _search(paths, competition, experiment_name, overrides, options)
+    warn_of_unreadable(search.tables.test)
+    until = time.time() + options.timeout if options.timeout is not None else float("inf")
+    limits = Limits(options.num_trials, until)
+    if options.num_workers > 1:
+        work_together(search, limits, options.num_workers)
+    else:
+        work(search, limits)
+    study = open_study(search)
+    outcome = judge(study, search)
+    ExperimentRun(paths, competition, outcome.tuned, search.tables).train([])
+    _report(search, study, outcome)
+
+
+def _search(
+    paths: Paths,
+    competition: Competition,
+    experiment_name: str | None,
+    overrides: list[str],
+    options: Options,
+) -> Search:
+    if num_processes() > 1:
+        raise ConfigError(
+            "tune: must be one process that starts its own workers, is one of "
+            f"{num_processes()}; run it without accelerate launch, with --workers"
+        )
+    if options.sampler not in SAMPLERS:
+        raise ConfigError(f"--sampler {options.sampler}: must be one of {', '.join(SAMPLERS)}")
+    device = "cuda" if pick_device().type == "cuda" else "cpu"
+    name = experiment_name or getattr(competition.experiments, device)[0]
+    experiment, space = load_search(name, overrides)
+    if not space.parameters:
+        raise ConfigError(
+            f"experiment '{experiment.name}': must say in a table [tune] what may change, has "
+            "none; docs/tuning.md shows how"
+        )
+    tables = load_tables(paths, competition)
+    return Search(
+        paths,
+        competition,
+        experiment,
+        space,
+        tables,
+        sampler=options.sampler,
+        url=options.storage,
+        asked_name=options.study,
+    )
+
+
+def _report(search: Search, study: Study, outcome: Outcome) -> None:
+    """Write best.toml, the pictures and the table of trials, unless they show these trials."""
+    out = search.paths.experiment(outcome.tuned.name)
+    trials = trials_table(study)
+    stamp = Stamp(out.tuning_stamp, {"study": search.study_name, "num_trials": len(trials)})
+    if stamp.is_fresh():
+        say(f"{search.title}: up to date")
+    else:
+        write_text(out.best_toml, toml_text(outcome.tuned.model_dump(mode="json")))
+        write_table(trials, out.trials)
+        pictures = save_pictures(study, out.tuning_picture)
+        stamp.write([out.best_toml, out.trials, *pictures])
+    result(best_trials(study, search.competition.metric))
+    result(describe(outcome, search, len(trials)))
+    say(f"{search.title}: -> {out.best_toml}")

@@ -1,0 +1,1 @@
+"""Search: which values of an experiment are best, judged out of fold."""

@@ -1,0 +1,175 @@
+"""One trial: the experiment with other values, trained fold by fold and scored out of fold."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from optuna.exceptions import TrialPruned
+from optuna.trial import Trial
+
+from pipeline.console import say
+from pipeline.errors import PipelineError, StoppedError
+from pipeline.predictions import FloatArray
+from pipeline.scoring.metrics import score
+from pipeline.scoring.oof import assemble_oof, targets_of
+from pipeline.search_space import Parameter
+from pipeline.training.tables import cut
+from pipeline.training.task import FoldTask
+from pipeline.tuning.methods import SharedMethods
+from pipeline.tuning.pruning import epoch_step, fold_step
+from pipeline.tuning.search import Search
+from pipeline.tuning.trials import FOLD_SCORES, REASON, SECONDS, claim
+
+
+class FailedTrialError(Exception):
+    """A trial's values can't be trained with; its reason is noted."""
+
+
+class Objective:
+    """Scores trials by the competition's metric on their pooled OOF predictions.
+
+    A trial trains through the same code as `train`, but writes nothing.
+
+    Args:
+        search: What is searched.
+        is_interrupted: Asked after every fold; the trial then ends.
+        on_claim: Called once a trial is this process's.
+
+    Attributes:
+        number: Of the last trial.
+    """
+
+    def __init__(
+        self, search: Search, is_interrupted: Callable[[], bool], on_claim: Callable[[], None]
+    ) -> None:
+        self.number = -1
+        self._search = search
+        self._is_interrupted = is_interrupted
+        self._on_claim = on_claim
+        self._tables = cut(search.tables, search.experiment.data.limit)
+        self._targets = targets_of(search.competition, self._tables.train)
+        self._methods = SharedMethods(search, self._tables)
+
+    def __call__(self, trial: Trial) -> float:
+        """Run a trial.
+
+        Raises:
+            TrialPruned: It is hopeless.
+            FailedTrialError: It can't be trained: out of memory, NaN, values that don't fit.
+            StoppedError: Ctrl-C.
+        """
+        self.number = trial.number
+        claim(trial)
+        self._on_claim()
+        start = time.monotonic()
+        values = suggest(trial, self._search)
+        outcome = "failed"
+        try:
+            value = self._score(trial, values)
+            outcome = f"{self._search.competition.metric} {value:.4f}"
+        except TrialPruned as error:
+            outcome = str(error)
+            raise
+        except StoppedError:
+            outcome = "stopped"
+            raise
+        except (PipelineError, MemoryError, RuntimeError) as error:
+            outcome = _reason(error)
+            trial.set_user_attr(REASON, outcome)
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            raise FailedTrialError(outcome) from error
+        finally:
+            seconds = round(time.monotonic() - start, 2)
+            trial.set_user_attr(SECONDS, seconds)
+            told = ", ".join(f"{key} {_short(chosen)}" for key, chosen in values.items())
+            say(f"{self._search.title}: trial {trial.number}: {outcome}, {seconds:.1f} s; {told}")
+        return value
+
+    def _score(self, trial: Trial, values: Mapping[str, object]) -> float:
+        search = self._search
+        method = self._methods.build(search.experiment.changed(values, "trial"))
+        folds = sorted(self._tables.folds["fold"].unique().tolist())
+        fold_probs: dict[int, FloatArray] = {}
+        fold_scores: list[float] = []
+        for fold in folds:
+            task = self._task(trial, fold, len(folds) - len(fold_scores))
+            fold_probs[fold] = probs = method.fit_fold(task).val_probs
+            fold_scores.append(score(search.competition.metric, self._targets[task.is_val], probs))
+            trial.report(fold_scores[-1], fold_step(fold))
+            if self._is_interrupted():
+                raise StoppedError(f"{search.title}: stopped by Ctrl-C after fold {fold}")
+            if fold != folds[-1] and trial.should_prune():
+                raise _pruned(trial, fold_scores, f"after fold {fold}")
+        trial.set_user_attr(FOLD_SCORES, fold_scores)
+        oof_probs = assemble_oof(fold_probs, self._tables.folds)
+        return score(search.competition.metric, self._targets, oof_probs)
+
+    def _task(self, trial: Trial, fold: int, num_folds_left: int) -> FoldTask:
+        def report(row: dict[str, float]) -> None:
+            epoch = int(row["epoch"])
+            trial.report(row["val_score"], epoch_step(fold, epoch))
+            if trial.should_prune():
+                raise _pruned(trial, [], f"after epoch {epoch} of fold {fold}")
+
+        return FoldTask(
+            fold=fold,
+            is_val=(self._tables.folds["fold"] == fold).to_numpy(),
+            key="",
+            state_path=None,
+            num_folds_left=num_folds_left,
+            on_epoch=report,
+        )
+
+
+def suggest(trial: Trial, search: Search) -> dict[str, Any]:
+    """Choose a value for every parameter that takes part."""
+    values: dict[str, Any] = {}
+
+    def value_of(key: str) -> object:
+        return values.get(key, search.experiment.at(key))
+
+    for key, parameter in search.space.active(value_of):
+        values[key] = _suggest(trial, key, parameter, search)
+    return values
+
+
+def _suggest(trial: Trial, key: str, parameter: Parameter, search: Search) -> Any:
+    if parameter.choices is not None:
+        return trial.suggest_categorical(key, parameter.choices)
+    low, high = parameter.extremes
+    # TOML's 1 may mean 1.0: what the experiment makes of it decides.
+    example = search.experiment.changed(search.space.example(key, low), "trial").at(key)
+    if isinstance(example, int):
+        step = 1 if parameter.step is None else int(parameter.step)
+        return trial.suggest_int(key, int(low), int(high), log=parameter.log, step=step)
+    return trial.suggest_float(key, float(low), float(high), log=parameter.log, step=parameter.step)
+
+
+def _pruned(trial: Trial, fold_scores: list[float], when: str) -> TrialPruned:
+    reason = f"pruned {when}"
+    if fold_scores:
+        reason += f", mean {np.mean(fold_scores):.4f}"
+    trial.set_user_attr(REASON, reason)
+    return TrialPruned(reason)
+
+
+def _reason(error: Exception) -> str:
+    """Tell in one line why a trial failed.
+
+    Raises:
+        RuntimeError: The error isn't memory's or one of ours: a bug, which must be seen.
+    """
+    text = str(error).partition("\n")[0]
+    if isinstance(error, PipelineError):
+        return text
+    is_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    if is_memory or "can't allocate memory" in text:
+        return f"out of memory: {text}"
+    raise error
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

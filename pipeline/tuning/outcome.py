@@ -1,0 +1,77 @@
+"""What a study found, and whether it is more than luck."""
+
+from dataclasses import dataclass
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from pipeline.config import Experiment
+from pipeline.errors import ArtifactError
+from pipeline.scoring.comparison import Comparison, compare_folds
+from pipeline.tuning.search import Search
+from pipeline.tuning.study import BASELINE
+from pipeline.tuning.trials import FOLD_SCORES, REASON, completed
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The best trial of a study, beside the experiment as it stands.
+
+    Attributes:
+        best: The best of the trials that went through all folds; of equal ones the first.
+        baseline: The trial of the experiment as it stands; None where that failed.
+        tuned: The experiment with the best trial's values, `<name>-tuned`.
+    """
+
+    best: FrozenTrial
+    baseline: FrozenTrial | None
+    tuned: Experiment
+
+    def comparison(self, metric: str) -> Comparison | None:
+        """Compare the best trial's folds with the baseline's; None where there is none, or one."""
+        if self.baseline is None or len(self.best.user_attrs[FOLD_SCORES]) < 2:
+            return None
+        scores = (one.user_attrs[FOLD_SCORES] for one in (self.baseline, self.best))
+        return compare_folds(metric, *scores)
+
+
+def judge(study: Study, search: Search) -> Outcome:
+    """Find the best trial.
+
+    Raises:
+        ArtifactError: No trial went through all folds.
+    """
+    trials = completed(study)
+    if not trials:
+        reasons = [one.user_attrs[REASON] for one in study.trials if REASON in one.user_attrs]
+        raise ArtifactError(
+            f"study '{search.study_name}': a trial must have gone through all folds, none of "
+            f"{len(study.trials)} did; the last: {reasons[-1] if reasons else 'not run'}"
+        )
+    sign = 1 if study.direction.name == "MAXIMIZE" else -1
+    best = max(trials, key=lambda one: (sign * (one.value or 0.0), -one.number))
+    baseline = next((one for one in trials if one.user_attrs.get(BASELINE)), None)
+    name = f"{search.experiment.name}-tuned"
+    own = {"name": name, "description": f"{search.experiment.description}; tuned".lstrip("; ")}
+    return Outcome(best, baseline, search.experiment.changed({**own, **best.params}, name))
+
+
+def describe(outcome: Outcome, search: Search, num_trials: int) -> str:
+    """Say in one line what the search gained; a gain within the folds' noise isn't called one."""
+    metric = search.competition.metric
+    best, baseline = outcome.best, outcome.baseline
+    line = f"{search.title}: best of {num_trials} trials, number {best.number}: {metric} "
+    line += f"{best.value:.4f}"
+    if baseline is None:
+        return f"{line}; the experiment as it stands failed, so there is nothing to compare with"
+    if baseline.number == best.number:
+        return f"{line}, the experiment as it stands; nothing else was better"
+    line += f", as it stands {baseline.value:.4f}"
+    comparison = outcome.comparison(metric)
+    if comparison is None:
+        return f"{line}; one fold tells no noise: can't tell"
+    num_folds = len(best.user_attrs[FOLD_SCORES])
+    return (
+        f"{line}; mean difference {comparison}, a 95 % t interval over {num_folds} folds: "
+        f"{comparison.verdict} (chosen on these folds, so it flatters a little)"
+    )

@@ -1,0 +1,90 @@
+"""How the next trial's values are chosen."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from pipeline.reproducibility import sample_seed
+from pipeline.tuning.search import SamplerName
+
+
+def _tpe(seed: int) -> BaseSampler:
+    """Bergstra et al. 2011, "Algorithms for Hyper-Parameter Optimization".
+
+    Of all parameters together, those with the same condition in a group of their own.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return TPESampler(seed=seed, multivariate=True, group=True)
+
+
+def _gp(seed: int) -> BaseSampler:
+    return GPSampler(seed=seed, warn_independent_sampling=False)
+
+
+def _random(seed: int) -> BaseSampler:
+    return RandomSampler(seed=seed)
+
+
+SAMPLERS: dict[SamplerName, Callable[[int], BaseSampler]] = {
+    "tpe": _tpe,
+    "gp": _gp,
+    "random": _random,
+}
+
+
+class TrialSeededSampler(BaseSampler):
+    """Draws for every trial from a random stream of the trial's own number.
+
+    Optuna's samplers are seeded once: workers with one seed would try the same values, and a study
+    that goes on would begin its stream anew. So, numbers being given out once, no two trials share
+    a stream, and an interrupted study of one worker tries what an unbroken one would.
+
+    Args:
+        name: Which sampler.
+        seed: The experiment's seed.
+    """
+
+    def __init__(self, name: SamplerName, seed: int) -> None:
+        self._name = name
+        self._seed = seed
+        self._sampler = SAMPLERS[name](seed)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Begin the trial's stream."""
+        self._sampler = SAMPLERS[self._name](sample_seed(self._seed, 0, trial.number))
+        self._sampler.before_trial(study, trial)
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """See BaseSampler."""
+        return self._sampler.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """See BaseSampler."""
+        return self._sampler.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """See BaseSampler."""
+        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        """See BaseSampler."""
+        self._sampler.after_trial(study, trial, state, values)

@@ -1,0 +1,65 @@
+"""One search: what is tried, on which data, and where the study is kept."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from pipeline.competition import Competition
+from pipeline.config import Experiment
+from pipeline.freshness import fingerprint
+from pipeline.models.identity import weights_identity
+from pipeline.paths import Paths
+from pipeline.search_space import SearchSpace
+from pipeline.training.tables import Tables
+
+SamplerName = Literal["tpe", "gp", "random"]
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search, complete: a worker needs nothing else.
+
+    Attributes:
+        paths: The competition's files.
+        competition: Its classes and metric.
+        experiment: What is to be improved, as it stands.
+        space: The values that may change.
+        tables: The images and their folds.
+        sampler: How the next values are chosen.
+        url: The database that keeps the study; None for a journal file.
+        asked_name: The study's name, where the user gave one.
+    """
+
+    paths: Paths
+    competition: Competition
+    experiment: Experiment
+    space: SearchSpace
+    tables: Tables
+    sampler: SamplerName = "tpe"
+    url: str | None = None
+    asked_name: str | None = None
+
+    @cached_property
+    def identity(self) -> str:
+        """Hash all that decides what a trial's values score: scores of one study compare."""
+        space = {key: one.model_dump(mode="json") for key, one in self.space.parameters.items()}
+        return fingerprint(
+            {
+                "experiment": self.experiment.model_dump(mode="json", exclude={"description"}),
+                "space": space,
+                "weights": weights_identity(self.experiment.model),
+                "classes": list(self.competition.classes),
+                "metric": self.competition.metric,
+                "tables": self.tables.digests,
+            }
+        )
+
+    @property
+    def study_name(self) -> str:
+        """What the study is called: by default, other data or another space make another one."""
+        return self.asked_name or f"{self.experiment.name}-{self.identity[:8]}"
+
+    @property
+    def title(self) -> str:
+        """How lines about the search begin."""
+        return f"tune {self.competition.name} {self.experiment.name}"

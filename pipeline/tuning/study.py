@@ -1,0 +1,114 @@
+"""Studies that outlive their workers: a journal file on one machine, a database for several."""
+
+import warnings
+
+import optuna
+from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
+from optuna.storages import (
+    BaseStorage,
+    JournalStorage,
+    RDBStorage,
+    RetryHeartbeatStaleTrialCallback,
+)
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import Study
+
+from pipeline.atomic import explained_os_errors
+from pipeline.errors import ArtifactError, ConfigError
+from pipeline.scoring.metrics import get_metric
+from pipeline.tuning.pruning import FoldPruner
+from pipeline.tuning.samplers import TrialSeededSampler
+from pipeline.tuning.search import Search
+
+# Attributes of a study and of its trials.
+IDENTITY = "identity"
+BASELINE = "baseline"
+
+# A worker that is alive says so every so many seconds; a database's other workers take over its
+# trial once it has been silent for so long.
+HEARTBEAT_SECONDS = 60
+SILENCE_SECONDS = 180
+
+
+def open_study(search: Search) -> Study:
+    """Open the search's study; where there is none, begin it with the experiment as it stands.
+
+    Raises:
+        ConfigError: The experiment's own values aren't in the space, the storage can't be used, or
+            the study of that name is another search's.
+        ArtifactError: The database doesn't answer.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # lines about trials are ours to say
+    baseline = search.space.baseline(search.experiment)
+    storage = _storage(search)
+    is_greater_better = get_metric(search.competition.metric).greater_is_better
+    sampler = TrialSeededSampler(search.sampler, search.experiment.seed)
+    name = f"{search.competition.name}/{search.study_name}"
+    try:
+        study = optuna.create_study(
+            storage=storage,
+            study_name=name,
+            sampler=sampler,
+            pruner=FoldPruner(search.experiment.train.epochs),
+            direction="maximize" if is_greater_better else "minimize",
+        )
+    except DuplicatedStudyError:
+        study = optuna.load_study(
+            study_name=name,
+            storage=storage,
+            sampler=sampler,
+            pruner=FoldPruner(search.experiment.train.epochs),
+        )
+        _check_identity(study, search)
+    else:  # whoever makes the study, one of several commands, enqueues its first trial
+        study.set_user_attr(IDENTITY, search.identity)
+        study.enqueue_trial(baseline, user_attrs={BASELINE: True})
+    return study
+
+
+def _check_identity(study: Study, search: Search) -> None:
+    if study.user_attrs.get(IDENTITY, search.identity) != search.identity:
+        raise ConfigError(
+            f"study '{search.study_name}': must be of this experiment, space, data and folds, is "
+            "of others; name another one with --study"
+        )
+
+
+def _storage(search: Search) -> BaseStorage:
+    if search.url is None:
+        path = search.paths.study_journal(search.study_name)
+        with explained_os_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return JournalStorage(JournalFileBackend(str(path)))
+    if search.url.startswith("sqlite"):
+        raise ConfigError(
+            "--storage: must be a database that serves several workers, SQLite locks under them; "
+            "leave it out for a journal file"
+        )
+    return _database(search.url)
+
+
+def _database(url: str) -> RDBStorage:
+    from sqlalchemy.exc import ArgumentError, OperationalError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return RDBStorage(
+                url,
+                heartbeat_interval=HEARTBEAT_SECONDS,
+                grace_period=SILENCE_SECONDS,
+                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
+            )
+    except ImportError as error:
+        raise ConfigError(
+            f"--storage: its driver must be installed ({error}); run "
+            "\"pip install 'pipeline[postgres]'\" for postgresql+psycopg"
+        ) from error
+    except ArgumentError as error:
+        raise ConfigError(
+            "--storage: must be like postgresql+psycopg://user:password@host/database"
+        ) from error
+    except OperationalError as error:
+        reason = str(error.orig).strip().partition("\n")[0]
+        raise ArtifactError(f"--storage: the database must answer, {reason}; start it") from error

@@ -1,0 +1,137 @@
+"""Workers take trials of a study until it has enough of them."""
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from multiprocessing.queues import SimpleQueue
+
+import torch
+from filelock import FileLock
+from optuna.study import Study
+
+from pipeline.console import warn
+from pipeline.errors import PipelineError, StoppedError
+from pipeline.machine import num_cpus
+from pipeline.training.interrupts import deferred_interrupt
+from pipeline.tuning.objective import FailedTrialError, Objective
+from pipeline.tuning.search import Search
+from pipeline.tuning.study import open_study
+from pipeline.tuning.trials import num_taken, recover, try_again
+
+MAX_REPLACED = 10  # killed workers of one command
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a search ends.
+
+    Attributes:
+        num_trials: So many has the study in the end, those of earlier commands included.
+        until: No trial is begun after this time, in seconds as `time.time` gives it.
+    """
+
+    num_trials: int
+    until: float = float("inf")
+
+
+def work(search: Search, limits: Limits) -> None:
+    """Run trials in this process until the study has enough of them.
+
+    Raises:
+        StoppedError: Ctrl-C; the trial that it ended is tried again by the next command.
+    """
+    study = open_study(search)
+    # One worker of this machine at a time takes a trial: together they take no more than wanted.
+    turn = FileLock(search.paths.study_lock(search.study_name))
+    parent = multiprocessing.parent_process()
+    with deferred_interrupt() as is_interrupted:
+        objective = Objective(search, is_interrupted, turn.release)
+        while parent is None or parent.is_alive():
+            if is_interrupted():
+                raise StoppedError(_stopped(search))
+            with turn:
+                recover(study, is_alone=search.url is None)
+                if num_taken(study) >= limits.num_trials or time.time() > limits.until:
+                    return
+                _run_next(study, objective, search)
+
+
+def _run_next(study: Study, objective: Objective, search: Search) -> None:
+    try:
+        study.optimize(objective, n_trials=1, catch=(FailedTrialError,))
+    except StoppedError as error:
+        try_again(study, study.get_trials(deepcopy=False)[objective.number])
+        raise StoppedError(_stopped(search)) from error
+
+
+def _stopped(search: Search) -> str:
+    return f"{search.title}: stopped by Ctrl-C; the same command goes on with the study"
+
+
+def work_together(search: Search, limits: Limits, num_workers: int) -> None:
+    """Run trials in several processes of this machine.
+
+    One that is killed is replaced, and its trial tried again.
+
+    Raises:
+        StoppedError: Ctrl-C; every worker ended after its fold.
+        PipelineError: A worker met it.
+    """
+    open_study(search)  # what is wrong with it is said once
+    context = multiprocessing.get_context("spawn")
+    errors = context.SimpleQueue()
+
+    def start() -> BaseProcess:
+        arguments = (search, limits, max(1, num_cpus() // num_workers), errors)
+        process = context.Process(target=_work_in_process, args=arguments)
+        # Inherited: a Ctrl-C while it imports its libraries would end it with a traceback.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        process.start()
+        signal.signal(signal.SIGINT, before)
+        return process
+
+    with deferred_interrupt() as is_interrupted:
+        _watch([start() for _ in range(num_workers)], start, is_interrupted)
+        if is_interrupted():
+            raise StoppedError(_stopped(search))
+    if not errors.empty():
+        raise errors.get()
+
+
+def _watch(
+    workers: list[BaseProcess],
+    start: Callable[[], BaseProcess],
+    is_interrupted: Callable[[], bool],
+) -> None:
+    """Wait for workers; replace the killed ones, and hand on a Ctrl-C."""
+    num_killed = 0
+    while workers:
+        for worker in list(workers):
+            worker.join(timeout=0.2)
+            if worker.exitcode is None:
+                if is_interrupted() and worker.pid:
+                    # Until it ends: what comes while it starts, or a second time, is ignored.
+                    os.kill(worker.pid, signal.SIGINT)
+                continue
+            workers.remove(worker)
+            if worker.exitcode < 0 and not is_interrupted():
+                warn(f"worker {worker.pid} was killed by signal {-worker.exitcode}")
+                num_killed += 1
+                if num_killed <= MAX_REPLACED:
+                    workers.append(start())
+
+
+def _work_in_process(
+    search: Search, limits: Limits, num_threads: int, errors: "SimpleQueue[PipelineError]"
+) -> None:
+    torch.set_num_threads(num_threads)
+    try:
+        work(search, limits)
+    except StoppedError:
+        return  # the parent says so
+    except PipelineError as error:
+        errors.put(error)

@@ -1,0 +1,221 @@
+"""The stage `tune` on the drawn demo: what it finds, keeps, goes on with and says."""
+
+import signal
+import threading
+import time
+
+import optuna
+import pandas as pd
+import psutil
+import pytest
+import torch
+from optuna.trial import TrialState
+
+from pipeline.config import load_experiment
+from pipeline.errors import ArtifactError, ConfigError, StoppedError
+from pipeline.results import list_results
+from pipeline.stages import train, tune
+from pipeline.stages.tune import Options
+from pipeline.training.probe import Probe
+from tests import tiny
+
+SPACE = """
+[tune]
+head.l2 = { low = 0.001, high = 3.0, log = true }
+views.num_augmented = { low = 0, high = 1 }
+"""
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """On tiny batches, threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def site(workspace, tmp_path):
+    """Paths, competition and the experiment's file."""
+    return *workspace, tiny.write_toml(tmp_path / "tiny.toml", SPACE)
+
+
+def run(site, num_trials=4, **options):
+    paths, competition, path = site
+    tune.run(paths, competition, path, [], Options(num_trials, **options))
+
+
+def trials_of(site):
+    """The trials of the one study."""
+    (journal,) = site[0].studies_dir.glob("*.log")
+    backend = optuna.storages.journal.JournalFileBackend(str(journal))
+    storage = optuna.storages.JournalStorage(backend)
+    return optuna.load_study(study_name=None, storage=storage).trials
+
+
+def ended(site):
+    return [trial for trial in trials_of(site) if trial.state in ENDED]
+
+
+def test_the_best_values_are_trained_and_reproduce_their_score(site, capsys):
+    run(site)
+    paths, competition, _ = site
+    (result,) = list_results(paths)
+    best = max((one for one in ended(site) if one.state == ENDED[0]), key=lambda one: one.value)
+    assert result.name == "tiny-tuned"
+    assert result.metrics["oof_score"] == pytest.approx(best.value, abs=1e-6)
+    assert result.config["head"]["l2"] == best.params["head.l2"]
+    out = paths.experiment("tiny-tuned")
+    written = {path.name for path in out.experiment_dir.iterdir()}
+    names = ("history", "parallel_coordinate", "slice")
+    assert {"best.toml", "trials.csv", *(f"tuning_{name}.png" for name in names)} <= written
+    assert out.tuning_picture("history").read_bytes().startswith(b"\x89PNG")
+    told = capsys.readouterr()
+    assert "tune demo tiny: best of 4 trials" in told.out
+    train.run(paths, competition, [str(out.best_toml)], [], [])
+    assert "train demo tiny-tuned: up to date" in capsys.readouterr().err
+
+
+def test_the_first_trial_is_the_experiment_as_it_stands(site):
+    run(site, 2)
+    paths, competition, path = site
+    train.run(paths, competition, [path], [], [])
+    plain = next(one for one in list_results(paths) if one.name == "tiny")
+    assert trials_of(site)[0].value == pytest.approx(plain.metrics["oof_score"], abs=1e-6)
+    assert trials_of(site)[0].params == {"head.l2": 0.03, "views.num_augmented": 1}
+
+
+def test_a_second_run_goes_on_to_what_an_unbroken_one_tries(site, capsys):
+    run(site, 2)
+    first = [trial.params for trial in trials_of(site)]
+    run(site, 4)
+    both = [trial.params for trial in trials_of(site)]
+    assert both[:2] == first
+    assert len(both) == 4
+    capsys.readouterr()
+    run(site, 4)
+    told = capsys.readouterr().err
+    assert "tune demo tiny: up to date" in told
+    assert ": trial " not in told
+    for journal in site[0].studies_dir.glob("*.log"):
+        journal.unlink()
+    run(site, 4)
+    assert [trial.params for trial in trials_of(site)] == both
+
+
+def test_features_are_computed_once_for_all_trials(site, monkeypatch):
+    made = []
+    build = Probe.__init__
+
+    def count(self, *arguments, **options):
+        made.append(self)
+        build(self, *arguments, **options)
+
+    monkeypatch.setattr(Probe, "__init__", count)
+    run(site, 6)
+    assert len(made) <= 3  # two sets of views, and the training of the best
+
+
+def test_ctrl_c_ends_after_the_fold_and_its_trial_is_tried_again(site, monkeypatch):
+    fit, fitted = Probe.fit_fold, []
+
+    def interrupted(self, task):
+        fitted.append(task.fold)
+        if len(fitted) == 3:  # the second trial's first fold
+            signal.raise_signal(signal.SIGINT)
+        return fit(self, task)
+
+    monkeypatch.setattr(Probe, "fit_fold", interrupted)
+    with pytest.raises(StoppedError, match=r"^tune demo tiny: stopped by Ctrl-C; the same command"):
+        run(site, 3)
+    assert fitted == [0, 1, 0]
+    states = [trial.state for trial in trials_of(site)]
+    assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.WAITING]
+    run(site, 3)
+    trials = trials_of(site)
+    assert [trial.state.name for trial in trials if trial.state not in ENDED] == ["FAIL"]
+    assert trials[2].params == trials[1].params
+    assert len(ended(site)) == 3
+
+
+def test_no_trial_begins_after_the_time_is_over(site):
+    with pytest.raises(ArtifactError, match=r"a trial must have gone through all folds"):
+        run(site, 50, timeout=-1.0)
+    assert [trial.state for trial in trials_of(site)] == [TrialState.WAITING]
+
+
+def test_what_cannot_be_trained_is_a_trial_with_a_reason(workspace, tmp_path, capsys):
+    text = """
+method = "finetune"
+train = { epochs = 1, batch_size = 16 }
+views = { flip = false, recipe = "none" }
+[tune]
+train.optimizer.learning_rate = { choices = [0.001, 1e30] }
+"""
+    path = tiny.write_toml(tmp_path / "tiny.toml", text)
+    site = (*workspace, path)
+    run(site, 3)
+    failed = [trial for trial in trials_of(site) if trial.state == TrialState.FAIL]
+    assert failed
+    assert all("finite" in trial.user_attrs["reason"] for trial in failed)
+    assert "failed" not in capsys.readouterr().err
+    table = pd.read_csv(workspace[0].experiment("tiny-tuned").trials)
+    assert list(table["state"])[-1] == "fail"
+
+
+def test_where_every_trial_fails_the_last_reason_is_told(workspace, tmp_path):
+    text = """
+method = "finetune"
+train = { epochs = 1, batch_size = 16, optimizer = { learning_rate = 1e30 } }
+views = { flip = false, recipe = "none" }
+[tune]
+train.optimizer.learning_rate = { low = 1e29, high = 1e30 }
+"""
+    path = tiny.write_toml(tmp_path / "tiny.toml", text)
+    with pytest.raises(ArtifactError, match=r"none of 1 did; the last: .*finite"):
+        run((*workspace, path), 1)
+
+
+def test_an_experiment_without_a_space_is_refused(workspace, tmp_path):
+    path = tiny.write_toml(tmp_path / "tiny.toml")
+    with pytest.raises(ConfigError, match=r"^experiment 'tiny': must say in a table \[tune\]"):
+        run((*workspace, path))
+
+
+def test_an_unknown_sampler_is_refused(site):
+    with pytest.raises(ConfigError, match=r"^--sampler best: must be one of tpe, gp, random$"):
+        run(site, sampler="best")
+
+
+@pytest.mark.slow
+def test_workers_share_a_study_and_one_that_is_killed_costs_its_trial_at_most(site):
+    killed = []
+
+    def kill_one():
+        while not killed:
+            time.sleep(0.05)
+            running = [one for one in _trials_or_none(site) if one.state == TrialState.RUNNING]
+            pids = [one.user_attrs["worker"][1] for one in running if "worker" in one.user_attrs]
+            if pids and len(ended(site)) >= 2:
+                psutil.Process(pids[0]).kill()
+                killed.append(pids[0])
+
+    killer = threading.Thread(target=kill_one, daemon=True)
+    killer.start()
+    run(site, 16, num_workers=2)
+    killer.join(timeout=1)
+    assert killed
+    trials = ended(site)
+    assert len(trials) == 16
+    assert len({tuple(trial.params.items()) for trial in trials}) == 16
+    assert not [one for one in trials_of(site) if one.state == TrialState.RUNNING]
+    assert killed[0] not in {one.user_attrs["worker"][1] for one in trials_of(site)[-2:]}
+
+
+def _trials_or_none(site):
+    try:
+        return trials_of(site)
+    except (ValueError, KeyError):  # no study yet
+        return []

@@ -1,0 +1,38 @@
+"""A search over a tiny experiment's head, in seconds."""
+
+import pytest
+import torch
+
+from pipeline.config import load_search
+from pipeline.paths import Paths
+from pipeline.training.tables import load_tables
+from pipeline.tuning.search import Search
+from tests import tiny
+
+SPACE = """
+[tune]
+head.l2 = { low = 0.001, high = 3.0, log = true }
+views.num_augmented = { low = 0, high = 1 }
+"""
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """On tiny batches, threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def search(workspace, tmp_path):
+    """A search in a folder of its own."""
+    paths, competition = workspace
+    return make(paths, competition, tmp_path)
+
+
+def make(paths: Paths, competition, folder, space: str = SPACE, **options) -> Search:
+    """Search over the tiny experiment, or one of `space`, which may hold more than that."""
+    experiment, read = load_search(tiny.write_toml(folder / "tiny.toml", space), [])
+    return Search(paths, competition, experiment, read, load_tables(paths, competition), **options)

@@ -1,0 +1,116 @@
+"""Studies on the disk: begun once, gone on with, and rid of dead workers."""
+
+import os
+import platform
+import subprocess
+
+import pytest
+from optuna.trial import TrialState
+
+from pipeline.errors import ArtifactError, ConfigError
+from pipeline.tuning.study import BASELINE, open_study
+from pipeline.tuning.trials import ATTEMPT, MAX_ATTEMPTS, REASON, WORKER, claim, num_taken, recover
+from tests.tuning.conftest import SPACE, make
+
+
+def dead_worker():
+    """Who ran a trial and is no more."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return [platform.node(), process.pid, 1.0]
+
+
+def test_the_experiment_as_it_stands_is_the_first_trial_and_only_once(search):
+    open_study(search)
+    study = open_study(search)
+    assert [(trial.state, trial.user_attrs) for trial in study.trials] == [
+        (TrialState.WAITING, {BASELINE: True})
+    ]
+    first = study.ask()
+    assert (first.suggest_float("head.l2", 0.001, 3.0, log=True)) == 0.03
+    assert first.suggest_int("views.num_augmented", 0, 1) == 1
+
+
+def test_other_data_or_another_space_is_another_study(search, tmp_path):
+    wider = make(search.paths, search.competition, tmp_path, SPACE.replace("3.0", "4.0"))
+    assert wider.study_name != search.study_name
+    again = make(search.paths, search.competition, tmp_path, "description = 'new'\n" + SPACE)
+    assert again.study_name == search.study_name
+
+
+def test_a_study_of_another_search_is_refused(search, tmp_path):
+    named = make(search.paths, search.competition, tmp_path, asked_name="mine")
+    open_study(named)
+    space = SPACE.replace("3.0", "4.0")
+    other = make(search.paths, search.competition, tmp_path, space, asked_name="mine")
+    with pytest.raises(
+        ConfigError, match=r"^study 'mine': must be of this experiment, .* --study$"
+    ):
+        open_study(other)
+
+
+def test_a_dead_worker_s_trial_is_tried_again_and_counts_once(search):
+    study = open_study(search)
+    trial = study.ask()
+    trial.suggest_float("head.l2", 0.001, 3.0, log=True)
+    trial.set_user_attr(WORKER, dead_worker())
+    assert num_taken(study) == 1
+    assert recover(study, is_alone=True) == 1
+    assert num_taken(study) == 0
+    retried = study.ask()
+    assert retried.suggest_float("head.l2", 0.001, 3.0, log=True) == trial.params["head.l2"]
+    assert retried.user_attrs == {BASELINE: True, ATTEMPT: 2}
+
+
+def test_a_living_worker_keeps_its_trial(search):
+    study = open_study(search)
+    claim(study.ask())
+    assert recover(study, is_alone=True) == 0
+    assert study.trials[0].state == TrialState.RUNNING
+
+
+def test_a_number_that_another_process_has_now_is_a_dead_worker_s(search):
+    study = open_study(search)
+    study.ask().set_user_attr(WORKER, [platform.node(), os.getppid(), 1.0])
+    assert recover(study, is_alone=True) == 1
+
+
+def test_another_machine_s_worker_is_not_judged_from_here(search):
+    study = open_study(search)
+    study.ask().set_user_attr(WORKER, ["another-machine", 1, 1.0])
+    assert recover(study, is_alone=True) == 0
+
+
+def test_a_worker_killed_before_it_said_who_it_is_is_dead_if_all_are_here(search):
+    study = open_study(search)
+    study.ask()
+    assert recover(study, is_alone=False) == 0
+    assert recover(study, is_alone=True) == 1
+
+
+def test_a_trial_that_kills_every_worker_is_given_up(search):
+    study = open_study(search)
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        study.ask().set_user_attr(WORKER, dead_worker())
+        assert recover(study, is_alone=True) == (attempt < MAX_ATTEMPTS)
+    assert num_taken(study) == 1
+    assert REASON not in study.trials[-1].user_attrs
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL] * MAX_ATTEMPTS
+
+
+@pytest.mark.parametrize(
+    ("url", "error", "message"),
+    [
+        ("sqlite:///x.db", ConfigError, r"^--storage: must be a database .*SQLite locks"),
+        ("nonsense", ConfigError, r"^--storage: must be like postgresql\+psycopg://"),
+        ("postgresql+none://x/y", ConfigError, r"^--storage: "),
+        (
+            "postgresql+psycopg://x@127.0.0.1:1/y",
+            ArtifactError,
+            r"^--storage: the database must answer, .*refused",
+        ),
+    ],
+)
+def test_a_storage_that_cannot_be_used_gives_its_line(search, tmp_path, url, error, message):
+    with pytest.raises(error, match=message):
+        open_study(make(search.paths, search.competition, tmp_path, url=url))
