@@ -90,12 +90,15 @@ def _storage(search: Search) -> BaseStorage:
 
 def _database(url: str) -> RDBStorage:
     from sqlalchemy.exc import ArgumentError, OperationalError
+    from sqlalchemy.pool import NullPool
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             return RDBStorage(
                 url,
+                # Workers are many and silent for long: none keeps a connection open.
+                engine_kwargs={"poolclass": NullPool},
                 heartbeat_interval=HEARTBEAT_SECONDS,
                 grace_period=SILENCE_SECONDS,
                 heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
