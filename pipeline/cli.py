@@ -383,6 +383,36 @@ def submit(
 
 
 @app.command()
+def predict(
+    competition: CompetitionArgument,
+    experiment: Annotated[str, typer.Option(metavar="NAME", help="What to predict with.")],
+    images: Annotated[Path, typer.Option(metavar="DIR", help="Folder of images, at any depth.")],
+    tta: Annotated[
+        str | None,
+        typer.Option(
+            metavar="plain|flip|scales|rotations|five-crops",
+            help="Test-time views to average over.",
+            show_default="the experiment's own, plain or flip",
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="A .csv, .json or .parquet.", dir_okay=False)
+    ] = Path("predictions.csv"),
+    root: RootOption = Path(),
+) -> None:
+    """Predict the images of any folder.
+
+    Reads DIR and the checkpoints of artifacts/COMPETITION/EXPERIMENT, of every fold. Writes FILE:
+    per image its class and the probability of each, or why it can't be read.
+
+    Fails if the experiment isn't trained over all folds, is an ensemble, or DIR has no images.
+    """
+    from pipeline.stages import predict
+
+    predict.run(*_load(competition, root), experiment, images, tta, out)
+
+
+@app.command()
 def validate(
     competition: CompetitionArgument,
     csv: Annotated[Path, typer.Argument(metavar="CSV", help="The file to check.")],

@@ -47,6 +47,8 @@ def _stages(paths: Paths) -> list[tuple[str, str, str]]:
 
 def _stage_of(paths: Paths, name: str) -> str:
     files = paths.experiment(name)
+    if files.tuning_stamp.is_file():
+        return f"tune {name}"
     is_ensemble = files.stamp.is_file() and load_result(files).is_ensemble
     return f"{'ensemble' if is_ensemble else 'train'} {name}"
 
@@ -107,9 +109,9 @@ def _scores(paths: Paths, competition: Competition, results: list[Result]) -> Ta
             f"{metrics['oof_score']:.4f} [{low:.4f}, {high:.4f}]",
             f"{min(scores):.3f}..{max(scores):.3f}" if scores else "",
             f"{metrics['log_loss']:.4f}",
-            f"{metrics.get('seconds', 0):.0f}",
+            f"{metrics['seconds']:.0f}" if "seconds" in metrics else "",  # blending takes none
         )
-    table.caption = "* has a submission"
+    table.caption = "* is written as a submission"
     return table
 
 

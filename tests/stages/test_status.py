@@ -73,8 +73,11 @@ def test_experiments_are_told_how_far_they_are(workspace, states):
     paths, _ = workspace
     train(paths, "whole")
     train(paths, "half", num_folds=1, is_complete=False)
+    train(paths, "whole-tuned")
+    write_text(paths.experiment("whole-tuned").tuning_stamp, "{}")
     found, out = states(*workspace)
-    assert found["train whole"] == "done"
+    assert found["train whole"] == found["tune whole-tuned"] == "done"
+    assert "61" in out.partition("out of fold")[2]
     assert found["train half"] == "1 folds done"
     assert "half" not in out.partition("out of fold")[2]
     write_table(load_folds(paths).assign(fold=0), paths.folds_csv)
@@ -93,6 +96,6 @@ def test_scores_are_ranked_and_submissions_marked(tmp_path, states):
     table = out.partition("accuracy, out of fold, with 95 % interval")[2]
     assert table.index("good *") < table.index("bad")
     assert "both *" not in table
-    assert "* has a submission" in table
+    assert "* is written as a submission" in table
     _, out = states(paths, demo.model_copy(update={"metric": "log_loss"}))
     assert "log_loss, out of fold" in out

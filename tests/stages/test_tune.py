@@ -11,7 +11,6 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
-from pipeline.config import load_experiment
 from pipeline.errors import ArtifactError, ConfigError, StoppedError
 from pipeline.results import list_results
 from pipeline.stages import train, tune

@@ -1,0 +1,1 @@
+"""Prediction of images that no training has seen."""

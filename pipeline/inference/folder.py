@@ -1,0 +1,89 @@
+"""Images of any folder, read one batch ahead of the one that is predicted."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pipeline.config import ImageConfig
+from pipeline.errors import DataError
+from pipeline.images.decode import ByteImage
+from pipeline.images.inventory import IMAGE_SUFFIXES, list_files
+from pipeline.images.tta import TtaView
+from pipeline.images.working_copy import working_copy, working_side_px
+from pipeline.machine import num_cpus
+
+
+@dataclass(frozen=True)
+class FolderBatch:
+    """Some images of a folder.
+
+    Attributes:
+        names: Their paths below it, n of them.
+        faults: By name, why an image can't be read.
+        pixels: `(m, V, H, W, 3)` uint8: views of the m that can, in the order of `names`.
+    """
+
+    names: list[str]
+    faults: dict[str, str]
+    pixels: torch.Tensor
+
+
+def find_files(folder: Path) -> tuple[list[str], list[str]]:
+    """List what a folder holds at any depth: images by their suffix, and other files.
+
+    Raises:
+        DataError: There is no such folder, or no image in it.
+    """
+    files = list_files(folder)
+    images = [str(file) for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+    if not images:
+        state = "holds none" if folder.is_dir() else "doesn't exist"
+        raise DataError(f"{folder}: must be a folder with images, {state}; choose another --images")
+    return images, [str(file) for file in files if file.suffix.lower() not in IMAGE_SUFFIXES]
+
+
+def read_batches(
+    folder: Path, names: Sequence[str], views: Sequence[TtaView], images: ImageConfig, size: int
+) -> Iterator[FolderBatch]:
+    """Read images in batches; memory doesn't grow with their number.
+
+    Args:
+        folder: Where they lie.
+        names: Their paths below it.
+        views: V views of each.
+        images: The working size.
+        size: Images of a batch.
+    """
+    batches = [list(names[start : start + size]) for start in range(0, len(names), size)]
+    read = partial(_read, folder, working_side_px(images))
+    with ThreadPoolExecutor(num_cpus()) as pool:  # decoders leave Python's lock to others
+
+        def begin(batch: list[str]) -> list[Future[ByteImage | str]]:
+            return [pool.submit(read, name) for name in batch]
+
+        ahead = begin(batches[0])
+        for number, batch in enumerate(batches):
+            reading, ahead = ahead, begin(batches[number + 1]) if batches[number + 1 :] else []
+            copies = dict(zip(batch, (one.result() for one in reading), strict=True))
+            faults = {name: one for name, one in copies.items() if isinstance(one, str)}
+            readable = [one for one in copies.values() if not isinstance(one, str)]
+            pixels = np.empty((len(readable), len(views), *2 * (images.size_px,), 3), np.uint8)
+            for place, copy in zip(pixels, readable, strict=True):
+                for row, view in zip(place, views, strict=True):
+                    row[:] = view.augment(copy, images)
+            yield FolderBatch(batch, faults, torch.from_numpy(pixels))
+
+
+def _read(folder: Path, side_px: int, name: str) -> ByteImage | str:
+    """Return an image's working copy, or why it can't be read."""
+    try:
+        return working_copy((folder / name).read_bytes(), side_px)
+    except OSError as error:
+        return f"cannot be opened: {error.strerror}"
+    except DataError as error:
+        return str(error)

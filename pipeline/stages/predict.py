@@ -1,0 +1,79 @@
+"""Predict the images of any folder with a trained experiment."""
+
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.competition import Competition
+from pipeline.console import progress, say, warn
+from pipeline.errors import ConfigError
+from pipeline.images.tta import POLICIES
+from pipeline.inference.fold_models import FoldModels
+from pipeline.inference.folder import FolderBatch, find_files, read_batches
+from pipeline.inference.output import Row, prediction_file
+from pipeline.paths import Paths
+from pipeline.predictions import FloatArray
+from pipeline.strict import did_you_mean
+
+SHOWN = 5  # faults that are told one by one
+
+
+def run(
+    paths: Paths,
+    competition: Competition,
+    experiment_name: str,
+    images_dir: Path,
+    policy: str | None,
+    out: Path,
+) -> None:
+    """Average every fold's probabilities over test-time views, image by image.
+
+    Raises:
+        ConfigError: There is no such policy, or no such kind of output.
+        DataError: The folder has no images.
+        ArtifactError: The experiment isn't trained, or is damaged.
+    """
+    if policy is not None and policy not in POLICIES:
+        raise ConfigError(
+            f"--tta {policy}: must be one of {', '.join(POLICIES)}{did_you_mean(policy, POLICIES)}"
+        )
+    names, others = find_files(images_dir)
+    if others:
+        warn(f"{images_dir}: {len(others):,} files are no images by their names: {others[0]}, ...")
+    models = FoldModels(paths, competition, experiment_name)
+    experiment = models.experiment
+    views = POLICIES[policy or ("flip" if experiment.views.flip else "plain")]
+    num_faults = 0
+    size = max(1, experiment.train.batch_size // len(views))
+    classes = list(competition.classes)
+    with (
+        progress(f"predict {competition.name} {experiment.name}", len(names)) as advance,
+        prediction_file(out, classes) as write,
+    ):
+        for batch in read_batches(images_dir, names, views, experiment.images, size):
+            readable = len(batch.pixels) > 0
+            probs = models.probs(batch.pixels).mean(axis=(0, 1)) if readable else np.empty((0, 0))
+            write(_rows(batch, probs, classes))
+            for name, reason in list(batch.faults.items())[: max(0, SHOWN - num_faults)]:
+                warn(f"{images_dir / name}: {reason}")
+            num_faults += len(batch.faults)
+            advance(len(batch.names))
+    if num_faults:
+        warn(f"{num_faults:,} of {len(names):,} images can't be read; {out} lists them with errors")
+    say(f"predict {competition.name} {experiment.name}: {len(names):,} images -> {out}")
+
+
+def _rows(batch: FolderBatch, probs: FloatArray, classes: list[str]) -> list[Row]:
+    """Return a row per image, those that can't be read with the reason instead of a label."""
+    rows: list[Row] = []
+    predicted = iter(probs)
+    columns = [f"prob_{name}" for name in classes]
+    for name in batch.names:
+        if name in batch.faults:
+            empty = dict.fromkeys(columns)
+            rows.append({"image": name, "label": None, **empty, "error": batch.faults[name]})
+            continue
+        own = next(predicted)
+        values = dict(zip(columns, (round(float(one), 6) for one in own), strict=True))
+        rows.append({"image": name, "label": classes[own.argmax()], **values, "error": None})
+    return rows

@@ -1,0 +1,176 @@
+"""The stage `predict` on folders of drawn pictures, with tiny experiments."""
+
+import csv
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import torch
+from pyarrow import parquet
+
+from pipeline.errors import ArtifactError, ConfigError, DataError
+from pipeline.paths import Paths
+from pipeline.predictions import load_predictions
+from pipeline.stages import ensemble, predict, train
+from pipeline.tables import load_test
+from tests import tiny
+
+FINETUNE = """
+method = "finetune"
+train = { epochs = 1, batch_size = 16 }
+"""
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """On tiny batches, threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def trained(drawn, tmp_path_factory):
+    """Paths and competition with a probe and a fine-tuned network; never change them."""
+    root, competition = tmp_path_factory.mktemp("predict") / "root", drawn[1]
+    shutil.copytree(drawn[0], root)
+    paths = Paths(root, competition.name)
+    for name, text in (("probe", ""), ("finetune", FINETUNE)):
+        train.run(paths, competition, [tiny.write_toml(root / f"{name}.toml", text)], [], [])
+    return paths, competition
+
+
+@pytest.fixture
+def folder(trained, tmp_path):
+    """The competition's readable test images, in a folder and one below it."""
+    paths, _ = trained
+    test = load_test(paths).query("width > 0")
+    for number, row in enumerate(test.itertuples()):
+        place = tmp_path / "photos" / ("more" if number % 2 else ".") / str(row.image_id)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(paths.images_dir / str(row.path), place)
+    return tmp_path / "photos"
+
+
+def rows_of(trained, folder, name="probe", policy=None, suffix=".csv"):
+    out = folder.parent / f"out{suffix}"
+    predict.run(*trained, name, folder, policy, out)
+    with out.open(encoding="utf-8", newline="") as file:
+        return {row["image"]: row for row in csv.DictReader(file)}
+
+
+@pytest.mark.parametrize("name", ["probe", "finetune"])
+def test_the_test_images_are_predicted_as_in_training(trained, folder, name):
+    rows = rows_of(trained, folder, name)
+    predictions = load_predictions(trained[0].experiment(name).test, "")
+    by_id = dict(zip(predictions.image_ids, predictions.probs, strict=True))
+    assert len(rows) >= 6
+    for path, row in rows.items():
+        own = np.array([float(row["prob_cat"]), float(row["prob_dog"])])
+        np.testing.assert_allclose(own, by_id[path.rpartition("/")[2]], atol=2e-3)
+        assert row["label"] == ("cat", "dog")[int(own.argmax())]
+        assert row["error"] == ""
+
+
+def test_files_that_cannot_be_read_are_listed_with_the_reason(trained, folder, capsys):
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "notes.txt").write_text("hello", encoding="utf-8")
+    plain = rows_of(trained, folder)
+    assert plain["broken.jpg"]["label"] == plain["broken.jpg"]["prob_cat"] == ""
+    assert plain["broken.jpg"]["error"]
+    assert plain["empty.png"]["error"]
+    assert "notes.txt" not in plain
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"2 of {len(plain)} images can't be read" in told
+    assert "1 files are no images by their names: notes.txt" in told
+
+
+def test_a_folder_of_broken_files_is_a_table_of_errors(trained, tmp_path):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "a.jpg").write_bytes(b"")
+    (row,) = rows_of(trained, tmp_path / "broken").values()
+    assert row["error"]
+
+
+def test_every_kind_of_output_says_the_same(trained, folder):
+    (folder / "broken.jpg").write_bytes(b"")
+    rows = list(rows_of(trained, folder).values())
+    predict.run(*trained, "probe", folder, None, folder.parent / "out.json")
+    listed = json.loads((folder.parent / "out.json").read_text(encoding="utf-8"))
+    predict.run(*trained, "probe", folder, None, folder.parent / "out.parquet")
+    table = parquet.read_table(folder.parent / "out.parquet").to_pylist()
+    assert [row["image"] for row in rows] == [one["image"] for one in listed]
+    assert [row["label"] or None for row in rows] == [one["label"] for one in table]
+    for row, one, other in zip(rows, listed, table, strict=True):
+        assert list(row) == list(one) == list(other)
+        assert float(row["prob_dog"] or -1) == (-1 if one["prob_dog"] is None else one["prob_dog"])
+        assert one["prob_dog"] == pytest.approx(other["prob_dog"])
+
+
+def test_more_views_change_the_probabilities_a_little(trained, folder):
+    usual = rows_of(trained, folder)
+    flipped = rows_of(trained, folder, policy="flip")
+    crops = rows_of(trained, folder, policy="five-crops")
+    assert flipped == usual
+    differences = [
+        abs(float(crops[one]["prob_cat"]) - float(usual[one]["prob_cat"])) for one in usual
+    ]
+    assert 0 < max(differences) < 0.9
+
+
+def test_parquet_without_its_library_is_refused_in_one_line(trained, folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ConfigError, match=r"^--out: Parquet needs pyarrow, which isn't installed"):
+        predict.run(*trained, "probe", folder, None, folder.parent / "out.parquet")
+    assert not (folder.parent / "out.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "policy", "out", "error", "message"),
+    [
+        (
+            "none",
+            None,
+            "o.csv",
+            ArtifactError,
+            "^experiment 'none': must be trained over all folds",
+        ),
+        ("probe", "flop", "o.csv", ConfigError, "^--tta flop: must be one of .* mean 'flip'"),
+        ("probe", None, "o.xls", ConfigError, r"^--out .*o\.xls: must end in \.csv, "),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(
+    trained, folder, tmp_path, name, policy, out, error, message
+):
+    with pytest.raises(error, match=message):
+        predict.run(*trained, name, folder, policy, tmp_path / out)
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_folder_without_images_is_refused(trained, tmp_path, exists):
+    folder = tmp_path / "empty"
+    if exists:
+        folder.mkdir()
+    state = "holds none" if exists else "doesn't exist"
+    with pytest.raises(DataError, match=rf"must be a folder with images, {state}"):
+        predict.run(*trained, "probe", folder, None, tmp_path / "out.csv")
+
+
+def test_an_ensemble_has_no_checkpoints_to_predict_with(trained, folder):
+    ensemble.run(*trained, ["probe", "finetune"], "both")
+    with pytest.raises(ArtifactError, match=r"is an ensemble; name a member: "):
+        predict.run(*trained, "both", folder, None, folder.parent / "out.csv")
+
+
+def test_a_changed_checkpoint_is_refused(trained, folder, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(trained[0].root, copy)
+    paths = Paths(copy, trained[1].name)
+    checkpoint = paths.experiment("probe").fold(0).checkpoint
+    checkpoint.write_bytes(checkpoint.read_bytes() + b"x")
+    with pytest.raises(ArtifactError, match=r"checkpoint\.safetensors: must be as it was trained"):
+        predict.run(paths, trained[1], "probe", folder, None, tmp_path / "out.csv")
