@@ -383,6 +383,25 @@ def submit(
 
 
 @app.command()
+def tta(
+    competition: CompetitionArgument,
+    experiment: Annotated[str, typer.Option(metavar="NAME", help="A trained experiment.")],
+    root: RootOption = Path(),
+) -> None:
+    """Compare test-time views: what they earn out of fold, and what they cost.
+
+    Reads data/COMPETITION/train.csv and images, and the checkpoints of artifacts/COMPETITION/
+    EXPERIMENT. Writes tta.json there; prints a score and milliseconds per policy, and recommends
+    the cheapest that no dearer one beats beyond noise.
+
+    Fails if the experiment isn't trained over all of today's folds, or is an ensemble.
+    """
+    from pipeline.stages import tta
+
+    tta.run(*_load(competition, root), experiment)
+
+
+@app.command()
 def predict(
     competition: CompetitionArgument,
     experiment: Annotated[str, typer.Option(metavar="NAME", help="What to predict with.")],
@@ -390,8 +409,8 @@ def predict(
     tta: Annotated[
         str | None,
         typer.Option(
-            metavar="plain|flip|scales|rotations|five-crops",
-            help="Test-time views to average over.",
+            metavar="plain|flip|scales|rotations|five-crops|auto",
+            help="Test-time views to average over; auto: what 'tta' recommends.",
             show_default="the experiment's own, plain or flip",
         ),
     ] = None,

@@ -88,6 +88,11 @@ class ExperimentPaths:
         return self.experiment_dir / "preview.png"
 
     @property
+    def tta(self) -> Path:
+        """What test-time views earn and cost."""
+        return self.experiment_dir / "tta.json"
+
+    @property
     def best_toml(self) -> Path:
         """What a search found best, as an experiment's file."""
         return self.experiment_dir / "best.toml"

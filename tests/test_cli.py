@@ -19,7 +19,7 @@ from tests import tiny
 
 COMMANDS = [
     "download", "prepare", "folds", "preview", "train", "tune", "ensemble", "suspects",
-    "submit", "predict", "validate", "grade", "status", "models", "doctor",
+    "submit", "tta", "predict", "validate", "grade", "status", "models", "doctor",
 ]  # fmt: skip
 SMALL = "num_test = 12\nmin_side_px = 40\nmax_side_px = 56"
 

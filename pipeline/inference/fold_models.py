@@ -1,6 +1,6 @@
 """The models that an experiment learned, one per fold, ready to predict."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,8 @@ from pipeline.training.features import FLOAT16_MAX
 from pipeline.training.head import LinearHead
 from pipeline.training.inputs import to_inputs
 
-# What every fold's model makes of inputs: (N, 3, H, W) → (F, N, K).
-Predict = Callable[[Tensor], FloatArray]
+# What the models at some places of `folds` make of inputs: (N, 3, H, W) → (F, N, K).
+Predict = Callable[[Tensor, Sequence[int]], FloatArray]
 
 
 class FoldModels:
@@ -58,18 +58,20 @@ class FoldModels:
         self._predict = make(files, competition.num_classes)
 
     @torch.inference_mode()
-    def probs(self, pixels: Tensor) -> FloatArray:
+    def probs(self, pixels: Tensor, only_fold: int | None = None) -> FloatArray:
         """Predict views of images.
 
         Args:
             pixels: `(B, V, H, W, 3)` uint8.
+            only_fold: Whose model is wanted; None for all.
 
         Returns:
             `(F, V, B, K)`, in the order of `folds`; rows sum to 1.
         """
+        places = range(len(self.folds)) if only_fold is None else [self.folds.index(only_fold)]
         inputs = to_inputs(pixels.flatten(0, 1), self.experiment.images, self._device)
         with self._precision.autocast():
-            by_row = self._predict(inputs)  # (F, B·V, K)
+            by_row = self._predict(inputs, places)  # (F, B·V, K)
         by_view = by_row.reshape(len(by_row), *pixels.shape[:2], -1)  # (F, B, V, K)
         return np.ascontiguousarray(by_view.transpose(0, 2, 1, 3))
 
@@ -79,11 +81,11 @@ class FoldModels:
         network = self._ready(trunk)
         heads = [LinearHead.load(files.fold(fold).checkpoint) for fold in self.folds]
 
-        def predict(inputs: Tensor) -> FloatArray:
+        def predict(inputs: Tensor, places: Sequence[int]) -> FloatArray:
             # Rounded as in the cache of features that the heads learned from.
             features = network(inputs).float().clamp(-FLOAT16_MAX, FLOAT16_MAX).half().float()
             rows = features.cpu().numpy()
-            return np.stack([softmax(head.logits(rows), axis=1) for head in heads])
+            return np.stack([softmax(heads[place].logits(rows), axis=1) for place in places])
 
         return predict
 
@@ -101,8 +103,8 @@ class FoldModels:
                 ) from error
             networks.append(self._ready(network))
 
-        def predict(inputs: Tensor) -> FloatArray:
-            logits = [network(inputs).float().cpu().numpy() for network in networks]
+        def predict(inputs: Tensor, places: Sequence[int]) -> FloatArray:
+            logits = [networks[place](inputs).float().cpu().numpy() for place in places]
             probs: FloatArray = softmax(np.stack(logits), axis=-1)
             return probs
 

@@ -11,6 +11,7 @@ from pipeline.images.tta import POLICIES
 from pipeline.inference.fold_models import FoldModels
 from pipeline.inference.folder import FolderBatch, find_files, read_batches
 from pipeline.inference.output import Row, prediction_file
+from pipeline.inference.policies import recommended_policy
 from pipeline.paths import Paths
 from pipeline.predictions import FloatArray
 from pipeline.strict import did_you_mean
@@ -31,12 +32,10 @@ def run(
     Raises:
         ConfigError: There is no such policy, or no such kind of output.
         DataError: The folder has no images.
-        ArtifactError: The experiment isn't trained, or is damaged.
+        ArtifactError: The experiment isn't trained, or is damaged; with "auto", its views weren't
+            compared.
     """
-    if policy is not None and policy not in POLICIES:
-        raise ConfigError(
-            f"--tta {policy}: must be one of {', '.join(POLICIES)}{did_you_mean(policy, POLICIES)}"
-        )
+    policy = _choose_policy(paths, competition, experiment_name, policy)
     names, others = find_files(images_dir)
     if others:
         warn(f"{images_dir}: {len(others):,} files are no images by their names: {others[0]}, ...")
@@ -61,6 +60,20 @@ def run(
     if num_faults:
         warn(f"{num_faults:,} of {len(names):,} images can't be read; {out} lists them with errors")
     say(f"predict {competition.name} {experiment.name}: {len(names):,} images -> {out}")
+
+
+def _choose_policy(
+    paths: Paths, competition: Competition, experiment_name: str, asked: str | None
+) -> str | None:
+    """Return the policy's name; None for the experiment's own views."""
+    if asked == "auto":
+        return recommended_policy(paths, competition, experiment_name)
+    if asked is not None and asked not in POLICIES:
+        known = ["auto", *POLICIES]
+        raise ConfigError(
+            f"--tta {asked}: must be one of {', '.join(known)}{did_you_mean(asked, known)}"
+        )
+    return asked
 
 
 def _rows(batch: FolderBatch, probs: FloatArray, classes: list[str]) -> list[Row]:

@@ -11,9 +11,10 @@ import torch
 from pyarrow import parquet
 
 from pipeline.errors import ArtifactError, ConfigError, DataError
+from pipeline.images.tta import POLICIES
 from pipeline.paths import Paths
 from pipeline.predictions import load_predictions
-from pipeline.stages import ensemble, predict, train
+from pipeline.stages import ensemble, predict, train, tta
 from pipeline.tables import load_test
 from tests import tiny
 
@@ -174,3 +175,19 @@ def test_a_changed_checkpoint_is_refused(trained, folder, tmp_path):
     checkpoint.write_bytes(checkpoint.read_bytes() + b"x")
     with pytest.raises(ArtifactError, match=r"checkpoint\.safetensors: must be as it was trained"):
         predict.run(paths, trained[1], "probe", folder, None, tmp_path / "out.csv")
+
+
+def test_the_views_that_are_worth_their_time_are_recommended_and_used(trained, folder, capsys):
+    paths, competition = trained
+    with pytest.raises(ArtifactError, match=r"run 'pipeline tta demo --experiment finetune'$"):
+        rows_of(trained, folder, "finetune", policy="auto")
+    for name in ("probe", "finetune"):
+        tta.run(paths, competition, name)
+        told = json.loads(paths.experiment(name).tta.read_text(encoding="utf-8"))
+        metrics = json.loads(paths.experiment(name).metrics.read_text(encoding="utf-8"))
+        assert list(told["policies"]) == list(POLICIES)
+        flip = told["policies"]["flip"]["oof_score"]
+        assert flip == pytest.approx(metrics["oof_score"], abs=0.04)  # one image of 31
+        used = rows_of(trained, folder, name, policy="auto")
+        assert used == rows_of(trained, folder, name, policy=told["recommended"])
+    assert "recommends" in capsys.readouterr().err

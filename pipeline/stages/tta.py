@@ -1,0 +1,41 @@
+"""Compare test-time views: what they earn out of fold, and what they cost."""
+
+import json
+
+from rich.table import Table
+
+from pipeline.atomic import write_text
+from pipeline.competition import Competition
+from pipeline.console import progress, result, say
+from pipeline.inference.fold_models import FoldModels
+from pipeline.inference.policies import oof_by_view, recommended, record, score_policies
+from pipeline.paths import Paths
+from pipeline.results import load_probs
+from pipeline.scoring.oof import targets_of
+from pipeline.training.tables import load_tables
+
+
+def run(paths: Paths, competition: Competition, experiment_name: str) -> None:
+    """Score every policy on the training images, each predicted by the fold that held it out.
+
+    Raises:
+        DataError: The tables are missing, or an image can't be read any more.
+        ArtifactError: The experiment isn't trained, is damaged, or was trained over other folds.
+    """
+    tables = load_tables(paths, competition)
+    models = FoldModels(paths, competition, experiment_name)
+    ids = tables.train["image_id"].tolist()
+    load_probs(paths, competition, experiment_name, "oof", ids)  # refuses what is stale
+    with progress(f"tta {competition.name} {experiment_name}", len(ids)) as advance:
+        folds = tables.folds["fold"].to_numpy()
+        by_view, seconds = oof_by_view(paths, models, tables.train, folds, advance)
+    targets = targets_of(competition, tables.train)
+    scores = score_policies(competition.metric, targets, by_view, seconds)
+    table = Table("views", f"OOF {competition.metric}", "gain", "ms per image", "worth it")
+    for one in scores:
+        is_worth_it = "yes" if one.is_worth_it else "not beyond noise"
+        table.add_row(one.name, str(one.score), one.gain, f"{one.milliseconds:.1f}", is_worth_it)
+    result(table)
+    out = paths.experiment(experiment_name).tta
+    write_text(out, json.dumps(record(paths, experiment_name, scores), indent=2) + "\n")
+    say(f"tta {competition.name} {experiment_name}: recommends {recommended(scores)} -> {out}")
