@@ -233,19 +233,57 @@ def submit(
     experiment: Annotated[
         str, typer.Option(metavar="NAME", help="Experiment or ensemble to submit.")
     ] = "ensemble",
+    to_kaggle: Annotated[
+        bool, typer.Option("--to-kaggle", help="Send the file, with Kaggle's own client.")
+    ] = False,
+    message: Annotated[
+        str,
+        typer.Option(
+            "--message",
+            "-m",
+            metavar="TEXT",
+            help="Describes it there.",
+            show_default="the experiment's name",
+        ),
+    ] = "",
     root: RootOption = Path(),
 ) -> None:
     """Write the CSV that the judge wants, after checking it.
 
     Reads data/COMPETITION/test.csv and artifacts/COMPETITION/EXPERIMENT/test.npz. Writes
-    submissions/COMPETITION/EXPERIMENT.csv.
+    submissions/COMPETITION/EXPERIMENT.csv and notes it in log.csv beside it.
 
     Fails if the predictions are missing or stale, or the file would be invalid; an older
-    submission then stays as it was.
+    submission then stays as it was. Never sends a file twice.
     """
     from pipeline.stages import submit
 
-    submit.run(*_load(competition, root), experiment)
+    loaded = _load(competition, root)
+    submit.run(*loaded, experiment, to_kaggle=to_kaggle, message=message)
+
+
+@app.command()
+def score(
+    competition: CompetitionArgument,
+    csv: Annotated[Path, typer.Argument(metavar="FILE", help="The file that was handed in.")],
+    public: Annotated[
+        float | None, typer.Option(help="The judge's score.", show_default=False)
+    ] = None,
+    private: Annotated[
+        float | None,
+        typer.Option(help="The score on the part told at the end.", show_default=False),
+    ] = None,
+    root: RootOption = Path(),
+) -> None:
+    """Note the judge's score of a file; 'status' shows it beside the out-of-fold score.
+
+    Reads FILE. Writes the scores into submissions/COMPETITION/log.csv.
+
+    Fails if 'submit' didn't write that very file, or the log is damaged.
+    """
+    from pipeline.stages import score
+
+    score.run(*_load(competition, root), csv, public, private)
 
 
 @app.command()

@@ -18,7 +18,8 @@ from pipeline.strict import built_in_names, locate_toml
 from tests import tiny
 
 COMMANDS = [
-    "download", "prepare", "folds", "train", "ensemble", "submit", "validate", "grade", "status",
+    "download", "prepare", "folds", "train", "ensemble", "submit", "score", "validate",
+    "grade", "status",
     "models",
     "doctor",
 ]  # fmt: skip
