@@ -45,7 +45,7 @@ _typed: ContextVar[tuple[str, str]] = ContextVar("typed", default=("", ""))
 def _as_typed(message: str) -> str:
     """Let the commands that a message advises name the competition and root as the user did."""
     name, typed = _typed.get()
-    advised = re.compile(rf"'pipeline (\w+) {re.escape(name)}(?=[ '])")
+    advised = re.compile(rf"'pipeline ([\w-]+) {re.escape(name)}(?=[ '])")
     return advised.sub(lambda match: f"'pipeline {match[1]} {typed}", message) if name else message
 
 
@@ -149,6 +149,30 @@ def prepare(
     from pipeline.stages import prepare
 
     prepare.run(*_load(competition, root, as_declared=True), workers)
+
+
+@app.command()
+def check_overlap(
+    competition: CompetitionArgument,
+    against: Annotated[
+        Path, typer.Option(metavar="DIR", help="Any folder of images.", show_default=False)
+    ],
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that decode.", show_default="one per CPU core"),
+    ] = None,
+    root: RootOption = Path(),
+) -> None:
+    """List test images that lie in another folder, so that a leak is noticed and not used.
+
+    Reads data/COMPETITION/test.csv and images, and every image below --against. Writes
+    data/COMPETITION/overlap.csv: exact copies, and pictures that are nearly the same.
+
+    Fails if there is no image in either place; finding copies is a warning, no failure.
+    """
+    from pipeline.stages import check_overlap
+
+    check_overlap.run(*_load(competition, root), against, workers)
 
 
 @app.command()

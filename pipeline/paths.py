@@ -135,6 +135,11 @@ class Paths:
         return self.data_dir / "audit.csv"
 
     @property
+    def overlap_csv(self) -> Path:
+        """Test images found in another folder by `check-overlap`."""
+        return self.data_dir / "overlap.csv"
+
+    @property
     def prepare_stamp(self) -> Path:
         """Written last by `prepare`."""
         return self.data_dir / "prepare.json"

@@ -17,6 +17,7 @@ TEST_COLUMNS = ["image_id", "path", "group", "width", "height", "format", "sha25
 TRAIN_COLUMNS = ["image_id", "path", "label", *TEST_COLUMNS[2:]]
 FOLD_COLUMNS = ["image_id", "label", "group", "fold"]
 AUDIT_COLUMNS = ["finding", "split", "image_id", "detail"]
+OVERLAP_COLUMNS = ["image_id", "kind", "other", "correlation"]
 TRUTH_COLUMNS = ["image_id", "label"]
 INTEGER_COLUMNS = {"width", "height", "fold"}
 

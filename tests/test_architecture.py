@@ -31,7 +31,19 @@ MODULES = {
     for path in PACKAGE.rglob("*.py")
     if path != PACKAGE / "__init__.py"
 }
-LIGHT_STAGES = ["folds", "ensemble", "submit", "validate", "grade", "prepare", "status", "download"]
+LIGHT_STAGES = [
+    "folds",
+    "ensemble",
+    "submit",
+    "validate",
+    "grade",
+    "prepare",
+    "status",
+    "download",
+    "score",
+    "check_overlap",
+    "init",
+]
 
 
 def imports(path: Path) -> set[str]:

@@ -18,8 +18,8 @@ from pipeline.strict import built_in_names, locate_toml
 from tests import tiny
 
 COMMANDS = [
-    "download", "prepare", "folds", "train", "ensemble", "submit", "score", "validate",
-    "grade", "status",
+    "init", "download", "prepare", "check-overlap", "folds", "train", "ensemble", "submit",
+    "score", "validate", "grade", "status",
     "models",
     "doctor",
 ]  # fmt: skip
@@ -212,7 +212,7 @@ def test_all_stages_end_to_end(own_competition, tmp_path):
     assert "accuracy" in stage("grade", submission, "--truth", paths.truth_csv).stdout
     told = stage("status").stdout
     assert all(name in told for name in ("first", "second", "ensemble *"))
-    for name in ("download", "prepare", "folds", "train", "ensemble"):
+    for name in ("download", "prepare", "check-overlap", "folds", "train", "ensemble"):
         arguments: list[object] = ["--num-folds", 2] if name == "folds" else []
         assert "up to date" in stage(name, *arguments).stderr
     torch.set_num_threads(threads)
