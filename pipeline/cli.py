@@ -103,6 +103,47 @@ def _load(
 
 
 @app.command()
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Names the competition's folders.")],
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="DIR", help="Holds all of it.", show_default=False),
+    ] = None,
+    train: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Training images, or their archive.", show_default=False),
+    ] = None,
+    test: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Test images, or their archive.", show_default=False),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="List of labels.", show_default=False)
+    ] = None,
+    sample_submission: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="The judge's sample.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The file to write.", show_default="NAME.toml"),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write a competition's TOML file by looking at what you have.
+
+    Reads what is named: folders and archives of images, lists of labels, a sample submission; with
+    --from, whatever lies in a folder. Writes NAME.toml and says what was inferred from what.
+
+    Fails if the file is there already, there are no images, or a list can't be made out.
+    """
+    from pipeline.inspecting.inferring import Named
+    from pipeline.stages import init
+
+    init.run(name, Named(train, test, labels, sample_submission), source, out, force=force)
+
+
+@app.command()
 def download(
     competition: CompetitionArgument,
     source: Annotated[
