@@ -72,7 +72,7 @@ def from_sample(
         section.found("columns", columns, f"the first line of {sample.name}")
     section.found("has_header", bool(has_header), f"the first line of {sample.name}")
     section.found("sample", sample.name, "ids and their order are those of the sample")
-    section.guess("order", "any", 'the sample\'s order is written; "sample" demands it, too')
+    section.unknown("order", "any", "the sample's is written and demanded; whether any will do")
     _add_bytes(section, sample)
     if answer.label == "probabilities" and not _sum_to_1(rows):
         section.found("rows_sum_to_1", value=False, why=f"the rows of {sample.name} don't")
