@@ -45,7 +45,7 @@ _typed: ContextVar[tuple[str, str]] = ContextVar("typed", default=("", ""))
 def _as_typed(message: str) -> str:
     """Let the commands that a message advises name the competition and root as the user did."""
     name, typed = _typed.get()
-    advised = re.compile(rf"'pipeline (\w+) {re.escape(name)}(?=[ '])")
+    advised = re.compile(rf"'pipeline ([\w-]+) {re.escape(name)}(?=[ '])")
     return advised.sub(lambda match: f"'pipeline {match[1]} {typed}", message) if name else message
 
 
@@ -112,6 +112,47 @@ def _load(
 
 
 @app.command()
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Names the competition's folders.")],
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="DIR", help="Holds all of it.", show_default=False),
+    ] = None,
+    train: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Training images, or their archive.", show_default=False),
+    ] = None,
+    test: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Test images, or their archive.", show_default=False),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="List of labels.", show_default=False)
+    ] = None,
+    sample_submission: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="The judge's sample.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The file to write.", show_default="NAME.toml"),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write a competition's TOML file by looking at what you have.
+
+    Reads what is named: folders and archives of images, lists of labels, a sample submission; with
+    --from, whatever lies in a folder. Writes NAME.toml and says what was inferred from what.
+
+    Fails if the file is there already, there are no images, or a list can't be made out.
+    """
+    from pipeline.inspecting.inferring import Named
+    from pipeline.stages import init
+
+    init.run(name, Named(train, test, labels, sample_submission), source, out, force=force)
+
+
+@app.command()
 def download(
     competition: CompetitionArgument,
     source: Annotated[
@@ -158,6 +199,30 @@ def prepare(
     from pipeline.stages import prepare
 
     prepare.run(*_load(competition, root, as_declared=True), workers)
+
+
+@app.command()
+def check_overlap(
+    competition: CompetitionArgument,
+    against: Annotated[
+        Path, typer.Option(metavar="DIR", help="Any folder of images.", show_default=False)
+    ],
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that decode.", show_default="one per CPU core"),
+    ] = None,
+    root: RootOption = Path(),
+) -> None:
+    """List test images that lie in another folder, so that a leak is noticed and not used.
+
+    Reads data/COMPETITION/test.csv and images, and every image below --against. Writes
+    data/COMPETITION/overlap.csv: exact copies, and pictures that are nearly the same.
+
+    Fails if there is no image in either place; finding copies is a warning, no failure.
+    """
+    from pipeline.stages import check_overlap
+
+    check_overlap.run(*_load(competition, root), against, workers)
 
 
 @app.command()
@@ -367,19 +432,57 @@ def submit(
     experiment: Annotated[
         str, typer.Option(metavar="NAME", help="Experiment or ensemble to submit.")
     ] = "ensemble",
+    to_kaggle: Annotated[
+        bool, typer.Option("--to-kaggle", help="Send the file, with Kaggle's own client.")
+    ] = False,
+    message: Annotated[
+        str,
+        typer.Option(
+            "--message",
+            "-m",
+            metavar="TEXT",
+            help="Describes it there.",
+            show_default="the experiment's name",
+        ),
+    ] = "",
     root: RootOption = Path(),
 ) -> None:
     """Write the CSV that the judge wants, after checking it.
 
     Reads data/COMPETITION/test.csv and artifacts/COMPETITION/EXPERIMENT/test.npz. Writes
-    submissions/COMPETITION/EXPERIMENT.csv.
+    submissions/COMPETITION/EXPERIMENT.csv and notes it in log.csv beside it.
 
     Fails if the predictions are missing or stale, or the file would be invalid; an older
-    submission then stays as it was.
+    submission then stays as it was. Never sends a file twice.
     """
     from pipeline.stages import submit
 
-    submit.run(*_load(competition, root), experiment)
+    loaded = _load(competition, root)
+    submit.run(*loaded, experiment, to_kaggle=to_kaggle, message=message)
+
+
+@app.command()
+def score(
+    competition: CompetitionArgument,
+    csv: Annotated[Path, typer.Argument(metavar="FILE", help="The file that was handed in.")],
+    public: Annotated[
+        float | None, typer.Option(help="The judge's score.", show_default=False)
+    ] = None,
+    private: Annotated[
+        float | None,
+        typer.Option(help="The score on the part told at the end.", show_default=False),
+    ] = None,
+    root: RootOption = Path(),
+) -> None:
+    """Note the judge's score of a file; 'status' shows it beside the out-of-fold score.
+
+    Reads FILE. Writes the scores into submissions/COMPETITION/log.csv.
+
+    Fails if 'submit' didn't write that very file, or the log is damaged.
+    """
+    from pipeline.stages import score
+
+    score.run(*_load(competition, root), csv, public, private)
 
 
 @app.command()

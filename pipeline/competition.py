@@ -77,6 +77,9 @@ class Competition(Table):
     url: str = ""
     """Its page."""
 
+    kaggle: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] | None = None
+    """Its name in URLs of kaggle.com, for `submit --to-kaggle`."""
+
     metric: MetricName = "accuracy"
     """What the judge ranks by."""
 

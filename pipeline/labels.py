@@ -54,7 +54,7 @@ def read_labels(
         return _from_names(competition, parents)
     path = find_listing(competition, source.file, source_dirs)
     listed = listed_labels(path, source, competition.classes)
-    classes = competition.classes or _sorted_names(label for _, _, label in listed)
+    classes = competition.classes or sorted_names(label for _, _, label in listed)
     class_of = _named if tells_names(source) else _indexed
     named = [(name, class_of(classes, label, at)) for at, name, label in listed]
     images = _join(named, image_ids)
@@ -83,7 +83,7 @@ def _search(pattern: re.Pattern[str], image_id: str) -> str:
     return match["label"] if match else ""
 
 
-def _sorted_names(labels: Iterable[str]) -> tuple[str, ...]:
+def sorted_names(labels: Iterable[str]) -> tuple[str, ...]:
     """Sort the labels that occur, as numbers where all of them are."""
     names = set(labels)
     are_numbers = all(name.isascii() and name.isdigit() for name in names)
@@ -96,7 +96,7 @@ def _from_names(competition: Competition, found: Mapping[str, str]) -> LabelledI
     images = LabelledImages()
     if not competition.classes:
         by_folded = {label.casefold(): label for label in found.values() if label}
-        images.classes = _sorted_names(by_folded.values())
+        images.classes = sorted_names(by_folded.values())
     for image_id, label in found.items():
         name = by_folded.get(label.casefold())
         if name is None:

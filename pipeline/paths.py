@@ -184,6 +184,11 @@ class Paths:
         return self.data_dir / "audit.csv"
 
     @property
+    def overlap_csv(self) -> Path:
+        """Test images found in another folder by `check-overlap`."""
+        return self.data_dir / "overlap.csv"
+
+    @property
     def prepare_stamp(self) -> Path:
         """Written last by `prepare`."""
         return self.data_dir / "prepare.json"
@@ -248,3 +253,18 @@ class Paths:
     def submission(self, experiment: str) -> Path:
         """The CSV for the judge."""
         return self.root / "submissions" / self.competition / f"{experiment}.csv"
+
+    @property
+    def submission_log(self) -> Path:
+        """Every file that `submit` wrote, with its scores; no experiment may be named "log"."""
+        return self.submission("log")
+
+    @property
+    def submission_lock(self) -> Path:
+        """Held while a submission or its score is written down."""
+        return self.root / "submissions" / f".{self.competition}.lock"
+
+    def list_submissions(self) -> list[Path]:
+        """List the CSVs for the judge that are there, by name."""
+        found = self.submission_log.parent.glob("*.csv")
+        return sorted(path for path in found if path != self.submission_log)

@@ -42,14 +42,14 @@ def sample_seed(seed: int, epoch: int, image_key: int) -> int:
 def environment() -> dict[str, Any]:
     """Record what a result depends on besides its config: commit, versions, machine."""
     return {
-        "commit": _commit(),
+        "commit": commit(),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
         "packages": {name: metadata.version(name) for name in _RECORDED},
     }
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """Name the commit of the code, with "+" if it was changed since; None outside a checkout."""
     folder = Path(__file__).parent
     describe = ["git", "-C", str(folder), "describe", "--always", "--dirty=+", "--abbrev=40"]

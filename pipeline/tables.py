@@ -25,6 +25,7 @@ SUSPECT_COLUMNS = [
     "prob_suggested",
     "action",
 ]
+OVERLAP_COLUMNS = ["image_id", "kind", "other", "correlation"]
 TRUTH_COLUMNS = ["image_id", "label"]
 INTEGER_COLUMNS = {"width", "height", "fold"}
 

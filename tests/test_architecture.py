@@ -20,6 +20,7 @@ LEVELS = {
     "inference": 2,
     "reports": 2,
     "audit": 2,  # of what images.scan found
+    "inspecting": 2,
     "census": 2,  # of what the images, labels and samples say together
     "models": 1,
     "images": 1,
@@ -34,6 +35,7 @@ MODULES = {
 }
 LIGHT_STAGES = [
     "folds", "ensemble", "suspects", "submit", "validate", "grade", "prepare", "status", "download",
+    "score", "check_overlap", "init",
 ]  # fmt: skip
 
 

@@ -18,8 +18,9 @@ from pipeline.strict import built_in_names, locate_toml
 from tests import tiny
 
 COMMANDS = [
-    "download", "prepare", "folds", "preview", "train", "tune", "ensemble", "suspects",
-    "submit", "tta", "predict", "validate", "grade", "status", "models", "doctor",
+    "init", "download", "prepare", "check-overlap", "folds", "preview", "train", "tune", "ensemble",
+    "suspects", "submit", "score", "tta", "predict", "validate", "grade", "status",
+    "models", "doctor",
 ]  # fmt: skip
 SMALL = "num_test = 12\nmin_side_px = 40\nmax_side_px = 56"
 
@@ -63,7 +64,7 @@ def test_each_command_says_what_it_reads_writes_and_when_it_fails(command):
     positions = [text.find(word) for word in (" Reads ", " Writes ", " Fails ")]
     assert -1 not in positions
     assert positions == sorted(positions)
-    assert ("--root" in text) != (command == "models")  # which touches no data
+    assert ("--root" in text) != (command in ("init", "models"))  # which touch no data
 
 
 MISTAKES = {
@@ -219,7 +220,7 @@ def test_all_stages_end_to_end(own_competition, tmp_path):
     assert "accuracy" in stage("grade", submission, "--truth", paths.truth_csv).stdout
     told = stage("status").stdout
     assert all(name in told for name in ("first", "second", "ensemble *"))
-    for name in ("download", "prepare", "folds", "train", "ensemble"):
+    for name in ("download", "prepare", "check-overlap", "folds", "train", "ensemble"):
         arguments: list[object] = ["--num-folds", 2] if name == "folds" else []
         assert "up to date" in stage(name, *arguments).stderr
     torch.set_num_threads(threads)

@@ -65,6 +65,18 @@ def unpack_batches(archive: Path, folder: Path, classes: Sequence[str], truth_cs
         return _write(archive, folder, classes, (train, test), truth_csv)
 
 
+def read_class_names(archive: Path, meta: Path) -> tuple[str, ...]:
+    """Read the class names from `batches.meta`, unpacked from `archive`.
+
+    Raises:
+        ArchiveError: It is damaged, asks for code, or names no classes.
+    """
+    names = _load(archive, meta).get(b"label_names")
+    if not isinstance(names, list) or not all(isinstance(name, bytes) for name in names):
+        raise ArchiveError(f"{archive}: '{META}' must name the classes, names {names!r}")
+    return tuple(name.decode("utf-8", "replace") for name in names)
+
+
 @dataclass(frozen=True)
 class _Batch:
     data: npt.NDArray[np.uint8]  # (N, 3072)

@@ -1,7 +1,7 @@
 """Unpack an archive that anyone may have made: never outside its folder, never endlessly."""
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -63,19 +63,46 @@ def unpack(archive: Path, folder: Path, limits: Limits = DEFAULT_LIMITS) -> int:
         ArchiveError: The archive is damaged, encrypted, a bomb, or would write elsewhere.
         DataError: The disk hasn't enough room, or what reads a 7z isn't installed.
     """
-    return _Unpacking(limits).unpack(archive, folder, str(archive), depth=0)
+    return len(_Unpacking(limits).unpack(archive, folder, str(archive), depth=0))
+
+
+def peek(
+    archive: Path, folder: Path, wanted: Callable[[PurePosixPath], bool]
+) -> list[PurePosixPath]:
+    """List what an archive would be unpacked to, and unpack what is wanted of it.
+
+    Args:
+        archive: The archive; its name says which kind it is.
+        folder: Where that goes; made where missing, and must be empty.
+        wanted: Told a path below the folder, says whether to unpack it. Archives within the
+            archive always are, to look into them.
+
+    Returns:
+        Every file that `unpack` would write, relative to the folder.
+
+    Raises:
+        ArchiveError: `unpack` would refuse the archive for what it lists.
+        DataError: The disk hasn't enough room, or what reads a 7z isn't installed.
+    """
+    return _Unpacking(DEFAULT_LIMITS, wanted).unpack(archive, folder, str(archive), depth=0)
 
 
 class _Unpacking:
     """One archive with all that are within it, which share the limits."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(
+        self, limits: Limits, wanted: Callable[[PurePosixPath], bool] = lambda _: True
+    ) -> None:
         self._limits = limits
+        self._wanted = wanted
         self._num_entries = 0
         self._total_bytes = 0
 
-    def unpack(self, archive: Path, folder: Path, where: str, depth: int) -> int:
-        """Unpack `archive`, called `where` in messages, and then the archives within it."""
+    def unpack(self, archive: Path, folder: Path, where: str, depth: int) -> list[PurePosixPath]:
+        """Unpack `archive`, called `where` in messages, and then the archives within it.
+
+        Lists the files below the folder, those included that aren't wanted.
+        """
         with explained_os_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         names = self._unpack_one(archive, folder, where)
@@ -85,15 +112,17 @@ class _Unpacking:
                 f"{where}: must hold archives within archives at most {MAX_DEPTH} deep, holds "
                 f"'{nested[0]}'"
             )
-        num_files = len(names) - len(nested)
+        files = [name for name in names if name not in nested]
         for name in nested:
-            inner, target = folder / name, folder / name.with_name(stem_of(name.name))
+            below = name.with_name(stem_of(name.name))
+            inner, target = folder / name, folder / below
             inside = f"{where}: '{name}'"
             if target.exists():
                 raise ArchiveError(f"{inside} must unpack into '{target.name}', which is there")
-            num_files += self.unpack(inner, target, inside, depth + 1)
+            found = self.unpack(inner, target, inside, depth + 1)
+            files += [below / file for file in found]
             inner.unlink()
-        return num_files
+        return files
 
     def _unpack_one(self, archive: Path, folder: Path, where: str) -> list[PurePosixPath]:
         container = container_of(archive.name)
@@ -103,9 +132,14 @@ class _Unpacking:
             with explained_damage(is_whole):
                 contents = stack.enter_context(OPENERS[container](archive))
                 entries = self._within_limits(where, contents.entries)
-            _check_room(where, entries, folder)
             names = files_to_write(where, entries)
-            with progress(f"unpack {archive.name}", len(names), "files") as advance:
+            chosen = [
+                entry
+                for entry, name in names.items()
+                if container_of(name.name) or self._wanted(name)
+            ]
+            _check_room(where, chosen, folder)
+            with progress(f"unpack {archive.name}", len(chosen), "files") as advance:
 
                 @contextmanager
                 def receive(entry: Entry) -> Iterator[Sink]:
@@ -119,7 +153,7 @@ class _Unpacking:
                     advance(1)
 
                 with explained_damage(is_whole):
-                    contents.extract(list(names), receive)
+                    contents.extract(chosen, receive)
         return list(names.values())
 
     def _within_limits(self, where: str, listed: Iterable[Entry]) -> list[Entry]:

@@ -43,29 +43,51 @@ def near_duplicates(thumbnails: ByteImage) -> list[tuple[int, int, float]]:
     Returns:
         `(i, j, correlation)` with i < j, sorted; correlation of the grey pixels, at most 1.
     """
-    mirrored = np.ascontiguousarray(thumbnails[:, :, ::-1])
+    return _confirmed(thumbnails, thumbnails, is_one_set=True)
+
+
+def near_duplicates_between(
+    thumbnails: ByteImage, others: ByteImage
+) -> list[tuple[int, int, float]]:
+    """Find pictures of one set that are nearly those of another, straight or mirrored.
+
+    Args:
+        thumbnails: `(N, 32, 32)` uint8 grey.
+        others: `(M, 32, 32)` uint8 grey.
+
+    Returns:
+        `(i, j, correlation)`, i among the first and j among the others, sorted.
+    """
+    return _confirmed(thumbnails, others, is_one_set=False)
+
+
+def _confirmed(
+    thumbnails: ByteImage, others: ByteImage, *, is_one_set: bool
+) -> list[tuple[int, int, float]]:
     hashes = perceptual_hashes(thumbnails)
     best: dict[tuple[int, int], float] = {}
-    for others in (thumbnails, mirrored):
-        for i, j in _close_pairs(hashes, perceptual_hashes(others)):
-            correlation = _correlation(thumbnails[i], others[j])
+    for theirs in (others, np.ascontiguousarray(others[:, :, ::-1])):
+        for i, j in _close_pairs(hashes, perceptual_hashes(theirs), is_one_set=is_one_set):
+            correlation = _correlation(thumbnails[i], theirs[j])
             if correlation >= MIN_CORRELATION:
                 best[i, j] = max(correlation, best.get((i, j), 0.0))
     return [(i, j, correlation) for (i, j), correlation in sorted(best.items())]
 
 
 def _close_pairs(
-    hashes: npt.NDArray[np.uint64], others: npt.NDArray[np.uint64]
+    hashes: npt.NDArray[np.uint64], others: npt.NDArray[np.uint64], *, is_one_set: bool
 ) -> Iterator[tuple[int, int]]:
     # All pairs, in blocks: N² / 2 popcounts take under a second for 10,000 images, and a minute
     # or two for 300,000; an index would be faster and longer than all the rest of this file.
     for start in range(0, len(hashes), _BLOCK):
         block = hashes[start : start + _BLOCK, None]
-        distances = np.bitwise_count(block ^ others[None, start:])
+        first = start if is_one_set else 0
+        distances = np.bitwise_count(block ^ others[None, first:])
         rows, columns = np.nonzero(distances <= MAX_HASH_DISTANCE)
         for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-            if row < column:
-                yield start + row, start + column
+            i, j = start + row, first + column
+            if i < j or not is_one_set:
+                yield i, j
 
 
 def _correlation(one: ByteImage, other: ByteImage) -> float:

@@ -5,7 +5,6 @@ mirrored before it is laid over the image.
 """
 
 from dataclasses import dataclass
-from itertools import product
 
 import cv2
 import numpy as np
@@ -106,7 +105,7 @@ def _with_mirrored(*views: TtaView) -> tuple[TtaView, ...]:
     return (*views, *mirrored)
 
 
-CORNERS = tuple(product((0.0, 1.0), repeat=2))
+CORNERS = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
 
 # By name, the cheapest first; probabilities are averaged over the views of a policy.
 POLICIES: dict[str, tuple[TtaView, ...]] = {

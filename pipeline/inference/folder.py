@@ -11,8 +11,9 @@ import torch
 
 from pipeline.config import ImageConfig
 from pipeline.errors import DataError
+from pipeline.folders import list_files
 from pipeline.images.decode import ByteImage
-from pipeline.images.inventory import IMAGE_SUFFIXES, list_files
+from pipeline.images.inventory import IMAGE_SUFFIXES
 from pipeline.images.tta import TtaView
 from pipeline.images.working_copy import working_copy, working_side_px
 from pipeline.machine import num_cpus

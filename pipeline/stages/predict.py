@@ -50,8 +50,9 @@ def run(
         prediction_file(out, classes) as write,
     ):
         for batch in read_batches(images_dir, names, views, experiment.images, size):
-            readable = len(batch.pixels) > 0
-            probs = models.probs(batch.pixels).mean(axis=(0, 1)) if readable else np.empty((0, 0))
+            probs: FloatArray = np.empty((0, len(classes)), dtype=np.float32)
+            if len(batch.pixels):
+                probs = models.probs(batch.pixels).mean(axis=(0, 1))
             write(_rows(batch, probs, classes))
             for name, reason in list(batch.faults.items())[: max(0, SHOWN - num_faults)]:
                 warn(f"{images_dir / name}: {reason}")

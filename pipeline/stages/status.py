@@ -12,6 +12,7 @@ from pipeline.freshness import Stamp, digest, read_stamp
 from pipeline.paths import Paths
 from pipeline.results import Result, changed_members, list_results, load_result
 from pipeline.scoring.metrics import get_metric
+from pipeline.submission_log import Entry, load_log
 
 DONE, MISSING, STALE = "done", "to do", "stale"
 
@@ -25,6 +26,9 @@ def run(paths: Paths, competition: Competition) -> None:
     results = list_results(paths)
     if results:
         result(_scores(paths, competition, results))
+    log = load_log(paths.submission_log)
+    if log:
+        result(_submissions(paths, log))
 
 
 def _stages(paths: Paths) -> list[tuple[str, str, str]]:
@@ -40,7 +44,7 @@ def _stages(paths: Paths) -> list[tuple[str, str, str]]:
         (_stage_of(paths, path.name), _experiment_state(paths, path.name), str(path))
         for path in sorted(experiments)
     ]
-    submissions = sorted(paths.submission("any").parent.glob("*.csv"))
+    submissions = paths.list_submissions()
     rows.append(("submit", DONE if submissions else MISSING, "\n".join(map(str, submissions))))
     return rows
 
@@ -112,6 +116,25 @@ def _scores(paths: Paths, competition: Competition, results: list[Result]) -> Ta
             f"{metrics['seconds']:.0f}" if "seconds" in metrics else "",  # blending takes none
         )
     table.caption = "* is written as a submission"
+    return table
+
+
+def _submissions(paths: Paths, log: list[Entry]) -> Table:
+    """Tabulate what was submitted, the newest first: our score beside the judge's."""
+    table = Table("written", "experiment", "metric", "OOF", "public", "private", "sent")
+    table.title, table.caption = "submissions, UTC", "* is the file that is there now"
+    for column in table.columns[3:6]:
+        column.justify = "right"
+    current = {digest(path) for path in paths.list_submissions()}
+    for entry in reversed(log):
+        scores = (entry.oof_score, entry.public_score, entry.private_score)
+        table.add_row(
+            f"{entry.time:%Y-%m-%d %H:%M}",
+            entry.experiment + (" *" if entry.sha256 in current else ""),
+            entry.metric,
+            *("" if score is None else f"{score:.4f}" for score in scores),
+            "" if entry.sent is None else f"{entry.sent:%Y-%m-%d %H:%M}",
+        )
     return table
 
 

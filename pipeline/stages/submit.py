@@ -1,4 +1,4 @@
-"""From an experiment's test probabilities to the CSV that the judge wants."""
+"""From an experiment's test probabilities to the CSV that the judge wants, and on to the judge."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,41 +9,96 @@ import numpy as np
 from pipeline import console
 from pipeline.atomic import atomic_path
 from pipeline.competition import Competition
-from pipeline.errors import SubmissionError
+from pipeline.errors import ConfigError, SubmissionError
 from pipeline.judge_ids import ordered_ids
+from pipeline.kaggle_service import Kaggle
 from pipeline.paths import Paths
 from pipeline.predictions import FloatArray
 from pipeline.priors import warn_of_unreadable
-from pipeline.results import load_probs
+from pipeline.reproducibility import commit
+from pipeline.results import load_probs, load_result
 from pipeline.scoring.faults import summary
 from pipeline.scoring.submission import encode, submission_table
 from pipeline.scoring.validation import find_faults
+from pipeline.submission_log import Entry, SubmissionLog, now, open_log
 from pipeline.tables import load_test
 
+VERDICT_SECONDS = 120
 
-def run(paths: Paths, competition: Competition, experiment: str) -> None:
-    """Write the submission of an experiment or ensemble, after checking it.
+
+def run(
+    paths: Paths,
+    competition: Competition,
+    experiment: str,
+    *,
+    to_kaggle: bool = False,
+    message: str = "",
+) -> None:
+    """Write the submission of an experiment or ensemble, after checking it, and log it.
 
     Reads data/COMPETITION/test.csv and artifacts/COMPETITION/EXPERIMENT/test.npz. Writes
-    submissions/COMPETITION/EXPERIMENT.csv.
+    submissions/COMPETITION/EXPERIMENT.csv and log.csv beside it.
+
+    Args:
+        paths: The competition's files.
+        competition: What the judge wants.
+        experiment: Whose predictions to submit.
+        to_kaggle: Whether to send the file to Kaggle.
+        message: Describes it there; empty for the experiment's name.
 
     Raises:
-        DataError: The test table is missing or its images can't be named as the judge wants.
+        ConfigError: The file can't be sent: no such competition, client or credentials.
+        DataError: The test table is missing, its images can't be named as the judge wants, or the
+            log is damaged.
         ArtifactError: The predictions are missing or were made from something else.
-        SubmissionError: The file would be invalid; an older one stays as it was.
+        SubmissionError: The file would be invalid; an older one stays as it was. Or it was sent
+            before, or Kaggle doesn't take it.
     """
+    if message and not to_kaggle:
+        raise ConfigError("--message: describes a file that is sent; add --to-kaggle")
+    kaggle = _kaggle(competition) if to_kaggle else None
+    target = paths.submission(experiment)
+    if target == paths.submission_log:
+        raise ConfigError(f"{target}: holds the log; give the experiment another name")
     test = load_test(paths)
     image_ids = test["image_id"].tolist()
     probs = load_probs(paths, competition, experiment, "test", image_ids)
     warn_of_unreadable(test)
-    target = paths.submission(experiment)
     content = encode(competition, submission_table(competition, image_ids, probs))
-    _write(competition, content, target, ordered_ids(competition.submission, image_ids))
-    sha256 = hashlib.sha256(content).hexdigest()
-    console.result(f"{target}: {len(content.splitlines()):,} lines, valid, sha256 {sha256}")
-    if competition.submission.file_name is not None:
-        console.result(f"the judge wants it under the name {competition.submission.file_name}")
-    console.result(_class_shares(competition, probs))
+    expected_ids = ordered_ids(competition.submission, image_ids)
+    entry = _entry(paths, competition, experiment, content)
+    with open_log(paths, f"submit {competition.name}") as log:
+        _write(competition, content, target, expected_ids)
+        log.add(entry)
+        console.result(
+            f"{target}: {len(content.splitlines()):,} lines, valid, sha256 {entry.sha256}"
+        )
+        if competition.submission.file_name is not None:
+            console.result(f"the judge wants it under the name {competition.submission.file_name}")
+        console.result(_class_shares(competition, probs))
+        if kaggle is not None:
+            _send(kaggle, log, target, entry.sha256, message or experiment)
+
+
+def _kaggle(competition: Competition) -> Kaggle:
+    if competition.kaggle is None:
+        raise ConfigError(
+            f"{competition.name}.toml: must have a key 'kaggle' for --to-kaggle, the competition's "
+            "name in its URL on kaggle.com, has none"
+        )
+    return Kaggle(competition.kaggle)
+
+
+def _entry(paths: Paths, competition: Competition, experiment: str, content: bytes) -> Entry:
+    return Entry(
+        time=now(),
+        experiment=experiment,
+        metric=competition.metric,
+        oof_score=load_result(paths.experiment(experiment)).metrics.get("oof_score"),
+        sha256=hashlib.sha256(content).hexdigest(),
+        commit=commit() or "",
+        file=paths.submission(experiment).name,
+    )
 
 
 def _write(
@@ -81,3 +136,24 @@ def _class_shares(competition: Competition, probs: FloatArray) -> str:
     order = np.argsort(-counts, kind="stable")
     shares = [(competition.classes[index], counts[index] / len(probs)) for index in order]
     return "classes: " + ", ".join(f"{name} {share:.1%}" for name, share in shares if share)
+
+
+def _send(kaggle: Kaggle, log: SubmissionLog, csv: Path, sha256: str, message: str) -> None:
+    """Send a valid file, once and never again, and note what Kaggle says of it."""
+    sent = next((entry for entry in log.of(sha256) if entry.sent is not None), None)
+    if sent is not None:
+        raise SubmissionError(
+            f"{csv}: must not have been sent before, was sent as {sent.file} at "
+            f"{sent.sent:%Y-%m-%d %H:%M} UTC; submit another experiment"
+        )
+    number = kaggle.send(csv, message)
+    log.change(sha256, sent=now())
+    console.say(f"sent to Kaggle as submission {number}, waiting for its verdict")
+    verdict = kaggle.verdict(number, VERDICT_SECONDS)
+    if verdict.refusal:
+        raise SubmissionError(f"{csv}: Kaggle refuses it: {verdict.refusal}")
+    if not verdict.is_final or verdict.public_score is None:
+        console.result("Kaggle tells no score yet; note it later with 'pipeline score'")
+        return
+    log.change(sha256, public_score=verdict.public_score, private_score=verdict.private_score)
+    console.result(f"Kaggle's public score: {verdict.public_score}")

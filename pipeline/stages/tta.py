@@ -22,7 +22,7 @@ def run(paths: Paths, competition: Competition, experiment_name: str) -> None:
         DataError: The tables are missing, or an image can't be read any more.
         ArtifactError: The experiment isn't trained, is damaged, or was trained over other folds.
     """
-    tables = load_tables(paths, competition)
+    tables = load_tables(paths)
     models = FoldModels(paths, competition, experiment_name)
     ids = tables.train["image_id"].tolist()
     load_probs(paths, competition, experiment_name, "oof", ids)  # refuses what is stale

@@ -99,7 +99,7 @@ def _search(
             f"experiment '{experiment.name}': must say in a table [tune] what may change, has "
             "none; docs/tuning.md shows how"
         )
-    tables = load_tables(paths, competition)
+    tables = load_tables(paths)
     return Search(
         paths,
         competition,

@@ -190,7 +190,7 @@ def test_an_unknown_sampler_is_refused(site):
 
 @pytest.mark.slow
 def test_workers_share_a_study_and_one_that_is_killed_costs_its_trial_at_most(site):
-    killed = []
+    killed: list[int] = []
 
     def kill_one():
         while not killed:

@@ -1,5 +1,7 @@
 """A search over a tiny experiment's head, in seconds."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -32,7 +34,7 @@ def search(workspace, tmp_path):
     return make(paths, competition, tmp_path)
 
 
-def make(paths: Paths, competition, folder, space: str = SPACE, **options) -> Search:
+def make(paths: Paths, competition: Any, folder: Any, space: str = SPACE, **options: Any) -> Search:
     """Search over the tiny experiment, or one of `space`, which may hold more than that."""
     experiment, read = load_search(tiny.write_toml(folder / "tiny.toml", space), [])
-    return Search(paths, competition, experiment, read, load_tables(paths, competition), **options)
+    return Search(paths, competition, experiment, read, load_tables(paths), **options)

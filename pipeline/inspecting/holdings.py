@@ -1,0 +1,113 @@
+"""What the user has: archives, folders and lists, as they will lie once `download` has run."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from pipeline.archives.cifar import META
+from pipeline.archives.unpack import peek
+from pipeline.errors import ConfigError
+from pipeline.folders import list_files
+from pipeline.schema.archive import container_of, stem_of
+
+LIST_SUFFIXES = {".csv", ".tsv", ".txt"}
+
+
+@dataclass
+class Holdings:
+    """All that was found.
+
+    Attributes:
+        root: The folder that holds it: what `download --from` is given.
+        archives: Names for `[[archives]]`; none where all lies unpacked in plain folders.
+        files: Paths below `data/<competition>/images`, once they lie there.
+        lists: Text files that may hold labels or ids, by a name that `find_file` finds them by.
+        meta: `batches.meta` of CIFAR's batches, unpacked, if an archive holds them.
+    """
+
+    root: Path
+    archives: list[str] = field(default_factory=list)
+    files: list[PurePosixPath] = field(default_factory=list)
+    lists: dict[str, Path] = field(default_factory=dict)
+    meta: Path | None = None
+
+    def place(self, path: Path, name: str) -> PurePosixPath:
+        """Tell where a folder or archive of the user's will lie.
+
+        Args:
+            path: It, below the root.
+            name: The competition's.
+        """
+        relative = PurePosixPath(path.resolve().relative_to(self.root).as_posix())
+        if path.is_file():
+            return PurePosixPath(stem_of(path.name))
+        return relative if self.archives else name / relative
+
+
+def take_stock(name: str, given: Iterable[Path], root: Path | None, scratch: Path) -> Holdings:
+    """Look at what the user named, and into archives.
+
+    Args:
+        name: The competition's name, that of the folder where plain folders will lie.
+        given: Files and folders that were named.
+        root: The folder that holds all; None for the innermost that holds what is given.
+        scratch: An empty folder for lists out of archives; they stay there.
+
+    Raises:
+        ConfigError: Nothing is given, it doesn't exist, or lies outside the root.
+        DataError: An archive or folder can't be read.
+    """
+    places = [path.resolve() for path in given]
+    for path in [*places, *([root] if root else [])]:
+        if not path.exists():
+            raise ConfigError(f"{path}: must be there to be looked at, is missing")
+    top = root.resolve() if root else _common(places)
+    outside = [path for path in places if not path.is_relative_to(top)]
+    if outside:
+        raise ConfigError(f"{outside[0]}: must lie below --from {top}, doesn't")
+    holdings = Holdings(top)
+    entries = sorted(top.iterdir()) if root or places == [top] else places
+    containers = [path for path in entries if path.is_file() and container_of(path.name)]
+    for path in containers:
+        _add_archive(holdings, path, scratch / path.name)
+    for path in entries:
+        if path.is_dir() and not any(stem_of(one.name) == path.name for one in containers):
+            _add_folder(holdings, path, name, is_plain=not containers)
+        elif path.suffix.lower() in LIST_SUFFIXES:
+            holdings.lists[path.name] = path
+    return holdings
+
+
+def _common(places: list[Path]) -> Path:
+    if not places:
+        raise ConfigError(
+            "init: must be told what to look at, is told nothing; name --from, --train, --test, "
+            "--labels or --sample-submission"
+        )
+    return Path(os.path.commonpath([path if path.is_dir() else path.parent for path in places]))
+
+
+def _add_archive(holdings: Holdings, archive: Path, scratch: Path) -> None:
+    def is_wanted(name: PurePosixPath) -> bool:
+        return name.name == META or name.suffix.lower() in LIST_SUFFIXES
+
+    holdings.archives.append(archive.name)
+    stem = stem_of(archive.name)
+    for file in peek(archive, scratch, is_wanted):
+        holdings.files.append(stem / file)
+        if file.suffix.lower() in LIST_SUFFIXES:
+            holdings.lists[file.name] = scratch / file
+        elif file.name == META:
+            holdings.meta = scratch / file
+
+
+def _add_folder(holdings: Holdings, folder: Path, name: str, *, is_plain: bool) -> None:
+    """Add a folder; beside archives it counts as one that lies unpacked."""
+    if not is_plain:
+        holdings.archives.append(f"{folder.name}.zip")
+    above = name / PurePosixPath(folder.relative_to(holdings.root).as_posix())
+    for file in list_files(folder):
+        holdings.files.append((above if is_plain else PurePosixPath(folder.name)) / file)
+        if file.suffix.lower() in LIST_SUFFIXES:
+            holdings.lists[file.name] = folder / file

@@ -1,0 +1,193 @@
+"""From what the user has to the tables of the competition's file."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.archives.cifar import read_class_names
+from pipeline.inspecting.document import Section
+from pipeline.inspecting.holdings import Holdings
+from pipeline.inspecting.judging import Answer, from_sample, without_sample
+from pipeline.inspecting.labels import LabelSource, find_labels
+from pipeline.inspecting.lists import ForeignList, Ids, find_ids, read_list
+from pipeline.inspecting.splits import Split, split_images
+
+SAMPLE_NAME = re.compile(r"sample|submi", re.IGNORECASE)
+TEST_NAME = re.compile(r"test", re.IGNORECASE)
+PROBES = ["lite0-probe", "lite1-probe", "lite2-probe"]
+METRICS = {
+    "name": ("accuracy", '"macro_f1", "micro_f1", "quadratic_kappa"'),
+    "index": ("accuracy", '"macro_f1", "micro_f1", "quadratic_kappa"'),
+    "probability": ("log_loss", '"roc_auc"'),
+    "probabilities": ("log_loss", '"mean_column_auc", "accuracy"'),
+}
+
+
+@dataclass(frozen=True)
+class Named:
+    """What the user called by its name; None is to be found.
+
+    Attributes:
+        train: Folder or archive of the training images.
+        test: Folder or archive of the test images.
+        labels: List of labels.
+        sample: Sample submission.
+    """
+
+    train: Path | None = None
+    test: Path | None = None
+    labels: Path | None = None
+    sample: Path | None = None
+
+    @property
+    def places(self) -> list[Path]:
+        """All that is named."""
+        return [one for one in (self.train, self.test, self.labels, self.sample) if one]
+
+
+@dataclass(frozen=True)
+class _Roles:
+    """Which list is what."""
+
+    labels: list[ForeignList]
+    sample: ForeignList | None
+    test: tuple[ForeignList, Ids] | None
+
+
+def infer(name: str, holdings: Holdings, named: Named) -> list[Section]:
+    """Infer the tables of a competition's file.
+
+    Raises:
+        DataError: There are no images, or a list has a form that no file can describe.
+    """
+    if holdings.meta is not None:
+        return _infer_batches(name, holdings, named)
+    train_at, test_at = (
+        holdings.place(place, name) if place and holdings.root != place.resolve() else None
+        for place in (named.train, named.test)
+    )
+    train, test = split_images(holdings.files, train_at, test_at)
+    roles = _roles(holdings, named, test)
+    is_shared = bool(train.folders) and train.folders == test.folders
+    labels = find_labels(roles.labels, train.ids)
+    if is_shared and roles.sample is None and roles.test is None and not labels.keys:
+        test = Split((), "no such images were found")
+    submission, answer = _judged(roles.sample, test.ids, labels.classes)
+    test_list = roles.test if roles.sample is None else None
+    listed = [labels.keys.get("file"), roles.sample.name if roles.sample else None]
+    listed.append(test_list[0].name if test_list else None)
+    return [
+        _head(name, labels, answer),
+        *_archives(holdings, listed),
+        _train(train, labels),
+        _test(test, test_list),
+        submission,
+        _experiments(),
+    ]
+
+
+def _roles(holdings: Holdings, named: Named, test: Split) -> _Roles:
+    lists = {name: read_list(name, path) for name, path in sorted(holdings.lists.items())}
+    tables = [table for table in lists.values() if table is not None]
+    labels_name, sample_name = (place and place.name for place in (named.labels, named.sample))
+    samples = [one for one in tables if SAMPLE_NAME.search(one.name) and one.name != labels_name]
+    if sample_name is not None:
+        samples = [one for one in tables if one.name == sample_name]
+    others = [one for one in tables if one not in samples]
+    tests = [one for one in others if TEST_NAME.search(one.name) and one.name != labels_name]
+    found = [(one, ids) for one in tests if (ids := find_ids(one, test.ids)) and ids.has_header]
+    labels = [one for one in others if one not in tests]
+    if labels_name is not None:
+        labels = [one for one in labels if one.name == labels_name]
+    return _Roles(labels, next(iter(samples), None), next(iter(found), None))
+
+
+def _judged(
+    sample: ForeignList | None, test_ids: Sequence[str], classes: Sequence[str]
+) -> tuple[Section, Answer]:
+    if sample is None:
+        return without_sample(test_ids)
+    return from_sample(sample, test_ids, classes)
+
+
+def _head(name: str, labels: LabelSource, answer: Answer) -> Section:
+    section = Section("")
+    section.guess("title", name, "what people call it")
+    section.unknown("url", "https://", "its page")
+    metric, others = METRICS[answer.label]
+    section.guess("metric", metric, f"usual for such answers; else {others}")
+    if labels.classes:
+        section.found("classes", list(labels.classes), labels.classes_why)
+    else:
+        section.guess("classes", "from_labels", "no labels were found")
+    return section
+
+
+def _archives(holdings: Holdings, listed: Iterable[str | None]) -> list[Section]:
+    """Name what must be brought; a plain folder is read in place, lists in it included."""
+    if not holdings.archives:
+        return []
+    beside = [one for one in listed if one and holdings.lists[one].parent == holdings.root]
+    sections = []
+    for archive in [*holdings.archives, *dict.fromkeys(beside)]:
+        section = Section("[[archives]]")
+        is_there = (holdings.root / archive).exists()
+        why = "lies there" if is_there else "lies there unpacked, in a folder of its name"
+        section.found("name", archive, why)
+        sections.append(section)
+    return sections
+
+
+def _train(train: Split, labels: LabelSource) -> Section:
+    section = Section("[train]")
+    if train.folders:
+        section.found("folders", list(train.folders), train.why)
+    else:
+        section.guess("folders", ["train"], train.why)
+    if labels.keys:
+        section.found("labels", labels.keys, labels.why)
+    else:
+        section.guess("labels", {"source": "folder"}, "no labels were found, see the other sources")
+    return section
+
+
+def _test(test: Split, listed: tuple[ForeignList, Ids] | None) -> Section:
+    """Name the folder; where no sample lists the test images, name the list that does."""
+    section = Section("[test]")
+    if test.folders:
+        section.found("folders", list(test.folders), test.why)
+    else:
+        section.guess("folders", ["test"], test.why)
+    if listed is not None:
+        table, ids = listed
+        keys = {"file": table.name, "id_column": table.rows[0][ids.column]}
+        extension = {"extension": ids.extension} if ids.extension else {}
+        section.found("csv", {**keys, **extension}, f"it names {ids.num_joined:,} test images")
+    return section
+
+
+def _experiments() -> Section:
+    section = Section("[experiments]")
+    section.guess("cpu", PROBES, "what 'train' runs without a GPU")
+    section.guess("cuda", PROBES, "what 'train' runs with one")
+    return section
+
+
+def _infer_batches(name: str, holdings: Holdings, named: Named) -> list[Section]:
+    """Describe CIFAR's batches, of which `download` makes the folders train and test."""
+    assert holdings.meta is not None
+    (archive,) = holdings.archives
+    classes = read_class_names(holdings.root / archive, holdings.meta)
+    roles = _roles(holdings, named, Split((), ""))
+    sample = roles.sample
+    why = f"{archive} holds pickled batches"
+    labels = LabelSource({"source": "folder"}, why, classes, "batches.meta")
+    numbers = [row[0] for row in sample.rows if row[0].isdigit()] if sample else ["0"]
+    test_ids = [f"{number}.png" for number in numbers]
+    submission, answer = _judged(sample, test_ids, classes)
+    archives = _archives(holdings, [sample.name] if sample else [])
+    archives[0].found("format", "cifar-batches", why)
+    train, test = (Split((split,), "made of the batches") for split in ("train", "test"))
+    head = _head(name, labels, answer)
+    return [head, *archives, _train(train, labels), _test(test, None), submission, _experiments()]

@@ -1,0 +1,56 @@
+"""From what a user has to a competition's TOML file."""
+
+import tomllib
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pipeline import console
+from pipeline.atomic import write_text
+from pipeline.competition import Competition
+from pipeline.errors import ConfigError
+from pipeline.inspecting.document import Section, to_toml, told
+from pipeline.inspecting.holdings import take_stock
+from pipeline.inspecting.inferring import Named, infer
+from pipeline.strict import parse
+
+GUIDE = "docs/competitions.md explains every key"
+
+
+def run(name: str, named: Named, root: Path | None, out: Path | None, *, force: bool) -> None:
+    """Look at what there is and write the competition's file, saying what came from what.
+
+    Args:
+        name: The competition's name.
+        named: What the user named.
+        root: A folder that holds what isn't named; None for what is named alone.
+        out: The file to write; None for NAME.toml.
+        force: Whether to replace one that is there.
+
+    Raises:
+        ConfigError: The file is there, nothing was named, or what was inferred contradicts itself.
+        DataError: There are no images, or an archive or list can't be used.
+    """
+    target = out or Path(f"{name}.toml")
+    if target.exists() and not force:
+        raise ConfigError(f"{target}: must not be there yet; choose another --out or add --force")
+    with TemporaryDirectory(prefix="pipeline-init-") as scratch:
+        holdings = take_stock(name, named.places, root, Path(scratch))
+        sections = infer(name, holdings, named)
+    begin = [
+        f"# Written by 'pipeline init {name}'. Above each line stands what it was inferred from;",
+        f"# look through the guesses before you train. {GUIDE}.",
+    ]
+    text = to_toml([*begin, f'name = "{name}"'], sections)
+    parse(Competition, tomllib.loads(text), str(target))
+    write_text(target, text)
+    _tell(sections)
+    console.result(
+        f"{target}: written; look through it and run 'pipeline download {target} "
+        f"--from {holdings.root}'"
+    )
+
+
+def _tell(sections: list[Section]) -> None:
+    for section in sections:
+        for line in section.lines:
+            console.say(told(section, line))

@@ -1,0 +1,296 @@
+"""The stage `init`: what it infers from what a user has, and that the result serves."""
+
+import csv
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.competition import Competition, load_competition
+from pipeline.errors import ConfigError, DataError
+from pipeline.images.synthetic import draw_competition
+from pipeline.inspecting.inferring import Named
+from pipeline.judge_ids import ordered_ids
+from pipeline.paths import Paths
+from pipeline.resolution import resolve
+from pipeline.schema.labels import CsvLabels
+from pipeline.scoring.submission import encode, submission_table
+from pipeline.stages import download, init, prepare
+from pipeline.strict import built_in_names
+from pipeline.tables import load_test, load_train
+from tests.editions import edition, shipped
+
+SHIPPED = built_in_names("competitions")
+
+
+def bring(competition: Competition, folder: Path, root: Path) -> tuple[Paths, Competition]:
+    """Download and prepare what lies in a folder."""
+    paths = Paths(root, competition.name)
+    download.run(paths, competition, str(folder))
+    prepare.run(paths, competition, workers=1)
+    return paths, resolve(competition, paths)
+
+
+def written(folder: Path, name: str = "mine", **named: Path) -> Competition:
+    """Run `init` on a folder, or on what is named in it, and load the file that it wrote."""
+    out = folder.parent / f"{name}.toml"
+    init.run(name, Named(**named), None if named else folder, out, force=False)
+    return load_competition(str(out))
+
+
+def answers(paths: Paths, competition: Competition) -> bytes:
+    """Submit the same two-digit probabilities, whatever the competition's file looks like."""
+    ids = load_test(paths)["image_id"].tolist()
+    count = competition.num_classes
+    rows = {image_id: sum(map(ord, image_id)) % count for image_id in ids}
+    probs = np.zeros((len(ids), count), dtype=np.float64)
+    for row, image_id in enumerate(ids):
+        probs[row, rows[image_id]] = 0.75
+        probs[row, (rows[image_id] + 1) % count] += 0.25
+    return encode(competition, submission_table(competition, ids, probs))
+
+
+def add_sample(paths: Paths, competition: Competition, folder: Path) -> None:
+    """Write a sample as the judge wants submissions, of all classes in turn."""
+    ids = ordered_ids(competition.submission, load_test(paths)["image_id"].tolist())
+    labels = [index % competition.num_classes for index in range(len(ids))]
+    is_name = competition.submission.label == "name"
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    if competition.submission.has_header:
+        writer.writerow(competition.columns)
+    for judge_id, label in zip(ids, labels, strict=True):
+        writer.writerow([judge_id, competition.classes[label] if is_name else label])
+    (folder / "sample_submission.csv").write_text(text.getvalue(), "utf-8")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_drawn_edition_of_a_shipped_competition_is_read_and_answered_alike(name, tmp_path):
+    folder = tmp_path / "folder"
+    draw_competition(edition(name), folder, tmp_path / "truth.csv")
+    declared = shipped(name).model_copy(update={"synthetic": None})
+    paths, declared = bring(declared, folder, tmp_path / "declared")
+    if declared.submission.sample is None:
+        add_sample(paths, declared, folder)
+    inferred = written(folder)
+    our_paths, inferred = bring(inferred, folder, tmp_path / "inferred")
+    ours, theirs = load_train(our_paths), load_train(paths)
+    assert ours["sha256"].tolist() == theirs["sha256"].tolist()
+    indices = [
+        [competition.classes.index(label) for label in table["label"]]
+        for competition, table in ((inferred, ours), (declared, theirs))
+    ]
+    assert indices[0] == indices[1]
+    assert answers(our_paths, inferred) == answers(paths, declared)
+    assert inferred.submission.label == declared.submission.label
+
+
+def save_images(folder: Path, names: list[str]) -> None:
+    """Leave files that are called like images; `init` never opens one."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+
+
+TRAIN = [f"train/{number}.jpg" for number in range(10, 16)]
+TEST = [f"test/{number}.jpg" for number in range(20, 23)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    return folder
+
+
+def test_folders_that_name_classes(folder):
+    save_images(folder, ["train/oak/0.jpg", "train/oak/1.jpg", "train/elm/0.jpg", *TEST])
+    found = written(folder)
+    assert found.archives == ()
+    assert (found.train.labels.source, found.classes) == ("folder", ("elm", "oak"))
+    assert (found.train.folders, found.test.folders) == (("train",), ("test",))
+    assert (found.submission.id, found.submission.sample) == ("integer", None)
+
+
+NAMES = {
+    "label, number": ["cat.0.jpg", "cat.1.jpg", "dog.0.jpg", "dog.1.jpg"],
+    "label_number": ["Cat_10.png", "cat_11.png", "dog_10.png", "dog_12.png"],
+    "number-label": ["0-cat.jpg", "1-dog.jpg", "2-cat.jpg", "3-dog.jpg"],
+}
+
+
+@pytest.mark.parametrize("form", NAMES)
+def test_labels_in_file_names(folder, form):
+    save_images(folder, [f"train/{name}" for name in NAMES[form]] + TEST)
+    found = written(folder)
+    assert found.train.labels.source == "file_name"
+    assert [name.lower() for name in found.classes] == ["cat", "dog"]
+
+
+def test_numbered_files_tell_no_labels_and_the_file_loads_all_the_same(folder, capsys):
+    save_images(folder, TRAIN)
+    found = written(folder)
+    assert (found.classes, found.train.folders) == ((), ("train",))
+    told = capsys.readouterr().err
+    assert 'classes = "from_labels"  <- guess: no labels were found' in told
+    assert 'test.folders = ["test"]  <- guess: no such images were found' in told
+    text = (folder.parent / "mine.toml").read_text("utf-8")
+    assert '# its page\n# url = "https://"\n' in text
+    assert '# columns = ["id", "label"]\n' in text
+
+
+LISTS = {
+    "a CSV": ("id,species\n", ",oak\n", "csv"),
+    "a CSV with more columns": ("id,size,class\n", ",{number}00,oak\n", "csv"),
+    "a one-hot CSV": ("id,elm,oak\n", ",0,1\n", "one_hot"),
+    "a list": ("", "\toak\n", "list_file"),
+    "a list with spaces": ("", " oak\n", "list_file"),
+}
+
+
+@pytest.mark.parametrize("form", LISTS)
+def test_labels_in_lists(folder, form):
+    header, line, source = LISTS[form]
+    save_images(folder, [*TRAIN, *TEST])
+    end = ".jpg" if source == "list_file" else ""
+    lines = [f"{n}{end}{line}".format(number=n) for n in range(10, 16)]
+    elm = {"csv": ("oak", "elm"), "one_hot": ("0,1", "1,0"), "list_file": ("oak", "elm")}[source]
+    lines[0] = lines[0].replace(*elm)
+    (folder / "known.txt").write_text(header + "".join(lines), "utf-8")
+    found = written(folder)
+    assert (found.train.labels.source, found.classes) == (source, ("elm", "oak"))
+    assert getattr(found.train.labels, "extension", ".jpg") == ".jpg"
+
+
+def test_numbered_classes_get_names_to_be_replaced(folder, capsys):
+    save_images(folder, [*TRAIN, *TEST])
+    rows = "".join(f"{number},{number % 2}\n" for number in range(10, 16))
+    (folder / "labels.csv").write_text("id,label\n" + rows, "utf-8")
+    found = written(folder)
+    labels = found.train.labels
+    assert isinstance(labels, CsvLabels)
+    assert (found.classes, labels.values) == (("0", "1"), "index")
+    assert "write the classes' names here, in their order" in capsys.readouterr().err
+
+
+SAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
+    "the probability of a class": (
+        "id,oak\n20,0.5\n21,0.5\n",
+        {"id": "integer", "label": "probability", "positive": "oak", "has_header": True},
+    ),
+    "a probability of nobody knows what": (
+        "id;p\n20;0.5\n21;0.5\n",
+        {"label": "probability", "positive": "oak", "separator": ";", "columns": ("id", "p")},
+    ),
+    "a column per class, not summing to 1": (
+        "id,oak,elm\n20.jpg,0,0\n21.jpg,0,0\n",
+        {"id": "file_name", "label": "probabilities", "rows_sum_to_1": False},
+    ),
+    "names without a header": (
+        "20.jpg,oak\n21.jpg,elm\n",
+        {"id": "file_name", "label": "name", "has_header": False},
+    ),
+    "indices behind a prefix": (
+        "test/20.jpg,0\ntest/21.jpg,1\n",
+        {"id": "file_name", "id_prefix": "test/", "label": "index"},
+    ),
+    "lines of Windows": ("id,label\r\n20,oak\r\n", {"line_ending": "crlf", "label": "name"}),
+    "a byte order mark": ("\ufeffid,label\n20,oak\n", {"encoding": "utf-8-sig"}),
+}
+
+
+@pytest.mark.parametrize("form", SAMPLES)
+def test_submission_is_read_off_the_sample(folder, form):
+    save_images(folder, ["train/oak/0.jpg", "train/elm/0.jpg", *TEST])
+    content, expected = SAMPLES[form]
+    (folder / "sample_submission.csv").write_bytes(content.encode("utf-8"))
+    submission = written(folder).submission.model_dump()
+    assert {key: submission[key] for key in expected} == expected
+    assert submission["sample"] == "sample_submission.csv"
+
+
+def test_named_places_are_believed_whatever_they_are_called(folder):
+    save_images(folder, [f"a/known/{n}.jpg" for n in range(4)] + ["b/known/7.jpg", "c/x.jpg"])
+    (folder / "truth.csv").write_text("n,kind\n0,elm\n1,oak\n2,oak\n3,elm\n", "utf-8")
+    (folder / "form.csv").write_text("n,kind\n7,oak\n", "utf-8")
+    found = written(
+        folder,
+        train=folder / "a/known",
+        test=folder / "b/known",
+        labels=folder / "truth.csv",
+        sample=folder / "form.csv",
+    )
+    assert (found.train.folders, found.test.folders) == (("a",), ("b",))
+    assert isinstance(found.train.labels, CsvLabels)
+    assert found.train.labels.file == "truth.csv"
+    assert (found.submission.sample, found.submission.columns) == ("form.csv", ("n", "kind"))
+
+
+def test_images_in_one_folder_are_told_apart_by_the_list_of_test_images(folder):
+    save_images(folder, [f"images/{number}.png" for number in range(6)])
+    (folder / "train.csv").write_text("id,label\n0,elm\n1,oak\n2,oak\n3,elm\n", "utf-8")
+    (folder / "test.csv").write_text("id,height\n4,9\n5,9\n", "utf-8")
+    found = written(folder)
+    assert found.train.folders == found.test.folders == ("images",)
+    assert found.test.csv is not None
+    assert (found.test.csv.file, found.test.csv.extension) == ("test.csv", ".png")
+
+
+def test_archives_within_an_archive_and_folders_beside_it_are_looked_into(folder):
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as packed:
+        for name in NAMES["label, number"]:
+            packed.writestr(name, b"")
+    with zipfile.ZipFile(folder / "all.zip", "w") as packed:
+        packed.writestr("train.zip", inner.getvalue())
+        packed.writestr("sampleSubmission.csv", "id,label\n20,0.5\n")
+    save_images(folder, TEST)
+    found = written(folder)
+    assert [archive.name for archive in found.archives] == ["all.zip", "test.zip"]
+    assert found.train.folders == ("train",)
+    assert found.submission.label == "probability"
+    assert found.submission.sample == "sampleSubmission.csv"
+
+
+def test_file_that_is_there_is_not_replaced_but_by_force(folder):
+    save_images(folder, [*TRAIN, *TEST])
+    written(folder)
+    target = folder.parent / "mine.toml"
+    target.write_text("mine", "utf-8")
+    with pytest.raises(ConfigError, match=r"mine\.toml: must not be there yet; .*add --force"):
+        written(folder)
+    assert target.read_text("utf-8") == "mine"
+    init.run("mine", Named(), folder, target, force=True)
+    assert load_competition(str(target)).name == "mine"
+
+
+def refused(folder: Path, match: str, **named: Any) -> None:
+    with pytest.raises((ConfigError, DataError), match=match) as caught:
+        written(folder, **named)
+    assert "\n" not in str(caught.value)
+    assert not (folder.parent / "mine.toml").exists()
+
+
+def test_what_cannot_be_made_out_is_refused_and_nothing_written(folder, tmp_path):
+    with pytest.raises(ConfigError, match=r"init: must be told what to look at, is told nothing"):
+        init.run("mine", Named(), None, tmp_path / "mine.toml", force=False)
+    refused(folder, "init: there must be images to look at, 0 files are none")
+    refused(folder, r"none: must be there to be looked at, is missing", train=folder / "none")
+    save_images(folder, [*TRAIN, *TEST])
+    (folder / "labels.csv").write_text("10.jpg,elm,1\n11.jpg,oak,2\n", "utf-8")
+    refused(folder, r"labels\.csv: a list without a header must be of lines .* has 3 columns")
+    (folder / "labels.csv").write_text("id;label\n10;elm\n11;oak\n", "utf-8")
+    refused(folder, r"labels\.csv: a list with a header must have commas .* has ';'")
+    (folder / "labels.csv").unlink()
+    (folder / "sample.csv").write_text("20\n21\n", "utf-8")
+    refused(folder, r"sample\.csv: a sample must have an id and an answer, has one column")
+
+
+def test_nothing_is_written_beside_what_is_looked_at(folder):
+    draw_competition(edition("dogs-vs-cats-redux"), folder, folder.parent / "truth.csv")
+    before = sorted(folder.rglob("*"))
+    written(folder)
+    assert sorted(folder.rglob("*")) == before
