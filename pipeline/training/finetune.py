@@ -14,6 +14,7 @@ from pipeline.images.cache import CachedCopies
 from pipeline.images.transforms import check_recipe
 from pipeline.images.views import View, plain_views, training_view
 from pipeline.images.working_copy import WorkingCopies, working_side_px
+from pipeline.models.checkpointing import enable_gradient_checkpointing
 from pipeline.models.classifier import set_classifier
 from pipeline.models.registry import Network, Trunk, build_model, trunk_of
 from pipeline.models.split import Split, split
@@ -44,15 +45,16 @@ class Finetune:
     def fit_fold(self, task: FoldTask) -> FoldResult:
         """Train on the other folds, predict this one and the test images."""
         experiment, data = self._experiment, self._data
-        network = build_model(experiment.model, data.num_classes, experiment.seed)
+        size = experiment.images.size_px
+        network = build_model(experiment.model, data.num_classes, experiment.seed, size)
         device = pick_device()
         network.module.to(device).to(memory_format=torch.channels_last)
         if experiment.train.init_head == "probe":
             self._init_head(network, task)
-        size = experiment.images.size_px
-        parts = split(
-            network, experiment.train.freeze, torch.zeros(2, 3, size, size, device=device)
-        )
+        if experiment.train.gradient_checkpointing:
+            enable_gradient_checkpointing(network)
+        example = torch.zeros(2, 3, size, size, device=device)
+        parts = split(network, experiment.train.freeze, example)
         inputs = _FoldInputs(self._paths, experiment, network, parts)
         plain = inputs.to_validate(data.train)
         val = np.flatnonzero(task.is_val)

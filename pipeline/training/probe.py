@@ -34,7 +34,8 @@ class Probe:
         self._experiment = experiment
         self._data = data
         plain, augmented = plain_views(experiment), augmented_views(experiment)
-        trunk = trunk or build_trunk(experiment.model, experiment.seed)
+        size = experiment.images.size_px
+        trunk = trunk or build_trunk(experiment.model, experiment.seed, size)
         extractor = FeatureExtractor(paths, experiment, trunk)
         self._num_plain = len(plain)
         self._train = extractor.extract(data.train, [*plain, *augmented], "train")  # (V, N, D)

@@ -245,3 +245,14 @@ def test_features_that_have_no_room_are_computed_every_time(fit, data, monkeypat
     assert not list(data[0].features_dir.rglob("*.npy"))
     monkeypatch.delenv("PIPELINE_CACHE_GB")
     np.testing.assert_allclose(fit(tiny.experiment(**cycled)).val_probs, probs, atol=0.03)
+
+
+def test_gradient_checkpointing_learns_the_same(fit):
+    plain, checkpointed = (fit(finetune(gradient_checkpointing=on)) for on in (False, True))
+    np.testing.assert_array_equal(plain.val_probs, checkpointed.val_probs)
+
+
+@pytest.mark.slow
+def test_a_compiled_network_learns_nearly_the_same(fit):
+    plain, compiled = (fit(finetune(compile=on, precision="fp32")) for on in (False, True))
+    np.testing.assert_allclose(plain.val_probs, compiled.val_probs, atol=0.05)
