@@ -12,7 +12,6 @@ import psutil
 import torch
 from rich.table import Table
 
-from pipeline.competition import load_competition
 from pipeline.console import result
 from pipeline.errors import PipelineError
 from pipeline.machine import num_cpus
@@ -35,7 +34,15 @@ def run(root: Path) -> None:
 
 def _software() -> list[tuple[str, str]]:
     rows = [("python", f"{platform.python_version()} on {platform.platform()}, {sys.executable}")]
-    names = ("torch", "torchvision", "timm", "albumentations", "opencv-python-headless", "optuna")
+    names = (
+        "torch",
+        "torchvision",
+        "timm",
+        "albumentations",
+        "opencv-python-headless",
+        "optuna",
+        "py7zr",
+    )
     rows += [(name, _version(name)) for name in names]
     if _is_installed("opencv-python"):
         advice = "remove it: it overwrites the cv2 of opencv-python-headless"
@@ -97,8 +104,8 @@ def _reach(url: str) -> str:
 
 
 def _competitions(root: Path) -> list[tuple[str, str]]:
-    rows = []
-    for name in built_in_names("competitions"):
-        is_here = Paths(root, load_competition(name).name).download_stamp.is_file()
-        rows.append((f"data {name}", "downloaded" if is_here else "not downloaded"))
-    return rows
+    names = built_in_names("competitions")
+    here = [name for name in names if Paths(root, name).download_stamp.is_file()]
+    others = [name for name in names if name not in here]
+    listed = {"downloaded": here, "not downloaded": others}
+    return [(f"data {state}", ", ".join(found) or "none") for state, found in listed.items()]
