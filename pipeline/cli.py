@@ -170,10 +170,10 @@ def download(
 
     Reads the competition's archives from --from or from its urls, in order; a drawn competition
     (demo, demo-12, cifar-10-demo) is drawn. Writes data/COMPETITION/archives, images and
-    download.json.
+    download.json; what lies unpacked in the folder is linked to and read in place.
 
-    Fails if an archive is missing, broken, encrypted, not what its sha256 or md5 says, or would
-    write outside its folder; nothing half-done is left behind.
+    Fails if an archive is missing, broken, encrypted, not what its size, sha256 or md5 says, or
+    would write outside its folder; nothing half-done is left behind.
     """
     from pipeline.stages import download
 
@@ -192,9 +192,11 @@ def prepare(
     """Read every image once and write down what is there.
 
     Reads data/COMPETITION/archives and images. Writes data/COMPETITION/train.csv, test.csv,
-    audit.json and audit.csv: labels, sizes, real types, duplicates, unreadable and unlisted files.
+    audit.json and audit.csv: labels, sizes, real types, duplicates, unreadable and unlisted files;
+    and resolved.json: classes and header, where they are read from labels and sample submission.
 
-    Fails if no image or no label is found, a label is unknown, or a class is empty.
+    Fails if no image or no label is found, a label is unknown, a class is empty, or a list or
+    the sample submission contradicts the competition's file.
     """
     from pipeline.stages import prepare
 

@@ -13,7 +13,7 @@ from pipeline.schema.images import TestImages, TrainImages
 from pipeline.schema.labels import tells_names
 from pipeline.schema.submission import SubmissionFormat, match_columns
 from pipeline.schema.synthetic import Synthetic
-from pipeline.schema.table import MAX_NAME_LENGTH, NAME_PATTERN, Name, Table
+from pipeline.schema.table import MAX_NAME_LENGTH, NAME_PATTERN, Name, Table, is_plain
 from pipeline.strict import locate_toml, parse, read_toml
 
 __all__ = ["MAX_NAME_LENGTH", "NAME_PATTERN", "Competition", "Name", "load_competition"]
@@ -136,10 +136,10 @@ class Competition(Table):
     def _with_known_classes(self) -> Self:
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("classes must differ from each other")
-        odd = [name for name in self.classes if not name.isprintable() or name != name.strip()]
-        if odd or "" in self.classes:
+        odd = [name for name in self.classes if not is_plain(name)]
+        if odd:
             raise ValueError(
-                f"classes must be printable text without spaces around it, {[*odd, ''][0]!r} isn't"
+                f"classes must be printable text without spaces around it, {odd[0]!r} isn't"
             )
         positive = self.submission.positive
         if positive is not None and positive not in self.classes:

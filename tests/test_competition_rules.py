@@ -58,6 +58,10 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"submission__columns": ["id", "id"]},
         "'submission': columns must differ from each other",
     ),
+    "a column over two lines": (
+        {"submission__columns": ["id", "a\nb"]},
+        "'submission': columns must be printable text without spaces around it, 'a\\nb' isn't",
+    ),
     "a column too few": (
         {"submission__label": "probabilities", "submission__columns": ["id", "cat", "dog"]},
         "submission.columns must be one column per class (3), all named after them or none, are "

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.schema.table import Table, Text
+from pipeline.schema.table import Table, Text, is_plain
 
 IdForm = Literal["file_name", "stem", "path", "integer"]
 Order = Literal["any", "ascending", "sample"]
@@ -32,7 +32,7 @@ class SubmissionFormat(Table):
     positive: str | None = None
     """The class whose probability is wanted, where `label` is "probability"."""
 
-    columns: tuple[Text, ...] = ()
+    columns: tuple[str, ...] = ()
     """The header; left out, it is the sample's, else `id,label`, or `id` and the class names. Of
     probability columns only the id's need be named. Columns named after the classes may stand in
     any order, others stand in the order of `classes`."""
@@ -69,6 +69,11 @@ class SubmissionFormat(Table):
             raise ValueError("positive must name a class where label is 'probability', only there")
         if len(set(self.columns)) != len(self.columns):
             raise ValueError("columns must differ from each other")
+        odd = [name for name in self.columns if not is_plain(name)]
+        if odd:
+            raise ValueError(
+                f"columns must be printable text without spaces around it, {odd[0]!r} isn't"
+            )
         if self.columns and self.label != "probabilities" and len(self.columns) != 2:
             raise ValueError(f"columns must be 2, an id's and a label's, are {len(self.columns)}")
         if self.order == "sample" and self.sample is None:

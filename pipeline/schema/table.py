@@ -12,6 +12,11 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=MAX_NAME_LENGTH)]
 Text = Annotated[str, Field(min_length=1)]
 
 
+def is_plain(text: str) -> bool:
+    """Whether a name can stand in a line of a CSV and be recognised by its looks."""
+    return text.isprintable() and text == text.strip() != ""
+
+
 class Table(StrictModel):
     """A strict model whose fields' docstrings also describe them in the JSON schema."""
 
