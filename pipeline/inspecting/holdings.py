@@ -1,6 +1,7 @@
 """What the user has: archives, folders and lists, as they will lie once `download` has run."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -12,6 +13,7 @@ from pipeline.folders import list_files
 from pipeline.schema.archive import container_of, stem_of
 
 LIST_SUFFIXES = {".csv", ".tsv", ".txt"}
+MAX_LISTS = 20  # in one folder; more are notes on single images
 
 
 @dataclass
@@ -39,10 +41,11 @@ class Holdings:
             path: It, below the root.
             name: The competition's.
         """
-        relative = PurePosixPath(path.resolve().relative_to(self.root).as_posix())
         if path.is_file():
             return PurePosixPath(stem_of(path.name))
-        return relative if self.archives else name / relative
+        if self.archives:
+            return PurePosixPath(path.resolve().name)
+        return name / PurePosixPath(path.resolve().relative_to(self.root).as_posix())
 
 
 def take_stock(name: str, given: Iterable[Path], root: Path | None, scratch: Path) -> Holdings:
@@ -58,34 +61,41 @@ def take_stock(name: str, given: Iterable[Path], root: Path | None, scratch: Pat
         ConfigError: Nothing is given, it doesn't exist, or lies outside the root.
         DataError: An archive or folder can't be read.
     """
-    places = [path.resolve() for path in given]
-    for path in [*places, *([root] if root else [])]:
-        if not path.exists():
-            raise ConfigError(f"{path}: must be there to be looked at, is missing")
-    top = root.resolve() if root else _common(places)
-    outside = [path for path in places if not path.is_relative_to(top)]
-    if outside:
-        raise ConfigError(f"{outside[0]}: must lie below --from {top}, doesn't")
-    holdings = Holdings(top)
-    entries = sorted(top.iterdir()) if root or places == [top] else places
+    places = list(dict.fromkeys(path.resolve() for path in given))
+    top = _checked_top(places, root)
+    is_whole = root is not None or places == [top]
+    entries = sorted(top.iterdir()) if is_whole else places
     containers = [path for path in entries if path.is_file() and container_of(path.name)]
+    if is_whole and not containers:
+        entries = [top]
+    holdings = Holdings(top)
     for path in containers:
         _add_archive(holdings, path, scratch / path.name)
+    unpacked = {stem_of(path.name) for path in containers}
     for path in entries:
-        if path.is_dir() and not any(stem_of(one.name) == path.name for one in containers):
+        if path.is_dir() and path.name not in unpacked:
             _add_folder(holdings, path, name, is_plain=not containers)
         elif path.suffix.lower() in LIST_SUFFIXES:
             holdings.lists[path.name] = path
     return holdings
 
 
-def _common(places: list[Path]) -> Path:
-    if not places:
+def _checked_top(places: list[Path], root: Path | None) -> Path:
+    """Return the folder that holds all, after checking that all is there and below it."""
+    if root is None and not places:
         raise ConfigError(
             "init: must be told what to look at, is told nothing; name --from, --train, --test, "
             "--labels or --sample-submission"
         )
-    return Path(os.path.commonpath([path if path.is_dir() else path.parent for path in places]))
+    missing = [path for path in [*places, *([root] if root else [])] if not path.exists()]
+    if missing:
+        raise ConfigError(f"{missing[0]}: must be there to be looked at, is missing")
+    folders = [path if path.is_dir() else path.parent for path in places]
+    top = root.resolve() if root else Path(os.path.commonpath(folders))
+    outside = [path for path in places if not path.is_relative_to(top)]
+    if outside:
+        raise ConfigError(f"{outside[0]}: must lie below --from {top}, doesn't")
+    return top
 
 
 def _add_archive(holdings: Holdings, archive: Path, scratch: Path) -> None:
@@ -93,13 +103,10 @@ def _add_archive(holdings: Holdings, archive: Path, scratch: Path) -> None:
         return name.name == META or name.suffix.lower() in LIST_SUFFIXES
 
     holdings.archives.append(archive.name)
-    stem = stem_of(archive.name)
-    for file in peek(archive, scratch, is_wanted):
-        holdings.files.append(stem / file)
-        if file.suffix.lower() in LIST_SUFFIXES:
-            holdings.lists[file.name] = scratch / file
-        elif file.name == META:
-            holdings.meta = scratch / file
+    files = peek(archive, scratch, is_wanted)
+    holdings.files += [stem_of(archive.name) / file for file in files]
+    _add_lists(holdings, scratch, files)
+    holdings.meta = next((scratch / file for file in files if file.name == META), holdings.meta)
 
 
 def _add_folder(holdings: Holdings, folder: Path, name: str, *, is_plain: bool) -> None:
@@ -107,7 +114,15 @@ def _add_folder(holdings: Holdings, folder: Path, name: str, *, is_plain: bool) 
     if not is_plain:
         holdings.archives.append(f"{folder.name}.zip")
     above = name / PurePosixPath(folder.relative_to(holdings.root).as_posix())
-    for file in list_files(folder):
-        holdings.files.append((above if is_plain else PurePosixPath(folder.name)) / file)
-        if file.suffix.lower() in LIST_SUFFIXES:
-            holdings.lists[file.name] = folder / file
+    files = list_files(folder)
+    holdings.files += [(above if is_plain else PurePosixPath(folder.name)) / file for file in files]
+    _add_lists(holdings, folder, files)
+
+
+def _add_lists(holdings: Holdings, folder: Path, files: list[PurePosixPath]) -> None:
+    """Add the lists; of several of one name the least deep, which `find_file` finds, too."""
+    lists = [file for file in files if file.suffix.lower() in LIST_SUFFIXES]
+    siblings = Counter(file.parent for file in lists)
+    for file in sorted(lists, key=lambda file: len(file.parts)):
+        if siblings[file.parent] <= MAX_LISTS:
+            holdings.lists.setdefault(file.name, folder / file)

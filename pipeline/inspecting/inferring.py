@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pipeline.archives.cifar import read_class_names
 from pipeline.inspecting.document import Section
@@ -63,11 +63,7 @@ def infer(name: str, holdings: Holdings, named: Named) -> list[Section]:
     """
     if holdings.meta is not None:
         return _infer_batches(name, holdings, named)
-    train_at, test_at = (
-        holdings.place(place, name) if place and holdings.root != place.resolve() else None
-        for place in (named.train, named.test)
-    )
-    train, test = split_images(holdings.files, train_at, test_at)
+    train, test = split_images(holdings.files, *_places(name, holdings, named))
     roles = _roles(holdings, named, test)
     is_shared = bool(train.folders) and train.folders == test.folders
     labels = find_labels(roles.labels, train.ids)
@@ -85,6 +81,17 @@ def infer(name: str, holdings: Holdings, named: Named) -> list[Section]:
         submission,
         _experiments(),
     ]
+
+
+def _places(
+    name: str, holdings: Holdings, named: Named
+) -> tuple[PurePosixPath | None, PurePosixPath | None]:
+    """Tell where the images of each split will lie, if the user named a place of their own."""
+    train_at, test_at = (
+        holdings.place(place, name) if place and holdings.root != place.resolve() else None
+        for place in (named.train, named.test)
+    )
+    return (None, None) if train_at == test_at else (train_at, test_at)
 
 
 def _roles(holdings: Holdings, named: Named, test: Split) -> _Roles:

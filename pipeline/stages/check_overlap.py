@@ -36,11 +36,12 @@ def run(paths: Paths, competition: Competition, against: Path, workers: int | No
     ours = [paths.images_dir / path for path in test["path"]]
     theirs = _others(against, {path.resolve() for path in ours})
     with console.progress(f"check-overlap {competition.name}", len(ours) + len(theirs)) as advance:
-        our_scans = scan_files(ours, workers, advance)
-        their_scans = scan_files(theirs, workers, advance)
+        scans = scan_files([*ours, *theirs], workers, advance)
     rows = [
         (test["image_id"].iloc[i], kind, str(theirs[j]), f"{correlation:.3f}")
-        for (i, j), (kind, correlation) in sorted(_pairs(our_scans, their_scans).items())
+        for (i, j), (kind, correlation) in sorted(
+            _pairs(scans[: len(ours)], scans[len(ours) :]).items()
+        )
     ]
     write_table(pd.DataFrame(rows, columns=pd.Index(OVERLAP_COLUMNS)), paths.overlap_csv)
     _tell(paths, len(test), len(theirs), rows)

@@ -21,7 +21,7 @@ def images(workspace):
     return [(image_id, paths.images_dir / path) for image_id, path in rows]
 
 
-def found(paths: Paths) -> list[list[str]]:
+def found(paths):
     table = pd.read_csv(paths.overlap_csv, dtype=str, keep_default_na=False)
     assert list(table.columns) == ["image_id", "kind", "other", "correlation"]
     return table.to_numpy().tolist()
@@ -87,6 +87,7 @@ def test_images_are_not_compared_with_themselves(workspace, images):
 
 @pytest.mark.parametrize("name", ["none", "."])
 def test_folder_without_images_is_refused(workspace, tmp_path, name):
+    paths, competition = workspace
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"must be a folder that holds other images, has none$"):
-        check_overlap.run(workspace[0], workspace[1], tmp_path / "empty" / name, workers=1)
+        check_overlap.run(paths, competition, tmp_path / "empty" / name, workers=1)

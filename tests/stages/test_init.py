@@ -34,10 +34,10 @@ def bring(competition: Competition, folder: Path, root: Path) -> tuple[Paths, Co
     return paths, resolve(competition, paths)
 
 
-def written(folder: Path, name: str = "mine", **named: Path) -> Competition:
+def written(folder: Path, **named: Path) -> Competition:
     """Run `init` on a folder, or on what is named in it, and load the file that it wrote."""
-    out = folder.parent / f"{name}.toml"
-    init.run(name, Named(**named), None if named else folder, out, force=False)
+    out = folder.parent / "mine.toml"
+    init.run("mine", Named(**named), None if named else folder, out, force=False)
     return load_competition(str(out))
 
 
@@ -170,13 +170,12 @@ def test_numbered_classes_get_names_to_be_replaced(folder, capsys):
     rows = "".join(f"{number},{number % 2}\n" for number in range(10, 16))
     (folder / "labels.csv").write_text("id,label\n" + rows, "utf-8")
     found = written(folder)
-    labels = found.train.labels
-    assert isinstance(labels, CsvLabels)
-    assert (found.classes, labels.values) == (("0", "1"), "index")
+    assert found.classes == ("0", "1")
+    assert getattr(found.train.labels, "values", None) == "index"
     assert "write the classes' names here, in their order" in capsys.readouterr().err
 
 
-SAMPLES: dict[str, tuple[str, dict[str, Any]]] = {
+SAMPLES: dict[str, tuple[str, dict[str, object]]] = {
     "the probability of a class": (
         "id,oak\n20,0.5\n21,0.5\n",
         {"id": "integer", "label": "probability", "positive": "oak", "has_header": True},
@@ -224,8 +223,7 @@ def test_named_places_are_believed_whatever_they_are_called(folder):
         sample=folder / "form.csv",
     )
     assert (found.train.folders, found.test.folders) == (("a",), ("b",))
-    assert isinstance(found.train.labels, CsvLabels)
-    assert found.train.labels.file == "truth.csv"
+    assert found.train.labels.model_dump()["file"] == "truth.csv"
     assert (found.submission.sample, found.submission.columns) == ("form.csv", ("n", "kind"))
 
 
@@ -253,6 +251,31 @@ def test_archives_within_an_archive_and_folders_beside_it_are_looked_into(folder
     assert found.train.folders == ("train",)
     assert found.submission.label == "probability"
     assert found.submission.sample == "sampleSubmission.csv"
+
+
+def test_archives_may_be_named_and_one_may_hold_both_splits(folder):
+    with zipfile.ZipFile(folder / "all.zip", "w") as packed:
+        for name in ["train/elm/1.jpg", "train/oak/1.jpg", *TEST]:
+            packed.writestr(name, b"")
+    (folder / "another.zip").write_bytes(b"not looked at")
+    found = written(folder, train=folder / "all.zip", test=folder / "all.zip")
+    assert [archive.name for archive in found.archives] == ["all.zip"]
+    assert (found.train.folders, found.test.folders) == (("train",), ("test",))
+    assert found.classes == ("elm", "oak")
+
+
+def test_images_right_in_the_folder_are_below_one_of_the_competitions_name(folder):
+    save_images(folder, [*NAMES["label, number"], *TEST])
+    found = written(folder)
+    assert (found.train.folders, found.test.folders) == (("mine",), ("test",))
+    assert (found.train.labels.source, found.classes) == ("file_name", ("cat", "dog"))
+
+
+def test_notes_on_single_images_are_no_lists(folder):
+    save_images(folder, ["train/elm/0.jpg", "train/oak/1.jpg", *TEST])
+    for number in range(30):
+        (folder / f"train/{number % 2}-{number}.txt").write_text("0.jpg 1\n1.jpg 0\n", "utf-8")
+    assert written(folder).train.labels.source == "folder"
 
 
 def test_file_that_is_there_is_not_replaced_but_by_force(folder):
