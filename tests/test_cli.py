@@ -212,7 +212,10 @@ def test_all_stages_end_to_end(own_competition, tmp_path):
     trained = stage("train").stderr
     assert "train tiny-demo first: OOF accuracy" in trained
     assert "train tiny-demo second: OOF accuracy" in trained
-    stage("ensemble")
+    ensemble = stage("ensemble")
+    assert "first, second differ in nothing but the seed" in ensemble.stderr
+    assert all(method in ensemble.stdout for method in ("mean", "weighted", "stack", "nested"))
+    assert "training images" in stage("suspects").stdout
     stage("submit")
     submission = paths.submission("ensemble")
     assert re.fullmatch(r"(\d+,[01]\n){12}", submission.read_text(encoding="utf-8"))

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from pipeline.scoring.measures import MeanOfImages, Measure
 
 NUM_RESAMPLES = 2000
-BATCH = 2**16  # values drawn at a time: what fits a core's cache, not 2,000 times the table
+BATCH = 2**15  # values drawn at a time: what fits a core's cache, not 2,000 times the table
 
 Values = npt.NDArray[np.float64]
 

@@ -67,13 +67,9 @@ class CrossFits(Generic[F]):
         kept = ~np.isin(self._folds, left_out)
         applied = np.empty(self._probs.shape[-2:], dtype=np.float32)
         for fold in np.unique(self._folds[kept]):
-            applied[self._folds == fold] = self.predict(fold, *left_out)
+            rows = self._folds == fold
+            applied[rows] = self.without(fold, *left_out).apply(self._probs[..., rows, :])
         return applied[kept]
-
-    def predict(self, fold: int, *left_out: int) -> FloatArray:
-        """Apply to a fold the fit without it, and without those left out, `(num_fold, K)`."""
-        rows = self._folds == fold
-        return self.without(fold, *left_out).apply(self._probs[..., rows, :])
 
 
 def cross_fitted(

@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.predictions import FloatArray, IntArray
 from pipeline.scoring.calibration import at_best_temperature
-from pipeline.scoring.comparison import Comparison, bonferroni, compare_all
+from pipeline.scoring.comparison import Comparison, bonferroni, compare, compare_all
 from pipeline.scoring.cross_fitting import CrossFits
 from pipeline.scoring.ensembling.methods import METHODS, Ensemble
 
@@ -59,31 +59,37 @@ class Candidates:
         """
         oof_probs: FloatArray = np.empty_like(self.members[0])
         for fold, name in self.by_fold(method).items():
-            oof_probs[self.folds == fold] = self._cross_fits[name].predict(fold)
+            rows = self.folds == fold
+            oof_probs[rows] = self._cross_fitted[name][rows]
         return oof_probs
 
     def against_fallback(self) -> dict[str, Comparison]:
         """Compare the other methods with FALLBACK, by name; see `choose`."""
-        return _against_fallback({name: self.oof(name) for name in METHODS}, self.targets)
+        return _against_fallback(self._cross_fitted, self.targets)
 
     @cached_property
     def _fold_numbers(self) -> list[int]:
         return [int(fold) for fold in np.unique(self.folds)]
 
     @cached_property
+    def _cross_fitted(self) -> dict[str, FloatArray]:
+        return {name: fits.oof() for name, fits in self._cross_fits.items()}
+
+    @cached_property
     def _choice(self) -> str:
-        return self._choose()
+        if len(self._fold_numbers) < FEWEST_FOLDS:
+            return FALLBACK
+        return choose(self._cross_fitted, self.targets, self.metric)
 
     @cached_property
     def _choices(self) -> dict[int, str]:
-        return {fold: self._choose(fold) for fold in self._fold_numbers}
+        return {fold: self._choose_without(fold) for fold in self._fold_numbers}
 
-    def _choose(self, *left_out: int) -> str:
+    def _choose_without(self, fold: int) -> str:
         if len(self._fold_numbers) < FEWEST_FOLDS:
             return FALLBACK
-        by_method = {name: fits.oof(*left_out) for name, fits in self._cross_fits.items()}
-        kept = ~np.isin(self.folds, left_out)
-        return choose(by_method, self.targets[kept], self.metric)
+        by_method = {name: fits.oof(fold) for name, fits in self._cross_fits.items()}
+        return choose(by_method, self.targets[self.folds != fold], self.metric)
 
 
 def choose(by_method: Mapping[str, FloatArray], targets: IntArray, metric: str) -> str:
@@ -100,12 +106,12 @@ def choose(by_method: Mapping[str, FloatArray], targets: IntArray, metric: str) 
         metric: The competition's.
     """
     losses = _against_fallback(by_method, targets)
-    better = {name: by_method[name] for name in losses if losses[name].verdict == "better"}
-    if not better:
-        return FALLBACK
-    scores = compare_all(metric, targets, by_method[FALLBACK], better, CONFIDENCE)
-    eligible = [name for name in better if scores[name].verdict != "worse"]
-    return min(eligible, key=lambda name: losses[name].difference, default=FALLBACK)
+    better = [name for name in losses if losses[name].verdict == "better"]
+    for name in sorted(better, key=lambda name: losses[name].difference):
+        score = compare(metric, targets, by_method[FALLBACK], by_method[name], CONFIDENCE)
+        if score.verdict != "worse":
+            return name
+    return FALLBACK
 
 
 def _against_fallback(
