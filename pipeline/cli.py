@@ -304,6 +304,14 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Log for TensorBoard, too.")
     ] = False,
+    pseudo_label: Annotated[
+        float | None,
+        typer.Option(
+            metavar="THRESHOLD",
+            help="Train NAME-pseudo: NAME and the test images it is so sure of.",
+            show_default="off",
+        ),
+    ] = None,
     root: RootOption = Path(),
 ) -> None:
     """Train experiments over the folds.
@@ -319,7 +327,14 @@ def train(
     from pipeline.stages import train
 
     names, folds = experiment or [], fold or []
-    train.run(*_load(competition, root), names, folds, overrides or [], tensorboard=tensorboard)
+    train.run(
+        *_load(competition, root),
+        names,
+        folds,
+        overrides or [],
+        tensorboard=tensorboard,
+        pseudo_label=pseudo_label,
+    )
 
 
 @app.command()

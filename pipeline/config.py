@@ -100,10 +100,18 @@ class ViewConfig(StrictModel):
         return self
 
 
+class PseudoLabelConfig(StrictModel):
+    """Test images that join training: those of whose class another experiment is this sure."""
+
+    experiment: Name
+    threshold: Fraction
+
+
 class DataConfig(StrictModel):
     """Which images are used: all, or a cut of so many train and test images, to try things."""
 
     limit: Annotated[int, Field(ge=10)] | None = None
+    pseudo_label: PseudoLabelConfig | None = None
 
 
 class HeadConfig(StrictModel):

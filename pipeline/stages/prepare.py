@@ -22,6 +22,8 @@ from pipeline.resolution import write_resolution
 from pipeline.tables import TEST_COLUMNS, TRAIN_COLUMNS, load_test, write_table
 
 NO_FILE = Scan("", None, None, "there is no such file")
+# What a competition's file says that changes no table: it may change without a look at every image.
+NOT_PREPARED = {"experiments", "allows_pseudo_labels"}
 
 
 def run(paths: Paths, competition: Competition, workers: int | None) -> None:
@@ -49,7 +51,7 @@ def _prepare(paths: Paths, competition: Competition, workers: int | None) -> Non
     stamp = Stamp(
         paths.prepare_stamp,
         {
-            "competition": competition.model_dump(mode="json", exclude={"experiments"}),
+            "competition": competition.model_dump(mode="json", exclude=NOT_PREPARED),
             "downloaded": (read_stamp(paths.download_stamp) or {}).get("outputs"),
             "archives": digest(paths.archives_dir),
             "images": digest(paths.images_dir),

@@ -9,10 +9,11 @@ from pipeline.paths import Paths
 from pipeline.priors import warn_of_unreadable
 from pipeline.training.device import pick_device
 from pipeline.training.experiment_run import ExperimentRun
+from pipeline.training.pseudo_labels import taught_by_itself
 from pipeline.training.tables import load_tables
 
 
-def run(
+def run(  # noqa: PLR0913
     paths: Paths,
     competition: Competition,
     experiment_names: list[str],
@@ -20,8 +21,12 @@ def run(
     overrides: list[str],
     *,
     tensorboard: bool = False,
+    pseudo_label: float | None = None,
 ) -> None:
     """Train every named experiment, or the competition's defaults for this device.
+
+    With `pseudo_label`, their students instead, which also learn from test images of whose class
+    the experiments are so sure.
 
     Raises:
         ConfigError: An experiment, an override or a fold number is impossible.
@@ -32,6 +37,8 @@ def run(
     device = "cuda" if pick_device().type == "cuda" else "cpu"
     names = experiment_names or getattr(competition.experiments, device)
     experiments = [one for name in names for one in load_experiments(name, overrides)]
+    if pseudo_label is not None:
+        experiments = [taught_by_itself(one, pseudo_label) for one in experiments]
     repeated = [name for name, count in Counter(e.name for e in experiments).items() if count > 1]
     if repeated:
         raise ConfigError(

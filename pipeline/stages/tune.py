@@ -19,6 +19,7 @@ from pipeline.tables import write_table
 from pipeline.toml_text import toml_text
 from pipeline.training.device import pick_device
 from pipeline.training.experiment_run import ExperimentRun
+from pipeline.training.pseudo_labels import check_allowed
 from pipeline.training.tables import load_tables
 from pipeline.tuning.outcome import Outcome, describe, judge
 from pipeline.tuning.samplers import SAMPLERS
@@ -99,6 +100,7 @@ def _search(
             f"experiment '{experiment.name}': must say in a table [tune] what may change, has "
             "none; docs/tuning.md shows how"
         )
+    check_allowed(experiment, competition)
     tables = load_tables(paths)
     return Search(
         paths,

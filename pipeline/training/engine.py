@@ -13,7 +13,7 @@ from pipeline.config import Experiment
 from pipeline.errors import StoppedError
 from pipeline.images.views import training_view
 from pipeline.machine import num_processes
-from pipeline.predictions import IntArray
+from pipeline.predictions import FloatArray, IntArray
 from pipeline.scoring.metrics import get_metric
 from pipeline.training import processes
 from pipeline.training.device import keep_freed_memory
@@ -41,18 +41,16 @@ class Lesson:
     Attributes:
         inputs: Where images come from.
         rows: Which rows of their table, `(n,)`.
-        targets: Their class indices, `(n,)`.
+        targets: Their soft targets, `(n, K)` float32; rows sum to 1.
         image_ids: Their ids, n of them.
-        num_classes: K.
         metric: The competition's metric, which `validate` measures as `val_score`.
         seed: Seed of the order of images, of mixing and of dropout.
     """
 
     inputs: Inputs
     rows: IntArray
-    targets: IntArray
+    targets: FloatArray
     image_ids: list[str]
-    num_classes: int
     metric: str
     seed: int
 
@@ -123,9 +121,10 @@ class Engine:
         self._module = module
         self._lesson = lesson
         self._task = task
-        self._soft_targets = torch.eye(lesson.num_classes)[torch.from_numpy(lesson.targets)]
+        self._soft_targets = torch.from_numpy(lesson.targets)
+        self._classes: IntArray = lesson.targets.argmax(axis=1)  # what sampling goes by
         self._greater_is_better = get_metric(lesson.metric).greater_is_better
-        counts = np.bincount(lesson.targets, minlength=lesson.num_classes)
+        counts = np.bincount(self._classes, minlength=lesson.targets.shape[1])
         criterion = build_criterion(config.loss, counts)
         set_train_mode(module, config)  # the stepper must know what is frozen
         self._stepper = Stepper(config, module, is_head, criterion, lesson.seed)
@@ -223,7 +222,7 @@ class Engine:
             before = time.monotonic()
 
     def _batches(self, epoch: int) -> list[IntArray]:
-        return epoch_batches(self._lesson.targets, self._config, self._lesson.seed, epoch)
+        return epoch_batches(self._classes, self._config, self._lesson.seed, epoch)
 
     def _size_px(self, epoch: int) -> int:
         """Return the images' size in an epoch, a multiple of 32 while it grows."""

@@ -16,13 +16,19 @@ from pipeline.freshness import Stamp, digest, fingerprint
 from pipeline.models.identity import weights_identity
 from pipeline.paths import ExperimentPaths, FoldPaths, Paths
 from pipeline.predictions import FloatArray, Predictions, load_predictions
-from pipeline.priors import fill_with_prior
+from pipeline.priors import fill_with_prior, is_readable
 from pipeline.reproducibility import environment
 from pipeline.scoring.oof import assemble_oof, describe_oof, targets_of
 from pipeline.tables import write_table
 from pipeline.training import processes
 from pipeline.training.checkpoint import save_checkpoint
 from pipeline.training.device import describe_device, pick_device
+from pipeline.training.pseudo_labels import (
+    PseudoLabels,
+    check_allowed,
+    load_pseudo_labels,
+    teacher_digest,
+)
 from pipeline.training.tables import Tables, cut
 from pipeline.training.task import FoldResult, FoldTask
 from pipeline.training.training_state import remove_state
@@ -47,6 +53,7 @@ class ExperimentRun:
         self._paths = paths
         self._competition = competition
         self._experiment = experiment
+        check_allowed(experiment, competition)
         self._tables = tables = cut(tables, experiment.data.limit)
         self._title = f"train {competition.name} {experiment.name}"
         self._out: ExperimentPaths = paths.experiment(experiment.name)
@@ -98,7 +105,17 @@ class ExperimentRun:
             state_path=files.training_state,
             tensorboard_dir=files.tensorboard_dir if tensorboard else None,
             num_folds_left=num_folds_left,
+            pseudo_labels=self._pseudo_labels(fold),
         )
+
+    def _pseudo_labels(self, fold: int) -> PseudoLabels | None:
+        test_ids = self._tables.test.loc[is_readable(self._tables.test), "image_id"].tolist()
+        pseudo = load_pseudo_labels(
+            self._paths, self._competition, self._experiment, fold, test_ids
+        )
+        if pseudo is not None:
+            say(f"{self._title}: fold {fold} learns from {len(pseudo.rows):,} test images, too")
+        return pseudo
 
     @cached_property
     def _weights_identity(self) -> str:
@@ -112,6 +129,8 @@ class ExperimentRun:
             "weights": self._weights_identity,
             "classes": list(self._competition.classes),
         }
+        if self._experiment.data.pseudo_label:
+            inputs["teacher"] = teacher_digest(self._paths, self._experiment, fold)
         return Stamp(self._out.fold(fold).stamp, inputs | self._tables.digests)
 
     def _result_stamp(self) -> Stamp:

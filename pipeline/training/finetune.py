@@ -26,6 +26,7 @@ from pipeline.training.device import pick_device
 from pipeline.training.engine import Engine, Lesson, Listeners, Row
 from pipeline.training.features import FeatureExtractor
 from pipeline.training.inputs import CachedInputs, Inputs, PixelInputs
+from pipeline.training.learned_images import LearnedImages, learned_images
 from pipeline.training.predictor import predict
 from pipeline.training.probe import Probe
 from pipeline.training.task import FoldResult, FoldTask, TrainingData
@@ -58,7 +59,9 @@ class Finetune:
         inputs = _FoldInputs(self._paths, experiment, network, parts)
         plain = inputs.to_validate(data.train)
         val = np.flatnonzero(task.is_val)
-        history = self._train(network, parts.upper, inputs.to_learn(data.train), plain, task)
+        learned = learned_images(data, task)
+        augmented = inputs.to_learn(learned.images)
+        history = self._train(network, parts.upper, augmented, learned, plain, task)
         tensors = network.module.state_dict().items()
         return FoldResult(
             weights={name: tensor.float().cpu().contiguous().numpy() for name, tensor in tensors},
@@ -68,21 +71,26 @@ class Finetune:
         )
 
     def _train(
-        self, network: Network, upper: nn.Module, augmented: Inputs, plain: Inputs, task: FoldTask
+        self,
+        network: Network,
+        upper: nn.Module,
+        augmented: Inputs,
+        learned: LearnedImages,
+        plain: Inputs,
+        task: FoldTask,
     ) -> pd.DataFrame:
         experiment, data = self._experiment, self._data
-        train, val = np.flatnonzero(~task.is_val), np.flatnonzero(task.is_val)
+        val = np.flatnonzero(task.is_val)
         lesson = Lesson(
             inputs=augmented,
-            rows=train,
-            targets=data.targets[train],
-            image_ids=data.train["image_id"].iloc[train].tolist(),
-            num_classes=data.num_classes,
+            rows=learned.rows,
+            targets=learned.targets,
+            image_ids=learned.images["image_id"].iloc[learned.rows].tolist(),
             metric=data.metric,
             seed=experiment.seed * 1000 + task.fold,
         )
         engine = Engine(experiment, upper, network.is_head, lesson, task)
-        total = len(train) * experiment.train.epochs
+        total = len(learned.rows) * experiment.train.epochs
 
         def validate(module: nn.Module) -> Row:
             return self._measure(data.targets[val], predict(experiment, module, plain, val))
@@ -117,7 +125,7 @@ class Finetune:
         if self._probe is None:
             trunk = trunk_of(network)
             self._probe = Probe(self._paths, self._experiment, self._data, trunk)
-        head, _ = self._probe.fit_head(~task.is_val)
+        head, _ = self._probe.fit_head(~task.is_val, task.pseudo_labels)
         weight, bias = head.linear()
         set_classifier(network, torch.from_numpy(weight), torch.from_numpy(bias))
 

@@ -72,7 +72,11 @@ class LinearHead:
 
 
 def fit_head(
-    features: FloatArray, targets: IntArray, num_classes: int, config: HeadConfig
+    features: FloatArray,
+    targets: IntArray,
+    num_classes: int,
+    config: HeadConfig,
+    weights: FloatArray | None = None,
 ) -> tuple[LinearHead, int]:
     """Fit a head.
 
@@ -84,6 +88,7 @@ def fit_head(
         targets: `(N,)` class indices.
         num_classes: K.
         config: L2 penalty per row, and the limit of L-BFGS steps.
+        weights: `(N,)`, what each row counts; None for 1 each.
 
     Returns:
         The head and the number of L-BFGS steps taken.
@@ -93,12 +98,13 @@ def fit_head(
     # A feature that never varies stays 0 instead of dividing by 0.
     std = np.maximum(np.sqrt(np.square(features).mean(axis=0)), 1e-6)
     features /= std
-    model = LogisticRegression(C=1 / (config.l2 * len(features)), max_iter=config.max_steps)
+    total = len(features) if weights is None else float(weights.sum())
+    model = LogisticRegression(C=1 / (config.l2 * total), max_iter=config.max_steps)
     # The matrices are small: more threads only wait for each other, and one gives the same bits
     # on every machine.
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # max_steps is the user's own limit
-        model.fit(features, targets)
+        model.fit(features, targets, sample_weight=weights)
     weight = np.zeros((num_classes, features.shape[1]), dtype=np.float32)
     bias = np.full(num_classes, -100, dtype=np.float32)
     if len(model.classes_) == 2:  # one logit for the second class; symmetric halves say the same

@@ -10,6 +10,7 @@ import pandas as pd
 
 from pipeline.predictions import FloatArray, IntArray
 from pipeline.training.checkpoint import Tensors
+from pipeline.training.pseudo_labels import PseudoLabels
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class FoldTask:
         state_path: Where an unfinished training is kept; None for nowhere.
         tensorboard_dir: Where to log for TensorBoard; None for not at all.
         num_folds_left: Folds still to be trained, this one included.
+        pseudo_labels: Test images that join the training; None for none.
         on_epoch: Called with the history's new row after every epoch; what it raises ends the
             training.
     """
@@ -52,6 +54,7 @@ class FoldTask:
     state_path: Path | None
     tensorboard_dir: Path | None = None
     num_folds_left: int = 1
+    pseudo_labels: PseudoLabels | None = None
     on_epoch: Callable[[dict[str, float]], None] | None = None
 
 

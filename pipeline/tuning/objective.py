@@ -12,9 +12,11 @@ from optuna.trial import Trial
 from pipeline.console import say
 from pipeline.errors import PipelineError, StoppedError
 from pipeline.predictions import FloatArray
+from pipeline.priors import is_readable
 from pipeline.scoring.metrics import score
 from pipeline.scoring.oof import assemble_oof, targets_of
 from pipeline.search_space import Parameter
+from pipeline.training.pseudo_labels import PseudoLabels, load_pseudo_labels
 from pipeline.training.tables import cut
 from pipeline.training.task import FoldTask
 from pipeline.tuning.methods import SharedMethods
@@ -120,8 +122,15 @@ class Objective:
             key="",
             state_path=None,
             num_folds_left=num_folds_left,
+            pseudo_labels=self._pseudo_labels(fold),
             on_epoch=report,
         )
+
+    def _pseudo_labels(self, fold: int) -> PseudoLabels | None:
+        search, test = self._search, self._tables.test
+        test_ids = test.loc[is_readable(test), "image_id"].tolist()
+        arguments = (search.paths, search.competition, search.experiment)
+        return load_pseudo_labels(*arguments, fold, test_ids)
 
 
 def suggest(trial: Trial, search: Search) -> dict[str, Any]:

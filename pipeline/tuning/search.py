@@ -10,6 +10,7 @@ from pipeline.freshness import fingerprint
 from pipeline.models.identity import weights_identity
 from pipeline.paths import Paths
 from pipeline.search_space import SearchSpace
+from pipeline.training.pseudo_labels import teacher_digest
 from pipeline.training.tables import Tables
 
 SamplerName = Literal["tpe", "gp", "random"]
@@ -43,6 +44,7 @@ class Search:
     def identity(self) -> str:
         """Hash all that decides what a trial's values score: scores of one study compare."""
         space = {key: one.model_dump(mode="json") for key, one in self.space.parameters.items()}
+        folds = sorted(self.tables.folds["fold"].unique().tolist())
         return fingerprint(
             {
                 "experiment": self.experiment.model_dump(mode="json", exclude={"description"}),
@@ -51,6 +53,7 @@ class Search:
                 "classes": list(self.competition.classes),
                 "metric": self.competition.metric,
                 "tables": self.tables.digests,
+                "teacher": [teacher_digest(self.paths, self.experiment, fold) for fold in folds],
             }
         )
 

@@ -100,7 +100,8 @@ def test_folds_do_not_disturb_each_other(make):
 def test_every_view_of_an_image_teaches_its_own_label(make, views, monkeypatch):
     seen = {}
 
-    def fit(features, targets, num_classes, config):
+    def fit(features, targets, num_classes, config, weights):
+        assert weights is None  # every row counts alike
         seen["features"], seen["targets"] = features.copy(), targets
         return fit_head(features, targets, num_classes, config)
 
