@@ -50,10 +50,7 @@ def run(
         prediction_file(out, classes) as write,
     ):
         for batch in read_batches(images_dir, names, views, experiment.images, size):
-            probs: FloatArray = np.empty((0, len(classes)), dtype=np.float32)
-            if len(batch.pixels):
-                probs = models.probs(batch.pixels).mean(axis=(0, 1))
-            write(_rows(batch, probs, classes))
+            write(_rows(batch, _mean_probs(models, batch), classes))
             for name, reason in list(batch.faults.items())[: max(0, SHOWN - num_faults)]:
                 warn(f"{images_dir / name}: {reason}")
             num_faults += len(batch.faults)
@@ -61,6 +58,13 @@ def run(
     if num_faults:
         warn(f"{num_faults:,} of {len(names):,} images can't be read; {out} lists them with errors")
     say(f"predict {competition.name} {experiment.name}: {len(names):,} images -> {out}")
+
+
+def _mean_probs(models: FoldModels, batch: FolderBatch) -> FloatArray:
+    """Average over folds and views, `(m, K)`."""
+    if len(batch.pixels) == 0:
+        return np.empty((0, 0), dtype=np.float32)
+    return np.asarray(models.probs(batch.pixels).mean(axis=(0, 1)), dtype=np.float32)
 
 
 def _choose_policy(

@@ -124,7 +124,7 @@ class ExperimentRun:
     def _fold_stamp(self, fold: int) -> Stamp:
         config = self._experiment.model_dump(mode="json", exclude={"description"})
         config["train"].pop("save_minutes")  # doesn't change the result, either
-        inputs = {
+        inputs: dict[str, Any] = {
             "config": config,
             "weights": self._weights_identity,
             "classes": list(self._competition.classes),

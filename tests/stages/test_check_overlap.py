@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import DataError
-from pipeline.paths import Paths
 from pipeline.stages import check_overlap
 from pipeline.tables import load_test
 

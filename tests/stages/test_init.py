@@ -16,7 +16,6 @@ from pipeline.inspecting.inferring import Named
 from pipeline.judge_ids import ordered_ids
 from pipeline.paths import Paths
 from pipeline.resolution import resolve
-from pipeline.schema.labels import CsvLabels
 from pipeline.scoring.submission import encode, submission_table
 from pipeline.stages import download, init, prepare
 from pipeline.strict import built_in_names

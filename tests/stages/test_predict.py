@@ -56,9 +56,14 @@ def folder(trained, tmp_path):
     return tmp_path / "photos"
 
 
+def run(trained, name, folder, policy, out):
+    paths, competition = trained
+    predict.run(paths, competition, name, folder, policy, out)
+
+
 def rows_of(trained, folder, name="probe", policy=None, suffix=".csv"):
     out = folder.parent / f"out{suffix}"
-    predict.run(trained[0], trained[1], name, folder, policy, out)
+    run(trained, name, folder, policy, out)
     with out.open(encoding="utf-8", newline="") as file:
         return {row["image"]: row for row in csv.DictReader(file)}
 
@@ -100,9 +105,9 @@ def test_a_folder_of_broken_files_is_a_table_of_errors(trained, tmp_path):
 def test_every_kind_of_output_says_the_same(trained, folder):
     (folder / "broken.jpg").write_bytes(b"")
     rows = list(rows_of(trained, folder).values())
-    predict.run(trained[0], trained[1], "probe", folder, None, folder.parent / "out.json")
+    run(trained, "probe", folder, None, folder.parent / "out.json")
     listed = json.loads((folder.parent / "out.json").read_text(encoding="utf-8"))
-    predict.run(trained[0], trained[1], "probe", folder, None, folder.parent / "out.parquet")
+    run(trained, "probe", folder, None, folder.parent / "out.parquet")
     table = parquet.read_table(folder.parent / "out.parquet").to_pylist()
     assert [row["image"] for row in rows] == [one["image"] for one in listed]
     assert [row["label"] or None for row in rows] == [one["label"] for one in table]
@@ -126,7 +131,7 @@ def test_more_views_change_the_probabilities_a_little(trained, folder):
 def test_parquet_without_its_library_is_refused_in_one_line(trained, folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ConfigError, match=r"^--out: Parquet needs pyarrow, which isn't installed"):
-        predict.run(trained[0], trained[1], "probe", folder, None, folder.parent / "out.parquet")
+        run(trained, "probe", folder, None, folder.parent / "out.parquet")
     assert not (folder.parent / "out.parquet").exists()
 
 
@@ -148,7 +153,7 @@ def test_what_cannot_be_done_is_said_in_one_line(
     trained, folder, tmp_path, name, policy, out, error, message
 ):
     with pytest.raises(error, match=message):
-        predict.run(trained[0], trained[1], name, folder, policy, tmp_path / out)
+        run(trained, name, folder, policy, tmp_path / out)
 
 
 @pytest.mark.parametrize("exists", [False, True])
@@ -158,13 +163,14 @@ def test_a_folder_without_images_is_refused(trained, tmp_path, exists):
         folder.mkdir()
     state = "holds none" if exists else "doesn't exist"
     with pytest.raises(DataError, match=rf"must be a folder with images, {state}"):
-        predict.run(trained[0], trained[1], "probe", folder, None, tmp_path / "out.csv")
+        run(trained, "probe", folder, None, tmp_path / "out.csv")
 
 
 def test_an_ensemble_has_no_checkpoints_to_predict_with(trained, folder):
-    ensemble.run(trained[0], trained[1], ["probe", "finetune"], "both")
+    paths, competition = trained
+    ensemble.run(paths, competition, ["probe", "finetune"], "both")
     with pytest.raises(ArtifactError, match=r"is an ensemble; name a member: "):
-        predict.run(trained[0], trained[1], "both", folder, None, folder.parent / "out.csv")
+        run(trained, "both", folder, None, folder.parent / "out.csv")
 
 
 def test_a_changed_checkpoint_is_refused(trained, folder, tmp_path):

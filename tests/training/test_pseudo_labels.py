@@ -31,8 +31,9 @@ train = { epochs = 1, batch_size = 16 }
 def taught(workspace, tmp_path):
     """Paths and competition with a trained teacher, and its file."""
     path = tiny.write_toml(tmp_path / "tiny.toml")
-    train.run(*workspace, [path], [], [])
-    return *workspace, path
+    paths, competition = workspace
+    train.run(paths, competition, [path], [], [])
+    return paths, competition, path
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
 """A search over a tiny experiment's head, in seconds."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from pipeline.competition import Competition
 from pipeline.config import load_search
 from pipeline.paths import Paths
 from pipeline.training.tables import load_tables
@@ -30,11 +32,13 @@ def _one_thread():
 @pytest.fixture
 def search(workspace, tmp_path):
     """A search in a folder of its own."""
-    paths, competition = workspace
-    return make(paths, competition, tmp_path)
+    return make(workspace, tmp_path)
 
 
-def make(paths: Paths, competition: Any, folder: Any, space: str = SPACE, **options: Any) -> Search:
+def make(
+    site: tuple[Paths, Competition], folder: Path, space: str = SPACE, **options: Any
+) -> Search:
     """Search over the tiny experiment, or one of `space`, which may hold more than that."""
+    paths, competition = site
     experiment, read = load_search(tiny.write_toml(folder / "tiny.toml", space), [])
     return Search(paths, competition, experiment, read, load_tables(paths), **options)

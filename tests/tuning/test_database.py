@@ -27,7 +27,7 @@ def url():
 
 @pytest.fixture
 def search(workspace, tmp_path, url):
-    return make(workspace[0], workspace[1], tmp_path, url=url, asked_name=tmp_path.name)
+    return make(workspace, tmp_path, url=url, asked_name=tmp_path.name)
 
 
 def test_a_study_goes_on_from_another_command(search):
@@ -47,8 +47,8 @@ def test_a_silent_worker_of_another_machine_loses_its_trial_to_the_next(search, 
         lost = study.ask()  # as another machine's worker would
     lost.set_user_attr(WORKER, ["another-machine", 1, 1.0])
     lost.suggest_float("head.l2", 0.001, 3.0, log=True)
-    storage: Any = study._storage
-    storage.record_heartbeat(lost._trial_id)
+    record: Any = study._storage
+    record.record_heartbeat(lost._trial_id)
     time.sleep(3)
     work(search, Limits(2))
     trials = open_study(search).trials

@@ -32,17 +32,17 @@ def test_the_experiment_as_it_stands_is_the_first_trial_and_only_once(search):
 
 
 def test_other_data_or_another_space_is_another_study(search, tmp_path):
-    wider = make(search.paths, search.competition, tmp_path, SPACE.replace("3.0", "4.0"))
+    wider = make((search.paths, search.competition), tmp_path, SPACE.replace("3.0", "4.0"))
     assert wider.study_name != search.study_name
-    again = make(search.paths, search.competition, tmp_path, "description = 'new'\n" + SPACE)
+    again = make((search.paths, search.competition), tmp_path, "description = 'new'\n" + SPACE)
     assert again.study_name == search.study_name
 
 
 def test_a_study_of_another_search_is_refused(search, tmp_path):
-    named = make(search.paths, search.competition, tmp_path, asked_name="mine")
+    named = make((search.paths, search.competition), tmp_path, asked_name="mine")
     open_study(named)
     space = SPACE.replace("3.0", "4.0")
-    other = make(search.paths, search.competition, tmp_path, space, asked_name="mine")
+    other = make((search.paths, search.competition), tmp_path, space, asked_name="mine")
     with pytest.raises(ConfigError, match=r"^study 'mine': must be of this .* --study$"):
         open_study(other)
 
@@ -111,4 +111,4 @@ def test_a_trial_that_kills_every_worker_is_given_up(search):
 )
 def test_a_storage_that_cannot_be_used_gives_its_line(search, tmp_path, url, error, message):
     with pytest.raises(error, match=message):
-        open_study(make(search.paths, search.competition, tmp_path, url=url))
+        open_study(make((search.paths, search.competition), tmp_path, url=url))
