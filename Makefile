@@ -56,11 +56,16 @@ format: install ## Mend what the linter and formatter can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install ## Measure speed as ratios, both sides in one run: make bench [PHOTOS=folder of images]
+bench: install ## Measure speed as ratios, both sides in one run: make bench [PHOTOS=folder of images] [CAT12=folder of its archives]
 	$(BIN)/python -m benchmarks.decoding
 	$(BIN)/python -m benchmarks.input_pipeline $(if $(PHOTOS),'$(PHOTOS)')
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.growth
+	$(BIN)/python -m benchmarks.floor
+	$(BIN)/python -m benchmarks.training_step
+	$(BIN)/python -m benchmarks.data_waiting $(if $(PHOTOS),'$(PHOTOS)')
+	$(BIN)/python -m benchmarks.prediction
+	$(if $(CAT12),$(BIN)/python -m benchmarks.time_to_accuracy '$(CAT12)')
 
 lock: install ## Pin what is installed now in constraints.txt
 	$(BIN)/python -m pip freeze --exclude-editable --exclude pipeline > constraints.txt

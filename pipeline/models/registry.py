@@ -19,7 +19,15 @@ from pipeline.models.timm_backbone import build_timm_network, build_timm_trunk
 from pipeline.models.weights import Target, dropped_head, load_weights
 from pipeline.strict import did_you_mean
 
-__all__ = ["Network", "Trunk", "build_model", "build_trunk", "model_names", "trunk_of"]
+__all__ = [
+    "Network",
+    "Trunk",
+    "build_model",
+    "build_random",
+    "build_trunk",
+    "model_names",
+    "trunk_of",
+]
 
 TIMM = "timm/"
 # Networks that are no ResNet by parameters: number of classes → network.
