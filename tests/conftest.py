@@ -4,12 +4,17 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from pipeline.competition import Competition, load_competition
 from pipeline.paths import Paths
 from pipeline.stages import download, folds, prepare
 
 NUM_FOLDS = 2
+
+# Nothing is timed in a test: a busy machine isn't a fault.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def tiny_demo(name: str = "demo", num_train: int = 32, num_test: int = 8) -> Competition:
