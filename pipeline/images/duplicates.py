@@ -81,13 +81,13 @@ def _close_pairs(
     # or two for 300,000; an index would be faster and longer than all the rest of this file.
     for start in range(0, len(hashes), _BLOCK):
         block = hashes[start : start + _BLOCK, None]
-        first = start if is_one_set else 0
-        distances = np.bitwise_count(block ^ others[None, first:])
-        rows, columns = np.nonzero(distances <= MAX_HASH_DISTANCE)
-        for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-            i, j = start + row, first + column
-            if i < j or not is_one_set:
-                yield i, j
+        for first in range(start if is_one_set else 0, len(others), _BLOCK):
+            distances = np.bitwise_count(block ^ others[None, first : first + _BLOCK])
+            rows, columns = np.nonzero(distances <= MAX_HASH_DISTANCE)
+            for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
+                i, j = start + row, first + column
+                if i < j or not is_one_set:
+                    yield i, j
 
 
 def _correlation(one: ByteImage, other: ByteImage) -> float:

@@ -37,11 +37,10 @@ def run(paths: Paths, competition: Competition, against: Path, workers: int | No
     theirs = _others(against, {path.resolve() for path in ours})
     with console.progress(f"check-overlap {competition.name}", len(ours) + len(theirs)) as advance:
         scans = scan_files([*ours, *theirs], workers, advance)
+    pairs = _pairs(scans[: len(ours)], scans[len(ours) :])
     rows = [
         (test["image_id"].iloc[i], kind, str(theirs[j]), f"{correlation:.3f}")
-        for (i, j), (kind, correlation) in sorted(
-            _pairs(scans[: len(ours)], scans[len(ours) :]).items()
-        )
+        for (i, j), (kind, correlation) in sorted(pairs.items())
     ]
     write_table(pd.DataFrame(rows, columns=pd.Index(OVERLAP_COLUMNS)), paths.overlap_csv)
     _tell(paths, len(test), len(theirs), rows)

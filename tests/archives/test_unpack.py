@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.archives.errors import ArchiveError
-from pipeline.archives.unpack import Limits, unpack
+from pipeline.archives.unpack import Limits, peek, unpack
 from pipeline.errors import DataError
 
 PICTURE = bytes(range(256)) * 40
@@ -207,3 +207,17 @@ def test_archive_larger_than_the_free_disk_is_refused(tmp_path: Path) -> None:
     endless = Limits(total_bytes=10**18, ratio=10**18)
     with pytest.raises(DataError, match=r"must find 4,294,967,294,000 bytes of disk.*free some"):
         unpack(archive, tmp_path / "out", endless)
+
+
+def test_peek_lists_what_unpack_would_write_and_unpacks_only_what_is_wanted(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "inner.zip", "w") as inner:
+        inner.writestr("b/1.jpg", b"picture")
+        inner.writestr("b/labels.csv", b"1,cat")
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as packed:
+        packed.writestr("a/0.jpg", b"picture")
+        packed.writestr("__MACOSX/a/._0.jpg", b"litter")
+        packed.write(tmp_path / "inner.zip", "train.zip")
+    wanted = peek(tmp_path / "all.zip", tmp_path / "peeked", lambda name: name.suffix == ".csv")
+    unpack(tmp_path / "all.zip", tmp_path / "whole")
+    assert sorted(map(str, wanted)) == files_below(tmp_path / "whole")
+    assert files_below(tmp_path / "peeked") == ["train/b/labels.csv"]

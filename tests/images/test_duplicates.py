@@ -14,6 +14,7 @@ from pipeline.images.duplicates import (
     MAX_HASH_DISTANCE,
     clusters,
     near_duplicates,
+    near_duplicates_between,
     perceptual_hashes,
 )
 from pipeline.images.scan import THUMBNAIL_PX
@@ -89,6 +90,18 @@ def test_pairs_are_sorted_and_across_blocks(monkeypatch, pictures):
     assert all(i < j for i, j, _ in whole)
     monkeypatch.setattr("pipeline.images.duplicates._BLOCK", 7)
     assert near_duplicates(small) == whole
+
+
+@pytest.mark.parametrize("block", [1, 5, 1024])
+def test_pictures_of_one_set_are_found_in_another_and_not_within_their_own(
+    monkeypatch, pictures, block
+):
+    monkeypatch.setattr("pipeline.images.duplicates._BLOCK", block)
+    ours = thumbnails([pictures[0], pictures[0], pictures[1], pictures[2]])
+    others = thumbnails([pictures[5], ImageOps.mirror(pictures[1]), pictures[0], pictures[0]])
+    pairs = [(i, j) for i, j, _ in near_duplicates_between(ours, others)]
+    assert pairs == [(0, 2), (0, 3), (1, 2), (1, 3), (2, 1)]
+    assert near_duplicates_between(ours[:0], others) == []
 
 
 def test_plain_images_are_not_clustered():

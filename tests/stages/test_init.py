@@ -129,6 +129,12 @@ def test_labels_in_file_names(folder, form):
     assert [name.lower() for name in found.classes] == ["cat", "dog"]
 
 
+@pytest.mark.parametrize("stems", [["IMG_1", "IMG_2", "IMG_3"], ["a1", "b1", "c1", "d1"]])
+def test_names_of_one_kind_or_all_different_are_no_labels(folder, stems):
+    save_images(folder, [f"train/{stem}.jpg" for stem in stems] + TEST)
+    assert written(folder).classes == ()
+
+
 def test_numbered_files_tell_no_labels_and_the_file_loads_all_the_same(folder, capsys):
     save_images(folder, TRAIN)
     found = written(folder)
