@@ -122,6 +122,7 @@ def _head(name: str, labels: LabelSource, answer: Answer) -> Section:
     section = Section("")
     section.guess("title", name, "what people call it")
     section.unknown("url", "https://", "its page")
+    section.unknown("kaggle", name, "its name in URLs of kaggle.com, for 'submit --to-kaggle'")
     metric, others = METRICS[answer.label]
     section.guess("metric", metric, f"usual for such answers; else {others}")
     if labels.classes:
