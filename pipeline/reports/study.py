@@ -43,12 +43,18 @@ def save_pictures(study: Study, place: Callable[[str], Path]) -> list[Path]:
 
 def _save(plot: Callable[[Study], Any], study: Study, path: Path) -> None:
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     with mpl.rc_context({"backend": "agg"}), warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         warnings.simplefilter("ignore", UserWarning)  # of layouts that are a little tight
         plot(study)
         figure = plt.gcf()
+        for axes in figure.axes:
+            for axis in (axes.xaxis, axes.yaxis):
+                if axis.get_scale() == "log":  # else the labels of a narrow range overlap
+                    axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+                    axis.set_minor_formatter(NullFormatter())
         with atomic_path(path) as partial:
             figure.savefig(partial, format="png", dpi=120, bbox_inches="tight")
         plt.close("all")
