@@ -34,6 +34,8 @@ NETWORK, SIZE_PX = "timm/tf_efficientnet_lite0", 224
 TINY_NETWORK, TINY_PX = "timm/test_resnet", 32
 NUM_CLASSES = 12
 NUM_VIEWS = 2
+NUM_IMAGES = 128
+ROUNDS = 3
 COUNTS = (200, 2000)
 
 
@@ -78,6 +80,7 @@ def compare_rates(images: pd.DataFrame, root: Path, name: str, size_px: int) -> 
         f"prediction with the mirrored view, {name}, against the network alone",
         prediction(images, root, experiment, module),
         bare(len(images), experiment, module),
+        ROUNDS,
     )
 
 
@@ -114,7 +117,7 @@ def main() -> None:
         photos, small = root / "photos", root / "small"
         for folder in (photos, small):
             folder.mkdir()
-        draw(photos)
+        draw(photos, NUM_IMAGES)
         compare_rates(tabulate(photos), root, NETWORK, SIZE_PX)
         compare_memory(small, root)
 

@@ -120,7 +120,7 @@ def _construct(config: ModelConfig, num_classes: int, size_px: int | None) -> Ne
     if config.name in OTHERS:
         _refuse_drops(config)
         return Network.of(OTHERS[config.name](num_classes))
-    _fetch_description(config)
+    fetch_hub_config(config.name)  # timm would ask, with more patience
     return build_timm_network(
         _timm_name(config),
         num_classes,
@@ -135,18 +135,12 @@ def _construct_trunk(
 ) -> tuple[nn.Module, Target]:
     """Build a headless network; what is to be filled may be a whole one around it."""
     if config.name.startswith(TIMM) and not _options(config):
-        _fetch_description(config)
+        fetch_hub_config(config.name)  # timm would ask, with more patience
         trunk = build_timm_trunk(_timm_name(config), size_px)
         return trunk, Target(config.name, trunk, dropped_head(trunk), seed, wants_head=False)
     network = _construct(config, 2, size_px)  # the head is drawn last and dropped
     target = Target(config.name, network.module, network.is_head, seed, wants_head=False)
     return _TrunkOnly(network), target
-
-
-def _fetch_description(config: ModelConfig) -> None:
-    """Ask a hub for what timm is about to ask it for, but with little patience."""
-    if config.weights in ("hub", "auto"):
-        fetch_hub_config(config.name)
 
 
 def _options(config: ModelConfig) -> dict[str, str]:

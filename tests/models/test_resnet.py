@@ -56,6 +56,10 @@ def images(size=64, num=2):
     [
         *[("timm", name) for name in ("resnet18", "resnet50", "resnext50_32x4d", "se_resnet50")],
         *[("torchvision", name) for name in ("resnet18", "resnet50", "resnext50_32x4d")],
+        *[
+            pytest.param("timm", name, marks=pytest.mark.slow)
+            for name in ("resnet34", "resnet101", "resnet152", "resnext101_32x8d")
+        ],
     ],
 )
 def test_logits_equal_the_references_on_copied_weights(name, library):
