@@ -4,12 +4,11 @@ import copy
 import re
 
 import pytest
-import timm
 import torch
 from torch import nn
 
 from pipeline.config import ModelConfig
-from pipeline.errors import ArtifactError, ConfigError
+from pipeline.errors import ConfigError
 from pipeline.models.architectures import named_architectures
 from pipeline.models.registry import build_model, build_trunk, model_names
 from pipeline.models.timm_backbone import build_timm_network
@@ -288,26 +287,3 @@ def test_timm_networks_with_other_heads_are_cut_before_their_pooling(name, head_
 def test_timm_networks_without_a_boundary_are_refused(name, line):
     with torch.device("meta"), pytest.raises(ConfigError, match=f"^model.name: {re.escape(line)}"):
         build_timm_network(name, 3)
-
-
-def test_a_hub_id_goes_to_timm_as_it_is(monkeypatch):
-    asked = []
-
-    def create_model(name, **options):
-        asked.append(name)
-        return real("test_resnet", **options)
-
-    real = timm.create_model
-    monkeypatch.setattr(timm, "create_model", create_model)
-    network = build_model(config("timm/hf-hub:timm/resnet18.a1_in1k"), 4)
-    assert asked == ["hf-hub:timm/resnet18.a1_in1k"]
-    assert network.head_names == ("fc",)
-
-
-def test_a_hub_that_does_not_answer_is_one_line(monkeypatch):
-    def create_model(*_, **__):
-        raise ConnectionError("no route\nmore")
-
-    monkeypatch.setattr(timm, "create_model", create_model)
-    with pytest.raises(ArtifactError, match=r"^timm/hf-hub:a/b: the hub must .* \(no route\); set"):
-        build_model(config("timm/hf-hub:a/b"), 4)

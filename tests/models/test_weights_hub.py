@@ -249,6 +249,15 @@ def test_a_hub_that_does_not_answer_is_given_up_after_one_attempt(stand_in, name
     assert len(stand_in.asked) == 1
 
 
+@pytest.mark.parametrize("build", [build_model, build_trunk])
+def test_a_hub_is_asked_once_for_a_network_without_weights(stand_in, build):
+    stand_in.manner = "hangs"
+    with pytest.raises(ArtifactError, match=r"the hub must give config.json of me/mine") as caught:
+        build(ModelConfig(name="timm/hf-hub:me/mine", weights="none"), 3)
+    assert_three_ways_out(caught.value)
+    assert len(stand_in.asked) == 1
+
+
 def test_a_hub_that_refuses_is_one_line(monkeypatch, closed_url):
     monkeypatch.setenv("HF_ENDPOINT", closed_url)
     line = rf"^{closed_url}: the hub must .* \(\[Errno \d+\] Connection refused\); set"
