@@ -17,7 +17,7 @@ TRUTH := $(ROOT)/data/$(NAME)/truth.csv
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install all test test-all check format bench lock clean
+.PHONY: help install all test faults test-all check format bench lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ all: install ## Run every stage: make all [COMPETITION=cat-12] [FROM=folder or U
 
 test: install ## Run the tests
 	$(BIN)/python -m pytest
+
+faults: install ## Run the tests that kill, fill disks and feed hostile files
+	$(BIN)/python -m pytest -m faults tests/faults
 
 test-all: install ## Run the tests, the slow ones too
 	$(BIN)/python -m pytest -m "not network"
