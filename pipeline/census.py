@@ -52,7 +52,9 @@ def take_census(paths: Paths, competition: Competition, audit: Audit) -> Census:
     test = _select_test(competition, candidates["test"], sample, source_dirs)
     test_paths = {image.path for image in test}
     train = [image for image in candidates["train"] if image.path not in test_paths]
-    _note_strangers(audit, files, candidates, test)
+    listings = tuple(f"/{name}" for name in competition.listings)
+    others = [file for file in files if not f"/{file}".endswith(listings)]
+    _note_strangers(audit, others, candidates, test)
     labelled = read_labels(competition, [image.image_id for image in train], source_dirs)
     for finding, names in (
         ("unlisted", labelled.unlabelled),
@@ -101,8 +103,9 @@ def _select_test(
     listing = competition.test.csv
     if listing is not None:
         path = find_listing(competition, listing.file, source_dirs)
-        rows = read_foreign_csv(path).columns([listing.id_column])
-        names = [with_extension(name, listing.extension) for _, (name,) in rows]
+        table = read_foreign_csv(path, listing.separator)
+        rows = table.rows if listing.id_column is None else table.columns([listing.id_column])
+        names = [with_extension(fields[0], listing.extension) for _, fields in rows]
         candidates = select_named(candidates, names)
     if sample is None:
         _check_submission_ids(competition, candidates)
@@ -124,7 +127,14 @@ def _note_strangers(
     candidates: dict[str, list[ImageFile]],
     test: list[ImageFile],
 ) -> None:
-    """Note the files that are no images, and the test images that are listed or there alone."""
+    """Note the files that are no images, and the test images that are listed or there alone.
+
+    Args:
+        audit: Takes the notes.
+        files: All but the lists.
+        candidates: The images by split.
+        test: The images to predict.
+    """
     train_paths = {image.path for image in candidates["train"]}
     images = train_paths | {image.path for image in candidates["test"]}
     for file in files:

@@ -175,6 +175,13 @@ class Competition(Table):
         return len(self.classes)
 
     @property
+    def listings(self) -> tuple[str, ...]:
+        """The files, by name, that hold labels or list the test images."""
+        labels = getattr(self.train.labels, "file", None)
+        test = self.test.csv and self.test.csv.file
+        return tuple(name for name in (labels, test, self.submission.sample) if name)
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The submission's columns, the id's first."""
         columns = self.submission.columns

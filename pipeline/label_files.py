@@ -28,27 +28,36 @@ def listed_labels(
 
 
 def with_extension(name: str, extension: str) -> str:
-    """Add an extension to a name that lacks it."""
-    return name if name.endswith(extension) else name + extension
+    """Add an extension to a name that lacks it, in capitals or not."""
+    return name if name.lower().endswith(extension.lower()) else name + extension
 
 
 def _list_lines(path: Path, source: ListFileLabels) -> list[Listed]:
+    image, label = map(source.columns.index, ("image", "label"))
     lines = []
     for number, line in enumerate(read_foreign_text(path).splitlines(), start=1):
         if not line.strip():
             continue
-        name, separator, label = line.rpartition(source.separator)
-        if not separator or not name.strip():
-            raise DataError(
-                f"{path}: line {number} must be <image>{source.separator!r}<label>, is {line!r}"
-            )
-        lines.append((f"{path}: line {number}", name.strip(), label.strip()))
+        fields = [field.strip() for field in _cut(line, source)]
+        at = f"{path}: line {number}"
+        if len(fields) != len(source.columns) or not fields[image]:
+            form = repr(source.separator).join(f"<{column}>" for column in source.columns)
+            raise DataError(f"{at} must be {form}, is {line!r}")
+        lines.append((at, fields[image], fields[label]))
     return lines
+
+
+def _cut(line: str, source: ListFileLabels) -> list[str]:
+    """Cut from both ends: what is left in the middle is the image's name, whatever it holds."""
+    num_before = source.columns.index("image")
+    num_after = len(source.columns) - num_before - 1
+    *before, rest = line.strip(" ").split(source.separator, num_before)
+    return [*before, *(rest.rsplit(source.separator, num_after) if num_after else [rest])]
 
 
 def _csv(path: Path, source: CsvLabels) -> list[Listed]:
     rows = []
-    for line, (name, label) in read_foreign_csv(path).columns(
+    for line, (name, label) in read_foreign_csv(path, source.separator).columns(
         [source.id_column, source.label_column]
     ):
         at = f"{path}: line {line}"
@@ -59,7 +68,7 @@ def _csv(path: Path, source: CsvLabels) -> list[Listed]:
 
 
 def _one_hot(path: Path, source: OneHotLabels, classes: tuple[str, ...]) -> list[Listed]:
-    table = read_foreign_csv(path)
+    table = read_foreign_csv(path, source.separator)
     names = classes or tuple(name for name in table.header if name != source.id_column)
     rows = []
     for line, (image, *marks) in table.columns([source.id_column, *names]):

@@ -41,8 +41,15 @@ def resolved(
 
     Raises:
         ConfigError: It doesn't fit the rest of the competition's file.
-        DataError: The sample has another number of columns than the competition's file says.
+        DataError: The labels name fewer than two classes, or the sample has another number of
+            columns than the competition's file says.
     """
+    if not competition.classes and len(classes) < 2:
+        found_names = f"only {classes[0]!r}" if classes else "none"
+        raise DataError(
+            f"{competition.name}: the training labels must name 2 classes or more, name "
+            f"{found_names}; compare [train] labels in the competition's file"
+        )
     found = Resolution(
         classes=classes,
         columns=(sample and sample.columns) or competition.submission.columns,

@@ -45,6 +45,39 @@ def test_every_key_has_a_description_and_is_documented():
     ] == []
 
 
+TABLES = {
+    "The competition": {"Competition"},
+    "`[[archives]]`": {"Archive"},
+    "`[train]` and `[test]`": {"TrainImages", "TestImages"},
+    "`[submission]`": {"SubmissionFormat"},
+    "`[synthetic]`": {"Synthetic"},
+}
+
+
+@pytest.mark.parametrize("heading", TABLES)
+def test_documented_keys_of_a_table_are_those_that_it_has(heading):
+    schema = json_schema()
+    tables = schema["$defs"] | {"Competition": schema}
+    keys = {key for name in TABLES[heading] for key in tables[name]["properties"]}
+    if heading == "The competition":
+        keys -= {"archives", "train", "test", "submission", "experiments", "synthetic"}
+    documented = (DOCS / "competitions.md").read_text(encoding="utf-8")
+    section = documented.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    table = section.partition("| key | what it says |")[2].partition("\n\n")[0]
+    firsts = [row.partition(" | ")[0] for row in table.splitlines() if row.startswith("| `")]
+    assert sorted(key for first in firsts for key in re.findall("`([^`]+)`", first)) == sorted(keys)
+
+
+def test_documented_sources_of_labels_have_the_keys_that_are_named():
+    documented = (DOCS / "competitions.md").read_text(encoding="utf-8")
+    rows = re.findall(r'^\| `"([a-z_]+)"`[^|]*\|([^|]*)\|', documented, re.MULTILINE)
+    labels = [table for table in json_schema()["$defs"].values() if "source" in table["properties"]]
+    assert {source: set(re.findall("`([a-z_]+)`", keys)) for source, keys in rows} == {
+        table["properties"]["source"]["const"]: table["properties"].keys() - {"source"}
+        for table in labels
+    }
+
+
 def test_whole_example_of_the_documentation_loads(tmp_path):
     documented = (DOCS / "competitions.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```toml\n(.*?title = .*?)```", documented, re.DOTALL)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.competition import Competition, load_competition
-from pipeline.errors import DataError
+from pipeline.errors import ConfigError, DataError
 from pipeline.foreign import read_foreign_text
 from pipeline.labels import LabelledImages, read_labels
 from pipeline.strict import parse
@@ -160,6 +160,27 @@ def test_name_may_hold_the_separator(read):
     assert read("my cat.jpg cat\n", ["my cat.jpg"], NAMED_LIST).labels == {"my cat.jpg": "cat"}
 
 
+@pytest.mark.parametrize(
+    ("columns", "line"),
+    [
+        (["label", "image"], " 1 my dog.jpg"),
+        (["image", "label", "other"], "my dog.jpg 1 0.25 "),
+        (["other", "image", "other", "label"], "x my dog.jpg 7 1"),
+    ],
+)
+def test_columns_of_a_list_stand_as_it_says(read, columns, line):
+    a_list = a_competition(source="list_file", file="list.txt", separator=" ", columns=columns)
+    assert read(f"{line}\n", ["my dog.jpg"], a_list).labels == {"my dog.jpg": "dog"}
+    with pytest.raises(DataError, match=r"line 1 must be <.*>' '<.*>, is 'dog\.jpg'"):
+        read("dog.jpg\n", ["dog.jpg"], a_list)
+
+
+@pytest.mark.parametrize("columns", [["image"], ["image", "label", "label"]])
+def test_columns_of_a_list_are_an_image_and_a_label(columns):
+    with pytest.raises(ConfigError, match="columns': must name 'image' and 'label' once each"):
+        a_competition(source="list_file", file="list.txt", columns=columns)
+
+
 # Joining lists and images
 
 
@@ -177,6 +198,26 @@ def test_folder_decides_between_images_of_one_name(read):
     ids = ["all/cats/0.jpg", "all/dogs/0.jpg"]
     found = read("cats/0.jpg\t0\nroot/all/dogs/0.jpg\t1\n", ids)
     assert found == LabelledImages({ids[0]: "cat", ids[1]: "dog"})
+
+
+@pytest.mark.parametrize(
+    "name", [r"train\7.JPG", "./train/007.jpg", "7.jpg", "TRAIN/007.jpg", "/data/007.jpg"]
+)
+def test_back_slashes_capitals_and_lost_zeros_do_not_matter(read, name):
+    ids = ["train/007.jpg", "train/70.jpg"]
+    assert read(f"{name}\t0\n", ids).labels == {"train/007.jpg": "cat"}
+
+
+def test_capitals_and_zeros_matter_where_both_ways_of_writing_occur(read):
+    ids = ["A.jpg", "a.jpg", "07.jpg", "7.jpg"]
+    found = read("a.jpg\t0\nA.JPG\t1\n7.jpg\t1\n007.jpg\t1\n", ids)
+    assert found.labels == {"a.jpg": "cat", "7.jpg": "dog"}
+    assert found.missing == ["A.JPG", "007.jpg"]
+
+
+@pytest.mark.parametrize("name", ["0abc.jpg", "00.jpg1"])
+def test_zeros_count_where_they_stand_before_no_number(read, name):
+    assert read(f"{name}\t0\n", ["abc.jpg", ".jpg1"]).missing == [name]
 
 
 def test_end_of_a_path_is_compared_by_whole_names(read):
@@ -207,6 +248,15 @@ def test_name_that_could_be_several_images_is_missing(read):
 def test_csv_is_read_and_its_ids_get_their_extension(read, content):
     found = read(content, ["a.jpg", "b.jpg"], CSV)
     assert found == LabelledImages({"a.jpg": "cat", "b.jpg": "dog"})
+
+
+def test_csv_is_read_with_its_separator_and_whole_names_keep_their_extension(read):
+    semicolons = a_competition(
+        source="csv", file="labels.csv", id_column="id", label_column="breed", separator=";",
+        extension=".jpg",
+    )  # fmt: skip
+    found = read("id;breed\na.JPG;cat\nb;dog\n", ["a.JPG", "b.jpg"], semicolons)
+    assert found.labels == {"a.JPG": "cat", "b.jpg": "dog"}
 
 
 def test_csv_in_chinese_encoding_is_read(read):
@@ -270,6 +320,12 @@ def test_row_that_does_not_mark_one_class_is_refused_with_its_line(read, row):
         DataError, match=r"train\.csv: line 3 must hold an id, 1 for one class and 0"
     ):
         read(f"id,cat,dog,猫\nb,0,1,0\n{row}\n", ["a.jpg"], ONE_HOT)
+
+
+def test_one_hot_csv_is_read_with_its_separator(read):
+    one_hot = a_competition(source="one_hot", file="train.csv", id_column="id", separator="\t")
+    found = read("id\tcat\tdog\t猫\na.jpg\t0\t1\t0\n", ["a.jpg"], one_hot)
+    assert found.labels == {"a.jpg": "dog"}
 
 
 def test_one_hot_csv_without_a_class_is_refused(read):

@@ -71,6 +71,13 @@ def test_sample_with_another_class_than_the_labels_is_refused(dogs, sample):
         resolved(dogs, ("ant", "cat", "owl"), sample)
 
 
+@pytest.mark.parametrize(("classes", "found"), [((), "none"), (("ant",), "only 'ant'")])
+def test_labels_that_name_no_two_classes_are_refused(dogs, sample, classes, found):
+    message = f"dog-breed-identification: the training labels must name 2 .* or more, name {found};"
+    with pytest.raises(DataError, match=message):
+        resolved(dogs, classes, sample)
+
+
 def test_sample_of_another_width_than_the_file_says_is_refused(tmp_path):
     cactus = load_competition("aerial-cactus-identification")
     wide = Sample(tmp_path / "sample_submission.csv", ("id", "has_cactus", "x"), 3, ["a"])

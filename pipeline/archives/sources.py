@@ -5,13 +5,14 @@ place. So is the folder of a competition without archives.
 """
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline.competition import Competition
 from pipeline.errors import ConfigError, DataError
 from pipeline.extras import SEVEN_ZIP, is_installed
+from pipeline.folders import list_files
 from pipeline.schema.archive import Archive, stem_of
 
 NUM_NAMES_SHOWN = 3
@@ -131,9 +132,12 @@ def _find_unpacked(folder: Path, competition: Competition, archive: Archive) -> 
 
 
 def _holds_split(folder: Path, competition: Competition) -> bool:
+    """Whether a folder of one of the splits' names holds files, at any depth."""
     names = {*competition.train.folders, *competition.test.folders}
-    below = [path for path in folder.iterdir() if path.is_dir()]
-    return any((place / name).is_dir() for place in (folder, *below) for name in names)
+    # Without archives the folder itself will be called like the competition.
+    above = PurePosixPath("" if competition.archives else competition.name)
+    files = (above / file for file in list_files(folder))
+    return any(not names.isdisjoint(file.parent.parts) for file in files)
 
 
 def _find_file(folder: Path, archive: Archive) -> Path | None:

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from pipeline.schema.labels import Labels
-from pipeline.schema.table import Table, Text
+from pipeline.schema.table import Separator, Table, Text
 
 
 class ImageFolders(Table):
@@ -25,13 +25,16 @@ class TrainImages(ImageFolders):
 
 
 class ImageList(Table):
-    """A CSV with a header that lists images."""
+    """A CSV that lists images."""
 
     file: Text
     """Name of the CSV, among the archives or inside one."""
 
-    id_column: Text
-    """The column that names the image."""
+    id_column: Text | None = None
+    """The column that names the image; left out where there is no header: then it is the first."""
+
+    separator: Separator = ","
+    """What stands between columns."""
 
     extension: str = ""
     """Added to ids that lack it, as `.jpg`."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from pipeline.schema.table import Table, Text
+from pipeline.schema.table import Separator, Table, Text
 
 
 class FileNameLabels(Table):
@@ -36,7 +36,7 @@ class FolderLabels(Table):
 
 
 class ListFileLabels(Table):
-    """Labels stand in a text file of lines `<image><separator><label>`, without a header."""
+    """Labels stand in a text file without a header, a line per image."""
 
     source: Literal["list_file"]
 
@@ -44,10 +44,20 @@ class ListFileLabels(Table):
     """Name of the list, among the archives or inside one."""
 
     separator: Text = "\t"
-    """What stands between image and label; of several in a line the last counts."""
+    """What stands between columns; the image's name may hold it, too."""
+
+    columns: tuple[Literal["image", "label", "other"], ...] = ("image", "label")
+    """What stands in a line, from left to right; "other" isn't read."""
 
     values: Literal["index", "name"] = "index"
     """Whether a label is the class's number in `classes`, from 0, or its name."""
+
+    @field_validator("columns")
+    @classmethod
+    def _has_image_and_label(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
+        if columns.count("image") != 1 or columns.count("label") != 1:
+            raise ValueError("must name 'image' and 'label' once each")
+        return columns
 
 
 class CsvLabels(Table):
@@ -63,6 +73,9 @@ class CsvLabels(Table):
 
     label_column: Text
     """The column that holds the label."""
+
+    separator: Separator = ","
+    """What stands between columns."""
 
     extension: str = ""
     """Added to ids that lack it, as `.jpg`."""
@@ -81,6 +94,9 @@ class OneHotLabels(Table):
 
     id_column: Text
     """The column that names the image; the classes name the others."""
+
+    separator: Separator = ","
+    """What stands between columns."""
 
     extension: str = ""
     """Added to ids that lack it, as `.jpg`."""

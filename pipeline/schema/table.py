@@ -10,6 +10,7 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 MAX_NAME_LENGTH = 100
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=MAX_NAME_LENGTH)]
 Text = Annotated[str, Field(min_length=1)]
+Separator = Annotated[str, Field(pattern=r'^[^"\r\n]$')]
 
 
 def is_plain(text: str) -> bool:

@@ -22,7 +22,7 @@ from pipeline.competition import Competition
 from pipeline.folders import list_files
 from pipeline.locks import held
 from pipeline.paths import Paths
-from pipeline.schema.archive import Archive
+from pipeline.schema.archive import Archive, container_of
 
 DRAWN = Source("drawn")
 
@@ -88,9 +88,17 @@ def _renew(work: Work, accepted: Mapping[str, Any]) -> None:
     stamp = work.stamp({name: archive.source for name, archive in archives.items()})
     stamp.write([*outputs, work.paths.images_dir, *truth])
     shutil.rmtree(fetched_dir(work.paths), ignore_errors=True)
+    _tell(work, archives, num_files)
+
+
+def _tell(work: Work, archives: Mapping[str, Whole], num_files: int) -> None:
+    unpacked = [name for name, one in archives.items() if not one.is_folder and container_of(name)]
+    in_place = [str(one.place) for one in archives.values() if one.is_folder]
+    told = [f"unpacked from {', '.join(unpacked)}"] if unpacked else []
+    told += [f"read in place in {', '.join(in_place)}"] if in_place else []
     console.say(
-        f"download {work.competition.name}: {len(archives)} archives, {num_files:,} files "
-        f"unpacked into {work.paths.images_dir}"
+        f"download {work.competition.name}: {num_files:,} files, {', '.join(told)} -> "
+        f"{work.paths.images_dir}"
     )
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,10 @@ import py7zr
 import pytest
 from PIL import Image
 
+from pipeline.competition import Competition
 from pipeline.images.synthetic import draw_competition
 from pipeline.schema.archive import Archive
+from pipeline.strict import parse
 from tests.editions import BREEDS, edition
 
 Members = dict[str, bytes]
@@ -100,6 +103,20 @@ def test_leaves_of_both_splits_share_a_folder_and_have_one_hot_labels(draw):
     pictures = {name for name in members if name.startswith("images/")}
     assert len(pictures) == len(members) - 3 == 8 + 6
     assert {"images/Train_7.jpg", "images/Test_5.jpg"} <= pictures
+
+
+def test_lists_are_drawn_as_the_file_describes_them(tmp_path):
+    declared = edition("cat-12").model_dump(mode="json", exclude_unset=True)
+    declared["train"]["labels"] |= {"separator": " ", "columns": ["label", "other", "image"]}
+    declared["test"]["csv"] = {"file": "test.txt", "separator": ";"}
+    declared["archives"].append({"name": "test.txt"})
+    competition = parse(Competition, declared, "cat-12.toml")
+    draw_competition(competition, tmp_path / "folder", tmp_path / "truth.csv")
+    first = (tmp_path / "folder/train_list.txt").read_text("utf-8").splitlines()[0]
+    assert re.fullmatch(r"0 0 cat_12_train/\w+\.jpg", first)
+    names = (tmp_path / "folder/test.txt").read_text("utf-8").splitlines()
+    truth = (tmp_path / "truth.csv").read_text("utf-8").splitlines()
+    assert sorted(names) == sorted(line.partition(",")[0] for line in truth[1:])
 
 
 def test_cactus_ids_have_their_extension_and_tissue_is_tiff(draw):

@@ -12,6 +12,7 @@ from pipeline import extras
 from pipeline.archives import bring
 from pipeline.competition import Competition
 from pipeline.errors import ConfigError, DataError
+from pipeline.folders import list_files
 from pipeline.freshness import Stamp
 from pipeline.paths import Paths
 from pipeline.stages import download
@@ -112,15 +113,15 @@ def test_folder_of_ones_own_data_is_refused(paths: Paths, folder: Path) -> None:
 ONE_ZIP: dict[str, Any] = {"archives": [{"name": "pets.zip"}]}
 
 
-@pytest.mark.parametrize("is_named", [True, False])
-def test_folder_may_be_what_the_only_archive_held(
-    paths: Paths, folder: Path, *, is_named: bool
-) -> None:
-    if is_named:
-        (folder.parent / "pets").mkdir()
-        folder = folder.rename(folder.parent / "pets/pets").parent
+@pytest.mark.parametrize("above", ["", "pets", "all/of/them"])
+def test_folder_may_be_what_the_only_archive_held(paths: Paths, folder: Path, above: str) -> None:
+    if above:
+        (folder.parent / f"top/{above}").parent.mkdir(parents=True)
+        folder.rename(folder.parent / f"top/{above}")
+        folder = folder.parent / "top"
     download.run(paths, a_competition(**ONE_ZIP), str(folder))
-    assert (paths.images_dir / "pets/train/cat_0.jpg").is_file()
+    files = [file for file in list_files(paths.images_dir) if file.name == "cat_0.jpg"]
+    assert [file.parent.name for file in files] == ["train"]
     assert (paths.images_dir / "pets").is_symlink()
 
 
@@ -137,9 +138,21 @@ def test_competition_without_archives_reads_its_folder(
     download.run(paths, without_archives(), str(folder))
     assert (paths.images_dir / "pets").resolve() == folder
     assert list(paths.archives_dir.iterdir()) == []
-    said(capsys)
+    told = f"download pets: 4 files, read in place in {folder} -> {paths.images_dir}\n"
+    assert said(capsys) == told
     download.run(paths, without_archives(), None)
     assert said(capsys) == "download pets: up to date\n"
+
+
+def test_folder_called_like_the_competition_may_be_the_split_itself(
+    paths: Paths, folder: Path
+) -> None:
+    plain = without_archives()
+    images = plain.train.model_copy(update={"folders": ("pets",)})
+    test = plain.test.model_copy(update={"folders": ("nowhere",)})
+    moved = plain.model_copy(update={"train": images, "test": test})
+    download.run(paths, moved, str(folder / "train"))
+    assert (paths.images_dir / "pets/cat_0.jpg").is_file()
 
 
 def test_competition_without_archives_needs_a_folder_that_holds_a_split(

@@ -74,8 +74,7 @@ def prepared(leaves: tuple[Path, Path], **changes: Any) -> tuple[Paths, Competit
 
 def findings(paths: Paths) -> set[tuple[str, str, str]]:
     table = read_table(paths.audit_csv, AUDIT_COLUMNS, "pipeline prepare")
-    rows = table[["finding", "split", "image_id"]].itertuples(index=False, name=None)
-    return {row for row in rows if row[0] != "not-an-image"}
+    return set(table[["finding", "split", "image_id"]].itertuples(index=False, name=None))
 
 
 def test_splits_of_one_folder_are_told_apart_by_the_list(leaves):
@@ -88,6 +87,24 @@ def test_splits_of_one_folder_are_told_apart_by_the_list(leaves):
     assert competition.classes == ("ash", "oak")
     assert competition.columns == ("id", "oak", "ash")
     assert ordered_ids(competition.submission, ["z.png", "x.png"]) == ["z", "x"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "content"),
+    [
+        ('file = "test.csv"', "images/y.png\nimages/x.png\nimages/z.png\n"),
+        ('file = "test.csv", id_column = "id", separator = ";", extension = ".png"',
+         "n;id\n0;y\n1;x\n2;z\n"),
+    ],
+)  # fmt: skip
+def test_list_of_test_images_needs_no_header_and_no_commas(leaves, keys, content):
+    path, folder = leaves
+    (declared,) = [line for line in TOML.splitlines() if line.startswith("csv = ")]
+    path.write_text(TOML.replace(declared, f"csv = {{ {keys} }}"), "utf-8")
+    (folder / "test.csv").write_text(content, "utf-8")
+    paths, _ = prepared(leaves)
+    assert load_test(paths)["image_id"].tolist() == ["z.png", "x.png", "y.png"]
+    assert findings(paths) == set()
 
 
 def test_image_that_is_asked_for_and_not_there_gets_the_prior_and_is_told(leaves, capsys):
@@ -105,8 +122,10 @@ def test_image_that_is_asked_for_and_not_there_gets_the_prior_and_is_told(leaves
 
 def test_image_that_nobody_lists_is_told(leaves):
     (leaves[1] / "images/a.png").rename(leaves[1] / "images/stranger.png")
+    (leaves[1] / "images/Thumbs.db").write_bytes(b"no image and no list")
     paths, _ = prepared(leaves)
     assert findings(paths) == {
+        ("not-an-image", "", "leaves/images/Thumbs.db"),
         ("unlisted", "train", "stranger.png"), ("listed-without-file", "train", "a.png"),
     }  # fmt: skip
 

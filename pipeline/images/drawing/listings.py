@@ -41,20 +41,26 @@ def _labels(
         header = [labels.id_column, *competition.classes]
         marks = [["1" if index == target else "0" for index in classes] for _, target in rows]
         ids = [name.removesuffix(labels.extension) for name, _ in rows]
-        return _table([header, *([name, *mark] for name, mark in zip(ids, marks, strict=True))])
+        lines = ([name, *mark] for name, mark in zip(ids, marks, strict=True))
+        return _table([header, *lines], labels.separator)
     is_name = labels.values == "name"
     values = [competition.classes[target] if is_name else str(target) for _, target in rows]
     if isinstance(labels, ListFileLabels):
         folder = competition.train.folders[0]
-        names = [f"{folder}/{name}" for name, _ in rows]
-        return _table(zip(names, values, strict=True), labels.separator)
+        pairs = [
+            {"image": f"{folder}/{name}", "label": value, "other": "0"}
+            for (name, _), value in zip(rows, values, strict=True)
+        ]
+        return _table(([pair[c] for c in labels.columns] for pair in pairs), labels.separator)
     ids = [name.removesuffix(labels.extension) for name, _ in rows]
-    return _table([(labels.id_column, labels.label_column), *zip(ids, values, strict=True)])
+    header = [labels.id_column, labels.label_column]
+    return _table([header, *zip(ids, values, strict=True)], labels.separator)
 
 
 def _test_images(listing: ImageList, drawn: Drawn) -> str:
     names = [[name.removesuffix(listing.extension)] for name in drawn.test_names]
-    return _table([[listing.id_column], *names])
+    header = [[listing.id_column]] if listing.id_column is not None else []
+    return _table([*header, *names], listing.separator)
 
 
 def _sample(competition: Competition, drawn: Drawn) -> str:
