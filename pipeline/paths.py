@@ -12,8 +12,12 @@ class FoldPaths:
 
     @property
     def checkpoint(self) -> Path:
-        """Weights of what was learned."""
+        """Weights of what was learned; of several snapshots the last one's."""
         return self.fold_dir / "checkpoint.safetensors"
+
+    def snapshot(self, number: int) -> Path:
+        """Weights of an earlier snapshot, counted from 0."""
+        return self.fold_dir / f"snapshot{number}.safetensors"
 
     @property
     def history(self) -> Path:

@@ -107,6 +107,8 @@ class TrainConfig(StrictModel):
     `init_head = "probe"` first fits the head on features of the frozen trunk, as a probe does.
     `keep = "best"` keeps the epoch with the best validation score, which flatters that score a
     little; "last" doesn't look. `stop_after` stops once so many epochs brought no better one.
+    `snapshots`: the cosine starts anew so many times, the network at the end of each cycle is kept,
+    and their probabilities are averaged (Huang et al. 2017, "Snapshot Ensembles").
     `save_minutes`: how much work a dying machine may cost.
     """
 
@@ -122,6 +124,7 @@ class TrainConfig(StrictModel):
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     keep: Literal["last", "best"] = "last"
     stop_after: Count | None = None
+    snapshots: Count = 1
     gradient_checkpointing: bool = False
     compile: bool = False
     save_minutes: NotNegative = 5.0
@@ -140,8 +143,21 @@ class TrainConfig(StrictModel):
                 "train.batch_size and train.micro_batch_size must be even where train.mixing is "
                 "on, which mixes neighbours"
             )
+        if self.snapshots > 1:
+            self._check_snapshots()
         if self.progressive and self.progressive.epochs >= self.epochs:
             raise ValueError("train.progressive.epochs must be fewer than train.epochs")
         if self.progressive and self.freeze != "none":
             raise ValueError("train.progressive must be left out where train.freeze isn't 'none'")
         return self
+
+    def _check_snapshots(self) -> None:
+        if self.schedule.name != "cosine":
+            raise ValueError("train.schedule.name must be 'cosine' where there are train.snapshots")
+        if self.epochs % self.snapshots:
+            raise ValueError("train.epochs must be a multiple of train.snapshots")
+        if self.keep == "best" or self.stop_after:
+            raise ValueError(
+                "train.keep must be 'last' and train.stop_after left out where train.snapshots are "
+                "several, each the last of its cycle"
+            )

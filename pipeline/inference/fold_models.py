@@ -1,6 +1,7 @@
 """The models that an experiment learned, one per fold, ready to predict."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -90,25 +91,32 @@ class FoldModels:
         return predict
 
     def _finetuned(self, files: ExperimentPaths, num_classes: int) -> Predict:
-        networks = []
-        for fold in self.folds:
-            network = build_random(self.experiment.model, num_classes, self.experiment.seed).module
-            path = files.fold(fold).checkpoint
-            tensors: Any = {name: torch.tensor(one) for name, one in load_checkpoint(path).items()}
-            try:
-                network.load_state_dict(tensors)
-            except RuntimeError as error:
-                raise ArtifactError(
-                    f"{path}: must fit {self.experiment.model.name}, doesn't; train again"
-                ) from error
-            networks.append(self._ready(network))
+        num_earlier = self.experiment.train.snapshots - 1
+        networks = []  # of each fold, its snapshots
+        for fold in map(files.fold, self.folds):
+            checkpoints = [*map(fold.snapshot, range(num_earlier)), fold.checkpoint]
+            networks.append([self._network(path, num_classes) for path in checkpoints])
 
         def predict(inputs: Tensor, places: Sequence[int]) -> FloatArray:
-            logits = [networks[place](inputs).float().cpu().numpy() for place in places]
-            probs: FloatArray = softmax(np.stack(logits), axis=-1)
+            logits = [
+                [network(inputs).float().cpu().numpy() for network in networks[place]]
+                for place in places
+            ]
+            probs: FloatArray = softmax(np.array(logits), axis=-1).mean(axis=1)
             return probs
 
         return predict
+
+    def _network(self, path: Path, num_classes: int) -> nn.Module:
+        network = build_random(self.experiment.model, num_classes, self.experiment.seed).module
+        tensors: Any = {name: torch.tensor(one) for name, one in load_checkpoint(path).items()}
+        try:
+            network.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise ArtifactError(
+                f"{path}: must fit {self.experiment.model.name}, doesn't; train again"
+            ) from error
+        return self._ready(network)
 
     def _ready(self, network: nn.Module) -> nn.Module:
         return network.to(self._device).to(memory_format=torch.channels_last).eval()

@@ -29,6 +29,7 @@ from pipeline.training.train_mode import set_train_mode
 from pipeline.training.training_state import load_state, save_state
 
 Row = dict[str, float]
+StateDict = dict[str, Tensor]
 
 # Processes ask each other for a Ctrl-C so often: asking stops a GPU's queue.
 STEPS_PER_QUESTION = 10
@@ -83,6 +84,7 @@ class Position:
         history: A row per finished epoch.
         best_epoch: The epoch with the best validation score; -1 before the first.
         best: The state dict of that epoch, where it is kept.
+        snapshots: Those at the ends of the schedule's cycles so far, where they are several.
     """
 
     epoch: int = 0
@@ -91,7 +93,8 @@ class Position:
     losses: list[float] = field(default_factory=list)
     history: list[Row] = field(default_factory=list)
     best_epoch: int = -1
-    best: dict[str, Tensor] | None = None
+    best: StateDict | None = None
+    snapshots: list[StateDict] = field(default_factory=list)
 
 
 class Engine:
@@ -134,13 +137,15 @@ class Engine:
             config.epochs * num_batches,
             num_batches,
             greater_is_better=self._greater_is_better,
+            num_cycles=config.snapshots,
         )
 
-    def fit(self, listeners: Listeners) -> pd.DataFrame:
+    def fit(self, listeners: Listeners) -> tuple[pd.DataFrame, list[StateDict]]:
         """Train for all epochs, or go on where an unfinished training stopped.
 
         Returns:
-            The history, one row per epoch; `module` is what is kept.
+            The history, one row per epoch; and what is kept, state dicts of `module`: one, or one
+            of each cycle, the last one last.
 
         Raises:
             ArtifactError: The loss isn't finite any more, or one image doesn't fit in memory.
@@ -157,10 +162,8 @@ class Engine:
                 self._finish_epoch(at, row)
                 listeners.log(row)
                 self._save(at)
-        kept = self._stepper.kept_module.state_dict() if at.best is None else at.best
-        self._module.load_state_dict(kept)
-        self._module.eval()
-        return pd.DataFrame(at.history)
+        kept = at.best or self._stepper.kept_module.state_dict()
+        return pd.DataFrame(at.history), at.snapshots or [kept]
 
     def _train_epoch(
         self, at: Position, listeners: Listeners, is_interrupted: Callable[[], bool]
@@ -237,19 +240,26 @@ class Engine:
         return step % STEPS_PER_QUESTION == 0 and processes.any_of(flag)
 
     def _finish_epoch(self, at: Position, row: Row) -> None:
-        """Move on to the next epoch, noting the best so far."""
+        """Move on to the next epoch, noting the best so far and what ends a cycle."""
         score = row["val_score"]
         best = at.history[at.best_epoch]["val_score"] if at.best_epoch >= 0 else None
         at.history.append(row)
         if best is None or (score > best if self._greater_is_better else score < best):
             at.best_epoch = at.epoch
             if self._config.keep == "best":
-                kept = self._stepper.kept_module.state_dict()
-                at.best = {name: tensor.cpu().clone() for name, tensor in kept.items()}
+                at.best = self._copied()
         self._schedule.observe(score)
         at.losses = []
         at.batch = 0
         at.epoch += 1
+        if self._config.snapshots > 1:
+            if at.epoch % (self._config.epochs // self._config.snapshots) == 0:
+                at.snapshots.append(self._copied())
+            row["snapshots"] = len(at.snapshots)
+
+    def _copied(self) -> StateDict:
+        kept = self._stepper.kept_module.state_dict()
+        return {name: tensor.cpu().clone() for name, tensor in kept.items()}
 
     def _has_stalled(self, at: Position) -> bool:
         patience = self._config.stop_after

@@ -18,6 +18,7 @@ from pipeline.paths import ExperimentPaths, FoldPaths, Paths
 from pipeline.predictions import FloatArray, Predictions, load_predictions
 from pipeline.priors import fill_with_prior, is_readable
 from pipeline.reproducibility import environment
+from pipeline.scoring.metrics import score
 from pipeline.scoring.oof import assemble_oof, describe_oof, targets_of
 from pipeline.tables import write_table
 from pipeline.training import processes
@@ -155,19 +156,23 @@ class ExperimentRun:
 
     def _write_fold(self, task: FoldTask, result: FoldResult, seconds: float) -> None:
         files: FoldPaths = self._out.fold(task.fold)
-        save_checkpoint(files.checkpoint, result.weights)
+        snapshots = [files.snapshot(number) for number in range(len(result.snapshots))]
+        checkpoints = [*snapshots, files.checkpoint]
+        for path, weights in zip(checkpoints, [*result.snapshots, result.weights], strict=True):
+            save_checkpoint(path, weights)
         write_table(result.history.assign(seconds=seconds), files.history)
         val_ids = self._tables.folds.loc[task.is_val, "image_id"].tolist()
         self._predictions(val_ids, result.val_probs).save(files.oof)
         test_probs = fill_with_prior(result.test_probs, self._tables.test, self._targets)
         self._predictions(self._tables.test["image_id"].tolist(), test_probs).save(files.test)
-        outputs = [files.checkpoint, files.history, files.oof, files.test]
+        outputs = [*checkpoints, files.history, files.oof, files.test]
         self._fold_stamp(task.fold).write(outputs)
         remove_state(files.training_state)
-        last = result.history.iloc[-1]
+        targets = self._targets[task.is_val]
+        accuracy, loss = (score(one, targets, result.val_probs) for one in ("accuracy", "log_loss"))
         say(
             f"{self._title}: fold {task.fold} of {len(self._all_folds)}: val accuracy "
-            f"{last['val_accuracy']:.4f}, loss {last['val_loss']:.4f}, {seconds:.1f} s"
+            f"{accuracy:.4f}, loss {loss:.4f}, {seconds:.1f} s"
         )
 
     def _predictions(self, image_ids: list[str], probs: FloatArray) -> Predictions:

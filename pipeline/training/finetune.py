@@ -22,8 +22,9 @@ from pipeline.paths import Paths
 from pipeline.predictions import FloatArray, IntArray
 from pipeline.scoring.metrics import score
 from pipeline.training import processes
+from pipeline.training.checkpoint import Tensors
 from pipeline.training.device import pick_device
-from pipeline.training.engine import Engine, Lesson, Listeners, Row
+from pipeline.training.engine import Engine, Lesson, Listeners, Row, StateDict
 from pipeline.training.features import FeatureExtractor
 from pipeline.training.inputs import CachedInputs, Inputs, PixelInputs
 from pipeline.training.learned_images import LearnedImages, learned_images
@@ -61,13 +62,20 @@ class Finetune:
         val = np.flatnonzero(task.is_val)
         learned = learned_images(data, task)
         augmented = inputs.to_learn(learned.images)
-        history = self._train(network, parts.upper, augmented, learned, plain, task)
-        tensors = network.module.state_dict().items()
+        history, kept = self._train(network, parts.upper, augmented, learned, plain, task)
+        test = inputs.to_test(data.test)
+        weights, val_probs, test_probs = [], [], []
+        for state in kept:
+            parts.upper.load_state_dict(state)
+            weights.append(_tensors(network.module))
+            val_probs.append(predict(experiment, parts.upper, plain, val))
+            test_probs.append(self._predict_test(parts.upper, test, task.fold))
         return FoldResult(
-            weights={name: tensor.float().cpu().contiguous().numpy() for name, tensor in tensors},
+            weights=weights[-1],
             history=history,
-            val_probs=predict(experiment, parts.upper, plain, val),
-            test_probs=self._predict_test(parts.upper, inputs.to_test(data.test), task.fold),
+            val_probs=np.mean(val_probs, axis=0, dtype=np.float32),
+            test_probs=np.mean(test_probs, axis=0, dtype=np.float32),
+            snapshots=weights[:-1],
         )
 
     def _train(
@@ -78,7 +86,7 @@ class Finetune:
         learned: LearnedImages,
         plain: Inputs,
         task: FoldTask,
-    ) -> pd.DataFrame:
+    ) -> tuple[pd.DataFrame, list[StateDict]]:
         experiment, data = self._experiment, self._data
         val = np.flatnonzero(task.is_val)
         lesson = Lesson(
@@ -185,6 +193,12 @@ class _FoldInputs:
         processes.wait_for_all()
         blocks = {view: extractor.open_blocks(images, view) for view in views}
         return CachedInputs(blocks, pick_device())
+
+
+def _tensors(module: nn.Module) -> Tensors:
+    items = module.state_dict().items()
+    # Copied: the next snapshot is loaded into the same memory.
+    return {name: tensor.float().cpu().contiguous().numpy().copy() for name, tensor in items}
 
 
 def _with_time_left(advance: Advance, total: int, num_folds: int) -> Callable[[int, str], None]:

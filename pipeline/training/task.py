@@ -1,6 +1,6 @@
 """What a method of training is given, and what it gives back for every fold."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,13 +63,15 @@ class FoldResult:
     """What training one fold gives, whatever the method.
 
     Attributes:
-        weights: What was learned, by name.
+        weights: What was learned, by name; of several snapshots the last one's.
         history: One row per epoch, or per fit of a head: losses, accuracies, learning rate.
         val_probs: `(num_val, K)`, rows in the order of the training table.
         test_probs: `(num_test, K)`, rows in the order of the readable test images.
+        snapshots: The weights of earlier snapshots, which the probabilities are averaged over, too.
     """
 
     weights: Tensors
     history: pd.DataFrame
     val_probs: FloatArray
     test_probs: FloatArray
+    snapshots: Sequence[Tensors] = ()

@@ -20,7 +20,7 @@ from tests import tiny
 
 FINETUNE = """
 method = "finetune"
-train = { epochs = 1, batch_size = 16 }
+train = { epochs = 2, batch_size = 16, snapshots = 2 }
 """
 
 

@@ -119,6 +119,35 @@ def test_the_best_epoch_is_kept_where_it_is_asked_for(fit, data):
     assert kept == result.history["val_score"].max()
 
 
+def test_snapshots_are_what_their_cycles_end_with_and_are_averaged(fit):
+    cycles: Any = {"schedule": {"name": "cosine"}, "ema_decay": 0.9}
+    both = fit(finetune(epochs=4, snapshots=2, **cycles))
+    first = fit(finetune(epochs=2, **cycles))
+    (snapshot,) = both.snapshots
+    assert snapshot.keys() == both.weights.keys()
+    for name, tensor in snapshot.items():
+        np.testing.assert_array_equal(tensor, first.weights[name])
+    assert any((snapshot[name] != both.weights[name]).any() for name in snapshot)
+    assert both.history["snapshots"].tolist() == [0, 1, 1, 2]
+    second = 2 * both.test_probs - first.test_probs
+    np.testing.assert_allclose(second.sum(axis=1), 1, atol=1e-5)
+    assert (np.abs(both.test_probs - first.test_probs) > 1e-4).any()
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        ({"schedule": {"name": "constant"}}, r"schedule\.name must be 'cosine'"),
+        ({"epochs": 3}, r"train\.epochs must be a multiple of train\.snapshots"),
+        ({"keep": "best"}, r"train\.keep must be 'last'"),
+        ({"stop_after": 1}, r"train\.stop_after left out"),
+    ],
+)
+def test_snapshots_of_anything_but_whole_cosines_are_refused(train, message):
+    with pytest.raises(ValueError, match=message):
+        TrainConfig.model_validate({"epochs": 4, "snapshots": 2} | train)
+
+
 def test_training_stops_when_nothing_gets_better(fit):
     optimizer = {"name": "sgd", "learning_rate": 1e-12}
     result = fit(finetune(epochs=9, stop_after=2, optimizer=optimizer, **NO_NORM))
