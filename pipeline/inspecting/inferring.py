@@ -1,20 +1,19 @@
 """From what the user has to the tables of the competition's file."""
 
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from pipeline.archives.cifar import read_class_names
+from pipeline.errors import DataError
+from pipeline.inspecting.class_names import with_class_names
 from pipeline.inspecting.document import Section
 from pipeline.inspecting.holdings import Holdings
 from pipeline.inspecting.judging import Answer, from_sample, without_sample
 from pipeline.inspecting.labels import LabelSource, find_labels
-from pipeline.inspecting.lists import ForeignList, Ids, find_ids, read_list
+from pipeline.inspecting.lists import ForeignList, Ids
+from pipeline.inspecting.roles import Named, Roles, find_roles
 from pipeline.inspecting.splits import Split, split_images
 
-SAMPLE_NAME = re.compile(r"sample|submi", re.IGNORECASE)
-TEST_NAME = re.compile(r"test", re.IGNORECASE)
 PROBES = ["lite0-probe", "lite1-probe", "lite2-probe"]
 METRICS = {
     "name": ("accuracy", '"macro_f1", "micro_f1", "quadratic_kappa"'),
@@ -22,37 +21,6 @@ METRICS = {
     "probability": ("log_loss", '"roc_auc"'),
     "probabilities": ("log_loss", '"mean_column_auc", "accuracy"'),
 }
-
-
-@dataclass(frozen=True)
-class Named:
-    """What the user called by its name; None is to be found.
-
-    Attributes:
-        train: Folder or archive of the training images.
-        test: Folder or archive of the test images.
-        labels: List of labels.
-        sample: Sample submission.
-    """
-
-    train: Path | None = None
-    test: Path | None = None
-    labels: Path | None = None
-    sample: Path | None = None
-
-    @property
-    def places(self) -> list[Path]:
-        """All that is named."""
-        return [one for one in (self.train, self.test, self.labels, self.sample) if one]
-
-
-@dataclass(frozen=True)
-class _Roles:
-    """Which list is what."""
-
-    labels: list[ForeignList]
-    sample: ForeignList | None
-    test: tuple[ForeignList, Ids] | None
 
 
 def infer(name: str, holdings: Holdings, named: Named) -> list[Section]:
@@ -64,11 +32,11 @@ def infer(name: str, holdings: Holdings, named: Named) -> list[Section]:
     if holdings.meta is not None:
         return _infer_batches(name, holdings, named)
     train, test = split_images(holdings.files, *_places(name, holdings, named))
-    roles = _roles(holdings, named, test)
+    roles = find_roles(holdings, named, test)
+    labels = _labels(roles, named, train)
     is_shared = bool(train.folders) and train.folders == test.folders
-    labels = find_labels(roles.labels, train.ids)
-    if is_shared and roles.sample is None and roles.test is None and not labels.keys:
-        test = Split((), "no such images were found")
+    if is_shared and roles.sample is None and roles.test is None:
+        test = Split((), "no images or lists of such names were found")
     submission, answer = _judged(roles.sample, test.ids, labels.classes)
     test_list = roles.test if roles.sample is None else None
     listed = [labels.keys.get("file"), roles.sample.name if roles.sample else None]
@@ -94,20 +62,17 @@ def _places(
     return (None, None) if train_at == test_at else (train_at, test_at)
 
 
-def _roles(holdings: Holdings, named: Named, test: Split) -> _Roles:
-    lists = {name: read_list(name, path) for name, path in sorted(holdings.lists.items())}
-    tables = [table for table in lists.values() if table is not None]
-    labels_name, sample_name = (place and place.name for place in (named.labels, named.sample))
-    samples = [one for one in tables if SAMPLE_NAME.search(one.name) and one.name != labels_name]
-    if sample_name is not None:
-        samples = [one for one in tables if one.name == sample_name]
-    others = [one for one in tables if one not in samples]
-    tests = [one for one in others if TEST_NAME.search(one.name) and one.name != labels_name]
-    found = [(one, ids) for one in tests if (ids := find_ids(one, test.ids)) and ids.has_header]
-    labels = [one for one in others if one not in tests]
-    if labels_name is not None:
-        labels = [one for one in labels if one.name == labels_name]
-    return _Roles(labels, next(iter(samples), None), next(iter(found), None))
+def _labels(roles: Roles, named: Named, train: Split) -> LabelSource:
+    sample = roles.sample
+    answered = sample.rows[0][1] if sample is not None and sample.num_columns == 2 else ""
+    labels = find_labels(roles.labels, train.ids, answered)
+    if named.labels is not None and labels.keys.get("file") != named.labels.name:
+        first = f", the first of which is '{train.ids[0]}'" if train.ids else ""
+        raise DataError(
+            f"{named.labels}: must name training images in one column and labels in another, "
+            f"knows too few of the {len(train.ids):,} images{first}"
+        )
+    return with_class_names(labels, roles.others)
 
 
 def _judged(
@@ -154,7 +119,7 @@ def _train(train: Split, labels: LabelSource) -> Section:
     else:
         section.guess("folders", ["train"], train.why)
     if labels.keys:
-        section.found("labels", labels.keys, labels.why)
+        (section.found if labels.is_certain else section.guess)("labels", labels.keys, labels.why)
     else:
         section.guess("labels", {"source": "folder"}, "no labels were found, see the other sources")
     return section
@@ -169,7 +134,8 @@ def _test(test: Split, listed: tuple[ForeignList, Ids] | None) -> Section:
         section.guess("folders", ["test"], test.why)
     if listed is not None:
         table, ids = listed
-        keys = {"file": table.name, "id_column": table.rows[0][ids.column]}
+        header = {"id_column": table.rows[0][ids.column]} if ids.has_header else {}
+        keys = {"file": table.name, **header, **table.form}
         extension = {"extension": ids.extension} if ids.extension else {}
         section.found("csv", {**keys, **extension}, f"it names {ids.num_joined:,} test images")
     return section
@@ -187,7 +153,7 @@ def _infer_batches(name: str, holdings: Holdings, named: Named) -> list[Section]
     assert holdings.meta is not None
     (archive,) = holdings.archives
     classes = read_class_names(holdings.root / archive, holdings.meta)
-    roles = _roles(holdings, named, Split((), ""))
+    roles = find_roles(holdings, named, Split((), ""))
     sample = roles.sample
     why = f"{archive} holds pickled batches"
     labels = LabelSource({"source": "folder"}, why, classes, "batches.meta")

@@ -10,8 +10,9 @@ from pipeline.images.inventory import IMAGE_SUFFIXES
 from pipeline.joining import NameJoin
 from pipeline.label_files import with_extension
 
-SEPARATORS = ("\t", ",", ";", " ")
-# A list is of images if it names so many of them; strays and missing files are common.
+SEPARATORS = ("\t", ",", ";", "|", " ")
+# A list is of images if so many of its names are theirs, or so many of them are named: strays,
+# missing files and cuts of a data set are common.
 MIN_JOINED = 0.5
 
 
@@ -30,6 +31,11 @@ class ForeignList:
     path: Path
     separator: str
     rows: list[list[str]]
+
+    @property
+    def form(self) -> dict[str, str]:
+        """The key that its separator needs in a competition's file; none for a comma."""
+        return {} if self.separator == "," else {"separator": self.separator}
 
     @property
     def num_columns(self) -> int:
@@ -89,10 +95,10 @@ def find_ids(table: ForeignList, image_ids: Sequence[str]) -> Ids | None:
             count = len(set(joined) - {None})
             is_image = PurePosixPath(names[0]).suffix.lower() in IMAGE_SUFFIXES
             has_header = joined[0] is None and (bool(extension) or not is_image)
-            found.append(
-                (count, -column, -len(extension), Ids(column, extension, has_header, count))
-            )
-    best = max(found, key=lambda one: one[:3])[3]
-    return (
-        best if best.num_joined >= MIN_JOINED * max(1, len(table.rows) - best.has_header) else None
-    )
+            # A column without a name may be pandas' row numbers, which look like ids, too.
+            is_named = not has_header or table.rows[0][column] != ""
+            rank = (count, is_named, -len(extension), -column)
+            found.append((rank, Ids(column, extension, has_header, count)))
+    _, best = max(found, key=lambda one: one[0])
+    num_expected = min(len(table.rows) - best.has_header, len(image_ids))
+    return best if best.num_joined >= MIN_JOINED * max(1, num_expected) else None

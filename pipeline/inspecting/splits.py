@@ -10,8 +10,8 @@ from pipeline.errors import DataError
 from pipeline.images.inventory import IMAGE_SUFFIXES, find_images
 from pipeline.schema.images import ImageFolders
 
-TRAIN_NAME = re.compile(r"train|val", re.IGNORECASE)
-TEST_NAME = re.compile(r"test|unlabel", re.IGNORECASE)
+TRAIN_NAME = re.compile(r"train|val|训练|验证", re.IGNORECASE)
+TEST_NAME = re.compile(r"test|unlabel|测试", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class ImageList(Table):
     file: Text
     """Name of the CSV, among the archives or inside one."""
 
-    id_column: Text | None = None
+    id_column: str | None = None
     """The column that names the image; left out where there is no header: then it is the first."""
 
     separator: Separator = ","

@@ -68,7 +68,7 @@ class CsvLabels(Table):
     file: Text
     """Name of the CSV, among the archives or inside one."""
 
-    id_column: Text
+    id_column: str
     """The column that names the image."""
 
     label_column: Text
@@ -92,7 +92,7 @@ class OneHotLabels(Table):
     file: Text
     """Name of the CSV, among the archives or inside one."""
 
-    id_column: Text
+    id_column: str
     """The column that names the image; the classes name the others."""
 
     separator: Separator = ","

@@ -10,7 +10,8 @@ from pipeline.competition import Competition
 from pipeline.errors import ConfigError
 from pipeline.inspecting.document import Section, to_toml, told
 from pipeline.inspecting.holdings import take_stock
-from pipeline.inspecting.inferring import Named, infer
+from pipeline.inspecting.inferring import infer
+from pipeline.inspecting.roles import Named
 from pipeline.strict import parse
 
 GUIDE = "docs/competitions.md explains every key"

@@ -12,8 +12,9 @@ import pytest
 from pipeline.competition import Competition, load_competition
 from pipeline.errors import ConfigError, DataError
 from pipeline.images.synthetic import draw_competition
-from pipeline.inspecting.inferring import Named
+from pipeline.inspecting.roles import Named
 from pipeline.judge_ids import ordered_ids
+from pipeline.labels import read_labels
 from pipeline.paths import Paths
 from pipeline.resolution import resolve
 from pipeline.scoring.submission import encode, submission_table
@@ -141,7 +142,7 @@ def test_numbered_files_tell_no_labels_and_the_file_loads_all_the_same(folder, c
     assert (found.classes, found.train.folders) == ((), ("train",))
     told = capsys.readouterr().err
     assert 'classes = "from_labels"  <- guess: no labels were found' in told
-    assert 'test.folders = ["test"]  <- guess: no such images were found' in told
+    assert 'test.folders = ["test"]  <- guess: no images or lists of such names were found' in told
     text = (folder.parent / "mine.toml").read_text("utf-8")
     assert '# its page\n# url = "https://"\n' in text
     assert '# columns = ["id", "label"]\n' in text
@@ -168,6 +169,95 @@ def test_labels_in_lists(folder, form):
     found = written(folder)
     assert (found.train.labels.source, found.classes) == (source, ("elm", "oak"))
     assert getattr(found.train.labels, "extension", ".jpg") == ".jpg"
+
+
+FORMS: dict[str, tuple[str, str, dict[str, object]]] = {
+    "semicolons and a mark": ("\ufeffid;kind\r\n{n};{kind}\r\n", "csv", {"separator": ";"}),
+    "tabs": ("id\tkind\n{n}\t{kind}\n", "csv", {"separator": "\t"}),
+    "label first": ("{kind} {n}.jpg\n", "list_file", {"columns": ("label", "image")}),
+    "a column more": ("{n}.jpg|{kind}|7\n", "list_file", {"columns": ("image", "label", "other")}),
+    "paths of Windows": ("C:\\train\\{n}.JPG,{kind}\n", "list_file", {"separator": ","}),
+    "pandas' row numbers": (",file,kind\n{n},train/{n}.jpg,{kind}\n", "csv", {"id_column": "file"}),
+    "pandas' index": (",kind\n{n},{kind}\n", "csv", {"id_column": ""}),
+    "one-hot with semicolons": ("id;elm;oak\n{n};{0};{1}\n", "one_hot", {"separator": ";"}),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_lists_of_any_form_are_read_as_they_are(folder, form):
+    save_images(folder, [*TRAIN, *TEST])
+    content, source, keys = FORMS[form]
+    header, line = content.splitlines(keepends=True) if content.count("\n") > 1 else ("", content)
+    lines = [
+        line.format(number % 2, 1 - number % 2, n=number, kind=["oak", "elm"][number % 2])
+        for number in range(10, 16)
+    ]
+    (folder / "known.txt").write_bytes((header + "".join(lines)).encode())
+    found = written(folder)
+    labels = found.train.labels.model_dump()
+    assert (labels["source"], found.classes) == (source, ("elm", "oak"))
+    assert {key: labels[key] for key in keys} == keys
+    read = read_labels(found, [f"{number}.jpg" for number in range(10, 16)], [folder])
+    assert (read.missing, read.unlabelled) == ([], [])
+    assert read.labels["10.jpg"] == "oak"
+
+
+def test_of_several_lists_the_one_of_labels_is_taken_and_the_others_are_told(folder, capsys):
+    save_images(folder, [*TRAIN, *TEST])
+    for name, column in (("a.csv", "camera"), ("z.csv", "Species"), ("b_train.csv", "site")):
+        rows = "".join(f"{n},{'xy'[n % 2]}\n" for n in range(10, 16))
+        (folder / name).write_text(f"id,{column}\n{rows}", "utf-8")
+    assert written(folder).train.labels.model_dump()["file"] == "z.csv"
+    assert "labels may also stand in b_train.csv, in a.csv" in capsys.readouterr().err
+
+
+def test_column_called_as_the_sample_calls_its_answers_holds_the_labels(folder, capsys):
+    save_images(folder, [*TRAIN, *TEST])
+    rows = "".join(f"{n},{n % 2},{n % 3}\n" for n in range(10, 16))
+    (folder / "train.csv").write_text(f"id,sex,grade\n{rows}", "utf-8")
+    out = {"force": True, "root": folder, "out": folder.parent / "mine.toml"}
+    init.run("mine", Named(), **out)
+    assert load_competition(str(out["out"])).train.labels.model_dump()["label_column"] == "sex"
+    assert "<- guess: train.csv names 6 training images, by their column id; labels may also stand"
+    assert "in 'grade'" in capsys.readouterr().err
+    (folder / "sample.csv").write_text("id,Grade\n20,0\n21,0\n22,0\n", "utf-8")
+    init.run("mine", Named(), **out)
+    assert load_competition(str(out["out"])).train.labels.model_dump()["label_column"] == "grade"
+    assert "may also" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["cat\ndog\n", "1,dog\n0,cat\n", "id;name\n0;cat\n1;dog\n"])
+def test_numbered_classes_are_called_as_a_list_of_them_says(folder, content):
+    save_images(folder, [*TRAIN, *TEST])
+    rows = "".join(f"{number},{number % 2}\n" for number in range(10, 16))
+    (folder / "labels.csv").write_text("id,label\n" + rows, "utf-8")
+    (folder / "classes.txt").write_text(content, "utf-8")
+    found = written(folder)
+    assert found.classes == ("cat", "dog")
+    assert getattr(found.train.labels, "values", None) == "index"
+
+
+def test_list_of_a_whole_data_set_serves_a_cut_of_it(folder):
+    save_images(folder, [*TRAIN, *TEST])
+    rows = "".join(f"{number},{'xy'[number % 2]}\n" for number in range(1000))
+    (folder / "labels.csv").write_text("id,label\n" + rows, "utf-8")
+    assert written(folder).train.labels.source == "csv"
+
+
+def test_folders_with_chinese_names_are_told_apart(folder):
+    save_images(folder, ["训练集/猫/0.jpg", "训练集/狗/0.jpg", "测试集/0.jpg"])
+    found = written(folder)
+    assert (found.train.folders, found.test.folders) == (("训练集",), ("测试集",))
+    assert set(found.classes) == {"猫", "狗"}
+
+
+@pytest.mark.parametrize("top", ["", "train/", "photos/"])
+def test_images_without_test_images_get_a_test_folder_to_be_made(folder, capsys, top):
+    save_images(folder, [f"{top}{kind}/{n}.jpg" for kind in ("elm", "oak") for n in range(3)])
+    found = written(folder)
+    assert (found.train.labels.source, found.classes) == ("folder", ("elm", "oak"))
+    assert found.test.folders == ("test",)
+    assert 'test.folders = ["test"]  <- guess: no' in capsys.readouterr().err
 
 
 def test_numbered_classes_get_names_to_be_replaced(folder, capsys):
@@ -242,6 +332,16 @@ def test_images_in_one_folder_are_told_apart_by_the_list_of_test_images(folder):
     assert (found.test.csv.file, found.test.csv.extension) == ("test.csv", ".png")
 
 
+def test_list_of_test_images_may_have_no_header(folder):
+    save_images(folder, [f"all/{number}.png" for number in range(6)])
+    (folder / "train.txt").write_text("0.png elm\n1.png oak\n2.png oak\n3.png elm\n", "utf-8")
+    (folder / "test.txt").write_text("all/4.png\nall/5.png\n", "utf-8")
+    found = written(folder)
+    assert found.test.csv is not None
+    assert found.test.csv.model_dump(exclude_defaults=True) == {"file": "test.txt"}
+    assert found.train.labels.model_dump()["file"] == "train.txt"
+
+
 def test_archives_within_an_archive_and_folders_beside_it_are_looked_into(folder):
     inner = io.BytesIO()
     with zipfile.ZipFile(inner, "w") as packed:
@@ -308,11 +408,14 @@ def test_what_cannot_be_made_out_is_refused_and_nothing_written(folder, tmp_path
     refused(folder, "init: there must be images to look at, 0 files are none")
     refused(folder, r"none: must be there to be looked at, is missing", train=folder / "none")
     save_images(folder, [*TRAIN, *TEST])
-    (folder / "labels.csv").write_text("10.jpg,elm,1\n11.jpg,oak,2\n", "utf-8")
-    refused(folder, r"labels\.csv: a list without a header must be of lines .* has 3 columns")
-    (folder / "labels.csv").write_text("id;label\n10;elm\n11;oak\n", "utf-8")
-    refused(folder, r"labels\.csv: a list with a header must have commas .* has ';'")
-    (folder / "labels.csv").unlink()
+    (folder / "mine.csv").write_text("a,b\nc\n", "utf-8")
+    for key in ("labels", "sample"):
+        named = {"train": folder / "train", "test": folder / "test", key: folder / "mine.csv"}
+        refused(folder, r"mine\.csv: must be a \.csv, \.tsv, \.txt file of text, its", **named)
+    (folder / "mine.csv").write_text("a,b\nc,d\n", "utf-8")
+    named = {"train": folder / "train", "labels": folder / "mine.csv"}
+    refused(folder, r"mine\.csv: must name training images .* few of the 6 .*'10\.jpg'", **named)
+    (folder / "mine.csv").unlink()
     (folder / "sample.csv").write_text("20\n21\n", "utf-8")
     refused(folder, r"sample\.csv: a sample must have an id and an answer, has one column")
 
