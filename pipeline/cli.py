@@ -399,8 +399,8 @@ def ensemble(
     method: Annotated[
         str,
         typer.Option(
-            metavar="auto|mean|weighted|greedy|rank|stack",
-            help="auto: weighted, unless another one is better beyond noise.",
+            metavar="auto|mean|weighted|calibrated|greedy|rank|stack",
+            help="auto: calibrated, unless another one is better beyond noise.",
         ),
     ] = "auto",
     prune: Annotated[

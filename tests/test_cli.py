@@ -115,7 +115,7 @@ MISTAKES = {
     ),
     "a method that does not exist": (
         ["ensemble", "demo", "--method", "median"],
-        "--method median: must be one of auto, mean, weighted, greedy, rank, stack"
+        "--method median: must be one of auto, mean, weighted, calibrated, greedy, rank, stack"
         "; did you mean 'mean'?",
     ),
     "submit before prepare": (

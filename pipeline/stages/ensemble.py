@@ -179,6 +179,9 @@ def _save_probs(
 def _tell(title: str, competition: Competition, metrics: dict[str, Any], built: Built) -> None:
     """Print what else there is to know, before the last line."""
     for member in metrics["members"]:
+        if member["copies"]:
+            copies = ", ".join(member["copies"])
+            say(f"{title}: {copies}: the same values and seed as {member['name']}, counted once")
         if len(member["experiments"]) > 1:
             seeds = ", ".join(member["experiments"])
             say(f"{title}: {seeds} differ in nothing but the seed, their mean is one member")

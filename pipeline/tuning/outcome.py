@@ -27,6 +27,11 @@ class Outcome:
     baseline: FrozenTrial | None
     tuned: Experiment
 
+    @property
+    def is_as_it_stands(self) -> bool:
+        """Whether the best values are the experiment's own."""
+        return self.baseline is not None and self.baseline.params == self.best.params
+
     def comparison(self, metric: str) -> Comparison | None:
         """Compare the best trial's folds with the baseline's; None where there is none, or one."""
         if self.baseline is None or len(self.best.user_attrs[FOLD_SCORES]) < 2:
@@ -60,12 +65,16 @@ def describe(outcome: Outcome, search: Search, num_trials: int) -> str:
     """Say in one line what the search gained; a gain within the folds' noise isn't called one."""
     metric = search.competition.metric
     best, baseline = outcome.best, outcome.baseline
+    if outcome.is_as_it_stands:
+        return (
+            f"{search.title}: nothing better found in {num_trials} trials than the experiment as "
+            f"it stands, {metric} {best.value:.4f}; {outcome.tuned.name} has its values, and an "
+            "ensemble counts the two once"
+        )
     line = f"{search.title}: best of {num_trials} trials, number {best.number}: {metric} "
     line += f"{best.value:.4f}"
     if baseline is None:
         return f"{line}; the experiment as it stands failed, so there is nothing to compare with"
-    if baseline.number == best.number:
-        return f"{line}, the experiment as it stands; nothing else was better"
     line += f", as it stands {baseline.value:.4f}"
     comparison = outcome.comparison(metric)
     if comparison is None:

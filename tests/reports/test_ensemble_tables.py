@@ -7,7 +7,7 @@ from rich.table import Table
 from pipeline.reports.ensemble_tables import members_table, methods_table
 from pipeline.scoring.ensembling.method_scores import score_methods
 from pipeline.scoring.ensembling.methods import METHODS
-from pipeline.scoring.ensembling.selection import AUTO, Candidates
+from pipeline.scoring.ensembling.selection import AUTO, FALLBACK, Candidates
 from tests.scoring.drawn import FOLDS, TARGETS, members
 
 
@@ -26,14 +26,15 @@ def rows(metric: str) -> dict[str, list[str]]:
 
 def test_every_method_has_its_honest_and_its_fitted_scores():
     found = rows("accuracy")
-    assert list(found) == ["mean", "weighted", "greedy *", "rank", "stack", "auto, nested"]
+    names = ["mean", "weighted", "calibrated", "greedy *", "rank", "stack", "auto, nested"]
+    assert list(found) == names
     candidates = Candidates(members(1, 1.5), TARGETS, FOLDS, "accuracy")
     for name, score in zip(found, score_methods(candidates, [*METHODS, AUTO]), strict=True):
         assert found[name][:4] == [
             str(score.score), f"{score.fitted_score:.4f}",
             str(score.log_loss), f"{score.fitted_log_loss:.4f}",
         ]  # fmt: skip
-    assert found["weighted"][4] == found["auto, nested"][4] == ""
+    assert found[FALLBACK][4] == found["auto, nested"][4] == ""
     assert "[" in found["stack"][4]
 
 

@@ -68,6 +68,7 @@ def save(
 
     Members of one `model` differ in nothing but the seed.
     """
+    seed = changes.pop("seed", 0)
     files = paths.experiment(name)
     fields: dict[str, Any] = {
         "image_ids": OOF_IDS,
@@ -79,7 +80,7 @@ def save(
     test: dict[str, Any] = {"image_ids": TEST_IDS, "probs": member[1]}
     Predictions(**(fields | test)).save(files.test)
     metrics = describe_oof(load_competition("demo"), load_folds(paths), member[0])
-    config = {"name": name, "seed": 0, "model": {"name": model or name}}
+    config = {"name": name, "seed": seed, "model": {"name": model or name}}
     for path, content in ((files.config, config), (files.metrics, metrics), (files.stamp, {})):
         write_text(path, json.dumps(content))
 
@@ -154,9 +155,8 @@ def test_only_named_experiments_take_part(paths, demo):
 def test_ensembles_are_members_only_when_named(paths, demo):
     save(paths, "a", noisy(1, 0))
     save(paths, "b", noisy(1, 1))
-    ensemble.run(paths, demo, ["a"], "first")
-    ensemble.run(paths, demo, [], "second")
-    ensemble.run(paths, demo, ["first", "b"], "third")
+    for name, members in (("first", ["a"]), ("second", []), ("third", ["first", "b"])):
+        ensemble.run(paths, demo, members, name, "weighted")
     assert list(blended(paths, "second")[2]) == ["a", "b"]
     assert list(blended(paths, "third")[2]) == ["b", "first"]
     np.testing.assert_allclose(
@@ -207,8 +207,8 @@ def test_metrics_hold_what_was_compared(paths, demo, capsys):
     for one in metrics["methods"]:
         low, high = one["log_loss_interval_95"]
         assert low < one["log_loss"] < high
-    assert by_method["weighted"]["against_fallback"] is None
-    assert by_method["stack"]["against_fallback"]["confidence"] == pytest.approx(0.9875)
+    assert by_method["calibrated"]["against_fallback"] is None
+    assert by_method["stack"]["against_fallback"]["confidence"] == pytest.approx(0.99)
     helps = {member["name"]: member["helps"] for member in metrics["members"]}
     assert helps["a"]
     assert not helps["noise"]
@@ -229,7 +229,7 @@ def test_a_member_that_is_not_missed_is_pruned(paths, demo, capsys):
 
 def test_seeds_of_one_experiment_are_averaged_before_they_are_weighed(paths, demo, capsys):
     save(paths, "a", noisy(1, 0), model="one")
-    save(paths, "a-again", noisy(1, 1), model="one")
+    save(paths, "a-again", noisy(1, 1), model="one", seed=1)
     save(paths, "b", noisy(1, 2))
     ensemble.run(paths, demo, [], "ensemble", "weighted")
     members = blended(paths)[2]
@@ -239,6 +239,23 @@ def test_seeds_of_one_experiment_are_averaged_before_they_are_weighed(paths, dem
     assert "a, a-again differ in nothing but the seed" in capsys.readouterr().err
     names = [member["name"] for member in metrics_of(paths)["members"]]
     assert names == ["a (2 seeds)", "b"]
+
+
+def test_a_copy_of_a_member_counts_once(paths, demo, capsys):
+    save(paths, "a", noisy(1, 0), model="one")
+    save(paths, "b", noisy(1, 2))
+    ensemble.run(paths, demo, [], "without", "mean")
+    save(paths, "a-tuned", noisy(1, 0), model="one")
+    ensemble.run(paths, demo, [], "with", "mean")
+    (without, _, shares), (with_copy, _, shares_with) = (
+        blended(paths, name) for name in ("without", "with")
+    )
+    np.testing.assert_array_equal(without.probs, with_copy.probs)
+    assert shares == shares_with == {"a": 0.5, "b": 0.5}
+    assert metrics_of(paths, "with")["members"][0]["copies"] == ["a-tuned"]
+    told = capsys.readouterr().err
+    assert "a-tuned: the same values and seed as a, counted once" in told
+    assert "differ in nothing but the seed" not in told
 
 
 def test_another_method_or_pruning_makes_it_anew(paths, demo, capsys):

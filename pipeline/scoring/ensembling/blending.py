@@ -67,6 +67,9 @@ def fit_weighted(members: FloatArray, targets: IntArray) -> WeightedMean:
         method="SLSQP",
         bounds=[(0, 1)] * len(members),
         constraints={"type": "eq", "fun": lambda weights: weights.sum() - 1},
+        options={
+            "ftol": 1e-10
+        },  # the losses of good members are small, the default is a share of 1
     )
     weights: Weights = np.clip(found.x, 0, 1)
     return WeightedMean(weights / weights.sum())

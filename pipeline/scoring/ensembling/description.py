@@ -24,6 +24,7 @@ def describe_ensemble(built: Built, members: Sequence[Member]) -> dict[str, Any]
             {
                 "name": member.name,
                 "experiments": list(member.experiments),
+                "copies": list(member.copies),
                 "weight": round(float(weight), 6),
                 "without": None if lack is None else lack.record(),
                 "helps": lack is None or lack.verdict == "worse",

@@ -19,9 +19,11 @@ class Member:
 
     Attributes:
         experiments: Their names, at least one.
+        copies: Names of others that are one of these over again, and count once with it.
     """
 
     experiments: tuple[str, ...]
+    copies: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -40,7 +42,7 @@ def group_seeds(results: Sequence[Result]) -> list[Member]:
     """Put together the experiments whose configs differ in nothing but the seed.
 
     Seeds of one experiment differ by luck alone. Weights fitted to each would be fitted to luck;
-    their plain mean has less of it.
+    their plain mean has less of it. One with the same seed, too, has nothing of its own to say.
 
     Args:
         results: The experiments; ensembles among them stand for themselves.
@@ -48,9 +50,16 @@ def group_seeds(results: Sequence[Result]) -> list[Member]:
     Returns:
         Members in the order of their first experiments.
     """
-    groups: dict[str, list[str]] = {}
+    groups: dict[str, dict[int | None, list[str]]] = {}  # by what is alike, then by seed
     for result in results:
         config = {key: value for key, value in result.config.items() if key not in INCIDENTAL}
         key = result.name if result.is_ensemble else fingerprint(config)
-        groups.setdefault(key, []).append(result.name)
-    return [Member(tuple(names)) for names in groups.values()]
+        seed = result.config.get("seed")
+        groups.setdefault(key, {}).setdefault(seed, []).append(result.name)
+    return [
+        Member(
+            experiments=tuple(names[0] for names in by_seed.values()),
+            copies=tuple(copy for names in by_seed.values() for copy in names[1:]),
+        )
+        for by_seed in groups.values()
+    ]

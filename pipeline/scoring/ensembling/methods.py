@@ -5,6 +5,7 @@ from typing import Protocol
 
 from pipeline.predictions import FloatArray, IntArray
 from pipeline.scoring.ensembling.blending import Weights, fit_mean, fit_weighted
+from pipeline.scoring.ensembling.calibrated_mean import fit_calibrated
 from pipeline.scoring.ensembling.greedy import fit_greedy
 from pipeline.scoring.ensembling.rank_mean import fit_rank_mean
 from pipeline.scoring.ensembling.stacking import fit_stack
@@ -27,6 +28,7 @@ Method = Callable[[FloatArray, IntArray], Ensemble]
 METHODS: dict[str, Method] = {
     "mean": fit_mean,
     "weighted": fit_weighted,
+    "calibrated": fit_calibrated,
     "greedy": fit_greedy,
     "rank": fit_rank_mean,
     "stack": fit_stack,

@@ -12,7 +12,8 @@ from pipeline.scoring.cross_fitting import CrossFits
 from pipeline.scoring.ensembling.methods import METHODS, Ensemble
 
 AUTO = "auto"
-FALLBACK = "weighted"
+# A weighted mean that takes no member for better or worse than it is by how sure it sounds.
+FALLBACK = "calibrated"
 CONFIDENCE = bonferroni(0.95, len(METHODS) - 1)
 FEWEST_FOLDS = 3  # with two, the others of a fold are one fold, which can't be cross-validated
 

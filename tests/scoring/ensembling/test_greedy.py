@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.scoring.ensembling.blending import WeightedMean, fit_weighted
@@ -13,12 +13,13 @@ from tests.scoring.drawn import TARGETS, member, members
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.floats(-1, 5), min_size=1, max_size=4), st.integers(0, 99))
+@example([5.0, 5.0], 72)  # sure members, whose losses are small
 def test_selection_is_no_worse_than_any_member_and_no_better_than_the_optimum(sharpnesses, seed):
     drawn = members(*sharpnesses, seed=seed)
     loss = score("log_loss", TARGETS, fit_greedy(drawn, TARGETS).apply(drawn))
     assert loss <= min(score("log_loss", TARGETS, one) for one in drawn) + 1e-6
     optimum = fit_weighted(drawn, TARGETS).apply(drawn)
-    assert loss >= score("log_loss", TARGETS, optimum) - 1e-4
+    assert loss >= score("log_loss", TARGETS, optimum) - 1e-6
 
 
 def test_weights_are_counts_of_the_rounds():

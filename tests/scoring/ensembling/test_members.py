@@ -20,6 +20,14 @@ def test_experiments_that_differ_in_the_seed_alone_are_one_member():
     assert member.name == "a (3 seeds)"
 
 
+def test_one_with_the_same_seed_is_a_copy_and_no_second_seed():
+    trained = [
+        result(tiny.experiment(name=name, seed=seed))
+        for name, seed in (("a", 0), ("a-tuned", 0), ("b", 1))
+    ]
+    assert group_seeds(trained) == [Member(("a", "b"), copies=("a-tuned",))]
+
+
 def test_any_other_difference_keeps_them_apart():
     trained = [
         result(tiny.experiment(name="a")),
