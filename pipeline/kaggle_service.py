@@ -16,6 +16,7 @@ from typing import Any
 from pipeline.errors import ConfigError, SubmissionError
 from pipeline.extras import is_installed
 
+NUM_LISTED = 100  # submissions that are looked through
 CREDENTIALS = "KAGGLE_API_TOKEN, or KAGGLE_USERNAME and KAGGLE_KEY, or ~/.kaggle/kaggle.json"
 
 
@@ -85,6 +86,17 @@ class Kaggle:
                     "run the same command again"
                 )
         return int(response.ref)
+
+    def find(self, mark: str) -> int | None:
+        """Find the number of an earlier submission by what its description ends with.
+
+        Raises:
+            SubmissionError: Kaggle doesn't answer.
+        """
+        with self._explained("Kaggle doesn't say what it was sent before, so nothing was sent"):
+            submissions = self._api.competition_submissions(self.slug, page_size=NUM_LISTED)
+        marked = [one for one in submissions or [] if (one.description or "").endswith(mark)]
+        return int(marked[0].ref) if marked else None
 
     def verdict(self, number: int, patience_seconds: float, pause_seconds: float = 5) -> Verdict:
         """Ask what became of a file until that is known or the patience is at its end.

@@ -16,13 +16,14 @@ SERVICE = "competitions.CompetitionApiService"
 class StandIn:
     """What was sent, and what is answered.
 
-    `refusals` are error answers by the method's name; `verdicts` are told one after the other, the
-    last one for good.
+    `refusals` are error answers by the method's name; what `lost` names is done and its answer
+    lost; `verdicts` are told one after the other, the last one for good.
     """
 
     uploads: list[bytes] = field(default_factory=list)
     descriptions: list[tuple[str, str]] = field(default_factory=list)
     refusals: dict[str, tuple[int, str]] = field(default_factory=dict)
+    lost: set[str] = field(default_factory=set)
     verdicts: list[dict[str, str]] = field(
         default_factory=lambda: [{"status": "COMPLETE", "publicScore": "0.93"}]
     )
@@ -51,8 +52,11 @@ class StandIn:
             self.descriptions.append(described)
             return {"message": "Successfully submitted", "ref": 7}
         assert method == "ListSubmissions", method
+        if not self.descriptions:
+            return {"submissions": [{"ref": 6, "status": "ERROR"}]}
         verdict = self.verdicts.pop(0) if len(self.verdicts) > 1 else self.verdicts[0]
-        return {"submissions": [{"ref": 6, "status": "ERROR"}, {"ref": 7} | verdict]}
+        ours = {"ref": 7, "description": self.descriptions[-1][1]}
+        return {"submissions": [{"ref": 6, "status": "ERROR"}, ours | verdict]}
 
 
 @contextmanager
@@ -82,7 +86,10 @@ class _Handler(BaseHTTPRequestHandler):
         if method in self.stand_in.refusals:
             code, message = self.stand_in.refusals[method]
             return self._reply(code, {"code": code, "message": message})
-        return self._reply(200, self.stand_in.answer(method, request))
+        answer = self.stand_in.answer(method, request)
+        if method in self.stand_in.lost:
+            return self._reply(504, {})
+        return self._reply(200, answer)
 
     def do_PUT(self) -> None:
         content = self._content()

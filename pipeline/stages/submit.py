@@ -139,16 +139,25 @@ def _class_shares(competition: Competition, probs: FloatArray) -> str:
 
 
 def _send(kaggle: Kaggle, log: SubmissionLog, csv: Path, sha256: str, message: str) -> None:
-    """Send a valid file, once and never again, and note what Kaggle says of it."""
+    """Send a valid file, once and never again, and note what Kaggle says of it.
+
+    The log tells what was sent from here; what Kaggle has from anywhere is known by a mark at the
+    end of its description.
+    """
     sent = next((entry for entry in log.of(sha256) if entry.sent is not None), None)
     if sent is not None:
         raise SubmissionError(
             f"{csv}: must not have been sent before, was sent as {sent.file} at "
             f"{sent.sent:%Y-%m-%d %H:%M} UTC; submit another experiment"
         )
-    number = kaggle.send(csv, message)
+    mark = f"[{sha256[:12]}]"
+    number = kaggle.find(mark)
+    if number is None:
+        number = kaggle.send(csv, f"{message} {mark}")
+        console.say(f"sent to Kaggle as submission {number}, waiting for its verdict")
+    else:  # from another machine, or its answer was lost
+        console.say(f"not sent, as Kaggle has this file as submission {number}")
     log.change(sha256, sent=now())
-    console.say(f"sent to Kaggle as submission {number}, waiting for its verdict")
     verdict = kaggle.verdict(number, VERDICT_SECONDS)
     if verdict.refusal:
         raise SubmissionError(f"{csv}: Kaggle refuses it: {verdict.refusal}")

@@ -1,5 +1,6 @@
 """`submit --to-kaggle`: the official client against a stand-in for the service."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -47,7 +48,8 @@ def test_file_is_sent_once_and_its_score_noted(send, kaggle, paths, demo, capsys
     send(message="my first")
     assert capsys.readouterr().out.endswith("\nKaggle's public score: 0.93\n")
     assert kaggle.uploads == [EXPECTED]
-    assert kaggle.descriptions == [("drawn-cats", "my first")]
+    mark = f"[{hashlib.sha256(EXPECTED).hexdigest()[:12]}]"
+    assert kaggle.descriptions == [("drawn-cats", f"my first {mark}")]
     (entry,) = load_log(paths.submission_log)
     assert entry.sent is not None
     assert (entry.public_score, entry.private_score) == (0.93, None)
@@ -55,7 +57,30 @@ def test_file_is_sent_once_and_its_score_noted(send, kaggle, paths, demo, capsys
         send()
     save(paths, demo, probs=default_probs()[::-1])
     send()
-    assert kaggle.descriptions[1:] == [("drawn-cats", "probe")]
+    ((_, description),) = kaggle.descriptions[1:]
+    assert description.startswith("probe [")
+
+
+def test_file_that_kaggle_has_is_not_sent_again_though_the_log_knows_nothing(
+    send, kaggle, paths, capsys
+):
+    kaggle.lost = {"CreateSubmission"}
+    with pytest.raises(SubmissionError, match=r"probe\.csv: wasn't taken by Kaggle: 504"):
+        send()
+    assert load_log(paths.submission_log)[0].sent is None
+    for _ in ("the next try", "another machine"):
+        send()
+        assert "not sent, as Kaggle has this file as submission 7" in capsys.readouterr().err
+        assert load_log(paths.submission_log)[0].public_score == 0.93
+        paths.submission_log.unlink()
+    assert len(kaggle.uploads) == len(kaggle.descriptions) == 1
+
+
+def test_nothing_is_sent_where_kaggle_does_not_say_what_it_has(send, kaggle):
+    kaggle.refusals = {"ListSubmissions": (500, "Out of order")}
+    with pytest.raises(SubmissionError, match="was sent before, so nothing was sent: Out of order"):
+        send()
+    assert kaggle.uploads == []
 
 
 def test_reason_of_the_judge_is_told_and_the_file_counts_as_sent(send, kaggle, paths):
@@ -135,4 +160,6 @@ def test_the_command_sends(kaggle, paths, tmp_path):
         timeout=120,
         env=os.environ | kaggle.environment(tmp_path),
     )
-    assert (done.returncode, kaggle.descriptions) == (0, [("drawn-cats", "x")]), done.stderr
+    assert done.returncode == 0, done.stderr
+    ((slug, description),) = kaggle.descriptions
+    assert (slug, description.partition(" ")[0]) == ("drawn-cats", "x")
