@@ -15,6 +15,7 @@ from pipeline.search_space import SearchSpace, parse_space
 from pipeline.strict import StrictModel, did_you_mean, known_keys, locate_toml, parse, read_toml
 from pipeline.train_config import Fraction, Positive, Probability, TrainConfig
 
+PSEUDO_SUFFIX = "-pseudo"  # of the name of an experiment that learns from its own predictions
 WEIGHTS_SOURCES = ("package", "hub", "auto", "none")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.competition import Competition
+from pipeline.config import PSEUDO_SUFFIX
 from pipeline.errors import ArtifactError
 from pipeline.freshness import Stamp, digest, read_stamp
 from pipeline.paths import ExperimentPaths, Paths
@@ -70,8 +71,8 @@ def load_probs(
     files = paths.experiment(name)
     path = files.oof if which == "oof" else files.test
     _check_exists(paths, competition, name)
-    result = load_result(files)
-    again = _command(competition, result)
+    load_result(files)  # whole?
+    again = making_command(paths, competition, name)
     changed = Stamp(files.stamp, {}).damaged() or changed_members(paths, name)
     if changed:
         raise ArtifactError(
@@ -122,12 +123,20 @@ def _recorded_members(paths: Paths, name: str) -> dict[str, list[str]]:
     return members
 
 
-def _command(competition: Competition, result: Result) -> str:
-    """Return the command that makes a result anew."""
-    if not result.is_ensemble:
-        return f"pipeline train {competition.name} --experiment {result.name}"
-    command = f"pipeline ensemble {competition.name} --name {result.name}"
-    return f"{command} {result.config.get('options', '')}".rstrip()
+def making_command(paths: Paths, competition: Competition, name: str) -> str:
+    """Return the command that makes an experiment or ensemble anew."""
+    files = paths.experiment(name)
+    config = _read_json(files.config) if files.config.is_file() else {}
+    if "members" in config:
+        command = f"pipeline ensemble {competition.name} --name {name}"
+        return f"{command} {config.get('options', '')}".rstrip()
+    source = name
+    teaching = (config.get("data") or {}).get("pseudo_label")
+    if files.best_toml.is_file():  # of a search, whose name no shipped file has
+        source = str(files.best_toml)
+    elif teaching and name == teaching["experiment"] + PSEUDO_SUFFIX:
+        source = f"{teaching['experiment']} --pseudo-label {teaching['threshold']}"
+    return f"pipeline train {competition.name} --experiment {source}"
 
 
 def _check_exists(paths: Paths, competition: Competition, name: str) -> None:

@@ -16,7 +16,7 @@ from pipeline.freshness import Stamp
 from pipeline.models.registry import build_random, build_trunk
 from pipeline.paths import ExperimentPaths, Paths
 from pipeline.predictions import FloatArray, load_predictions
-from pipeline.results import load_result
+from pipeline.results import load_result, making_command
 from pipeline.strict import parse
 from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.device import Precision, keep_freed_memory, pick_device
@@ -47,7 +47,7 @@ class FoldModels:
 
     def __init__(self, paths: Paths, competition: Competition, name: str) -> None:
         files = paths.experiment(name)
-        again = f"pipeline train {competition.name} --experiment {name}"
+        again = making_command(paths, competition, name)
         self.experiment = _load_experiment(files, again)
         stamps = sorted(files.experiment_dir.glob("fold*/stamp.json"))
         self.folds = sorted(int(stamp.parent.name.removeprefix("fold")) for stamp in stamps)

@@ -15,6 +15,7 @@ from optuna.visualization import matplotlib as plots
 from rich.table import Table
 
 from pipeline.atomic import atomic_path
+from pipeline.tuning.trials import reason_of
 
 PICTURES: dict[str, Callable[[Study], Any]] = {
     "history": plots.plot_optimization_history,
@@ -78,7 +79,7 @@ def trials_table(study: Study) -> pd.DataFrame:
             "state": trial.state.name.lower(),
             "value": trial.value if trial.state == TrialState.COMPLETE else None,
             "seconds": trial.user_attrs.get("seconds"),
-            "reason": trial.user_attrs.get("reason", ""),
+            "reason": reason_of(trial),
             **trial.params,
         }
         for trial in sorted(trials, key=rank)

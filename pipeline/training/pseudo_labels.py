@@ -14,13 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.competition import Competition
-from pipeline.config import Experiment
+from pipeline.config import PSEUDO_SUFFIX, Experiment
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.freshness import Stamp, digest
 from pipeline.paths import Paths
 from pipeline.predictions import FloatArray, IntArray, load_predictions
-
-NAME_SUFFIX = "-pseudo"
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ def taught_by_itself(experiment: Experiment, threshold: float) -> Experiment:
         ConfigError: The threshold isn't a probability.
     """
     changes = {
-        "name": experiment.name + NAME_SUFFIX,
+        "name": experiment.name + PSEUDO_SUFFIX,
         "data.pseudo_label.experiment": experiment.name,
         "data.pseudo_label.threshold": threshold,
     }

@@ -10,7 +10,7 @@ from pipeline.errors import ArtifactError
 from pipeline.scoring.comparison import Comparison, compare_folds
 from pipeline.tuning.search import Search
 from pipeline.tuning.study import BASELINE
-from pipeline.tuning.trials import FOLD_SCORES, REASON, completed
+from pipeline.tuning.trials import FOLD_SCORES, completed, reason_of
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def judge(study: Study, search: Search) -> Outcome:
     """
     trials = completed(study)
     if not trials:
-        reasons = [one.user_attrs[REASON] for one in study.trials if REASON in one.user_attrs]
+        reasons = [reason for reason in map(reason_of, study.trials) if reason]
         raise ArtifactError(
             f"study '{search.study_name}': a trial must have gone through all folds, none of "
             f"{len(study.trials)} did; the last: {reasons[-1] if reasons else 'not run'}"

@@ -38,6 +38,17 @@ def is_to_blame(trial: FrozenTrial) -> bool:
     return REASON in trial.user_attrs or trial.user_attrs.get(ATTEMPT, 1) >= MAX_ATTEMPTS
 
 
+def reason_of(trial: FrozenTrial) -> str:
+    """Tell why a trial didn't go through all folds; empty for one that did, or hasn't ended."""
+    if REASON in trial.user_attrs:
+        return str(trial.user_attrs[REASON])
+    if trial.state != TrialState.FAIL:
+        return ""
+    if is_to_blame(trial):
+        return f"its worker was killed {MAX_ATTEMPTS} times, for want of memory perhaps"
+    return "its worker was killed or stopped; tried again"
+
+
 def completed(study: Study) -> list[FrozenTrial]:
     """List the trials that went through all folds."""
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))

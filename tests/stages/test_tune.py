@@ -4,6 +4,7 @@ import signal
 import threading
 import time
 
+import numpy as np
 import optuna
 import pandas as pd
 import psutil
@@ -13,7 +14,7 @@ from optuna.trial import TrialState
 
 from pipeline.errors import ArtifactError, ConfigError, StoppedError
 from pipeline.results import list_results
-from pipeline.stages import train, tune
+from pipeline.stages import ensemble, train, tune
 from pipeline.stages.tune import Options
 from pipeline.training.probe import Probe
 from tests import tiny
@@ -162,6 +163,35 @@ train.optimizer.learning_rate = { choices = [0.001, 1e30] }
     assert "failed" not in capsys.readouterr().err
     table = pd.read_csv(workspace[0].experiment("tiny-tuned").trials)
     assert list(table["state"])[-1] == "fail"
+
+
+def test_a_trial_that_runs_out_of_memory_has_that_for_its_reason(site, monkeypatch):
+    fit = Probe.fit_fold
+    too_much = {1: lambda: torch.empty(2**50), 2: lambda: np.empty(2**50)}
+
+    def starved(self, task):
+        number = len(trials_of(site)) - 1
+        if number in too_much:
+            too_much[number]()
+        return fit(self, task)
+
+    monkeypatch.setattr(Probe, "fit_fold", starved)
+    run(site, 4)
+    reasons = {one.number: one.user_attrs["reason"] for one in trials_of(site) if one.value is None}
+    assert all(reasons[number].startswith("out of memory: ") for number in too_much)
+    table = pd.read_csv(site[0].experiment("tiny-tuned").trials)
+    assert sum(table["reason"].fillna("").str.startswith("out of memory")) == 2
+
+
+def test_where_nothing_better_is_found_the_line_says_so(workspace, tmp_path, capsys):
+    space = "[tune]\nhead.max_steps = { low = 199, high = 200 }\n"  # changes no prediction
+    site = (*workspace, tiny.write_toml(tmp_path / "tiny.toml", space))
+    run(site, 2)
+    assert "tune demo tiny: nothing better found in 2 trials than the" in capsys.readouterr().out
+    paths, competition, path = site
+    train.run(paths, competition, [path], [], [])
+    ensemble.run(paths, competition, [], "ensemble", "mean")
+    assert "tiny-tuned: the same values and seed as tiny, counted once" in capsys.readouterr().err
 
 
 def test_where_every_trial_fails_the_last_reason_is_told(workspace, tmp_path):
