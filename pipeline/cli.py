@@ -392,6 +392,36 @@ def tune(
 
 
 @app.command()
+def ablate(
+    competition: CompetitionArgument,
+    experiment: Annotated[
+        str, typer.Option(metavar="NAME", help="What to train with each recipe.")
+    ],
+    recipes: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B,...", help="Recipes of views; the others are compared with the first."
+        ),
+    ] = "none,light,medium,heavy",
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each recipe.")] = 3,
+    overrides: OverridesOption = None,
+    root: RootOption = Path(),
+) -> None:
+    """Find out whether an augmentation helps: train with each recipe, and compare.
+
+    Reads what train reads. Writes artifacts/COMPETITION/ablations/EXPERIMENT: the trainings, laid
+    out as experiments, ablation.json and ablation.csv, curves.csv and pictures; prints better,
+    worse or can't tell of every recipe. Broken off or killed, the same command goes on where it
+    was.
+
+    Fails if a recipe is unknown, or the experiment draws no augmented views.
+    """
+    from pipeline.stages import ablate
+
+    ablate.run(*_load(competition, root), experiment, recipes, seeds, overrides or [])
+
+
+@app.command()
 def ensemble(
     competition: CompetitionArgument,
     experiment: ExperimentsOption = None,

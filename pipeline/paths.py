@@ -136,6 +136,41 @@ class ExperimentPaths:
 
 
 @dataclass(frozen=True)
+class AblationPaths:
+    """Files of an ablation, below `artifacts/<competition>/ablations/<experiment>`."""
+
+    ablation_dir: Path
+
+    def training(self, recipe: str, seed: int) -> ExperimentPaths:
+        """Paths of one training, laid out as an experiment's."""
+        return ExperimentPaths(self.ablation_dir / f"{recipe}-seed{seed}")
+
+    @property
+    def record(self) -> Path:
+        """Every number with its interval and verdict."""
+        return self.ablation_dir / "ablation.json"
+
+    @property
+    def table(self) -> Path:
+        """The same, a row per recipe."""
+        return self.ablation_dir / "ablation.csv"
+
+    @property
+    def curves(self) -> Path:
+        """Points of the curves: ROC, precision and recall, net benefit."""
+        return self.ablation_dir / "curves.csv"
+
+    def picture(self, what: str) -> Path:
+        """A picture: differences, curves, tsne or gaps."""
+        return self.ablation_dir / f"{what}.png"
+
+    @property
+    def stamp(self) -> Path:
+        """Written last: the trainings that were compared."""
+        return self.ablation_dir / "stamp.json"
+
+
+@dataclass(frozen=True)
 class Paths:
     """Files of one competition below the project's root."""
 
@@ -253,6 +288,10 @@ class Paths:
     def experiment(self, name: str) -> ExperimentPaths:
         """Paths of one experiment or ensemble."""
         return ExperimentPaths(self.artifacts_dir / name)
+
+    def ablation(self, experiment: str) -> AblationPaths:
+        """Paths of the comparison of an experiment's recipes."""
+        return AblationPaths(self.artifacts_dir / "ablations" / experiment)
 
     def submission(self, experiment: str) -> Path:
         """The CSV for the judge."""

@@ -17,6 +17,7 @@ LEVELS = {
     "stages": 3,
     "training": 2,
     "tuning": 2,
+    "ablation": 2,
     "inference": 2,
     "reports": 2,
     "audit": 2,  # of what images.scan found

@@ -18,8 +18,8 @@ from pipeline.strict import built_in_names, locate_toml
 from tests import tiny
 
 COMMANDS = [
-    "init", "download", "prepare", "check-overlap", "folds", "preview", "train", "tune", "ensemble",
-    "suspects", "submit", "score", "tta", "predict", "validate", "grade", "status",
+    "init", "download", "prepare", "check-overlap", "folds", "preview", "train", "tune", "ablate",
+    "ensemble", "suspects", "submit", "score", "tta", "predict", "validate", "grade", "status",
     "models", "doctor",
 ]  # fmt: skip
 SMALL = "num_test = 12\nmin_side_px = 40\nmax_side_px = 56"

@@ -89,11 +89,42 @@ def compare_all(
         ConfigError: There is no such metric.
         ArtifactError: A probability is NaN or infinite.
     """
-    compared = [baseline, *challengers.values()]
-    measures = [measure_of(metric, targets, probs) for probs in compared]
-    point = np.array([measure.of_sample() for measure in measures])  # (1 + C,)
-    drawn = resampled(measures)  # (1 + C, R)
-    lows, highs = np.nanquantile(drawn[1:] - drawn[0], tails(confidence), axis=1)
+    alone = {name: [probs] for name, probs in challengers.items()}
+    return compare_trainings(metric, targets, [baseline], alone, confidence)
+
+
+def compare_trainings(
+    metric: str,
+    targets: IntArray,
+    baseline: Sequence[FloatArray],
+    challengers: Mapping[str, Sequence[FloatArray]],
+    confidence: float = 0.95,
+) -> dict[str, Comparison]:
+    """Compare recipes that were trained with several seeds each, by their mean over the seeds.
+
+    The bootstrap draws the images, and the seeds besides, as other seeds would have served as well:
+    a recipe isn't better for a lucky one. The same draw serves all recipes.
+
+    Args:
+        metric: A key of METRICS.
+        targets: As of `compare_all`.
+        baseline: Probabilities by seed, `(N, K)` each.
+        challengers: Others' with the same seeds, by name.
+        confidence: As of `compare_all`.
+
+    Raises:
+        ConfigError: There is no such metric.
+        ArtifactError: A probability is NaN or infinite.
+    """
+    recipes = [baseline, *challengers.values()]
+    num_seeds = len(baseline)
+    assert all(len(recipe) == num_seeds for recipe in recipes), "every recipe needs every seed"
+    measures = [measure_of(metric, targets, probs) for recipe in recipes for probs in recipe]
+    point = np.array([one.of_sample() for one in measures]).reshape(-1, num_seeds).mean(axis=1)
+    drawn = resampled(measures).reshape(len(recipes), num_seeds, -1)  # (1 + C, S, R)
+    seeds = np.random.default_rng(0).integers(0, num_seeds, drawn.shape[1:])
+    means = np.take_along_axis(drawn, seeds[None], axis=1).mean(axis=1)  # (1 + C, R)
+    lows, highs = np.nanquantile(means[1:] - means[0], tails(confidence), axis=1)
     return {
         name: Comparison(metric, float(value - point[0]), float(low), float(high), confidence)
         for name, value, low, high in zip(challengers, point[1:], lows, highs, strict=True)

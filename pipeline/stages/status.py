@@ -37,7 +37,8 @@ def _stages(paths: Paths) -> list[tuple[str, str, str]]:
         ("prepare", _state(paths.prepare_stamp), _describe_audit(paths.audit_json)),
         ("folds", _folds_state(paths), _describe_folds(paths)),
     ]
-    experiments = [path for path in paths.artifacts_dir.glob("[!.]*") if path.is_dir()]
+    configs = paths.artifacts_dir.glob("[!.]*/config.json")  # other folders are no experiments
+    experiments = [path.parent for path in configs]
     if not experiments:
         rows += [("train", MISSING, ""), ("ensemble", MISSING, "")]
     rows += [

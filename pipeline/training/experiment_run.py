@@ -22,7 +22,7 @@ from pipeline.scoring.metrics import score
 from pipeline.scoring.oof import assemble_oof, describe_oof, targets_of
 from pipeline.tables import write_table
 from pipeline.training import processes
-from pipeline.training.checkpoint import save_checkpoint
+from pipeline.training.checkpoint import load_checkpoint, save_checkpoint
 from pipeline.training.device import describe_device, pick_device
 from pipeline.training.pseudo_labels import (
     PseudoLabels,
@@ -31,7 +31,7 @@ from pipeline.training.pseudo_labels import (
     teacher_digest,
 )
 from pipeline.training.tables import Tables, cut
-from pipeline.training.task import FoldResult, FoldTask
+from pipeline.training.task import FoldResult, FoldTask, Review
 from pipeline.training.training_state import remove_state
 
 if TYPE_CHECKING:
@@ -46,10 +46,16 @@ class ExperimentRun:
         competition: Its classes and metric.
         experiment: How to train.
         tables: The images and their folds.
+        out: Where its files go; None for the folder of its name.
     """
 
     def __init__(
-        self, paths: Paths, competition: Competition, experiment: Experiment, tables: Tables
+        self,
+        paths: Paths,
+        competition: Competition,
+        experiment: Experiment,
+        tables: Tables,
+        out: ExperimentPaths | None = None,
     ) -> None:
         self._paths = paths
         self._competition = competition
@@ -57,7 +63,7 @@ class ExperimentRun:
         check_allowed(experiment, competition)
         self._tables = tables = cut(tables, experiment.data.limit)
         self._title = f"train {competition.name} {experiment.name}"
-        self._out: ExperimentPaths = paths.experiment(experiment.name)
+        self._out = out or paths.experiment(experiment.name)
         self._targets = targets_of(competition, tables.train)
         self._all_folds = sorted(tables.folds["fold"].unique().tolist())
 
@@ -82,6 +88,14 @@ class ExperimentRun:
             say(f"{self._title}: up to date")
         else:
             self._gather(time.monotonic() - start)
+
+    def review(self, fold: int) -> Review:
+        """Look at all training images again with the model that a fold has learned, its last one.
+
+        Raises:
+            ArtifactError: Its checkpoint is missing or damaged.
+        """
+        return self._method.review(load_checkpoint(self._out.fold(fold).checkpoint))
 
     def _not_fresh(self, folds: Sequence[int]) -> list[int]:
         """List the folds that are still to be trained, as the main process sees it."""

@@ -16,6 +16,7 @@ from pipeline.images.views import View, plain_views, training_view
 from pipeline.images.working_copy import WorkingCopies, working_side_px
 from pipeline.models.checkpointing import enable_gradient_checkpointing
 from pipeline.models.classifier import set_classifier
+from pipeline.models.recording import recorded_features
 from pipeline.models.registry import Network, Trunk, build_model, trunk_of
 from pipeline.models.split import Split, split
 from pipeline.paths import Paths
@@ -30,7 +31,7 @@ from pipeline.training.inputs import CachedInputs, Inputs, PixelInputs
 from pipeline.training.learned_images import LearnedImages, learned_images
 from pipeline.training.predictor import predict
 from pipeline.training.probe import Probe
-from pipeline.training.task import FoldResult, FoldTask, TrainingData
+from pipeline.training.task import FoldResult, FoldTask, Review, TrainingData
 from pipeline.training.tensorboard import scalar_log
 
 
@@ -77,6 +78,21 @@ class Finetune:
             test_probs=np.mean(test_probs, axis=0, dtype=np.float32),
             snapshots=weights[:-1],
         )
+
+    def review(self, weights: Tensors) -> Review:
+        """Look at all training images with a fold's network."""
+        experiment, data = self._experiment, self._data
+        size, device = experiment.images.size_px, pick_device()
+        network = build_model(experiment.model, data.num_classes, experiment.seed, size)
+        network.module.to(device).to(memory_format=torch.channels_last)
+        example = torch.zeros(2, 3, size, size, device=device)
+        parts = split(network, experiment.train.freeze, example)
+        inputs = _FoldInputs(self._paths, experiment, network, parts).to_validate(data.train)
+        network.module.load_state_dict({name: torch.tensor(one) for name, one in weights.items()})
+        with recorded_features(network) as recorded:
+            probs = predict(experiment, parts.upper, inputs, np.arange(len(data.train)))
+        by_view = np.concatenate(recorded).reshape(len(probs), len(plain_views(experiment)), -1)
+        return Review(probs, by_view.mean(axis=1, dtype=np.float32))
 
     def _train(
         self,

@@ -7,10 +7,11 @@ from pipeline.config import Experiment
 from pipeline.paths import Paths
 from pipeline.priors import is_readable
 from pipeline.scoring.oof import targets_of
+from pipeline.training.checkpoint import Tensors
 from pipeline.training.finetune import Finetune
 from pipeline.training.probe import Probe
 from pipeline.training.tables import Tables
-from pipeline.training.task import FoldResult, FoldTask, TrainingData
+from pipeline.training.task import FoldResult, FoldTask, Review, TrainingData
 
 
 class Method(Protocol):
@@ -18,6 +19,9 @@ class Method(Protocol):
 
     def fit_fold(self, task: FoldTask) -> FoldResult:
         """Train on the other folds, predict this one and the test images."""
+
+    def review(self, weights: Tensors) -> Review:
+        """Look at all training images with what `fit_fold` learned."""
 
 
 def build_method(

@@ -1,6 +1,7 @@
 """Probing: a linear head per fold on features of a frozen trunk, computed once for all folds."""
 
 import copy
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +13,11 @@ from pipeline.images.views import augmented_views, plain_views
 from pipeline.models.registry import Trunk, build_trunk
 from pipeline.paths import Paths
 from pipeline.scoring.metrics import score
+from pipeline.training.checkpoint import Tensors
 from pipeline.training.features import FeatureExtractor
 from pipeline.training.head import LinearHead, fit_head
 from pipeline.training.pseudo_labels import PseudoLabels
-from pipeline.training.task import FoldResult, FoldTask, TrainingData
+from pipeline.training.task import FoldResult, FoldTask, Review, TrainingData
 
 # A share of a soft target that is less teaches nothing, and would be a row.
 SMALLEST_SHARE = 1e-3
@@ -92,3 +94,11 @@ class Probe:
             row[f"{split}_accuracy"] = round(score("accuracy", targets, probs), 6)
         history = pd.DataFrame([row])
         return FoldResult(head.tensors(), history, val_probs, head.predict(self._test))
+
+    def review(self, weights: Tensors) -> Review:
+        """Look at all training images with a head."""
+        tensors: dict[str, Any] = dict(weights)
+        head = LinearHead(**tensors)
+        plain = self._train[: self._num_plain]
+        logits = [head.logits(view.astype(np.float32)) for view in plain]
+        return Review(head.predict(plain), np.mean(logits, axis=0, dtype=np.float32))

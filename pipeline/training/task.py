@@ -75,3 +75,17 @@ class FoldResult:
     val_probs: FloatArray
     test_probs: FloatArray
     snapshots: Sequence[Tensors] = ()
+
+
+@dataclass(frozen=True)
+class Review:
+    """What a trained fold's model makes of all training images, averaged over their plain views.
+
+    Attributes:
+        probs: `(N, K)`.
+        features: `(N, D)` float32, the last thing before the classes that training shaped: of a
+            fine-tuned network what its head reads; of a probe, whose trunk learned nothing, logits.
+    """
+
+    probs: FloatArray
+    features: FloatArray

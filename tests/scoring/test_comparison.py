@@ -11,6 +11,7 @@ from pipeline.scoring.comparison import (
     compare,
     compare_all,
     compare_folds,
+    compare_trainings,
 )
 from pipeline.scoring.metrics import METRICS, score
 from tests.scoring.drawn import member
@@ -138,3 +139,34 @@ def test_a_comparison_reads_as_signed_difference_and_interval():
         "confidence": 0.95,
         "verdict": "can't tell",
     }
+
+
+def test_a_recipe_of_one_seed_is_compared_as_a_single_training():
+    first, second = member(1, 0, NUM), member(1.5, 1, NUM)
+    alone = compare_all("log_loss", TARGETS, first, {"other": second})
+    assert compare_trainings("log_loss", TARGETS, [first], {"other": [second]}) == alone
+
+
+def test_recipes_are_compared_by_their_means_over_the_seeds():
+    first, second = ([member(s, seed, NUM) for seed in range(3)] for s in (1, 1.5))
+    found = compare_trainings("accuracy", TARGETS, first, {"other": second})["other"]
+    means = [np.mean([score("accuracy", TARGETS, one) for one in s]) for s in (first, second)]
+    assert found.difference == pytest.approx(means[1] - means[0], abs=1e-9)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_recipe_is_never_better_than_itself(metric):
+    seeds = [member(1, seed, NUM) for seed in range(3)]
+    found = compare_trainings(metric, TARGETS, seeds, {"same": seeds})["same"]
+    assert (found.low, found.difference, found.high) == (0, 0, 0)
+    assert found.verdict == "can't tell"
+
+
+def test_seeds_that_disagree_widen_the_interval():
+    baseline = [right(400, 0)] * 3
+    steady = [right(440, 1)] * 3
+    moody = [right(num, 1) for num in (400, 440, 480)]
+    found = compare_trainings("accuracy", TARGETS, baseline, {"steady": steady, "moody": moody})
+    assert found["steady"].difference == pytest.approx(found["moody"].difference)
+    widths = {name: one.high - one.low for name, one in found.items()}
+    assert widths["moody"] > 1.2 * widths["steady"]

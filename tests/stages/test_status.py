@@ -31,13 +31,14 @@ def train(paths: Paths, name: str, num_folds: int = 2, *, is_complete: bool = Tr
     """Leave what `train` leaves, as far as `status` looks."""
     table = load_folds(paths)
     files = paths.experiment(name)
+    write_text(files.config, "{}")
     for fold in range(num_folds):
         record = {"inputs": {"folds": digest(paths.folds_csv)}, "outputs": {}}
         write_text(files.fold(fold).stamp, json.dumps(record))
     if is_complete:
         probs = np.full((len(table), 2), 0.5, dtype=np.float32)
         metrics = describe_oof(load_competition("demo"), table, probs) | {"seconds": 61.4}
-        for path, content in ((files.config, {}), (files.metrics, metrics), (files.stamp, {})):
+        for path, content in ((files.metrics, metrics), (files.stamp, {})):
             write_text(path, json.dumps(content))
 
 
@@ -75,7 +76,9 @@ def test_experiments_are_told_how_far_they_are(workspace, states):
     train(paths, "half", num_folds=1, is_complete=False)
     train(paths, "whole-tuned")
     write_text(paths.experiment("whole-tuned").tuning_stamp, "{}")
+    write_text(paths.ablation("whole").record, "{}")
     found, out = states(*workspace)
+    assert not [name for name in found if "ablations" in name]
     assert found["train whole"] == found["tune whole-tuned"] == "done"
     assert "61" in out.partition("out of fold")[2]
     assert found["train half"] == "1 folds done"

@@ -1,0 +1,1 @@
+"""Which recipe of augmentation is better: the same training with each, compared."""

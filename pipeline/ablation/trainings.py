@@ -1,0 +1,118 @@
+"""The trainings of an ablation: as `train` does them, and what can be seen of them afterwards."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.competition import Competition
+from pipeline.config import Experiment
+from pipeline.freshness import digest
+from pipeline.paths import AblationPaths, Paths
+from pipeline.predictions import FloatArray, IntArray, load_predictions
+from pipeline.scoring.metrics import score
+from pipeline.scoring.oof import targets_of
+from pipeline.scoring.separation import scatter_ratio, silhouette
+from pipeline.training.experiment_run import ExperimentRun
+from pipeline.training.tables import Tables, cut
+from pipeline.training.task import Review
+
+
+@dataclass(frozen=True)
+class Examination:
+    """One training, looked at after it has ended.
+
+    Attributes:
+        oof_probs: `(N, K)`, each image predicted by the fold that didn't learn from it.
+        numbers: Means over the folds: accuracy and log loss of images in their plain views,
+            `train_*` of those that were learned from and `val_*` of the others; silhouette and
+            scatter ratio of the others' features.
+        features: `(n, D)`, of the first fold's held-out images.
+    """
+
+    oof_probs: FloatArray
+    numbers: Mapping[str, float]
+    features: FloatArray
+
+
+class Trainings:
+    """Trains every recipe with every seed, over the same folds.
+
+    Args:
+        paths: The competition's files.
+        competition: Its classes and metric.
+        out: Where the trainings' files go.
+        experiments: By recipe, one per seed; alike in all but recipe and seed.
+        tables: The images and their folds.
+
+    Attributes:
+        targets: Class indices of the images that take part, `(N,)`.
+        folds: The fold of each, `(N,)`.
+    """
+
+    def __init__(
+        self,
+        paths: Paths,
+        competition: Competition,
+        out: AblationPaths,
+        experiments: Mapping[str, Sequence[Experiment]],
+        tables: Tables,
+    ) -> None:
+        self._paths = paths
+        self._competition = competition
+        self._out = out
+        self._experiments = experiments
+        self._tables = tables
+        used = cut(tables, next(iter(experiments.values()))[0].data.limit)
+        self._image_ids: list[str] = used.folds["image_id"].tolist()
+        self.targets: IntArray = targets_of(competition, used.train)
+        self.folds: IntArray = used.folds["fold"].to_numpy()
+
+    def train(self) -> dict[str, list[str | None]]:
+        """Train what isn't up to date.
+
+        Returns:
+            By recipe, the digest of each training's stamp.
+        """
+        for recipe, experiments in self._experiments.items():
+            for experiment in experiments:
+                self._run(recipe, experiment).train([])
+        return {
+            recipe: [digest(self._out.training(recipe, one.seed).stamp) for one in experiments]
+            for recipe, experiments in self._experiments.items()
+        }
+
+    def examine(self, recipe: str) -> list[Examination]:
+        """Look at the trainings of a recipe, one per seed.
+
+        Raises:
+            ArtifactError: A file of one is missing or damaged.
+        """
+        return [self._examine(recipe, one) for one in self._experiments[recipe]]
+
+    def _run(self, recipe: str, experiment: Experiment) -> ExperimentRun:
+        out = self._out.training(recipe, experiment.seed)
+        return ExperimentRun(self._paths, self._competition, experiment, self._tables, out)
+
+    def _examine(self, recipe: str, experiment: Experiment) -> Examination:
+        run, files = self._run(recipe, experiment), self._out.training(recipe, experiment.seed)
+        oof = load_predictions(files.oof, f"pipeline ablate {self._competition.name}")
+        numbers, features = [], []
+        for fold in np.unique(self.folds).tolist():
+            review, is_val = run.review(fold), self.folds == fold
+            numbers.append(self._numbers(review, is_val))
+            features.append(review.features[is_val])
+        return Examination(
+            oof_probs=oof.reordered(self._image_ids, str(files.oof)),
+            numbers={key: float(np.mean([one[key] for one in numbers])) for key in numbers[0]},
+            features=features[0],
+        )
+
+    def _numbers(self, review: Review, is_val: npt.NDArray[np.bool_]) -> dict[str, float]:
+        held_out = review.features[is_val], self.targets[is_val]
+        return {
+            f"{split}_{metric}": score(metric, self.targets[rows], review.probs[rows])
+            for split, rows in (("train", ~is_val), ("val", is_val))
+            for metric in ("accuracy", "log_loss")
+        } | {"silhouette": silhouette(*held_out), "scatter_ratio": scatter_ratio(*held_out)}

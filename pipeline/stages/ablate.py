@@ -1,0 +1,88 @@
+"""Train an experiment with several recipes of augmentation, and tell which is better."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.ablation.recipes import read_recipes, with_recipes
+from pipeline.ablation.summary import Findings, Row, find
+from pipeline.ablation.trainings import Trainings
+from pipeline.atomic import write_text
+from pipeline.competition import Competition
+from pipeline.config import load_experiment
+from pipeline.console import result, say
+from pipeline.errors import ConfigError
+from pipeline.freshness import Stamp
+from pipeline.machine import num_processes
+from pipeline.paths import AblationPaths, Paths
+from pipeline.priors import warn_of_unreadable
+from pipeline.reports.ablation import save_pictures
+from pipeline.reports.ablation_tables import comparison_table, numbers_table, verdicts
+from pipeline.tables import write_table
+from pipeline.training.tables import load_tables
+
+
+def run(
+    paths: Paths,
+    competition: Competition,
+    experiment_name: str,
+    recipes_text: str,
+    num_seeds: int,
+    overrides: Sequence[str],
+) -> None:
+    """Train what isn't up to date; write numbers and pictures, print tables and a verdict each.
+
+    Raises:
+        ConfigError: The experiment, a recipe or an override is impossible.
+        DataError: The tables are missing or don't belong together.
+        ArtifactError: Weights can't be had, or a file is damaged.
+        StoppedError: Ctrl-C; an unfinished training was saved.
+    """
+    if num_processes() > 1:
+        raise ConfigError(
+            f"ablate: must be one process, is one of {num_processes()}; run it without accelerate "
+            "launch"
+        )
+    experiment = load_experiment(experiment_name, list(overrides))
+    recipes = read_recipes(recipes_text)
+    experiments = with_recipes(experiment, recipes, num_seeds)
+    tables = load_tables(paths)
+    warn_of_unreadable(tables.test)
+    title = f"ablate {competition.name} {experiment.name}"
+    out = paths.ablation(experiment.name)
+    trainings = Trainings(paths, competition, out, experiments, tables)
+    inputs = {"recipes": recipes, "trainings": trainings.train(), "metric": competition.metric}
+    stamp = Stamp(out.stamp, inputs)
+    if stamp.is_fresh():
+        say(f"{title}: up to date")
+    else:
+        say(f"{title}: looks at {len(recipes) * num_seeds} trainings")
+        examined = {recipe: trainings.examine(recipe) for recipe in recipes}
+        findings = find(examined, trainings.targets, trainings.folds, competition.metric)
+        record = {
+            "metric": competition.metric,
+            "num_images": len(trainings.targets),
+            "num_folds": len(set(trainings.folds.tolist())),
+            "num_seeds": num_seeds,
+            "recipes": findings.rows,
+        }
+        stamp.write(_write(out, competition, findings, record))
+    rows: list[Row] = json.loads(out.record.read_text(encoding="utf-8"))["recipes"]
+    result(comparison_table(rows, competition.metric))
+    result(numbers_table(rows))
+    for verdict in verdicts(rows, competition.metric):
+        result(verdict)
+    say(f"{title}: -> {out.ablation_dir}")
+
+
+def _write(
+    out: AblationPaths, competition: Competition, findings: Findings, record: Mapping[str, Any]
+) -> list[Path]:
+    write_text(out.record, json.dumps(record, indent=2) + "\n")
+    write_table(pd.DataFrame(findings.rows), out.table)
+    write_table(findings.points, out.curves)
+    pictures = save_pictures(findings, competition, out.picture)
+    return [out.record, out.table, out.curves, *pictures]
