@@ -13,9 +13,9 @@ from benchmarks.ratio import Work
 from benchmarks.training_step import BATCH_SIZE, NETWORKS, NUM_CLASSES, ours
 from pipeline.config import ModelConfig
 from pipeline.console import result
+from pipeline.machine import keep_freed_memory
 from pipeline.models.profile import profile
 from pipeline.models.registry import build_model
-from pipeline.training.device import keep_freed_memory
 
 SIDE = 2048
 COPY_BYTES = 2**29

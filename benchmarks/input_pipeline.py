@@ -4,16 +4,17 @@
 
 FOLDER holds images, e.g. the unpacked `cat_12_train`; without it, images of such sizes are drawn.
 Both sides end with a batch of random crops of 224 pixels: the sources' normalised, ours as bytes,
-which are normalised on the device that computes; one line counts that in, on this CPU.
+which are normalised on the device that computes; one line counts that in, on this CPU. Each side is
+a process of one thread, set up as it would be beside a training.
 """
 
+import functools
 import hashlib
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 import torch
@@ -21,13 +22,15 @@ from PIL import Image
 from torchvision import transforms  # type: ignore[import-untyped]
 from torchvision.datasets.folder import pil_loader  # type: ignore[import-untyped]
 
-from benchmarks.ratio import compare
+from benchmarks.ratio import Work
+from benchmarks.sides import Side, compare_sides
 from pipeline.config import ImageConfig, ViewConfig
 from pipeline.images.cache import CachedCopies
 from pipeline.images.dataset import Batch, ViewDataset
 from pipeline.images.decode import read_header
 from pipeline.images.drawing.picture import draw_animal
 from pipeline.images.drawing.species import species_of
+from pipeline.images.processes import prepare_worker
 from pipeline.images.views import View
 from pipeline.images.working_copy import WorkingCopies, working_side_px
 from pipeline.paths import Paths
@@ -74,27 +77,43 @@ def tabulate(folder: Path, num_images: int = NUM_IMAGES) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def load_ours(copies: WorkingCopies, images: pd.DataFrame) -> list[torch.Tensor]:
-    """Make random crops as the recipe `light` does, one process, batch by batch."""
+def _batches(count: int) -> list[list[int]]:
+    rows = list(range(count))
+    return [rows[start : start + BATCH_SIZE] for start in range(0, count, BATCH_SIZE)]
+
+
+def ours(root: Path, images: pd.DataFrame, *, is_cached: bool, is_normalised: bool) -> Work:
+    """Return what makes random crops as the recipe `light` does, batch by batch."""
+    torch.set_num_threads(1)
+    prepare_worker()
+    paths, side_px = Paths(root, "benchmark"), working_side_px(ImageConfig())
+    copies = (CachedCopies if is_cached else _decoded)(paths, side_px, images)
     dataset = ViewDataset(copies, images, ImageConfig(), ViewConfig())
-    rows = list(range(len(images)))
-    starts = range(0, len(rows), BATCH_SIZE)
-    views = (View("light"),)
-    return [dataset[Batch(rows[start : start + BATCH_SIZE], views, 224)] for start in starts]
+    views, device = (View("light"),), torch.device("cpu")
+
+    def load() -> None:
+        for rows in _batches(len(images)):
+            pixels = dataset[Batch(rows, views, 224)]
+            if is_normalised:  # usually the device's work
+                to_inputs(pixels.flatten(0, 1), ImageConfig(), device)
+
+    return load
 
 
-def load_source(images: pd.DataFrame) -> list[torch.Tensor]:
-    """Make random crops as torchvision does, one process, batch by batch."""
-    paths = images["path"].tolist()
-    starts = range(0, len(paths), BATCH_SIZE)
-    batches = (paths[start : start + BATCH_SIZE] for start in starts)
-    return [torch.stack([SOURCE(pil_loader(path)) for path in batch]) for batch in batches]
+def _decoded(paths: Paths, side_px: int, _: pd.DataFrame) -> WorkingCopies:
+    return WorkingCopies(paths, side_px)
 
 
-def normalise(batches: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Do on this CPU what is usually the device's."""
-    device = torch.device("cpu")
-    return [to_inputs(batch.flatten(0, 1), ImageConfig(), device) for batch in batches]
+def source(images: pd.DataFrame) -> Work:
+    """Return what makes random crops as torchvision does, batch by batch."""
+    torch.set_num_threads(1)
+    files = images["path"].tolist()
+
+    def load() -> None:
+        for rows in _batches(len(files)):
+            torch.stack([SOURCE(pil_loader(files[row])) for row in rows])
+
+    return load
 
 
 def run(root: Path, folder: Path | None) -> None:
@@ -104,22 +123,21 @@ def run(root: Path, folder: Path | None) -> None:
         folder.mkdir()
         draw(folder)
     images = tabulate(folder.resolve())
-    paths = Paths(root, "benchmark")
-    side_px = working_side_px(ImageConfig())
-    cold, cached = WorkingCopies(paths, side_px), CachedCopies(paths, side_px, images)
-    cached.build()
-    for title, ours in (
-        ("cold: decoded from the file", lambda: load_ours(cold, images)),
-        ("cached", lambda: load_ours(cached, images)),
-        ("cached, and normalised", lambda: normalise(load_ours(cached, images))),
-    ):
-        compare(f"input pipeline, {title}, against torchvision", ours, lambda: load_source(images))
+    CachedCopies(Paths(root, "benchmark"), working_side_px(ImageConfig()), images).build()
+    with Side(source, images) as other:
+        for title, is_cached, is_normalised in (
+            ("cold: decoded from the file", False, False),
+            ("cached", True, False),
+            ("cached, and normalised", True, True),
+        ):
+            build = functools.partial(ours, is_cached=is_cached, is_normalised=is_normalised)
+            with Side(build, root, images) as own:
+                what = f"input pipeline, {title}, against torchvision"
+                compare_sides(what, own, other, len(images))
 
 
 def main() -> None:
     """Run the comparisons on one core."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else None
     with tempfile.TemporaryDirectory() as root:
         run(Path(root), folder)

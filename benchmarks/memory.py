@@ -12,7 +12,8 @@ FORWARD = """
 import torch
 from pipeline.config import ModelConfig
 from pipeline.models.registry import build_trunk
-from pipeline.training.device import fast_dtype, keep_freed_memory, pick_device
+from pipeline.machine import keep_freed_memory
+from pipeline.training.device import fast_dtype, pick_device
 if {keep}:
     keep_freed_memory()
 network = build_trunk(ModelConfig(name="timm/tf_efficientnet_lite0", weights="none"), 0).network

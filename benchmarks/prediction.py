@@ -24,9 +24,10 @@ from pipeline.config import Experiment
 from pipeline.console import result
 from pipeline.images.cache import CachedCopies
 from pipeline.images.working_copy import working_side_px
+from pipeline.machine import keep_freed_memory
 from pipeline.models.registry import build_model
 from pipeline.paths import Paths
-from pipeline.training.device import Precision, keep_freed_memory, pick_device
+from pipeline.training.device import Precision, pick_device
 from pipeline.training.inputs import PixelInputs
 from pipeline.training.predictor import predict
 

@@ -18,13 +18,13 @@ import torch
 from timm.optim import create_optimizer_v2  # type: ignore[attr-defined]
 from torch import nn
 
-from benchmarks.ratio import Work, compare
-from benchmarks.sides import Side
+from benchmarks.ratio import Work
+from benchmarks.sides import Side, compare_sides
 from pipeline.config import ImageConfig, ModelConfig
-from pipeline.console import result
+from pipeline.machine import keep_freed_memory
 from pipeline.models.registry import build_model
 from pipeline.train_config import OptimizerConfig, TrainConfig
-from pipeline.training.device import keep_freed_memory, pick_device
+from pipeline.training.device import pick_device
 from pipeline.training.inputs import to_inputs
 from pipeline.training.losses import build_criterion
 from pipeline.training.stepper import Stepper
@@ -120,10 +120,8 @@ def run(name: str, size_px: int, rounds: int = ROUNDS) -> None:
     with Side(ours, name, size_px) as own:
         for title, build in others.items():
             with Side(build, name, size_px) as other:
-                compare(f"training step, {name}, against {title}", own, other, rounds)
-                theirs, us = (sum(side.cpu_seconds[-rounds:]) for side in (other, own))
-                per_image = us / rounds / BATCH_SIZE
-                result(f"  in CPU time {theirs / us:.2f} x; ours {1000 * per_image:.1f} ms/image")
+                what = f"training step, {name}, against {title}"
+                compare_sides(what, own, other, BATCH_SIZE, rounds)
 
 
 def main() -> None:

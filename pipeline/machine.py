@@ -1,6 +1,11 @@
 """What the machine at hand offers."""
 
+import ctypes
 import os
+import platform
+
+# Numbers of glibc's mallopt(3).
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
 
 def num_cpus() -> int:
@@ -18,3 +23,17 @@ def num_processes() -> int:
 def rank() -> int:
     """Number this process among those that train together, counted from 0."""
     return int(os.environ.get("RANK", "0")) if num_processes() > 1 else 0
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep freed memory for the next array instead of giving it back to the kernel.
+
+    A network's activations and the pixels of images are freed and wanted again many times a second;
+    fetching them anew, page by page, took a quarter of the time of a forward pass on a CPU, and a
+    third of that of a random view. Elsewhere than on glibc this does nothing.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_MAX, 0)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        libc.mallopt(_M_TOP_PAD, 2**28)

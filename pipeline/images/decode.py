@@ -5,6 +5,7 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
@@ -20,6 +21,14 @@ MAX_PIXELS = 150_000_000
 # Refused formats (EPS runs a program, for one) and exotic ones never reach a decoder. Pillow opens
 # the MPO of some cameras, a JPEG with more pictures behind it, as JPEG and knows no such key.
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
+
+# How OpenCV decodes a JPEG to RGB at a fraction of its size.
+_FRACTIONS = {
+    1: cv2.IMREAD_COLOR_RGB,
+    2: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
 
 # EXIF orientation → (quarter turns counter-clockwise, mirror left-right afterwards).
 _UPRIGHT = {
@@ -65,27 +74,49 @@ def read_header(content: bytes) -> Header:
         return _header(image)
 
 
-def decode_rgb(content: bytes, min_side_px: int | None = None) -> ByteImage:
+def decode_rgb(
+    content: bytes, min_side_px: int | None = None, *, is_known: bool = False
+) -> ByteImage:
     """Decode an image file upright, `(H, W, 3)` uint8 RGB.
 
     EXIF orientation is applied, transparency is laid on white, palettes, grey, CMYK and 16 bits
     become 8-bit RGB, and of an animation the first frame is taken. Pillow does it rather than
-    OpenCV, which paints the missing end of a truncated JPEG grey without a word; the pixels are
-    the same, the price in speed is what `benchmarks/decoding.py` measures.
+    OpenCV, which paints the missing end of a truncated JPEG grey without a word. The pixels are the
+    same, so what is known to be whole may be OpenCV's; `benchmarks/decoding.py` measures the gain.
 
     Args:
         content: The file's bytes.
         min_side_px: A JPEG is decoded at a half, a quarter or an eighth of its size where both
             sides keep so many pixels: fewer coefficients are transformed, all are still read, so
             truncation is noticed as ever. None decodes at full size.
+        is_known: These very bytes were decoded by Pillow before.
 
     Raises:
         DataError: The content isn't a whole image of a known format, or claims to be enormous.
     """
     with _open(content) as image:
-        if min_side_px is not None:
-            image.draft(None, (min_side_px, min_side_px))  # JPEG alone has such a mode
-        return _upright(_to_rgb(image), _header(image).orientation)
+        pixels = None
+        if is_known and image.format in ("JPEG", "MPO") and image.mode == "RGB":
+            pixels = _decode_known(content, _fraction(image.size, min_side_px))
+        if pixels is None:
+            if min_side_px is not None:
+                image.draft(None, (min_side_px, min_side_px))  # JPEG alone has such a mode
+            pixels = _to_rgb(image)
+        # Not earlier: Pillow puts a TIFF upright by itself, when it loads it.
+        return _upright(pixels, _header(image).orientation)
+
+
+def _fraction(size: tuple[int, int], min_side_px: int | None) -> int:
+    """Choose what Pillow's `draft` does: the smallest decoding that leaves so many pixels."""
+    times = min(size) // min_side_px if min_side_px else 1
+    return max(fraction for fraction in _FRACTIONS if fraction <= max(times, 1))
+
+
+def _decode_known(content: bytes, fraction: int) -> ByteImage | None:
+    """Decode a JPEG of three channels; None for one that OpenCV can't."""
+    flags = _FRACTIONS[fraction] | cv2.IMREAD_IGNORE_ORIENTATION
+    decoded = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    return None if decoded is None else np.asarray(decoded, dtype=np.uint8)
 
 
 def _open(content: bytes) -> Image.Image:

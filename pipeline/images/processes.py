@@ -12,7 +12,7 @@ from typing import TypeVar
 import cv2
 
 from pipeline.errors import DataError
-from pipeline.machine import num_cpus
+from pipeline.machine import keep_freed_memory, num_cpus
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -53,6 +53,7 @@ def _end_with_parent() -> None:
 def prepare_worker() -> None:
     """Set up a process: one thread, as the processes share the cores; Ctrl-C is the parent's."""
     cv2.setNumThreads(0)
+    keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 

@@ -54,16 +54,16 @@ def recipe_view(recipe: str, images: ImageConfig, views: ViewConfig) -> A.Compos
         ],
         "source-catdog": [resized],
         "light": [
-            A.RandomResizedCrop(size, scale=(0.6, 1.0), interpolation=cv2.INTER_CUBIC),
+            A.RandomResizedCrop(size, scale=(0.6, 1.0)),
             A.HorizontalFlip(p=0.5),
         ],
         "medium": [
-            A.RandomResizedCrop(size, scale=(0.35, 1.0), interpolation=cv2.INTER_CUBIC),
+            A.RandomResizedCrop(size, scale=(0.35, 1.0)),
             A.HorizontalFlip(p=0.5),
             A.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02, p=0.8),
         ],
         "heavy": [
-            A.RandomResizedCrop(size, scale=(0.2, 1.0), interpolation=cv2.INTER_CUBIC),
+            A.RandomResizedCrop(size, scale=(0.2, 1.0)),
             A.HorizontalFlip(p=0.5),
             A.Rotate(limit=20, border_mode=cv2.BORDER_REFLECT_101, p=0.5),
             A.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.05, p=0.8),

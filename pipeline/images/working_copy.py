@@ -7,6 +7,7 @@ time, does lose: about a fifth of its finest contrast (variance of the Laplacian
 short side of 320 to 450 px). Copies larger by a half would keep it, for more than twice the bytes.
 """
 
+import hashlib
 from typing import NamedTuple
 
 import cv2
@@ -59,7 +60,7 @@ def working_shape(height: int, width: int, side_px: int) -> tuple[int, int]:
     return (height, width) if scale >= 1 else (round(height * scale), round(width * scale))
 
 
-def working_copy(content: bytes, side_px: int) -> ByteImage:
+def working_copy(content: bytes, side_px: int, *, is_known: bool = False) -> ByteImage:
     """Decode an image file and reduce it, `(H, W, 3)` uint8 RGB.
 
     The aspect is kept, but of images longer than MAX_ASPECT times their short side the middle is
@@ -68,11 +69,12 @@ def working_copy(content: bytes, side_px: int) -> ByteImage:
     Args:
         content: The file's bytes.
         side_px: The short side of what is larger.
+        is_known: These very bytes were decoded before, see `decode_rgb`.
 
     Raises:
         DataError: The content isn't a whole image of a known format, or claims to be enormous.
     """
-    image = decode_rgb(content, min_side_px=side_px)
+    image = decode_rgb(content, min_side_px=side_px, is_known=is_known)
     height, width = working_shape(image.shape[0], image.shape[1], side_px)
     image = _middle(image)
     if image.shape[:2] == (height, width):
@@ -105,14 +107,17 @@ class WorkingCopies:
         """Return an image's working copy, `(H, W, 3)` uint8; it may be read-only.
 
         Raises:
-            DataError: The image can't be read any more.
+            DataError: The image can't be read any more, or is another than `prepare` decoded.
         """
         path = self._paths.images_dir / image.path
         try:
-            return working_copy(path.read_bytes(), self.side_px)
+            content = path.read_bytes()
+            # Cheaper than to look for truncation once more, and no image is swapped silently.
+            if hashlib.sha256(content).hexdigest() != image.sha256:
+                raise DataError("its content has changed")
+            return working_copy(content, self.side_px, is_known=True)
         except (OSError, DataError) as error:
-            # An image that could be read by `prepare` must not be swapped for another silently.
             raise DataError(
-                f"{path}: image '{image.image_id}' must still be readable, isn't ({error}); "
+                f"{path}: image '{image.image_id}' must be as it was prepared, isn't ({error}); "
                 f"run 'pipeline prepare {self._paths.competition}'"
             ) from error

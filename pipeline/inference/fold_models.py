@@ -13,13 +13,14 @@ from pipeline.competition import Competition
 from pipeline.config import Experiment
 from pipeline.errors import ArtifactError
 from pipeline.freshness import Stamp
+from pipeline.machine import keep_freed_memory
 from pipeline.models.registry import build_random, build_trunk
 from pipeline.paths import ExperimentPaths, Paths
 from pipeline.predictions import FloatArray, load_predictions
 from pipeline.results import load_result, making_command
 from pipeline.strict import parse
 from pipeline.training.checkpoint import load_checkpoint
-from pipeline.training.device import Precision, keep_freed_memory, pick_device
+from pipeline.training.device import Precision, pick_device
 from pipeline.training.features import FLOAT16_MAX
 from pipeline.training.head import LinearHead
 from pipeline.training.inputs import to_inputs

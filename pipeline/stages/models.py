@@ -9,11 +9,12 @@ from rich.table import Table
 from pipeline.config import ModelConfig
 from pipeline.console import result
 from pipeline.errors import ConfigError
+from pipeline.machine import keep_freed_memory
 from pipeline.models.at_hand import weights_at_hand
 from pipeline.models.profile import Profile, images_per_second, profile
 from pipeline.models.registry import Network, build_random, model_names
 from pipeline.models.weights import PACKAGES
-from pipeline.training.device import describe_device, fast_dtype, keep_freed_memory, pick_device
+from pipeline.training.device import describe_device, fast_dtype, pick_device
 
 BATCH_SIZE = 16
 # LeNet's head has a fixed size; the others are tabulated as in the papers.

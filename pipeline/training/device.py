@@ -1,16 +1,11 @@
 """The device that computes, and the precision it computes in."""
 
-import ctypes
-import platform
 from dataclasses import dataclass
 from typing import Literal, Self
 
 import torch
 
 from pipeline.errors import ConfigError
-
-# Numbers of glibc's mallopt(3).
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
 
 def pick_device() -> torch.device:
@@ -79,17 +74,3 @@ def describe_device(device: torch.device) -> str:
     else:
         name = device.type
     return f"{name}, {str(fast_dtype(device)).removeprefix('torch.')}"
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep freed memory for the next tensor instead of giving it back to the kernel.
-
-    A network's activations are freed and wanted again many times a second; fetching them anew,
-    page by page, took a quarter of the time of a forward pass on a CPU. Elsewhere than on glibc
-    this does nothing.
-    """
-    if platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_MAX, 0)
-        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-        libc.mallopt(_M_TOP_PAD, 2**28)

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from pipeline.config import Experiment
 from pipeline.errors import StoppedError
 from pipeline.images.views import training_view
-from pipeline.machine import num_processes
+from pipeline.machine import keep_freed_memory, num_processes
 from pipeline.predictions import FloatArray, IntArray
 from pipeline.scoring.metrics import get_metric
 from pipeline.training import processes
-from pipeline.training.device import keep_freed_memory
 from pipeline.training.inputs import Inputs
 from pipeline.training.interrupts import deferred_interrupt
 from pipeline.training.loss_watch import LossWatch, Step

@@ -31,9 +31,10 @@ from pipeline.images.loader import ViewLoader
 from pipeline.images.transforms import transform_text
 from pipeline.images.views import View
 from pipeline.images.working_copy import WorkingCopies, working_side_px
+from pipeline.machine import keep_freed_memory
 from pipeline.models.registry import Trunk
 from pipeline.paths import Paths
-from pipeline.training.device import Precision, keep_freed_memory, pick_device
+from pipeline.training.device import Precision, pick_device
 from pipeline.training.inputs import to_inputs
 
 FeatureArray = npt.NDArray[np.float16]

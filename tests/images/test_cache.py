@@ -112,7 +112,7 @@ def test_a_changed_image_is_cached_anew(paths, train, no_images):
 def test_a_broken_off_build_goes_on_where_it_stopped(paths, train):
     last = paths.images_dir / train["path"].iloc[-1]
     away = last.rename(last.with_name("away"))
-    with pytest.raises(DataError, match="must still be readable"):
+    with pytest.raises(DataError, match="must be as it was prepared"):
         built(paths, train)
     before = files(paths)
     away.rename(last)

@@ -56,8 +56,8 @@ def test_other_images_in_a_batch_change_nothing(dataset):
         np.testing.assert_array_equal(dataset[Batch([row], THREE, 32)][0], together[row])
 
 
-@pytest.mark.parametrize("damage", ["gone", "cut"])
-def test_an_image_that_cannot_be_read_any_more_is_named(workspace, damage):
+@pytest.mark.parametrize("damage", ["gone", "cut", "swapped"])
+def test_an_image_that_is_not_what_was_prepared_is_named(workspace, damage):
     paths, _ = workspace
     train = load_train(paths).head(2)
     path = paths.images_dir / train["path"][1]
@@ -65,9 +65,11 @@ def test_an_image_that_cannot_be_read_any_more_is_named(workspace, damage):
     path.unlink()
     if damage == "cut":
         path.write_bytes(content[: len(content) // 2])
+    elif damage == "swapped":
+        path.write_bytes((paths.images_dir / train["path"][0]).read_bytes())
     line = (
-        rf"^{re.escape(str(path))}: image '{re.escape(train['image_id'][1])}' must still be "
-        r"readable, isn't \(.+\); run 'pipeline prepare demo'$"
+        rf"^{re.escape(str(path))}: image '{re.escape(train['image_id'][1])}' must be as "
+        r"it was prepared, isn't \(.+\); run 'pipeline prepare demo'$"
     )
     dataset = ViewDataset(WorkingCopies(paths, SIDE), train, IMAGES, VIEWS)
     assert len(dataset[Batch([0], THREE, 32)]) == 1

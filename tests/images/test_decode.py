@@ -218,6 +218,31 @@ def test_truncated_images_stay_refused_where_another_library_allowed_them(monkey
         decode_rgb(content[: len(content) * 9 // 10])
 
 
+@pytest.mark.parametrize("orientation", STORED_AS)
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("min_side_px", [None, 40, 33, 16, 5, 1])
+def test_what_is_known_to_be_whole_is_decoded_to_the_same_pixels(orientation, mode, min_side_px):
+    pixels = np.random.default_rng(0).integers(0, 256, (67, 101, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels).convert(mode)
+    for options in ({}, {"progressive": True}, {"quality": 95, "subsampling": 0}):
+        content = encoded(image, "JPEG", exif=oriented(orientation), **options)
+        known = decode_rgb(content, min_side_px, is_known=True)
+        np.testing.assert_array_equal(known, decode_rgb(content, min_side_px))
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "GIF", "BMP", "TIFF", "WEBP"])
+def test_other_formats_are_decoded_alike_whatever_is_known(file_format):
+    content = encoded(noise(), file_format)
+    np.testing.assert_array_equal(decode_rgb(content, is_known=True), decode_rgb(content))
+
+
+def test_a_jpeg_that_opencv_cannot_decode_is_left_to_pillow(monkeypatch):
+    content = encoded(noise(), "JPEG")
+    expected = decode_rgb(content)
+    monkeypatch.setattr("pipeline.images.decode.cv2.imdecode", lambda *_: None)
+    np.testing.assert_array_equal(decode_rgb(content, is_known=True), expected)
+
+
 def test_header_of_a_truncated_image_is_still_known():
     content = encoded(noise(), "JPEG")
     header = read_header(content[: len(content) * 6 // 10])

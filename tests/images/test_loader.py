@@ -113,8 +113,8 @@ def test_an_unreadable_image_is_told_in_one_line(paths, train, dataset, num_work
     path = paths.images_dir / train["path"][2]
     path.unlink()
     line = (
-        rf"^{re.escape(str(path))}: image '{re.escape(train['image_id'][2])}' must still be "
-        r"readable, isn't \(.+\); run 'pipeline prepare demo'$"
+        rf"^{re.escape(str(path))}: image '{re.escape(train['image_id'][2])}' must be as "
+        r"it was prepared, isn't \(.+\); run 'pipeline prepare demo'$"
     )
     with pytest.raises(DataError, match=line):
         list(ViewLoader(dataset, "cpu", num_workers).load(epoch(0, [0, 1, 2])))

@@ -1,9 +1,7 @@
-from typing import ClassVar
-
 import pytest
 import torch
 
-from pipeline.training.device import describe_device, fast_dtype, keep_freed_memory, pick_device
+from pipeline.training.device import describe_device, fast_dtype, pick_device
 
 CPU = torch.device("cpu")
 
@@ -51,25 +49,3 @@ def test_a_device_is_described_with_its_precision(monkeypatch):
     threads = torch.get_num_threads()
     assert describe_device(CPU) == f"cpu, {threads} threads, bfloat16"
     assert describe_device(torch.device("mps")) == "mps, float32"
-
-
-def test_nothing_is_tuned_where_there_is_no_glibc(monkeypatch):
-    def fail(_):
-        raise AssertionError("libc must not be opened")
-
-    monkeypatch.setattr("pipeline.training.device.ctypes.CDLL", fail)
-    monkeypatch.setattr("pipeline.training.device.platform.libc_ver", lambda: ("", ""))
-    keep_freed_memory()
-
-
-def test_glibc_is_told_to_keep_what_is_freed(monkeypatch):
-    class Libc:
-        calls: ClassVar[list[tuple[int, int]]] = []
-
-        def mallopt(self, option, value):
-            self.calls.append((option, value))
-
-    monkeypatch.setattr("pipeline.training.device.ctypes.CDLL", lambda _: Libc())
-    monkeypatch.setattr("pipeline.training.device.platform.libc_ver", lambda: ("glibc", "2.31"))
-    keep_freed_memory()
-    assert dict(Libc.calls) == {-4: 0, -1: 2**31 - 1, -2: 2**28}

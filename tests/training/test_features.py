@@ -135,7 +135,11 @@ def test_precision_and_device_are_in_the_name(paths, images):
 
 def test_another_content_under_the_same_name_is_another_block(paths, images):
     extract(paths, images, [View()])
-    extract(paths, images.assign(sha256=images["sha256"][::-1].tolist()), [View()])
+    changed = images["path"].iloc[0]
+    (paths.images_dir / changed).unlink()
+    shutil.copy(paths.images_dir / images["path"].iloc[1], paths.images_dir / changed)
+    sha256 = [images["sha256"].iloc[1], *images["sha256"].iloc[1:]]
+    extract(paths, images.assign(sha256=sha256), [View()])
     assert len(cached(paths)) == 2
 
 
@@ -166,8 +170,8 @@ def test_a_missing_image_is_named_in_one_line_and_whole_blocks_stay(paths, image
     content = path.read_bytes()
     path.unlink()
     line = (
-        rf"^{re.escape(str(path))}: image '{re.escape(images['image_id'].iloc[8])}' must still be "
-        r"readable, isn't \(.+\); run 'pipeline prepare demo'$"
+        rf"^{re.escape(str(path))}: image '{re.escape(images['image_id'].iloc[8])}' must be as "
+        r"it was prepared, isn't \(.+\); run 'pipeline prepare demo'$"
     )
     with pytest.raises(DataError, match=line) as caught:
         extract(paths, images, [View()])
