@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import zipfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from pipeline.archives.errors import ArchiveError
 from pipeline.archives.fetch import DEFAULT_PATIENCE, Patience, fetch
 from pipeline.archives.sources import Source
 from pipeline.archives.unpack import looks_like
+from pipeline.archives.zips import FAULTS
 from pipeline.atomic import atomic_path, explained_os_errors
 from pipeline.schema.archive import Archive, Container
 
@@ -47,6 +49,8 @@ def bring(
             verify = partial(check, archive, source.place)
             if source.is_url:
                 fetch(source.place, target, verify, patience)
+            elif source.member is not None:
+                _extract(Path(source.place), source.member, target, verify)
             elif is_read_only(Path(source.place)):
                 _link(Path(source.place), target, verify)
             else:
@@ -87,6 +91,21 @@ def _copy(file: Path, target: Path, verify: Callable[[Path], None]) -> None:
         verify(incomplete)
         status = file.stat()
         os.utime(incomplete, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _extract(packed: Path, member: str, target: Path, verify: Callable[[Path], None]) -> None:
+    console.say(f"copying {member} out of {packed}")
+    with atomic_path(target) as incomplete:
+        try:
+            with (
+                zipfile.ZipFile(packed) as file,
+                file.open(member) as content,
+                incomplete.open("wb") as copy,
+            ):
+                shutil.copyfileobj(content, copy, CHUNK_BYTES)
+        except (*FAULTS, RuntimeError) as error:  # the last one where it is encrypted
+            raise ArchiveError(f"{packed}: must hold a whole {member} ({error})") from error
+        verify(incomplete)
 
 
 def check(archive: Archive, place: str, path: Path) -> None:

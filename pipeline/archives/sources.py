@@ -1,9 +1,12 @@
 """Where archives come from: URLs tried in order, or files of a folder, found by name.
 
 In a folder, an archive may lie unpacked, too: a folder of its name is as good and is read in
-place. So is the folder of a competition without archives.
+place. So is the folder of a competition without archives. Or all archives lie in one zip, as
+Kaggle packs what is downloaded at once.
 """
 
+import zipfile
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,11 +23,19 @@ NUM_NAMES_SHOWN = 3
 
 @dataclass(frozen=True)
 class Source:
-    """A URL, a folder, or a file as it was: another size or time means other content."""
+    """A URL, a folder, or a file as it was: another size or time means other content.
+
+    Attributes:
+        place: Where it is.
+        num_bytes: The file's size.
+        mtime_ns: When the file was last changed.
+        member: What of the file is meant, if it is a zip that holds the archive.
+    """
 
     place: str
     num_bytes: int | None = None
     mtime_ns: int | None = None
+    member: str | None = None
 
     @property
     def is_url(self) -> bool:
@@ -108,15 +119,17 @@ def _places_in_folder(competition: Competition, folder: Path) -> dict[str, tuple
             f"put {'it' if len(missing) == 1 and competition.archives else 'them'} there and run "
             f"'pipeline download {competition.name} --from {folder}'"
         )
-    return {name: (_describe(place),) if place else () for name, place in places.items()}
+    return {name: (place,) if place else () for name, place in places.items()}
 
 
-def _find(folder: Path, competition: Competition, archive: Archive) -> Path | None:
-    """Find an archive's file, or the folder that it was unpacked into."""
-    file = _find_file(folder, archive) if competition.archives else None
-    if file is None or (archive.container == "7z" and not is_installed(SEVEN_ZIP)):
-        return _find_unpacked(folder, competition, archive) or file
-    return file
+def _find(folder: Path, competition: Competition, archive: Archive) -> Source | None:
+    """Find an archive's file, the folder that it was unpacked into, or a zip that holds it."""
+    place = _find_file(folder, archive) if competition.archives else None
+    if place is None or (archive.container == "7z" and not is_installed(SEVEN_ZIP)):
+        place = _find_unpacked(folder, competition, archive) or place
+    if place is not None:
+        return _describe(place)
+    return _find_in_zip(folder, archive) if competition.archives else None
 
 
 def _find_unpacked(folder: Path, competition: Competition, archive: Archive) -> Path | None:
@@ -158,11 +171,20 @@ def _find_file(folder: Path, archive: Archive) -> Path | None:
     return None
 
 
-def _describe(place: Path) -> Source:
+def _find_in_zip(folder: Path, archive: Archive) -> Source | None:
+    for path in sorted(folder.glob("*.zip")):
+        with suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(path) as packed:
+            for member in packed.namelist():
+                if PurePosixPath(member).name in _names(archive):
+                    return _describe(path, member)
+    return None
+
+
+def _describe(place: Path, member: str | None = None) -> Source:
     if place.is_dir():
         return Source(str(place.resolve()))
     status = place.stat()
-    return Source(str(place.resolve()), status.st_size, status.st_mtime_ns)
+    return Source(str(place.resolve()), status.st_size, status.st_mtime_ns, member)
 
 
 def _shown_names(archive: Archive) -> str:

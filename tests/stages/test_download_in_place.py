@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,41 @@ def test_folder_without_a_split_is_not_taken_for_an_archive(paths: Paths, tmp_pa
     message = r"pets: pets\.zip must be in .*photos, which holds holiday/ \(1 entry\)"
     with pytest.raises(DataError, match=message):
         download.run(paths, a_competition(**ONE_ZIP), str(tmp_path / "photos"))
+
+
+def as_kaggle_packs(folder: Path, **changed: bytes) -> Path:
+    """Pack all that a folder holds into one zip, and leave nothing else."""
+    (folder / "old.zip").write_bytes(b"no zip, and none of ours")
+    packed = folder.parent / "kaggle/pets-and-more.zip"
+    packed.parent.mkdir()
+    with zipfile.ZipFile(packed, "w") as file:
+        for name, content in (("train.zip", TRAIN), ("test1.zip", TEST), ("labels.txt", LABELS)):
+            file.writestr(name, changed.get(name.partition(".")[0], content))
+    return packed.parent
+
+
+def test_all_archives_may_lie_in_one_zip(
+    paths: Paths, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = as_kaggle_packs(folder)
+    download.run(paths, a_competition(), str(place))
+    assert images(paths).keys() == FILES
+    assert (paths.archives_dir / "labels.txt").read_bytes() == LABELS
+    assert f"copying test1.zip out of {place / 'pets-and-more.zip'}\n" in said(capsys)
+    for source in (str(place), None):
+        download.run(paths, a_competition(), source)
+        assert said(capsys) == "download pets: up to date\n"
+
+
+def test_archive_that_is_broken_in_a_zip_is_refused(paths: Paths, folder: Path) -> None:
+    place = as_kaggle_packs(folder, train=b"no zip")
+    with pytest.raises(DataError, match=r"pets-and-more\.zip: must be a zip archive, begins with"):
+        download.run(paths, a_competition(), str(place))
+    packed = place / "pets-and-more.zip"
+    packed.write_bytes(packed.read_bytes().replace(b"no zip", b"no zap"))
+    with pytest.raises(DataError, match=r"more\.zip: must hold a whole train\.zip \(Bad CRC-32"):
+        download.run(paths, a_competition(), str(place))
+    assert not paths.images_dir.exists()
 
 
 def test_competition_without_archives_reads_its_folder(
