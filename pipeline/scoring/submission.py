@@ -11,6 +11,8 @@ from pipeline.competition import Competition
 from pipeline.judge_ids import ordered_ids, submission_ids
 from pipeline.scoring.measures import Probs
 
+Units = npt.NDArray[np.int64]
+
 
 def submission_table(competition: Competition, image_ids: list[str], probs: Probs) -> pd.DataFrame:
     """Answer every test image as the judge wants it; of equally probable classes the first wins.
@@ -50,41 +52,48 @@ def encode(competition: Competition, table: pd.DataFrame) -> bytes:
 def _answers(competition: Competition, probs: Probs) -> list[list[str]]:
     """Say what stands after each id."""
     submission = competition.submission
+    digits = submission.float_digits
+    # Of a probability of 0 log loss takes the logarithm: one such mistake can cost a whole score.
+    smallest = 1 if competition.metric == "log_loss" else 0
     if submission.label == "probability":
         positive = competition.classes.index(str(submission.positive))
-        return _decimals(probs[:, [positive]], submission.float_digits, sums_to_1=False)
+        units = _rounded(probs[:, [positive]], 10**digits, smallest)
+        return _decimals(units, digits)
     if submission.label == "probabilities":
         columns = probs[:, list(competition.column_classes)]
-        digits = submission.float_digits
-        return _decimals(columns, digits, sums_to_1=submission.rows_sum_to_1)
+        rounded = _shared_out if submission.rows_sum_to_1 else _rounded
+        return _decimals(rounded(columns, 10**digits, smallest), digits)
     is_name = submission.label == "name"
     labels = competition.classes if is_name else [str(i) for i in range(competition.num_classes)]
     return [[labels[index]] for index in probs.argmax(axis=1)]
 
 
-def _decimals(probs: Probs, digits: int, *, sums_to_1: bool) -> list[list[str]]:
-    """Round to decimals; where rows must sum to 1, the decimals do so exactly.
+def _rounded(probs: Probs, scale: int, smallest: int) -> Units:
+    """Round each number to units of 1 / scale, none within `smallest` units of 0 and 1."""
+    units = np.rint(probs.astype(np.float64) * scale).astype(np.int64)
+    bounded: Units = np.clip(units, smallest, scale - smallest)
+    return bounded
+
+
+def _shared_out(probs: Probs, scale: int, smallest: int) -> Units:
+    """Round to units of 1 / scale, of which each row has `scale` and each number `smallest`.
 
     Rounding each number on its own would miss by up to half a unit each. So all are rounded
     down, and the units that are left go to those that lost most (largest remainder method).
     """
-    scale = 10**digits
+    smallest = min(smallest, scale // (2 * probs.shape[1]))  # none where decimals are too few
     wide = np.clip(probs.astype(np.float64), 0, 1)
-    if sums_to_1:
-        exact = wide / wide.sum(axis=1, keepdims=True) * scale
-        units = np.floor(exact).astype(np.int64)
-        num_left = scale - units.sum(axis=1, keepdims=True)
-        rank = np.argsort(np.argsort(units - exact, axis=1, kind="stable"), axis=1)
-        units += rank < num_left
-    else:
-        units = np.rint(wide * scale).astype(np.int64)
-    return [[_decimal(unit, scale, digits) for unit in row] for row in _as_rows(units)]
+    exact = wide / wide.sum(axis=1, keepdims=True) * scale
+    units = np.floor(exact).astype(np.int64)
+    num_left = scale - units.sum(axis=1, keepdims=True)
+    rank = np.argsort(np.argsort(units - exact, axis=1, kind="stable"), axis=1)
+    raised = np.maximum(units + (rank < num_left), smallest)
+    rows = np.arange(len(raised))
+    raised[rows, raised.argmax(axis=1)] -= raised.sum(axis=1) - scale
+    return raised
 
 
-def _decimal(units: int, scale: int, digits: int) -> str:
-    return f"{units // scale}.{units % scale:0{digits}d}"
-
-
-def _as_rows(units: npt.NDArray[np.int64]) -> list[list[int]]:
+def _decimals(units: Units, digits: int) -> list[list[str]]:
+    scale = 10**digits
     rows: list[list[int]] = units.tolist()
-    return rows
+    return [[f"{one // scale}.{one % scale:0{digits}d}" for one in row] for row in rows]

@@ -32,13 +32,14 @@ def competition_of(name: str) -> Competition:
 
 @st.composite
 def predictions(
-    draw: st.DrawFn, competition: Competition, names: st.SearchStrategy[str]
+    draw: st.DrawFn, competition: Competition, names: st.SearchStrategy[str], sharpest: int = 1
 ) -> tuple[list[str], FloatArray]:
-    """Draw ids of test images and their probabilities."""
+    """Draw ids of test images and their probabilities, down to 0 and up to 1 if sharp enough."""
     is_integer = competition.submission.id == "integer"
     stems = draw(st.lists(NUMBERS if is_integer else names, min_size=5, max_size=9, unique=True))
     shape = (len(stems), competition.num_classes)
     weights = draw(hnp.arrays(np.float32, shape, elements=st.floats(0.0625, 1, width=32)))
+    weights = (weights / weights.max(axis=1, keepdims=True)) ** draw(st.integers(1, sharpest))
     return [f"{stem}.jpg" for stem in stems], weights / weights.sum(axis=1, keepdims=True)
 
 
@@ -47,7 +48,7 @@ def predictions(
 @given(data=st.data())
 def test_any_valid_table_is_valid_and_round_trips_byte_for_byte(name, data):
     competition = competition_of(name)
-    image_ids, probs = data.draw(predictions(competition, ODD_NAMES))
+    image_ids, probs = data.draw(predictions(competition, ODD_NAMES, sharpest=64))
     content = encode(competition, submission_table(competition, image_ids, probs))
     expected_ids = ordered_ids(competition.submission, image_ids)
     assert find_faults(competition, content, expected_ids) == []
@@ -57,6 +58,9 @@ def test_any_valid_table_is_valid_and_round_trips_byte_for_byte(name, data):
     read = np.array([by_image[image_id] for image_id in image_ids])
     assert encode(competition, submission_table(competition, image_ids, read)) == content
     assert read.argmax(axis=1).tolist() == probs.argmax(axis=1).tolist() or _has_ties(read)
+    if competition.metric == "log_loss":
+        assert read.min() >= 1e-8
+        assert read.max() <= 1 - 1e-8
 
 
 def _judge_ids(competition: Competition, image_ids: list[str]) -> list[str]:

@@ -69,6 +69,20 @@ def test_small_probabilities_keep_eight_decimals():
     assert written(competition, probs) == "0,0.00000003\n1,0.99999994\n"
 
 
+def test_where_log_loss_judges_nothing_is_certain():
+    def by_log_loss(*classes: str, **changes: Any) -> Competition:
+        return competition_with(*classes, **changes).model_copy(update={"metric": "log_loss"})
+
+    one = by_log_loss("cat", "dog", label="probability", positive="dog")
+    assert written(one, [[0, 1], [1, 0]]) == "0,0.99999999\n1,0.00000001\n"
+    row = by_log_loss(*"abc", float_digits=4)
+    assert written(row, [[0, 1, 0]]) == "0,0.0001,0.9998,0.0001\n"
+    free = by_log_loss(*"abc", float_digits=4, rows_sum_to_1=False)
+    assert written(free, [[0, 1, 0]]) == "0,0.0001,0.9999,0.0001\n"
+    crowd = by_log_loss(*map(str, range(11)), float_digits=1)
+    assert written(crowd, np.eye(11)[:1]) == f"0,1.0{',0.0' * 10}\n"
+
+
 @given(
     weights=hnp.arrays(
         np.float32,
