@@ -87,7 +87,7 @@ def _shared_out(probs: Probs, scale: int, smallest: int) -> Units:
     units = np.floor(exact).astype(np.int64)
     num_left = scale - units.sum(axis=1, keepdims=True)
     rank = np.argsort(np.argsort(units - exact, axis=1, kind="stable"), axis=1)
-    raised = np.maximum(units + (rank < num_left), smallest)
+    raised: Units = np.maximum(units + (rank < num_left), smallest)
     rows = np.arange(len(raised))
     raised[rows, raised.argmax(axis=1)] -= raised.sum(axis=1) - scale
     return raised
