@@ -2,44 +2,56 @@
 COMPETITION ?= demo
 FROM ?=
 PHOTOS ?=
+CAT12 ?=
 TUNE ?= --trials 12 --timeout 15
+# What a person gives is taken as it stands, and reaches the shell by its environment alone: neither
+# make nor the shell runs what a folder's name may hold.
+override COMPETITION := $(value COMPETITION)
+override FROM := $(value FROM)
+override PHOTOS := $(value PHOTOS)
+override CAT12 := $(value CAT12)
+override TUNE := $(value TUNE)
+export COMPETITION FROM PHOTOS CAT12 TUNE
+
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIPELINE := $(BIN)/pipeline
 INSTALLED := $(VENV)/.installed
-NAME := $(basename $(notdir $(COMPETITION)))
-ROOT := $(or $(PIPELINE_ROOT),.)
-SUBMISSION := $(ROOT)/submissions/$(NAME)/ensemble.csv
-TRUTH := $(ROOT)/data/$(NAME)/truth.csv
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install all test faults test-all check format bench lock clean
+.PHONY: help install all test faults test-all check format bench lock sbom clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Make .venv and install the pinned packages into it
 
-$(INSTALLED): pyproject.toml constraints.txt
+# A build of torch that is there already, for CPUs or another CUDA, is kept and brings what it needs.
+$(INSTALLED): pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, $(PYTHON) is older; run make PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev,weights]'
+	$(BIN)/python -m pip show torch 2> /dev/null | grep -q '^Version: .*+' && others='cuda-|nvidia-|triton=' || others='^$$'; \
+		awk -v others="^($$others)" '/^[^ ]/ { wanted = $$0 !~ others } wanted' requirements.lock > $(VENV)/requirements.lock
+	$(BIN)/python -m pip install --require-hashes --only-binary :all: --requirement $(VENV)/requirements.lock
+	$(BIN)/python -m pip install --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip check
 	touch $@
 
 all: install ## Run every stage: make all [COMPETITION=cat-12] [FROM=folder or URL] [TUNE='--trials 100']
-	$(PIPELINE) download $(COMPETITION) $(if $(FROM),--from '$(FROM)')
-	$(PIPELINE) prepare $(COMPETITION)
-	$(PIPELINE) folds $(COMPETITION)
-	$(PIPELINE) train $(COMPETITION)
-	$(PIPELINE) tune $(COMPETITION) $(TUNE)
-	$(PIPELINE) ensemble $(COMPETITION)
-	$(PIPELINE) submit $(COMPETITION)
-	@if [ -f '$(TRUTH)' ]; then $(PIPELINE) grade $(COMPETITION) '$(SUBMISSION)' --truth '$(TRUTH)'; fi
-	$(PIPELINE) status $(COMPETITION)
+	$(PIPELINE) download "$$COMPETITION" $${FROM:+--from "$$FROM"}
+	$(PIPELINE) prepare "$$COMPETITION"
+	$(PIPELINE) folds "$$COMPETITION"
+	$(PIPELINE) train "$$COMPETITION"
+	$(PIPELINE) tune "$$COMPETITION" $$TUNE
+	$(PIPELINE) ensemble "$$COMPETITION"
+	$(PIPELINE) submit "$$COMPETITION"
+	@name=$$(basename -- "$$COMPETITION" .toml); root=$${PIPELINE_ROOT:-.}; truth="$$root/data/$$name/truth.csv"; \
+		if [ -f "$$truth" ]; then $(PIPELINE) grade "$$COMPETITION" "$$root/submissions/$$name/ensemble.csv" --truth "$$truth"; fi
+	$(PIPELINE) status "$$COMPETITION"
 
 test: install ## Run the tests
 	$(BIN)/python -m pytest
@@ -61,17 +73,21 @@ format: install ## Mend what the linter and formatter can mend
 
 bench: install ## Measure speed as ratios, both sides in one run: make bench [PHOTOS=folder of images] [CAT12=folder of its archives]
 	$(BIN)/python -m benchmarks.decoding
-	$(BIN)/python -m benchmarks.input_pipeline $(if $(PHOTOS),'$(PHOTOS)')
+	$(BIN)/python -m benchmarks.input_pipeline $${PHOTOS:+"$$PHOTOS"}
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.growth
 	$(BIN)/python -m benchmarks.floor
 	$(BIN)/python -m benchmarks.training_step
-	$(BIN)/python -m benchmarks.data_waiting $(if $(PHOTOS),'$(PHOTOS)')
+	$(BIN)/python -m benchmarks.data_waiting $${PHOTOS:+"$$PHOTOS"}
 	$(BIN)/python -m benchmarks.prediction
-	$(if $(CAT12),$(BIN)/python -m benchmarks.time_to_accuracy '$(CAT12)')
+	if [ -n "$$CAT12" ]; then $(BIN)/python -m benchmarks.time_to_accuracy "$$CAT12"; fi
 
-lock: install ## Pin what is installed now in constraints.txt
-	$(BIN)/python -m pip freeze --exclude-editable --exclude pipeline > constraints.txt
+lock: install ## Renew requirements.lock: pins, and the sha256 of every file published for them
+	UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile pyproject.toml --extra dev --extra weights \
+		--universal --python-version 3.11 --generate-hashes --no-annotate --quiet --output-file requirements.lock
+
+sbom: install ## Write sbom.json: the packages that are installed, as CycloneDX says it
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file sbom.json $(BIN)/python
 
 clean: ## Remove outputs and caches, keep .venv and what was downloaded
 	rm -rf artifacts/* folds/* submissions/* data/*/.cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

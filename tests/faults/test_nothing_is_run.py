@@ -1,0 +1,176 @@
+"""No code of a file is run, and no shell is made of what a person or a file says."""
+
+import ast
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import pipeline
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted([*Path(pipeline.__path__[0]).rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")])
+
+RUNS_TEXT = {"eval", "exec", "compile", "__import__"}
+RUNS_FILES = {
+    "os.system",
+    "os.popen",
+    "subprocess.getoutput",
+    "subprocess.getstatusoutput",
+    "runpy.run_path",
+    "runpy.run_module",
+    "pickle.load",
+    "pickle.loads",
+    "pickle.Unpickler",
+    "marshal.load",
+    "marshal.loads",
+    "shelve.open",
+    "joblib.load",
+    "yaml.load",
+    "pandas.read_pickle",
+    "pd.read_pickle",
+}
+# Safe with this argument alone.
+NEEDS = {"torch.load": ("weights_only", True), "np.load": ("allow_pickle", False)}
+MODULES_BY_NAME = {"importlib.import_module"}
+
+
+def dotted(node: ast.expr) -> str:
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def faults(source: str) -> list[str]:
+    """List the calls that would run what a file or a person says."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    return [f"line {call.lineno}: {dotted(call.func)}" for call in calls if is_fault(call)]
+
+
+def is_fault(call: ast.Call) -> bool:
+    name = dotted(call.func)
+    given = {word.arg: getattr(word.value, "value", None) for word in call.keywords}
+    needed, value = NEEDS.get(name, ("", None))
+    return (
+        name in RUNS_TEXT | RUNS_FILES
+        or (name in MODULES_BY_NAME and not isinstance(call.args[0], ast.Constant))
+        or ("shell" in given and given["shell"] is not False)
+        or given.get("allow_pickle") is True
+        or (bool(needed) and given.get(needed) is not value)
+    )
+
+
+def test_no_code_runs_what_a_file_says() -> None:
+    found = {str(path): faults(path.read_text(encoding="utf-8")) for path in SOURCES}
+    assert {path: lines for path, lines in found.items() if lines} == {}
+
+
+OFFENDERS = [
+    "eval(text)",
+    "exec(open(path).read())",
+    "os.system(f'unzip {archive}')",
+    "subprocess.run(command, shell=True)",
+    "subprocess.run(command, shell=is_shell)",
+    "pickle.load(file)",
+    "pickle.Unpickler(file).load()",
+    "torch.load(path)",
+    "torch.load(path, weights_only=False)",
+    "np.load(path)",
+    "np.load(path, allow_pickle=True)",
+    "yaml.load(text)",
+    "importlib.import_module(name)",
+    "__import__(name)",
+]
+
+
+@pytest.mark.parametrize("source", OFFENDERS)
+def test_what_would_run_something_is_noticed(source: str) -> None:
+    assert len(faults(source)) == 1
+
+
+def test_what_is_harmless_is_let_through() -> None:
+    harmless = "torch.load(p, weights_only=True); np.load(p, allow_pickle=False); module.eval()"
+    assert faults(harmless) == []
+    assert len(SOURCES) > 200
+
+
+# Stands in for the pipeline's command and writes down what it is asked.
+RECORDER = r"""#!/bin/sh
+{ printf '%s\0' "$@"; printf '\n'; } >> asked
+"""
+NASTY = [
+    "it's here",
+    'a "quoted" name',
+    "$(touch canary)",
+    "`touch canary`",
+    "; touch canary;",
+    "&& touch canary",
+    "$(shell touch canary)",
+    "${HOME}",
+    "two  spaces",
+    "* ? [a]",
+    "猫",
+]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Return a folder whose Makefile believes that all is installed."""
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path)
+    command = tmp_path / ".venv/bin/pipeline"
+    command.parent.mkdir(parents=True)
+    command.write_text(RECORDER, encoding="utf-8")
+    command.chmod(0o755)
+    (tmp_path / ".venv/.installed").touch()
+    return tmp_path
+
+
+def asked(checkout: Path, *arguments: str, **environment: str) -> list[list[str]]:
+    """Run make and return the arguments of each command."""
+    done = subprocess.run(
+        ["make", "all", *arguments],
+        cwd=checkout,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = (checkout / "asked").read_text(encoding="utf-8").split("\0\n")
+    return [line.split("\0") for line in lines[:-1]]
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+@pytest.mark.parametrize("is_environment", [False, True])
+@pytest.mark.parametrize("name", NASTY)
+def test_make_hands_names_on_as_they_are(
+    checkout: Path, name: str, *, is_environment: bool
+) -> None:
+    competition, folder = f"my {name}/plants.toml", f"/data/{name}"
+    truth = checkout / "data/plants/truth.csv"
+    truth.parent.mkdir(parents=True)
+    truth.touch()
+    given = {"COMPETITION": competition, "FROM": folder}
+    if is_environment:
+        commands = asked(checkout, **given)
+    else:
+        commands = asked(checkout, *(f"{key}={value}" for key, value in given.items()))
+    assert commands[0] == ["download", competition, "--from", folder]
+    assert {command[1] for command in commands} == {competition}
+    submission = "./submissions/plants/ensemble.csv"
+    grade = ["grade", competition, submission, "--truth", "./data/plants/truth.csv"]
+    assert commands[-2] == grade
+    assert not (checkout / "canary").exists()
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+def test_make_takes_options_of_tune_apart_and_runs_none_of_them(checkout: Path) -> None:
+    commands = asked(checkout, "TUNE=--trials 3 $(touch canary) ; touch canary")
+    tune = next(command for command in commands if command[0] == "tune")
+    told = ["--trials", "3", "$(touch", "canary)", ";", "touch", "canary"]
+    assert tune == ["tune", "demo", *told]
+    assert not (checkout / "canary").exists()
+    assert commands[0] == ["download", "demo"]
