@@ -1,13 +1,15 @@
-"""Processes that read images beside the main one."""
+"""Processes that read images beside the main one, and may die of what they read."""
 
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+import traceback
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from typing import Any, Generic, TypeVar
 
 import cv2
 
@@ -17,33 +19,183 @@ from pipeline.machine import keep_freed_memory, num_cpus
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+# An item that a process died of gets another chance: the kernel kills whoever is largest where
+# memory runs out.
+CHANCES = 2
+# What a process has in hand when nobody wants it any more, it may finish: it may be writing.
+GRACE_SECONDS = 10.0
+READY = "ready"
 
-def map_in_processes(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """Work on items in one process per core; yields results in the order of the items.
+
+def map_in_processes(
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    workers: int | None = None,
+    give_up: Callable[[Item, str], Result] | None = None,
+) -> Generator[Result, None, None]:
+    """Work on items in several processes; yields results in the order of the items.
+
+    A decoder that crashes takes its process along and nothing else: another one takes its place.
+
+    Args:
+        work: A function that other processes can import; what it raises is raised here.
+        items: What to work on, one at a time per process.
+        workers: Number of processes; None for one per core.
+        give_up: Makes the result of an item that CHANCES processes died of, told how the last one
+            did. Without it, that is an error.
 
     Raises:
-        DataError: A process was killed.
+        DataError: Processes died of an item, or can't be started.
     """
-    num_workers = min(num_cpus(), len(items))
-    if num_workers <= 1:
-        yield from map(work, items)
-        return
-    # Spawned, not forked: the same on every platform, and safe beside threads.
-    context = multiprocessing.get_context("spawn")
+    crew = _Crew(work, items, give_up)
     try:
-        with ProcessPoolExecutor(num_workers, context, _start) as pool:
-            yield from pool.map(work, items)
-    except BrokenProcessPool as error:
-        raise killed_worker() from error
+        yield from crew.run(min(workers or num_cpus(), len(items)))
+    finally:
+        crew.dismiss()
 
 
-def _start() -> None:
+class _Crew(Generic[Item, Result]):
+    """The processes, what each has in hand, and what is done."""
+
+    def __init__(
+        self,
+        work: Callable[[Item], Result],
+        items: Sequence[Item],
+        give_up: Callable[[Item, str], Result] | None,
+    ) -> None:
+        self._work = work
+        self._items = items
+        self._give_up = give_up
+        self._waiting = deque(range(len(items)))
+        self._num_deaths = [0] * len(items)
+        self._in_hand: dict[_Worker, int] = {}
+        self._done: dict[int, Result] = {}
+
+    def run(self, num_workers: int) -> Iterator[Result]:
+        for _ in range(num_workers):
+            self._employ(_Worker(self._work))
+        for number in range(len(self._items)):
+            while number not in self._done:
+                self._wait()
+            yield self._done.pop(number)
+
+    def dismiss(self) -> None:
+        for worker in self._in_hand:
+            worker.hang_up()
+        for worker in self._in_hand:
+            worker.end()
+
+    def _employ(self, worker: "_Worker") -> None:
+        """Give a worker its next item, if there is one."""
+        if self._waiting:
+            self._in_hand[worker] = self._waiting.popleft()
+            worker.give(self._items[self._in_hand[worker]])
+        else:
+            self._in_hand.pop(worker, None)
+            worker.end(after_seconds=0)
+
+    def _wait(self) -> None:
+        """Wait until a worker is done with its item, or dead."""
+        by_connection = {worker.connection: worker for worker in self._in_hand}
+        for connection in wait(list(by_connection)):
+            worker = by_connection[connection]  # type: ignore[index]
+            number = self._in_hand[worker]
+            try:
+                self._done[number] = worker.take()
+            except _DeathError as death:
+                del self._in_hand[worker]
+                self._mourn(number, str(death))
+                if not self._waiting:
+                    continue
+                worker = _Worker(self._work)
+            self._employ(worker)
+
+    def _mourn(self, number: int, cause: str) -> None:
+        self._num_deaths[number] += 1
+        if self._num_deaths[number] < CHANCES:
+            self._waiting.appendleft(number)
+        elif self._give_up is None:
+            raise killed_worker(cause)
+        else:
+            self._done[number] = self._give_up(self._items[number], cause)
+
+
+class _DeathError(Exception):
+    """A process died; the message says how."""
+
+
+class _Worker:
+    """A process that works on one item after the other."""
+
+    def __init__(self, work: Callable[[Any], Any]) -> None:
+        # Spawned, not forked: the same on every platform, and safe beside threads.
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(work, theirs), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._is_started = False
+
+    def give(self, item: Any) -> None:
+        with suppress(OSError):  # it may be dead: `take` will tell
+            self.connection.send(item)
+
+    def take(self) -> Any:
+        """Wait for what became of the item, and return or raise it.
+
+        Raises:
+            _DeathError: The process died of it.
+            DataError: It died before it had begun.
+        """
+        try:
+            if not self._is_started:
+                self._is_started = self.connection.recv() == READY
+            result, error = self.connection.recv()
+        except (EOFError, OSError):
+            cause = self._cause_of_death()
+            if not self._is_started:
+                raise killed_worker(cause) from None  # no item can be blamed
+            raise _DeathError(cause) from None
+        if error is not None:
+            raise error
+        return result
+
+    def _cause_of_death(self) -> str:
+        self._process.join()
+        code = self._process.exitcode or 0
+        self.connection.close()
+        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+    def hang_up(self) -> None:
+        """Let the process end when it is done with its item."""
+        self.connection.close()
+
+    def end(self, after_seconds: float = GRACE_SECONDS) -> None:
+        self._process.join(after_seconds)
+        self._process.kill()
+        self._process.join()
+        self.connection.close()
+
+
+def _serve(work: Callable[[Any], Any], connection: "Connection[Any, Any]") -> None:
     prepare_worker()
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    with suppress(EOFError, OSError):  # the parent has hung up
+        connection.send(READY)
+        while True:
+            item = connection.recv()
+            answer: tuple[Any, Exception | None]
+            try:
+                answer = work(item), None
+            except Exception as error:
+                if not isinstance(error, DataError):
+                    error.add_note(traceback.format_exc())  # it happened in another process
+                answer = None, error
+            connection.send(answer)
 
 
 def _end_with_parent() -> None:
-    """Leave no orphan behind when the parent is killed: its workers would wait for ever."""
+    """Leave no orphan behind when the parent is killed, in the midst of an item."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -57,9 +209,9 @@ def prepare_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def killed_worker() -> DataError:
+def killed_worker(cause: str = "") -> DataError:
     """Say that a process died; the kernel kills one where memory runs out."""
     return DataError(
-        "reading images: every process must stay alive, one was killed, most likely because memory "
-        "ran out; free some and run the same command again"
+        f"reading images: every process must stay alive, one was killed{cause and f' ({cause})'}, "
+        "most likely because memory ran out; free some and run the same command again"
     )

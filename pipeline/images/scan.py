@@ -1,9 +1,7 @@
 """The one strict look at every file: type, size, hash, thumbnail, or why it can't be read."""
 
 import hashlib
-import multiprocessing
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +9,11 @@ import cv2
 import numpy as np
 
 from pipeline.errors import DataError
+from pipeline.freshness import file_sha256
 from pipeline.images.decode import ByteImage, Header, decode_rgb, read_header
-from pipeline.machine import num_cpus
+from pipeline.images.processes import map_in_processes
 
 THUMBNAIL_PX = 32
-_CHUNK = 32
 
 
 @dataclass(frozen=True)
@@ -54,14 +52,10 @@ def scan_file(path: Path) -> Scan:
     return Scan(sha256, header, grey, "")
 
 
-def _scan_chunk(paths: list[Path]) -> list[Scan]:
-    return [scan_file(path) for path in paths]
-
-
 def scan_files(
     paths: list[Path], workers: int | None, advance: Callable[[int], None]
 ) -> list[Scan]:
-    """Scan files in parallel.
+    """Scan files in parallel; one that a decoder crashes on is unreadable, and costs no other.
 
     Args:
         paths: The files.
@@ -70,19 +64,21 @@ def scan_files(
 
     Returns:
         One Scan per path, in their order.
+
+    Raises:
+        DataError: Processes can't be started.
     """
-    chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
-    # Spawned, not forked: the same on every platform, and safe beside threads.
-    context = multiprocessing.get_context("spawn")
     scans: list[Scan] = []
-    with ProcessPoolExecutor(
-        workers or num_cpus(), mp_context=context, initializer=_one_thread
-    ) as pool:
-        for chunk in pool.map(_scan_chunk, chunks):
-            scans.extend(chunk)
-            advance(len(chunk))
+    for scan in map_in_processes(scan_file, paths, workers, _fatal):
+        scans.append(scan)
+        advance(1)
     return scans
 
 
-def _one_thread() -> None:
-    cv2.setNumThreads(0)  # the processes share the cores already
+def _fatal(path: Path, cause: str) -> Scan:
+    """Record a file that processes died of; only its bytes are looked at here."""
+    try:
+        sha256 = file_sha256(path)
+    except OSError:
+        sha256 = ""
+    return Scan(sha256, None, None, f"cannot be decoded: it ends the process that tries ({cause})")

@@ -8,7 +8,9 @@ short side of 320 to 450 px). Copies larger by a half would keep it, for more th
 """
 
 import hashlib
-from typing import NamedTuple
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
@@ -26,6 +28,10 @@ MAX_ASPECT = 4
 
 # Counts up when a change of this code changes the pixels of a working copy.
 _VERSION = 1
+
+
+# A working copy, or why there is none.
+ReadOutcome: TypeAlias = ByteImage | str
 
 
 class ImageRow(NamedTuple):
@@ -89,6 +95,20 @@ def _middle(image: ByteImage) -> ByteImage:
     longest = MAX_ASPECT * min(height, width)
     top, left = max(0, height - longest) // 2, max(0, width - longest) // 2
     return image[top : top + longest, left : left + longest]
+
+
+def read_copies(folder: Path, side_px: int, names: Sequence[str]) -> list[ReadOutcome]:
+    """Read files that may be anything: the working copy of each, or why it can't be read."""
+    return [_read_copy(folder / name, side_px) for name in names]
+
+
+def _read_copy(path: Path, side_px: int) -> ReadOutcome:
+    try:
+        return working_copy(path.read_bytes(), side_px)
+    except OSError as error:
+        return f"cannot be opened: {error.strerror}"
+    except DataError as error:
+        return str(error)
 
 
 class WorkingCopies:

@@ -1,7 +1,7 @@
 """Images of any folder, read one batch ahead of the one that is predicted."""
 
+import itertools
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,10 +12,10 @@ import torch
 from pipeline.config import ImageConfig
 from pipeline.errors import DataError
 from pipeline.folders import list_files
-from pipeline.images.decode import ByteImage
 from pipeline.images.inventory import IMAGE_SUFFIXES
+from pipeline.images.processes import map_in_processes
 from pipeline.images.tta import TtaView
-from pipeline.images.working_copy import working_copy, working_side_px
+from pipeline.images.working_copy import ReadOutcome, read_copies, working_side_px
 from pipeline.machine import num_cpus
 
 
@@ -60,31 +60,34 @@ def read_batches(
         images: The working size.
         size: Images of a batch.
     """
-    batches = [list(names[start : start + size]) for start in range(0, len(names), size)]
-    read = partial(_read, folder, working_side_px(images))
-    with ThreadPoolExecutor(num_cpus()) as pool:  # decoders leave Python's lock to others
-
-        def begin(batch: list[str]) -> list[Future[ByteImage | str]]:
-            return [pool.submit(read, name) for name in batch]
-
-        ahead = begin(batches[0])
-        for number, batch in enumerate(batches):
-            reading, ahead = ahead, begin(batches[number + 1]) if batches[number + 1 :] else []
-            copies = dict(zip(batch, (one.result() for one in reading), strict=True))
-            faults = {name: one for name, one in copies.items() if isinstance(one, str)}
-            readable = [one for one in copies.values() if not isinstance(one, str)]
-            pixels = np.empty((len(readable), len(views), *2 * (images.size_px,), 3), np.uint8)
-            for place, copy in zip(pixels, readable, strict=True):
-                for row, view in zip(place, views, strict=True):
-                    row[:] = view.augment(copy, images)
-            yield FolderBatch(batch, faults, torch.from_numpy(pixels))
+    outcomes = _read_ahead(folder, names, working_side_px(images), size)
+    for start in range(0, len(names), size):
+        batch = list(names[start : start + size])
+        copies = dict(zip(batch, itertools.islice(outcomes, len(batch)), strict=True))
+        faults = {name: one for name, one in copies.items() if isinstance(one, str)}
+        readable = [one for one in copies.values() if not isinstance(one, str)]
+        pixels = np.empty((len(readable), len(views), *2 * (images.size_px,), 3), np.uint8)
+        for place, copy in zip(pixels, readable, strict=True):
+            for row, view in zip(place, views, strict=True):
+                row[:] = view.augment(copy, images)
+        yield FolderBatch(batch, faults, torch.from_numpy(pixels))
 
 
-def _read(folder: Path, side_px: int, name: str) -> ByteImage | str:
-    """Return an image's working copy, or why it can't be read."""
-    try:
-        return working_copy((folder / name).read_bytes(), side_px)
-    except OSError as error:
-        return f"cannot be opened: {error.strerror}"
-    except DataError as error:
-        return str(error)
+def _read_ahead(
+    folder: Path, names: Sequence[str], side_px: int, size: int
+) -> Iterator[ReadOutcome]:
+    """Read images in order; what the processes have in hand is about as much as `size`."""
+    share = -(-size // num_cpus())
+    read = partial(read_copies, folder, side_px)
+
+    def one_by_one(together: Sequence[str], _: str) -> list[ReadOutcome]:
+        alone = [[name] for name in together]
+        return [one for (one,) in map_in_processes(read, alone, 1, _fatal)]
+
+    shares = [names[start : start + share] for start in range(0, len(names), share)]
+    for outcomes in map_in_processes(read, shares, None, one_by_one):
+        yield from outcomes
+
+
+def _fatal(_: Sequence[str], cause: str) -> list[ReadOutcome]:
+    return [f"cannot be decoded: it ends the process that tries ({cause})"]
