@@ -16,13 +16,18 @@ def explained_damage(rule: str) -> Iterator[None]:
     """Explain damage as breaking `rule`, which says what of which archive must be whole.
 
     Raises:
-        ArchiveError: Instead of one of FAULTS.
+        ArchiveError: Instead of one of FAULTS, or of the system's refusal to read at a place
+            before the file's begin.
     """
     try:
         yield
     except FAULTS as error:
         reason = str(error) or "its data end too early"
         raise ArchiveError(f"{rule}, is damaged ({reason})") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise ArchiveError(f"{rule}, is damaged (it points outside itself)") from error
 
 
 @contextmanager

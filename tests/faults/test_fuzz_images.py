@@ -1,0 +1,93 @@
+"""Spoiled images of every format: pixels, or one line that says why not."""
+
+import io
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from PIL import ExifTags, Image, ImageCms
+
+from pipeline.errors import DataError
+from pipeline.images.decode import decode_rgb
+from pipeline.images.scan import scan_file
+from pipeline.images.working_copy import working_copy
+from tests.faults.mutants import Outcome, assert_held, hold, in_limits, mutants
+
+PER_FORMAT = 400
+
+
+def seeds() -> dict[str, list[bytes]]:
+    """Draw small valid files of every format and of its rarer kinds."""
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    rgb = Image.fromarray(pixels)
+    frames: dict[str, Any] = {"save_all": True, "append_images": [rgb.rotate(90)], "duration": 9}
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    wide = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
+
+    def save(image: Image.Image, kind: str, **options: Any) -> bytes:
+        buffer = io.BytesIO()
+        image.save(buffer, kind, **options)
+        return buffer.getvalue()
+
+    return {
+        "JPEG": [
+            save(rgb, "JPEG"),
+            save(rgb, "JPEG", progressive=True, exif=exif, icc_profile=profile),
+            save(rgb.convert("CMYK"), "JPEG"),
+            save(rgb.convert("L"), "JPEG"),
+            save(rgb, "MPO", save_all=True, append_images=[rgb]),
+        ],
+        "PNG": [
+            save(rgb, "PNG", icc_profile=profile, exif=exif),
+            save(rgb.convert("RGBA"), "PNG"),
+            save(rgb.convert("P"), "PNG", transparency=3),
+            save(wide, "PNG"),
+            save(rgb, "PNG", **frames),
+        ],
+        "GIF": [save(rgb.convert("P"), "GIF", transparency=1), save(rgb, "GIF", **frames)],
+        "WEBP": [
+            save(rgb, "WEBP"),
+            save(rgb.convert("RGBA"), "WEBP", lossless=True, exif=exif),
+            save(rgb, "WEBP", **frames),
+        ],
+        "BMP": [save(rgb, "BMP"), save(rgb.convert("P"), "BMP"), save(rgb.convert("1"), "BMP")],
+        "TIFF": [
+            *(save(rgb, "TIFF", compression=how) for how in ("raw", "tiff_lzw", "tiff_deflate")),
+            save(rgb, "TIFF", compression="jpeg"),
+            save(wide, "TIFF"),
+            save(rgb.convert("1"), "TIFF", compression="group4"),
+        ],
+        "PPM": [save(rgb, "PPM"), save(wide, "PPM"), save(rgb.convert("1"), "PPM")],
+    }
+
+
+def read(content: bytes) -> None:
+    """Read as training does, then as `prepare` does, which makes findings of errors."""
+    with TemporaryDirectory(prefix="fuzz-") as folder:
+        path = Path(folder) / "a.jpg"
+        path.write_bytes(content)
+        scan = scan_file(path)
+    assert (scan.thumbnail is None) == bool(scan.reason)
+    if scan.reason:
+        raise DataError(scan.reason)
+    pixels = decode_rgb(content)
+    assert pixels.dtype == np.uint8
+    assert pixels.shape[2:] == (3,)
+    assert min(working_copy(content, 16).shape) > 0
+
+
+def fuzz() -> dict[str, Outcome]:
+    return {
+        kind: hold(read, mutants(valid, PER_FORMAT * len(valid) // 2, seed=number))
+        for number, (kind, valid) in enumerate(seeds().items())
+    }
+
+
+def test_spoiled_images_of_every_format_are_read_or_refused_in_bounded_memory_and_time():
+    for valid in seeds().values():
+        for content in valid:
+            read(content)
+    assert_held(in_limits(fuzz), least=5_000)
