@@ -52,6 +52,7 @@ all: install ## Run every stage: make all [COMPETITION=cat-12] [FROM=folder or U
 	@name=$$(basename -- "$$COMPETITION" .toml); root=$${PIPELINE_ROOT:-.}; truth="$$root/data/$$name/truth.csv"; \
 		if [ -f "$$truth" ]; then $(PIPELINE) grade "$$COMPETITION" "$$root/submissions/$$name/ensemble.csv" --truth "$$truth"; fi
 	$(PIPELINE) status "$$COMPETITION"
+	$(PIPELINE) report "$$COMPETITION"
 
 test: install ## Run the tests
 	$(BIN)/python -m pytest

@@ -1,7 +1,7 @@
 """One command per stage, in running order: parse, call, print errors. Nothing else happens here.
 
 A stage is imported inside its command, so that `--help` stays instant and only `preview`, `train`,
-`models` and `doctor` ever import torch.
+`report`, `models` and `doctor` ever import torch.
 """
 
 import io
@@ -618,6 +618,22 @@ def grade(
     from pipeline.stages import grade
 
     grade.run(*_load(competition, root), csv, truth)
+
+
+@app.command()
+def report(competition: CompetitionArgument, root: RootOption = Path()) -> None:
+    """Put everything that is known on one page: data, experiments, mistakes.
+
+    Reads what the other stages wrote, and the images that it shows. Writes artifacts/COMPETITION/
+    report/index.html, one file that any browser opens, and prints its path. What is missing is left
+    out, or the command that makes it is named.
+
+    Fails if the tables are missing or don't belong together, or an image can't be read.
+    """
+    from pipeline.stages import report
+
+    loaded = _load(competition, root)
+    report.run(*loaded, _typed.get()[1])
 
 
 @app.command()

@@ -277,6 +277,16 @@ class Paths:
         """Optuna's studies, a journal and a lock each; a journal is the memory of its study."""
         return self.artifacts_dir / ".studies"
 
+    @property
+    def report_html(self) -> Path:
+        """The page about all of it."""
+        return self.artifacts_dir / "report" / "index.html"
+
+    @property
+    def report_stamp(self) -> Path:
+        """Written last by `report`: what the page shows."""
+        return self.report_html.with_name("report.json")
+
     def study_journal(self, study: str) -> Path:
         """Every trial of a study, where no database keeps them."""
         return self.studies_dir / f"{study}.log"

@@ -70,6 +70,21 @@ def read_image_table(path: Path, columns: list[str], next_command: str) -> pd.Da
     return table
 
 
+def load_record(path: Path) -> pd.DataFrame:
+    """Read a record of training or tuning: its columns depend on what was done, at least one row.
+
+    Raises:
+        DataError: The file is missing, damaged or empty.
+    """
+    try:
+        table = pd.read_csv(path)
+        if table.empty:
+            raise ValueError("it has no rows")
+    except (OSError, ValueError, pd.errors.ParserError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); train again") from error
+    return table
+
+
 def load_train(paths: Paths) -> pd.DataFrame:
     """Read `train.csv`, one row per readable labelled image; columns as TRAIN_COLUMNS."""
     return read_image_table(paths.train_csv, TRAIN_COLUMNS, f"pipeline prepare {paths.competition}")

@@ -13,8 +13,9 @@ from pipeline.competition import Competition
 from pipeline.config import Experiment
 from pipeline.errors import ArtifactError
 from pipeline.freshness import Stamp
+from pipeline.inference.grad_cam import Maps, grad_cam, has_map
 from pipeline.machine import keep_freed_memory
-from pipeline.models.registry import build_random, build_trunk
+from pipeline.models.registry import Network, build_random, build_trunk
 from pipeline.paths import ExperimentPaths, Paths
 from pipeline.predictions import FloatArray, load_predictions
 from pipeline.results import load_result, making_command
@@ -56,6 +57,9 @@ class FoldModels:
         keep_freed_memory()
         self._device = pick_device()
         self._precision = Precision.choose(self.experiment.train.precision, self._device)
+        # By fold, of its last snapshot: images → logits, and images → what the head reads.
+        self._networks: list[nn.Module] = []
+        self._trunks: list[Callable[[Tensor], Tensor]] = []
         make = self._probe if self.experiment.method == "probe" else self._finetuned
         self._predict = make(files, competition.num_classes)
 
@@ -77,11 +81,49 @@ class FoldModels:
         by_view = by_row.reshape(len(by_row), *pixels.shape[:2], -1)  # (F, B, V, K)
         return np.ascontiguousarray(by_view.transpose(0, 2, 1, 3))
 
+    @torch.inference_mode()
+    def features(self, pixels: Tensor, fold: int) -> FloatArray:
+        """Return what the head of a fold's network reads, averaged over places where it has any.
+
+        Args:
+            pixels: `(B, H, W, 3)` uint8.
+            fold: Whose network.
+
+        Returns:
+            `(B, D)`.
+        """
+        inputs = to_inputs(pixels, self.experiment.images, self._device)
+        with self._precision.autocast():
+            features = self._trunks[self.folds.index(fold)](inputs).float()
+        if features.ndim > 2:  # a map (B, D, h, w), or tokens (B, T, D)
+            features = features.flatten(2).mean(2) if features.ndim == 4 else features.mean(1)
+        return np.asarray(features.cpu().numpy(), dtype=np.float32)
+
+    def has_maps(self) -> bool:
+        """Whether `class_maps` can be asked."""
+        size = self.experiment.images.size_px
+        image = torch.zeros(1, 3, size, size, device=self._device)
+        return has_map(self._networks[0], image)
+
+    def class_maps(self, pixels: Tensor, classes: Tensor, fold: int) -> Maps:
+        """Map which places speak for classes, by the network of a fold; see `grad_cam`.
+
+        Args:
+            pixels: `(B, H, W, 3)` uint8.
+            classes: Class indices, `(B, M)`.
+            fold: Whose network.
+        """
+        inputs = to_inputs(pixels, self.experiment.images, self._device)
+        network = self._networks[self.folds.index(fold)]
+        return grad_cam(network, inputs, classes.to(self._device))
+
     def _probe(self, files: ExperimentPaths, num_classes: int) -> Predict:  # noqa: ARG002
         """Run the trunk once for all folds' heads."""
         trunk = build_trunk(self.experiment.model, self.experiment.seed).network
         network = self._ready(trunk)
         heads = [LinearHead.load(files.fold(fold).checkpoint) for fold in self.folds]
+        self._networks = [nn.Sequential(network, self._linear(head)) for head in heads]
+        self._trunks = [network] * len(heads)
 
         def predict(inputs: Tensor, places: Sequence[int]) -> FloatArray:
             # Rounded as in the cache of features that the heads learned from.
@@ -96,7 +138,10 @@ class FoldModels:
         networks = []  # of each fold, its snapshots
         for fold in map(files.fold, self.folds):
             checkpoints = [*map(fold.snapshot, range(num_earlier)), fold.checkpoint]
-            networks.append([self._network(path, num_classes) for path in checkpoints])
+            snapshots = [self._network(path, num_classes) for path in checkpoints]
+            networks.append([one.module for one in snapshots])
+            self._networks.append(snapshots[-1].module)
+            self._trunks.append(snapshots[-1].trunk)
 
         def predict(inputs: Tensor, places: Sequence[int]) -> FloatArray:
             logits = [
@@ -108,16 +153,24 @@ class FoldModels:
 
         return predict
 
-    def _network(self, path: Path, num_classes: int) -> nn.Module:
-        network = build_random(self.experiment.model, num_classes, self.experiment.seed).module
+    def _network(self, path: Path, num_classes: int) -> Network:
+        network = build_random(self.experiment.model, num_classes, self.experiment.seed)
         tensors: Any = {name: torch.tensor(one) for name, one in load_checkpoint(path).items()}
         try:
-            network.load_state_dict(tensors)
+            network.module.load_state_dict(tensors)
         except RuntimeError as error:
             raise ArtifactError(
                 f"{path}: must fit {self.experiment.model.name}, doesn't; train again"
             ) from error
-        return self._ready(network)
+        self._ready(network.module)
+        return network
+
+    def _linear(self, head: LinearHead) -> nn.Module:
+        """Make a layer of a head that reads features as they are."""
+        weight, bias = map(torch.from_numpy, head.linear())
+        layer = nn.Linear(weight.shape[1], weight.shape[0])
+        layer.load_state_dict({"weight": weight, "bias": bias})
+        return self._ready(layer)
 
     def _ready(self, network: nn.Module) -> nn.Module:
         return network.to(self._device).to(memory_format=torch.channels_last).eval()

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from pipeline.config import ModelConfig
 from pipeline.models.network import Network
+from pipeline.models.registry import build_random
 
 MIN_SECONDS = 2.0
 
@@ -99,6 +101,18 @@ def profile(network: Network, size_px: int) -> Profile:
         elements["compute"],
         sum(tensor.numel() * tensor.element_size() for tensor in state),
     )
+
+
+def num_parameters(config: ModelConfig, num_classes: int, size_px: int) -> int:
+    """Count the parameters of a network that is never filled.
+
+    Raises:
+        ConfigError: There is no such network.
+        ArtifactError: A hub doesn't say what the network is.
+    """
+    with torch.device("meta"):
+        module = build_random(config, num_classes, size_px=size_px).module
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _layer(

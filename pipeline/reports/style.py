@@ -39,6 +39,8 @@ _RC: dict[str, Any] = {
     "axes.titlesize": "medium",
     "axes.unicode_minus": False,
     "font.family": ["DejaVu Sans"],  # matplotlib's own, the same on every machine
+    "figure.constrained_layout.h_pad": 0.07,
+    "figure.constrained_layout.w_pad": 0.12,  # the last label of an axis stands out of it
     "font.size": 9,
     "grid.alpha": 0.25,
     "grid.color": GREY,
@@ -52,6 +54,24 @@ _RC: dict[str, Any] = {
     "xtick.color": INK,
     "ytick.color": INK,
 }
+
+
+def line(number: int) -> dict[str, Any]:
+    """Return the look of the `number`-th line, counted from 0: no two of 16 look the same."""
+    around = number // len(COLORS)
+    return {
+        "color": COLORS[number % len(COLORS)],
+        "linestyle": LINES[(number % len(COLORS) + around) % len(LINES)],
+    }
+
+
+def point(number: int) -> dict[str, Any]:
+    """Return the look of the `number`-th kind of points: colours come again with other markers."""
+    around = number // len(COLORS)
+    return {
+        "color": COLORS[number % len(COLORS)],
+        "marker": MARKERS[(number % len(COLORS) + around) % len(MARKERS)],
+    }
 
 
 @contextmanager
@@ -81,6 +101,7 @@ def to_svg(figure: "Figure") -> bytes:
     It stays so in an `<img>`. Artists drawn with `rasterized=True` become one picture in it, which
     keeps thousands of points small.
     """
+    _number_plainly(figure)
     buffer = io.BytesIO()
     metadata = {"Creator": None, "Date": None, "Format": None, "Type": None}
     figure.savefig(buffer, format="svg", transparent=True, dpi=150, metadata=metadata)
@@ -91,6 +112,7 @@ def to_svg(figure: "Figure") -> bytes:
 
 def to_png(figure: "Figure") -> bytes:
     """Save a figure on white; equal figures, equal bytes."""
+    _number_plainly(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", facecolor="white", dpi=150, metadata={"Software": None})
     return buffer.getvalue()
@@ -99,6 +121,17 @@ def to_png(figure: "Figure") -> bytes:
 def data_uri(content: bytes, media_type: str) -> str:
     """Return a URI that holds the content itself, as `image/svg+xml` or `image/webp`."""
     return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _number_plainly(figure: "Figure") -> None:
+    """Label logarithmic axes `0.1`, as text isn't read as formulas here."""
+    from matplotlib.ticker import LogFormatterSciNotation, NullFormatter
+
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if isinstance(axis.get_major_formatter(), LogFormatterSciNotation):
+                axis.set_major_formatter("{x:g}")
+                axis.set_minor_formatter(NullFormatter())
 
 
 @contextmanager

@@ -140,6 +140,10 @@ class FeatureExtractor:
                 for number, view in enumerate(block.missing):
                     self._write(block.images, view, features[:, number])
 
+    def is_cached(self, images: pd.DataFrame, views: Sequence[View]) -> bool:
+        """Whether the features of all these images are at hand."""
+        return not any(self._missing(block, views) for block in _blocks(images))
+
     def open_blocks(self, images: pd.DataFrame, view: View) -> list[FeatureArray]:
         """Open the cached features of a view, one memory-mapped array per BLOCK_SIZE images.
 

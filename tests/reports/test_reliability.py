@@ -24,7 +24,7 @@ def path(tmp_path):
 def test_the_diagram_is_a_picture_with_both_curves_in_it(path):
     save_reliability_diagram({"before": table(1), "after": table(3)}, "a title", path)
     pixels = np.asarray(Image.open(path).convert("RGB"))
-    assert pixels.shape == (720, 600, 3)
+    assert pixels.shape == (840, 720, 3)
     for color in ((213, 94, 0), (0, 114, 178)):
         assert (pixels == color).all(axis=2).sum() > 100
 

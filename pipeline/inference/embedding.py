@@ -1,0 +1,73 @@
+"""Features of training images, by a network that didn't learn from them."""
+
+import numpy as np
+import pandas as pd
+
+from pipeline.console import progress
+from pipeline.errors import DataError
+from pipeline.images.tta import TtaView
+from pipeline.images.views import View
+from pipeline.inference.fold_models import FoldModels
+from pipeline.inference.folder import read_batches
+from pipeline.models.registry import build_trunk
+from pipeline.paths import Paths
+from pipeline.predictions import FloatArray, IntArray
+from pipeline.training.features import BLOCK_SIZE, FeatureExtractor
+
+BATCH_SIZE = 16
+
+
+def probe_features(
+    paths: Paths, models: FoldModels, train: pd.DataFrame, rows: IntArray
+) -> FloatArray:
+    """Return the features of a probe's frozen trunk, which learned from none of the images.
+
+    They were computed for training; where that cache is gone, they are again, for these images.
+
+    Args:
+        paths: Where images and cache lie.
+        models: Of the probe.
+        train: The training table.
+        rows: The images wanted, `(n,)`, ascending.
+
+    Returns:
+        `(n, D)`.
+
+    Raises:
+        DataError: An image can't be read any more.
+        ArtifactError: Weights can't be had, or a cached file is damaged.
+    """
+    experiment = models.experiment
+    trunk = build_trunk(experiment.model, experiment.seed, experiment.images.size_px)
+    extractor = FeatureExtractor(paths, experiment, trunk)
+    if extractor.is_cached(train, [View()]):
+        blocks = extractor.open_blocks(train, View())
+        wanted = [blocks[row // BLOCK_SIZE][row % BLOCK_SIZE] for row in rows.tolist()]
+        return np.asarray(wanted, dtype=np.float32)
+    features = extractor.extract(train.iloc[rows], [View()], "features")[0]
+    return np.asarray(features, dtype=np.float32)
+
+
+def fold_features(paths: Paths, models: FoldModels, images: pd.DataFrame, fold: int) -> FloatArray:
+    """Return what a fold's network makes of images before its head, `(n, D)`.
+
+    Args:
+        paths: Where images lie.
+        models: Fine-tuned ones; features of different folds' networks can't be compared.
+        images: Rows of `train.csv` that the fold held out.
+        fold: Its number.
+
+    Raises:
+        DataError: An image can't be read any more.
+    """
+    names = images["path"].tolist()
+    found = []
+    with progress(f"features {models.experiment.name} fold {fold}", len(names)) as advance:
+        for batch in read_batches(
+            paths.images_dir, names, [TtaView()], models.experiment.images, BATCH_SIZE
+        ):
+            for name, reason in batch.faults.items():
+                raise DataError(f"{paths.images_dir / name}: must be readable, {reason}")
+            found.append(models.features(batch.pixels[:, 0], fold))
+            advance(len(batch.names))
+    return np.concatenate(found)

@@ -1,0 +1,92 @@
+"""What the test images are predicted to be, against what training images are."""
+
+import numpy as np
+
+from pipeline.errors import ArtifactError
+from pipeline.predictions import FloatArray
+from pipeline.priors import is_readable
+from pipeline.reports.page.blocks import Block, Cell, Chart, Charts, Hint, Section, chart, table
+from pipeline.reports.page.evidence import Evidence, Judged
+from pipeline.reports.style import COLORS, drawing, line, point
+from pipeline.results import load_probs
+
+MOST_SHOWN = 40
+
+
+def build(evidence: Evidence) -> list[Section]:
+    """Show the class shares and the confidence of the best result's test predictions."""
+    judged = evidence.judged
+    if judged is None:
+        return []
+    title = "Test predictions"
+    name = judged.result.name
+    ids = evidence.test["image_id"].tolist()
+    try:
+        probs = load_probs(evidence.paths, evidence.competition, name, "test", ids)
+    except ArtifactError as error:
+        return [Section("test", title, [Hint(f"They can't be shown: {error}")])]
+    probs = probs[is_readable(evidence.test).to_numpy()]
+    if not len(probs):
+        return []
+    num_classes = evidence.competition.num_classes
+    prior = np.bincount(judged.targets, minlength=num_classes) / len(judged.targets)
+    shares = np.bincount(probs.argmax(axis=1), minlength=num_classes) / len(probs)
+    charts = [_shares(evidence, prior, shares), _confidence(judged, probs)]
+    return [Section("test", title, [Charts(charts), _table(evidence, prior, shares, len(probs))])]
+
+
+def _shares(evidence: Evidence, prior: np.ndarray, shares: np.ndarray) -> Chart:
+    order = np.argsort(np.abs(shares - prior), kind="stable")[-MOST_SHOWN:]
+    names = [evidence.competition.classes[index] for index in order]
+    with drawing(4.8, max(2.0, 1.1 + 0.24 * len(order))) as figure:
+        axes = figure.subplots()
+        for place, (label, values) in enumerate((("training", prior), ("test", shares))):
+            axes.scatter(values[order], range(len(order)), s=26, label=label, **point(place))
+        axes.hlines(range(len(order)), prior[order], shares[order], color=COLORS[1], linewidth=1)
+        axes.set_yticks(range(len(order)), names)
+        axes.set(xlabel="share of the images", ylabel="class")
+        axes.set_xlim(left=0)
+        figure.legend(loc="outside upper right", ncols=2)
+        distance = np.abs(shares - prior).sum() / 2
+        caption = (
+            f"Shares of the classes: {distance:.1%} of the test images would have to change "
+            "class for the shares to equal those of the training images."
+        )
+        return chart(figure, "shares of classes, training labels and test predictions", caption)
+
+
+def _confidence(judged: Judged, probs: FloatArray) -> Chart:
+    with drawing(4.8, 3.2) as figure:
+        axes = figure.subplots()
+        for place, (label, one) in enumerate((("out of fold", judged.probs), ("test", probs))):
+            confidence = np.clip(one.max(axis=1), 0, 1)
+            weights = np.full(len(one), 1 / len(one))
+            look = line(place) | {"histtype": "step", "label": label, "weights": weights}
+            axes.hist(confidence, bins=25, range=(0, 1), **look)
+        axes.set(xlabel="confidence (largest probability)", ylabel="share of the images")
+        axes.legend(loc="upper left")
+        means = [float(one.max(axis=1).mean()) for one in (judged.probs, probs)]
+        caption = (
+            f"How sure the predictions are: mean confidence {means[0]:.4f} out of fold, "
+            f"{means[1]:.4f} on the test images. Test images that are much less sure are of "
+            "another kind than the training images."
+        )
+        return chart(figure, "histogram of confidence, out of fold and test", caption)
+
+
+def _table(evidence: Evidence, prior: np.ndarray, shares: np.ndarray, num_test: int) -> Block:
+    rows = []
+    for name, before, share in zip(evidence.competition.classes, prior, shares, strict=True):
+        noise = np.sqrt(before * (1 - before) / num_test)
+        z = float((share - before) / noise) if noise else 0.0
+        predicted = round(float(share) * num_test)
+        rows.append([name, float(before), float(share), predicted, Cell(f"{z:+.1f}", z)])
+    headings = [
+        "class", "share in training", "share of test predictions", "test images",
+        "difference in standard errors",
+    ]  # fmt: skip
+    caption = (
+        "Class shares of the test predictions against the training images; beyond about 3 "
+        "standard errors a difference is more than chance"
+    )
+    return table(caption, headings, rows)
