@@ -116,10 +116,16 @@ class DataConfig(StrictModel):
 
 
 class HeadConfig(StrictModel):
-    """The linear head: its L2 penalty, per training row on standardised features."""
+    """The linear head on standardised features.
 
+    `kind`: "logistic", a regression with the penalty `l2` per training row and `max_steps` of
+    L-BFGS; or "lda", a linear discriminant analysis, its covariance shrunk by `shrinkage`.
+    """
+
+    kind: Literal["logistic", "lda"] = "logistic"
     l2: Positive = 0.03
     max_steps: Annotated[int, Field(ge=1)] = 200
+    shrinkage: Fraction = 0.5
 
 
 class Experiment(StrictModel):

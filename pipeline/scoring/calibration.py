@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.predictions import FloatArray, IntArray
-from pipeline.scoring.log_probs import log_probs, log_ratios, softmax_loss
+from pipeline.scoring.log_probs import LogProbs, log_probs, log_ratios, softmax_loss
 from pipeline.scoring.metrics import score
 
 TEMPERATURES = (0.1, 10.0)  # what lies beyond lacks more than calibration
@@ -40,15 +40,24 @@ def fit_temperature(probs: FloatArray, targets: IntArray) -> Calibration:
         probs: OOF probabilities, `(N, K)`; their logarithms serve as logits.
         targets: True class indices, `(N,)`.
     """
+    return Calibration(best_temperature(log_ratios(probs, targets)))
+
+
+def best_temperature(ratios: LogProbs, weights: FloatArray | None = None) -> float:
+    """Find the temperature with the least log loss.
+
+    Args:
+        ratios: Logits less the true class's, `(N, K)`.
+        weights: `(N,)`, what each row counts; None for 1 each.
+    """
     from scipy.optimize import minimize_scalar
 
-    ratios = log_ratios(probs, targets)  # (N, K)
-    found = minimize_scalar(
-        lambda log_temperature: softmax_loss(ratios / np.exp(log_temperature))[0].mean(),
-        bounds=np.log(TEMPERATURES),
-        options={"xatol": 1e-3},
-    )
-    return Calibration(float(np.exp(found.x)))
+    def loss(log_temperature: float) -> float:
+        losses, _ = softmax_loss(ratios / np.exp(log_temperature))
+        return float(np.average(losses, weights=weights))
+
+    found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), options={"xatol": 1e-3})
+    return float(np.exp(found.x))
 
 
 def at_best_temperature(probs: FloatArray, targets: IntArray) -> FloatArray:

@@ -65,6 +65,7 @@ class Probe:
         features = self._train[:, rows].astype(np.float32)  # (V, n, D)
         features = features.reshape(-1, features.shape[-1])
         targets = np.tile(self._data.targets[rows], len(self._train))
+        images = np.tile(rows, len(self._train))
         weights = None
         if pseudo is not None:
             places, classes = np.nonzero(pseudo.targets > SMALLEST_SHARE)
@@ -73,8 +74,10 @@ class Probe:
             weights = np.concatenate([np.ones(len(features), dtype=np.float32), shares])
             features = np.concatenate([features, views.reshape(-1, views.shape[-1])])
             targets = np.concatenate([targets, np.tile(classes, len(views))])
+            own = len(is_train) + pseudo.rows[places]
+            images = np.concatenate([images, np.tile(own, len(views))])
         config = self._experiment.head
-        return fit_head(features, targets, self._data.num_classes, config, weights)
+        return fit_head(features, targets, self._data.num_classes, config, weights, images)
 
     def fit_fold(self, task: FoldTask) -> FoldResult:
         """Fit on the other folds, predict this one and the test images.

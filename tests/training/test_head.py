@@ -1,16 +1,23 @@
 import numpy as np
 import pytest
 from scipy.special import softmax
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from pipeline.config import HeadConfig
 from pipeline.errors import ArtifactError
 from pipeline.predictions import FloatArray, IntArray
+from pipeline.scoring.calibration import fit_temperature
 from pipeline.training.checkpoint import save_checkpoint
+from pipeline.training.discriminant import fit_discriminant
 from pipeline.training.head import LinearHead, fit_head
 
 CONFIG = HeadConfig(l2=0.01)
+
+
+def lda(shrinkage: float) -> HeadConfig:
+    return HeadConfig(kind="lda", shrinkage=shrinkage)
 
 
 def sample(num_classes: int, num: int = 90, seed: int = 0) -> tuple[FloatArray, IntArray]:
@@ -31,6 +38,57 @@ def test_a_head_equals_sklearn_on_standardised_features(num_classes):
     found = softmax(head.logits(features), axis=1)
     np.testing.assert_allclose(found, expected, atol=2e-3)
     assert 0 < steps <= CONFIG.max_steps
+
+
+@pytest.mark.parametrize("shrinkage", [0.05, 0.5, 1.0])
+@pytest.mark.parametrize("num_classes", [2, 5])
+def test_a_discriminant_head_is_sklearn_s_at_another_temperature(num_classes, shrinkage):
+    features, targets = sample(num_classes)
+    head, steps = fit_head(features.copy(), targets, num_classes, lda(shrinkage))
+    standardised = StandardScaler().fit_transform(features.astype(np.float64))
+    reference = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage)
+    expected = reference.fit(standardised, targets).decision_function(standardised)
+    if num_classes == 2:  # sklearn gives the second class's alone
+        expected = np.stack([np.zeros(len(expected)), expected], axis=1)
+    found = head.logits(features).astype(np.float64)
+    expected, found = (logits - logits[:, :1] for logits in (expected, found))
+    temperature = (expected * found).sum() / (found * found).sum()
+    np.testing.assert_allclose(found * temperature, expected, rtol=1e-3, atol=1e-2)
+    assert steps == 1
+
+
+def test_a_discriminant_head_is_as_sure_as_it_is_right():
+    rng = np.random.default_rng(0)
+    targets = np.arange(400) % 3
+    features = rng.normal(size=(400, 150)).astype(np.float32)  # few rows for so many features
+    features[:, :3] += 1.5 * np.eye(3, dtype=np.float32)[targets]
+    learned, new = slice(200), slice(200, 400)
+    head, _ = fit_head(features[learned].copy(), targets[learned], 3, lda(0.1))
+    probs = softmax(head.logits(features[new]), axis=1)
+    assert 0.7 < fit_temperature(probs, targets[new]).temperature < 1.4
+
+
+def test_rows_that_count_twice_are_two_rows_to_a_discriminant_head():
+    features, targets = sample(3)
+    weights = np.where(np.arange(len(targets)) < 30, 2, 1).astype(np.float32)
+    twice = np.concatenate([np.arange(30), np.arange(len(targets))])
+    mean, std = features[twice].mean(axis=0), features[twice].std(axis=0)
+    scaled = (features - mean) / std
+    images = np.arange(len(targets))
+    once = fit_discriminant(scaled, targets, 3, 0.3, weights, images)
+    both = fit_discriminant(
+        scaled[twice], targets[twice], 3, 0.3, np.ones(len(twice), np.float32), images[twice]
+    )
+    np.testing.assert_allclose(once[0], both[0], rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(once[1], both[1], rtol=1e-3, atol=1e-4)
+
+
+def test_a_discriminant_head_of_very_few_rows_is_finite():
+    features, targets = sample(3, num=3)
+    head, _ = fit_head(features.copy(), targets, 4, lda(0.5))
+    assert np.isfinite(head.weight).all()
+    assert head.logits(features).argmax(axis=1).tolist() == targets.tolist()
+    assert head.bias[3] < -50
 
 
 def test_two_classes_get_symmetric_logits():
