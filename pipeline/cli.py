@@ -510,7 +510,6 @@ def submit(
 
 @app.command()
 def score(
-    competition: CompetitionArgument,
     csv: Annotated[Path, typer.Argument(metavar="FILE", help="The file that was handed in.")],
     public: Annotated[
         float | None, typer.Option(help="The judge's score.", show_default=False)
@@ -523,13 +522,14 @@ def score(
 ) -> None:
     """Note the judge's score of a file; 'status' shows it beside the out-of-fold score.
 
-    Reads FILE. Writes the scores into submissions/COMPETITION/log.csv.
+    Reads FILE. Writes the scores into submissions/COMPETITION/log.csv, of the competition whose
+    log knows the file's content.
 
-    Fails if 'submit' didn't write that very file, or the log is damaged.
+    Fails if 'submit' didn't write that very file, or a log is damaged.
     """
     from pipeline.stages import score
 
-    score.run(*_load(competition, root), csv, public, private)
+    score.run(root, csv, public, private)
 
 
 @app.command()

@@ -321,3 +321,9 @@ class Paths:
         """List the CSVs for the judge that are there, by name."""
         found = self.submission_log.parent.glob("*.csv")
         return sorted(path for path in found if path != self.submission_log)
+
+
+def competitions_with_log(root: Path) -> list[Paths]:
+    """List the competitions, by name, of which files were submitted from a root."""
+    logs = sorted((root / "submissions").glob("*/log.csv"))
+    return [Paths(root, log.parent.name) for log in logs]

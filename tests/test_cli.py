@@ -222,7 +222,8 @@ def test_all_stages_end_to_end(own_competition, tmp_path):
     assert re.fullmatch(r"(\d+,[01]\n){12}", submission.read_text(encoding="utf-8"))
     stage("validate", submission)
     assert "accuracy" in stage("grade", submission, "--truth", paths.truth_csv).stdout
-    assert stage("score", submission, "--public", 0.625).stdout.endswith("public 0.625\n")
+    scored = invoke("score", submission, "--public", 0.625, "--root", root)
+    assert scored.stdout.endswith("public 0.625\n")
     told = stage("status").stdout
     assert "0.6250" in told
     assert all(name in told for name in ("first", "second", "ensemble *"))

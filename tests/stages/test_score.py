@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.atomic import write_text
 from pipeline.errors import ConfigError, DataError, SubmissionError
+from pipeline.paths import Paths
 from pipeline.stages import score, status, submit
 from pipeline.submission_log import load_log
 from tests.stages.test_submit import default_probs, demo, paths, save
@@ -29,11 +30,11 @@ def test_submit_notes_what_it_wrote(submitted, demo):
     assert (entry.file, entry.sent, entry.public_score) == ("probe.csv", None, None)
 
 
-def test_scores_are_known_by_content_whatever_the_file_is_called(submitted, demo, tmp_path, capsys):
+def test_scores_are_known_by_content_whatever_the_file_is_called(submitted, tmp_path, capsys):
     handed_in = tmp_path / "result.csv"
     shutil.copy(submitted.submission("probe"), handed_in)
-    score.run(submitted, demo, handed_in, 0.93, None)
-    score.run(submitted, demo, handed_in, None, 0.92)
+    score.run(submitted.root, handed_in, 0.93, None)
+    score.run(submitted.root, handed_in, None, 0.92)
     assert capsys.readouterr().out.splitlines()[-2:] == [
         "probe, accuracy: OOF 0.987, public 0.93",
         "probe, accuracy: OOF 0.987, public 0.93, private 0.92",
@@ -42,24 +43,35 @@ def test_scores_are_known_by_content_whatever_the_file_is_called(submitted, demo
     assert (entry.public_score, entry.private_score) == (0.93, 0.92)
 
 
-def test_file_changed_since_is_refused(submitted, demo):
+def test_file_changed_since_is_refused(submitted):
     csv = submitted.submission("probe")
     csv.write_bytes(csv.read_bytes().replace(b"0,0", b"0,1"))
     expected = r"probe\.csv: must be as 'pipeline submit' wrote it .* was changed since"
     with pytest.raises(SubmissionError, match=expected):
-        score.run(submitted, demo, csv, 0.93, None)
+        score.run(submitted.root, csv, 0.93, None)
 
 
-def test_file_of_unknown_origin_is_refused(submitted, demo, tmp_path):
+def test_file_of_unknown_origin_is_refused(submitted, tmp_path):
     (tmp_path / "mine.csv").write_bytes(b"0,1\n")
     with pytest.raises(SubmissionError, match=r"mine\.csv: must be a file that 'pipeline submit'"):
-        score.run(submitted, demo, tmp_path / "mine.csv", 0.93, None)
+        score.run(submitted.root, tmp_path / "mine.csv", 0.93, None)
+
+
+def test_of_equal_files_of_two_competitions_the_folder_tells(submitted, tmp_path):
+    other = Paths(submitted.root, "other")
+    shutil.copytree(submitted.submission_log.parent, other.submission_log.parent)
+    shutil.copy(other.submission("probe"), tmp_path / "result.csv")
+    with pytest.raises(SubmissionError, match="must be of one competition, demo and other have su"):
+        score.run(submitted.root, tmp_path / "result.csv", 0.93, None)
+    score.run(submitted.root, other.submission("probe"), 0.93, None)
+    scores = [load_log(paths.submission_log)[0].public_score for paths in (submitted, other)]
+    assert scores == [None, 0.93]
 
 
 @pytest.mark.parametrize(("public", "found"), [(None, "none"), (float("nan"), "nan")])
-def test_score_must_be_a_number(submitted, demo, public, found):
+def test_score_must_be_a_number(submitted, public, found):
     with pytest.raises(ConfigError, match=f"must be given a number .* is given {found}$"):
-        score.run(submitted, demo, submitted.submission("probe"), public, None)
+        score.run(submitted.root, submitted.submission("probe"), public, None)
 
 
 def test_damaged_log_stops_score_and_submit_before_anything_is_written(submitted, demo):
@@ -69,7 +81,7 @@ def test_damaged_log_stops_score_and_submit_before_anything_is_written(submitted
     save(submitted, demo, probs=default_probs()[::-1])
     for command in (
         lambda: submit.run(submitted, demo, "probe"),
-        lambda: score.run(submitted, demo, csv, 0.93, None),
+        lambda: score.run(submitted.root, csv, 0.93, None),
     ):
         with pytest.raises(DataError, match=r"log\.csv: damaged: .*; mend it with a text editor"):
             command()
@@ -85,7 +97,7 @@ def test_experiment_named_as_the_log_is_refused(paths, demo):
 def test_status_shows_the_judges_scores_beside_ours_and_which_file_is_there(
     submitted, demo, capsys
 ):
-    score.run(submitted, demo, submitted.submission("probe"), 0.93, None)
+    score.run(submitted.root, submitted.submission("probe"), 0.93, None)
     save(submitted, demo, probs=default_probs()[::-1])
     write_text(submitted.experiment("probe").metrics, json.dumps({"oof_score": 0.991}))
     submit.run(submitted, demo, "probe")
