@@ -23,7 +23,7 @@ INSTALLED := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install all test faults test-all check format bench lock sbom clean
+.PHONY: help install all test faults test-gpu test-all check format bench lock sbom clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ test: install ## Run the tests
 
 faults: install ## Run the tests that kill, fill disks and feed hostile files
 	$(BIN)/python -m pytest -m faults tests/faults
+
+test-gpu: install ## Run the tests that need a CUDA device
+	$(BIN)/python -m pytest -m gpu
 
 test-all: install ## Run the tests, the slow ones too
 	$(BIN)/python -m pytest -m "not network"

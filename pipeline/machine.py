@@ -20,6 +20,11 @@ def num_processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def num_local_processes() -> int:
+    """Count those of them that run on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if num_processes() > 1 else 1
+
+
 def rank() -> int:
     """Number this process among those that train together, counted from 0."""
     return int(os.environ.get("RANK", "0")) if num_processes() > 1 else 0

@@ -26,6 +26,15 @@ def tiny_demo(name: str = "demo", num_train: int = 32, num_test: int = 8) -> Com
     return competition.model_copy(update={"synthetic": drawn})
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU where there is none."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a CUDA device")
+
+
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Competition]:
     """The root of a downloaded, prepared and split `demo`; never change anything in it."""

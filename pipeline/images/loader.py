@@ -13,7 +13,7 @@ from pipeline.console import warn
 from pipeline.errors import DataError
 from pipeline.images.dataset import Batch, ViewDataset
 from pipeline.images.processes import killed_worker, prepare_worker
-from pipeline.machine import num_cpus
+from pipeline.machine import num_cpus, num_local_processes
 
 # Where batches lie on their way from process to process; a container may have only 64 MB of it.
 SHARED_MEMORY = Path("/dev/shm")
@@ -32,14 +32,15 @@ class ViewLoader:
     Args:
         dataset: What to read.
         device_type: What computes meanwhile: a network keeps the cores of a "cpu" busy, so one
-            process must do there; beside "cuda" they are all free to decode.
+            process must do there; beside "cuda" they are all free to decode, and shared by the
+            processes that train.
         num_workers: How many processes instead; 0 reads in this one.
     """
 
     def __init__(
         self, dataset: ViewDataset, device_type: str, num_workers: int | None = None
     ) -> None:
-        usual = 1 if device_type == "cpu" else min(num_cpus(), 16)
+        usual = 1 if device_type == "cpu" else min(max(num_cpus() // num_local_processes(), 1), 16)
         self._num_workers = usual if num_workers is None else num_workers
         self._is_pinned = device_type == "cuda"
         self._dataset = dataset

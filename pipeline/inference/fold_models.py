@@ -14,14 +14,13 @@ from pipeline.config import Experiment
 from pipeline.errors import ArtifactError
 from pipeline.freshness import Stamp
 from pipeline.inference.grad_cam import Maps, grad_cam, has_map
-from pipeline.machine import keep_freed_memory
 from pipeline.models.registry import Network, build_random, build_trunk
 from pipeline.paths import ExperimentPaths, Paths
 from pipeline.predictions import FloatArray, load_predictions
 from pipeline.results import load_result, making_command
 from pipeline.strict import parse
 from pipeline.training.checkpoint import load_checkpoint
-from pipeline.training.device import Precision, pick_device
+from pipeline.training.device import Precision, pick_device, set_up
 from pipeline.training.features import FLOAT16_MAX
 from pipeline.training.head import LinearHead
 from pipeline.training.inputs import to_inputs
@@ -54,8 +53,8 @@ class FoldModels:
         stamps = sorted(files.experiment_dir.glob("fold*/stamp.json"))
         self.folds = sorted(int(stamp.parent.name.removeprefix("fold")) for stamp in stamps)
         _check_classes(files, competition, again)
-        keep_freed_memory()
         self._device = pick_device()
+        set_up(self._device)
         self._precision = Precision.choose(self.experiment.train.precision, self._device)
         # By fold, of its last snapshot: images → logits, and images → what the head reads.
         self._networks: list[nn.Module] = []

@@ -9,12 +9,11 @@ from rich.table import Table
 from pipeline.config import ModelConfig
 from pipeline.console import result
 from pipeline.errors import ConfigError
-from pipeline.machine import keep_freed_memory
 from pipeline.models.at_hand import weights_at_hand
 from pipeline.models.profile import Profile, images_per_second, profile
 from pipeline.models.registry import Network, build_random, model_names
 from pipeline.models.weights import PACKAGES
-from pipeline.training.device import describe_device, fast_dtype, pick_device
+from pipeline.training.device import describe_device, fast_dtype, pick_device, set_up
 
 BATCH_SIZE = 16
 # LeNet's head has a fixed size; the others are tabulated as in the papers.
@@ -84,7 +83,7 @@ def _show(name: str, image_size: int, num_classes: int) -> None:
     result(_totals(counted))
     result(f"weights      {', '.join(weights_at_hand(name)) or 'none'}")
     device = pick_device()
-    keep_freed_memory()
+    set_up(device)
     forward, step = images_per_second(
         _build(name, image_size, num_classes), image_size, BATCH_SIZE, device, fast_dtype(device)
     )

@@ -1,15 +1,25 @@
 """The device that computes, and the precision it computes in."""
 
+import os
 from dataclasses import dataclass
 from typing import Literal, Self
 
 import torch
 
 from pipeline.errors import ConfigError
+from pipeline.machine import keep_freed_memory
+
+# What accelerate's launcher sets.
+_USE_CPU = "ACCELERATE_USE_CPU"
+
+# The first capability of CUDA whose tensor cores multiply in float16.
+_TENSOR_CORES = (7, 0)
 
 
 def pick_device() -> torch.device:
-    """Choose CUDA, else Apple's MPS, else the CPU."""
+    """Choose CUDA, else Apple's MPS, else the CPU, which `accelerate launch --cpu` demands."""
+    if os.environ.get(_USE_CPU, "").lower() in ("1", "true", "yes", "on"):
+        return torch.device("cpu")
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():
@@ -20,16 +30,27 @@ def pick_device() -> torch.device:
 def fast_dtype(device: torch.device) -> torch.dtype:
     """Choose bfloat16 where the device computes in it natively, float32 elsewhere.
 
-    A CPU without the instructions emulates bfloat16, slower than float32.
+    A CPU without the instructions emulates bfloat16, slower than float32. GPUs of NVIDIA that have
+    tensor cores but no bfloat16 (V100, T4) get float16.
     """
     if device.type == "cuda":
         has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        if not has_bf16 and torch.cuda.get_device_capability(device) >= _TENSOR_CORES:
+            return torch.float16
     elif device.type == "cpu":
         able = torch.cpu.get_capabilities()
         has_bf16 = any(able.get(name, False) for name in ("amx_bf16", "avx512_bf16", "bf16"))
     else:
         has_bf16 = False
     return torch.bfloat16 if has_bf16 else torch.float32
+
+
+def set_up(device: torch.device) -> None:
+    """Let a device compute as fast as it can; to call it again changes nothing."""
+    keep_freed_memory()
+    torch.set_float32_matmul_precision("high")  # TF32, where there is such a thing
+    # Images have one size, or a few: the fastest convolution of each is worth looking for.
+    torch.backends.cudnn.benchmark = device.type == "cuda"
 
 
 @dataclass(frozen=True)

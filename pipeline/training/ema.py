@@ -4,11 +4,12 @@ Polyak and Juditsky 1992, "Acceleration of Stochastic Approximation by Averaging
 warms up, as in TensorFlow's ExponentialMovingAverage.
 """
 
+import copy
+import itertools
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import PARAM_LIST, AveragedModel
 
 
 class Ema:
@@ -18,42 +19,48 @@ class Ema:
     `min(decay, (1 + n) / (10 + n))` of the average: short trainings don't drag their start along.
     Whole numbers, batch norm's counters, are copied.
 
+    torch's AveragedModel does the same, but moves its count to the device in every step, which
+    stops a GPU's queue.
+
     Args:
         module: What is averaged, read at every update.
         decay: The share of the average that an update keeps.
+
+    Attributes:
+        module: The averaged copy, in evaluation mode and without gradients.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self._source = module
         self._decay = decay
-        self._average = AveragedModel(module, multi_avg_fn=self._blend, use_buffers=True)
-        self._average.eval().requires_grad_(requires_grad=False)
+        self._num_updates = 0
+        self.module = copy.deepcopy(module).eval().requires_grad_(requires_grad=False)
 
-    @property
-    def module(self) -> nn.Module:
-        """The averaged copy, in evaluation mode and without gradients."""
-        return self._average.module
-
+    @torch.no_grad()
     def update(self) -> None:
         """Take the module's present values in; called after every step."""
-        self._average.update_parameters(self._source)
+        count = self._num_updates
+        kept = min(self._decay, (1 + count) / (10 + count)) if count else 0.0
+        # One kernel for many tensors, not one for each.
+        torch._foreach_lerp_(_floats(self.module), _floats(self._source), 1 - kept)
+        for average, value in zip(_others(self.module), _others(self._source), strict=True):
+            average.copy_(value)
+        self._num_updates += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the averages and the number of updates, tensors all."""
-        return self._average.state_dict()
+        """Return the averages and the number of updates."""
+        return {"num_updates": self._num_updates, "module": self.module.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
-        self._average.load_state_dict(state)
+        self._num_updates = state["num_updates"]
+        self.module.load_state_dict(state["module"])
 
-    def _blend(self, averages: PARAM_LIST, values: PARAM_LIST, _: Tensor | int) -> None:
-        """Update tensors of one type and device; torch calls it with its own count, on the device.
 
-        The count is read where it lives, on the CPU: to ask a GPU for it would stop its queue.
-        """
-        if not averages[0].is_floating_point():
-            torch._foreach_copy_(averages, values)
-            return
-        num_updates = int(self._average.n_averaged)
-        decay = min(self._decay, (1 + num_updates) / (10 + num_updates))
-        torch._foreach_lerp_(averages, values, 1 - decay)
+def _floats(module: nn.Module) -> list[Tensor]:
+    tensors = itertools.chain(module.parameters(), module.buffers())
+    return [tensor for tensor in tensors if tensor.is_floating_point()]
+
+
+def _others(module: nn.Module) -> list[Tensor]:
+    return [buffer for buffer in module.buffers() if not buffer.is_floating_point()]

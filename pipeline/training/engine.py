@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.config import Experiment
-from pipeline.errors import StoppedError
+from pipeline.errors import ArtifactError, StoppedError
 from pipeline.images.views import training_view
-from pipeline.machine import keep_freed_memory, num_processes
+from pipeline.machine import num_processes
 from pipeline.predictions import FloatArray, IntArray
 from pipeline.scoring.metrics import get_metric
 from pipeline.training import processes
+from pipeline.training.device import pick_device, set_up
 from pipeline.training.inputs import Inputs
 from pipeline.training.interrupts import deferred_interrupt
 from pipeline.training.loss_watch import LossWatch, Step
@@ -115,8 +116,7 @@ class Engine:
         lesson: Lesson,
         task: FoldTask,
     ) -> None:
-        keep_freed_memory()
-        torch.set_float32_matmul_precision("high")  # TF32, where there is such a thing
+        set_up(pick_device())
         config = experiment.train
         self._experiment = experiment
         self._config = config
@@ -156,6 +156,7 @@ class Engine:
         with deferred_interrupt() as is_interrupted:
             while at.epoch < self._config.epochs and not self._has_stalled(at):
                 row = self._train_epoch(at, listeners, is_interrupted)
+                self._stepper.average_statistics()
                 self._module.eval()
                 row |= listeners.validate(self._stepper.kept_module)
                 self._finish_epoch(at, row)
@@ -272,8 +273,13 @@ class Engine:
     def _restore(self) -> Position:
         path = self._task.state_path
         state = load_state(path, self._task.key) if path else None
-        if state is None:
-            return Position()
-        self._schedule.load_state_dict(state["schedule"])
-        self._stepper.load_state_dict(state)
-        return Position(**state["position"])
+        at = Position(**state["position"]) if state else Position()
+        if len(set(processes.gathered(at.step))) > 1:
+            raise ArtifactError(
+                f"{path}: must be the same file for all processes, isn't; put --root on a folder "
+                "that the machines share"
+            )
+        if state:
+            self._schedule.load_state_dict(state["schedule"])
+            self._stepper.load_state_dict(state)
+        return at

@@ -162,9 +162,10 @@ class ExperimentRun:
 
     def _train_fold(self, task: FoldTask) -> None:
         start = time.monotonic()
+        method = self._method  # all processes compute a probe's features
         if self._experiment.method == "probe" and not processes.is_main():
-            return  # one process does it; the others wait where they next ask what is fresh
-        result = self._method.fit_fold(task)
+            return  # one fits the head; the others wait where they next ask what is fresh
+        result = method.fit_fold(task)
         if processes.is_main():
             self._write_fold(task, result, round(time.monotonic() - start, 3))
 

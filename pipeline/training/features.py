@@ -31,11 +31,13 @@ from pipeline.images.loader import ViewLoader
 from pipeline.images.transforms import transform_text
 from pipeline.images.views import View
 from pipeline.images.working_copy import WorkingCopies, working_side_px
-from pipeline.machine import keep_freed_memory
+from pipeline.machine import num_processes, rank
 from pipeline.models.registry import Trunk
 from pipeline.paths import Paths
-from pipeline.training.device import Precision, pick_device
+from pipeline.training import processes
+from pipeline.training.device import Precision, pick_device, set_up
 from pipeline.training.inputs import to_inputs
+from pipeline.training.memory import in_parts
 
 FeatureArray = npt.NDArray[np.float16]
 
@@ -117,15 +119,19 @@ class FeatureExtractor:
         return bool(wanted <= allowed)
 
     def fill_cache(self, images: pd.DataFrame, views: Sequence[View], what: str) -> None:
-        """Compute the features that aren't cached; see `extract`."""
+        """Compute the features that aren't cached; all processes of a launch share the blocks."""
         blocks = [
             Block(number * BLOCK_SIZE, block, self._missing(block, views))
             for number, block in enumerate(_blocks(images))
+            if number % num_processes() == rank()
         ]
         blocks = [block for block in blocks if block.missing]
-        if not blocks:
-            return
-        keep_freed_memory()
+        if blocks:
+            self._compute(images, blocks, what)
+        processes.wait_for_all()
+
+    def _compute(self, images: pd.DataFrame, blocks: list[Block], what: str) -> None:
+        set_up(self._device)
         network = self._trunk.network.to(self._device).eval()
         network = network.to(memory_format=torch.channels_last)
         loading = self._load(images, blocks)
@@ -183,11 +189,13 @@ class FeatureExtractor:
         """Run the trunk: `(B, V, H, W, 3)` uint8 → `(B, V, ...)`."""
         images = pixels.flatten(0, 1)  # (B·V, H, W, 3)
         size = CPU_CHUNK if self._device.type == "cpu" else len(images)
+
+        def forward(chunk: torch.Tensor) -> torch.Tensor:
+            outputs = network(to_inputs(chunk, self._experiment.images, self._device))
+            return outputs.float()  # type: ignore[no-any-return]
+
         with self._precision.autocast():
-            parts = [
-                network(to_inputs(chunk, self._experiment.images, self._device)).float()
-                for chunk in torch.split(images, size)
-            ]
+            parts = [in_parts(forward, chunk) for chunk in torch.split(images, size)]
         features = torch.cat(parts).clamp(-FLOAT16_MAX, FLOAT16_MAX).half().contiguous()
         return np.asarray(features.reshape(*pixels.shape[:2], *features.shape[1:]).cpu())
 

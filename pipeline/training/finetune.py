@@ -29,6 +29,7 @@ from pipeline.training.engine import Engine, Lesson, Listeners, Row, StateDict
 from pipeline.training.features import FeatureExtractor
 from pipeline.training.inputs import CachedInputs, Inputs, PixelInputs
 from pipeline.training.learned_images import LearnedImages, learned_images
+from pipeline.training.memory import free_memory
 from pipeline.training.predictor import predict
 from pipeline.training.probe import Probe
 from pipeline.training.task import FoldResult, FoldTask, Review, TrainingData
@@ -47,6 +48,7 @@ class Finetune:
 
     def fit_fold(self, task: FoldTask) -> FoldResult:
         """Train on the other folds, predict this one and the test images."""
+        free_memory()  # the last fold's
         experiment, data = self._experiment, self._data
         size = experiment.images.size_px
         network = build_model(experiment.model, data.num_classes, experiment.seed, size)
@@ -204,9 +206,7 @@ class _FoldInputs:
         extractor = FeatureExtractor(self._paths, self._experiment, trunk)
         if not processes.agreed(extractor.has_room(images, views)):
             return None
-        if processes.is_main():
-            extractor.fill_cache(images, views, what)
-        processes.wait_for_all()
+        extractor.fill_cache(images, views, what)
         blocks = {view: extractor.open_blocks(images, view) for view in views}
         return CachedInputs(blocks, pick_device())
 

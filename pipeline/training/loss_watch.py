@@ -6,6 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from pipeline.errors import ArtifactError
+from pipeline.training.readback import Readback
 
 
 @dataclass(frozen=True)
@@ -19,22 +20,19 @@ class Step:
 
 @dataclass
 class LossWatch:
-    """Takes losses as they come and looks at each one step later.
-
-    Reading a loss waits for the device; one step later it is there anyway, so that a GPU always
-    has the next step to work on.
+    """Takes losses as they come and looks at each one step later, when it is there anyway.
 
     Attributes:
         losses: Those looked at.
     """
 
     losses: list[float] = field(default_factory=list)
-    _pending: tuple[Tensor, Step] | None = None
+    _pending: tuple[Readback, Step] | None = None
 
     def add(self, loss: Tensor, step: Step) -> None:
         """Take the loss of a step, and look at the one before; see `settle`."""
         self.settle()
-        self._pending = (loss.detach(), step)
+        self._pending = (Readback(loss), step)
 
     def describe(self, learning_rate: float) -> str:
         """Say the last known loss and the learning rate, for a progress bar."""
@@ -51,13 +49,13 @@ class LossWatch:
             ArtifactError: It isn't finite.
         """
         if self._pending is not None:
-            loss, step = self._pending
-            value = float(loss)
+            reading, step = self._pending
+            value = float(reading.get())
             if not np.isfinite(value):
                 raise ArtifactError(
                     f"step {step.number}: the loss must be finite, is {value} at learning rate "
-                    f"{step.learning_rate:.3g} on {len(step.image_ids)} images, the first "
-                    f"{', '.join(step.image_ids[:5])}; lower train.optimizer.learning_rate or set "
+                    f"{step.learning_rate:.3g} on the {len(step.image_ids)} images "
+                    f"{', '.join(step.image_ids)}; lower train.optimizer.learning_rate or set "
                     "train.clip_norm"
                 )
             self.losses.append(value)

@@ -38,7 +38,7 @@ def build_criterion(config: LossConfig, class_counts: IntArray) -> Criterion:
         if weights is None:
             return losses
         # By what the image shows, not by the smoothing, which gives every class to every image.
-        return losses * (targets @ weights.to(targets.device))
+        return losses * (targets @ weights.to(targets.device, non_blocking=True))
 
     return criterion
 

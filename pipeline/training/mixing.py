@@ -77,7 +77,8 @@ class Mixing:
         size = tuple(inputs.shape[2:])
         drawn = [mixture for pair in pairs for mixture in 2 * [self._draw(epoch, pair, size)]]
         alone = [Mixture()] * (len(inputs) % 2)
-        mixtures = torch.tensor(drawn + alone, device=inputs.device)  # (B, 5) float32
+        mixtures = torch.tensor(drawn + alone)  # (B, 5) float32
+        mixtures = mixtures.to(inputs.device, non_blocking=True)  # a GPU's queue goes on
         partners = torch.arange(len(inputs), device=inputs.device)
         partners[: len(drawn)] ^= 1
         kept, shares = _kept(mixtures, inputs)

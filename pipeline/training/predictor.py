@@ -1,9 +1,11 @@
 """Probabilities of images, averaged over their views."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from scipy.special import softmax
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.config import Experiment
 from pipeline.console import Advance
@@ -13,6 +15,8 @@ from pipeline.predictions import FloatArray, IntArray
 from pipeline.training import processes
 from pipeline.training.device import Precision, pick_device
 from pipeline.training.inputs import Inputs
+from pipeline.training.memory import in_parts
+from pipeline.training.readback import one_behind
 
 
 @torch.inference_mode()
@@ -43,12 +47,16 @@ def predict(
     own = np.array_split(rows, num_processes())[rank()]
     size = experiment.train.micro_batch_size or experiment.train.batch_size
     batches = [own[start : start + size].tolist() for start in range(0, len(own), size)]
+
+    def forward() -> Iterator[Tensor]:
+        for loaded in inputs.load(views, batches, experiment.images.size_px):  # (B, V, ...)
+            with precision.autocast():
+                logits = in_parts(lambda part: module(inputs.prepare(part)), loaded.flatten(0, 1))
+            yield logits.float().reshape(*loaded.shape[:2], -1)  # (B, V, K)
+
     probs = []
-    for loaded in inputs.load(views, batches, experiment.images.size_px):  # (B, V, ...)
-        with precision.autocast():
-            logits = module(inputs.prepare(loaded.flatten(0, 1)))
-        by_view = logits.float().cpu().numpy().reshape(*loaded.shape[:2], -1)  # (B, V, K)
-        probs.append(softmax(by_view, axis=-1).mean(axis=1, dtype=np.float32))
+    for by_view in one_behind(forward()):
+        probs.append(softmax(by_view.numpy(), axis=-1).mean(axis=1, dtype=np.float32))
         if advance:
-            advance(len(loaded))
+            advance(len(by_view))
     return np.concatenate([part for share in processes.gathered(probs) for part in share])

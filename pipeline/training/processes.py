@@ -12,13 +12,15 @@ from pipeline.locks import held
 from pipeline.machine import num_processes, rank
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from accelerate import PartialState
+    from torch import Tensor
 
 T = TypeVar("T")
 
-# The others wait while the main process computes features, which may take hours.
+# The others wait while the slowest computes features, or the main one decodes: it may take hours.
 _PATIENCE = timedelta(days=7)
 
 
@@ -31,7 +33,10 @@ def connect() -> "PartialState":
     """Join the other processes; every later call gives the same state."""
     from accelerate import PartialState
 
-    return PartialState(**({"timeout": _PATIENCE} if num_processes() > 1 else {}))
+    from pipeline.training.device import pick_device
+
+    options: dict[str, Any] = {"timeout": _PATIENCE} if num_processes() > 1 else {}
+    return PartialState(cpu=pick_device().type == "cpu", **options)
 
 
 def wait_for_all() -> None:
@@ -61,6 +66,19 @@ def gathered(value: T) -> list[T]:
     connect()
     values: list[Any] = gather_object([value])
     return values
+
+
+def average(tensors: "Sequence[Tensor]") -> None:
+    """Replace tensors of one type and device by their mean over the processes, in place."""
+    if num_processes() == 1 or not tensors:
+        return
+    import torch
+    from accelerate.utils import reduce
+
+    flat = torch.cat([tensor.detach().flatten() for tensor in tensors])
+    means = reduce(flat, "mean").split([tensor.numel() for tensor in tensors])
+    for tensor, mean in zip(tensors, means, strict=True):
+        tensor.detach().copy_(mean.view_as(tensor))
 
 
 def any_of(flag: bool) -> bool:  # noqa: FBT001

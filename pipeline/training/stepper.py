@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -18,6 +19,7 @@ from pipeline.training.depthwise import DepthwiseGradients
 from pipeline.training.device import Precision, pick_device
 from pipeline.training.ema import Ema
 from pipeline.training.losses import Criterion
+from pipeline.training.memory import free_memory, is_out_of_memory
 from pipeline.training.mixing import Mixing
 from pipeline.training.optim import build_optimizer
 from pipeline.training.training_state import State
@@ -57,9 +59,11 @@ class Stepper:
         is_cpu_bf16 = (precision.device_type, precision.dtype) == ("cpu", torch.bfloat16)
         is_served = is_cpu_bf16 and not config.compile  # a compiler chooses for itself
         self._kernels = DepthwiseGradients() if is_served else nullcontext()
-        learner = torch.compile(module) if config.compile else module
+        learner: Any = torch.compile(module) if config.compile else module
         optimizer = build_optimizer(config.optimizer, module, is_head)
+        self._local_learner: nn.Module = learner  # computes without the other processes
         self._learner, self._optimizer = self._accelerator.prepare(learner, optimizer)
+        self._most_rehearsed = 0
 
     @property
     def kept_module(self) -> nn.Module:
@@ -91,16 +95,15 @@ class Stepper:
         """
         for group in self._optimizer.param_groups:
             group["lr"] = rate * group["rate_factor"]
-        while True:
-            # Dropout depends on the step and the process, not on what was drawn before: a resumed
-            # training needs no generator's state.
-            torch.manual_seed(sample_seed(self._seed, position[0], rank()))
-            try:
-                loss = self._accumulate(loaded, prepare, targets, position[1:])
-                break
-            except torch.OutOfMemoryError as error:
-                self._optimizer.zero_grad()
-                self._halve(len(loaded), error)
+        # Dropout depends on the step and the process, not on what was drawn before: a resumed
+        # training needs no generator's state.
+        seed = sample_seed(self._seed, position[0], rank())
+        self._rehearse(loaded, prepare, targets, position[1:])
+        torch.manual_seed(seed)
+        work = (loaded, prepare, targets, position[1:])
+        while (loss := self._attempt(self._learner, *work)) is None:
+            self._halve(len(loaded), is_alone=num_processes() == 1)
+            torch.manual_seed(seed)
         if self._config.clip_norm:
             self._accelerator.clip_grad_norm_(self._module.parameters(), self._config.clip_norm)
         self._optimizer.step()
@@ -109,8 +112,52 @@ class Stepper:
             self.ema.update()
         return loss
 
+    def _rehearse(
+        self,
+        loaded: Tensor,
+        prepare: Callable[[Tensor], Tensor],
+        targets: Tensor,
+        position: tuple[int, int],
+    ) -> None:
+        """Agree with the other processes on a micro-batch that fits in every one's memory.
+
+        Gradients are summed while they are computed: a process that gave up amidst would leave the
+        others waiting. So the first batch of a size is tried by each process for itself, and
+        nothing is learned from it.
+        """
+        size = len(targets) * loaded[0].numel()
+        if num_processes() == 1 or size <= self._most_rehearsed:
+            return
+        before = [buffer.clone() for buffer in self._module.buffers()]
+        work = (loaded, prepare, targets, position)
+        while processes.any_of(self._attempt(self._local_learner, *work) is None):
+            self._halve(len(loaded), is_alone=True)
+        self._optimizer.zero_grad()
+        for buffer, kept in zip(self._module.buffers(), before, strict=True):
+            buffer.copy_(kept)
+        self._most_rehearsed = size
+
+    def _attempt(
+        self,
+        learner: nn.Module,
+        loaded: Tensor,
+        prepare: Callable[[Tensor], Tensor],
+        targets: Tensor,
+        position: tuple[int, int],
+    ) -> Tensor | None:
+        """Accumulate gradients; None, and no gradients, where memory isn't enough."""
+        try:
+            return self._accumulate(learner, loaded, prepare, targets, position)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        self._optimizer.zero_grad()
+        free_memory()
+        return None
+
     def _accumulate(
         self,
+        learner: nn.Module,
         loaded: Tensor,
         prepare: Callable[[Tensor], Tensor],
         targets: Tensor,
@@ -128,32 +175,36 @@ class Stepper:
             soft = targets[place].to(inputs.device, non_blocking=True)
             inputs, soft = self._mixing.apply(inputs, soft, epoch, first + place.start)
             is_last = start == starts[-1]
-            syncing = nullcontext() if is_last else self._accelerator.no_sync(self._learner)
+            syncing = nullcontext() if is_last else self._accelerator.no_sync(learner)
             with syncing, self._kernels:
                 with self._accelerator.autocast():
-                    logits = self._learner(inputs)
+                    logits = learner(inputs)
                 loss = self._criterion(logits.float(), soft).sum() * (share.weight / len(targets))
                 # Processes average their gradients; what is wanted is the sum.
                 self._accelerator.backward(loss * num_processes())
             total += loss.detach()
         return total
 
-    def _halve(self, num_loaded: int, error: torch.OutOfMemoryError) -> None:
+    def _halve(self, num_loaded: int, *, is_alone: bool) -> None:
         size = min(self._micro_batch_size, num_loaded)
         smaller = (size + 1) // 2
         smaller += smaller % 2 if self._mixing.is_on else 0  # pairs stay together
-        if smaller >= size or num_processes() > 1:
+        if smaller >= size or not is_alone:
             raise ArtifactError(
                 f"train.micro_batch_size: must fit in memory, {size} images don't; choose a "
                 "smaller one, a smaller images.size_px or train.gradient_checkpointing = true"
-            ) from error
+            )
         self._micro_batch_size = smaller
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
         warn(
             f"out of memory with {size} images at once: going on with {smaller}, gradients "
             f"add up to the same batch; train.micro_batch_size = {smaller} saves this attempt"
         )
+
+    def average_statistics(self) -> None:
+        """Give all processes the same statistics of batch norm, the mean of what each saw."""
+        modules = [self._module, *([self.ema.module] if self.ema else [])]
+        buffers = [buffer for module in modules for buffer in module.buffers()]
+        processes.average([buffer for buffer in buffers if buffer.is_floating_point()])
 
     def state_dict(self) -> State:
         """Return all that decides the next updates; tensors of `module` included."""

@@ -3,13 +3,12 @@
 Tensors and plain values only: the file is read with `weights_only`, so it can't run code.
 """
 
-import io
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from pipeline.atomic import write_bytes
+from pipeline.atomic import atomic_path
 from pipeline.console import warn
 from pipeline.models.tensors import DAMAGE, read_pickle
 
@@ -24,11 +23,10 @@ def save_state(path: Path, key: str, state: State) -> None:
         key: Tells which training this is the state of.
         state: Tensors, numbers, texts, and lists and dictionaries of them.
     """
-    buffer = io.BytesIO()
-    torch.save({"key": key, "state": state}, buffer)
-    if path.is_file():
-        path.replace(_previous(path))
-    write_bytes(path, buffer.getvalue())
+    with atomic_path(path) as partial:
+        torch.save({"key": key, "state": state}, partial)
+        if path.is_file():
+            path.replace(_previous(path))
 
 
 def load_state(path: Path, key: str) -> State | None:

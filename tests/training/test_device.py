@@ -31,8 +31,19 @@ def test_a_cpu_computes_in_bfloat16_only_where_it_can(monkeypatch, capabilities,
     assert fast_dtype(CPU) == expected
 
 
-@pytest.mark.parametrize(("is_native", "expected"), [(True, "bfloat16"), (False, "float32")])
-def test_a_gpu_never_emulates_bfloat16(monkeypatch, is_native, expected):
+def test_the_launcher_may_demand_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    assert pick_device().type == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("is_native", "capability", "expected"),
+    [(True, (8, 0), "bfloat16"), (False, (7, 5), "float16"), (False, (6, 0), "float32")],
+)
+def test_a_gpu_never_emulates_bfloat16(monkeypatch, is_native, capability, expected):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+
     def supported(*, including_emulation=True):
         return is_native or including_emulation
 

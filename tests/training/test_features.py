@@ -92,6 +92,20 @@ def test_blocks_and_batches_change_no_number(paths, images, monkeypatch):
 
 
 @pytest.mark.usefixtures("small_blocks")
+def test_processes_that_train_together_share_the_blocks(paths, images, monkeypatch):
+    extractor = extractor_of(paths, tiny.experiment())
+    monkeypatch.setattr("pipeline.training.features.processes.wait_for_all", lambda: None)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    counts = []
+    for number in ("1", "0"):
+        monkeypatch.setenv("RANK", number)
+        extractor.fill_cache(images, [View()], "train")
+        counts.append(len(cached(paths)))
+    assert counts == [1, 3]
+    assert sum(map(len, extractor.open_blocks(images, View()))) == 10
+
+
+@pytest.mark.usefixtures("small_blocks")
 def test_a_broken_off_run_goes_on_to_the_same_bytes(paths, images):
     first = extract(paths, images)
     whole = cached(paths)

@@ -1,0 +1,44 @@
+import pytest
+import torch
+
+from pipeline.errors import ArtifactError
+from pipeline.training.memory import in_parts
+
+IMAGES = torch.arange(10.0).reshape(5, 2)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("too much"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+def test_a_forward_pass_runs_on_as_many_images_as_fit(error):
+    sizes = []
+
+    def forward(images: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(images))
+        if len(images) > 2:
+            raise error
+        return 2 * images
+
+    assert torch.equal(in_parts(forward, IMAGES), 2 * IMAGES)
+    assert sizes == [5, 3, 2, 1, 2]
+
+
+def test_one_image_that_does_not_fit_is_an_error():
+    def forward(_: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("too much")
+
+    with pytest.raises(ArtifactError, match=r"^images\.size_px: one image must fit in memory, d"):
+        in_parts(forward, IMAGES)
+
+
+def test_other_errors_pass():
+    def forward(_: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("shapes don't match")
+
+    with pytest.raises(RuntimeError, match="shapes don't match"):
+        in_parts(forward, IMAGES)

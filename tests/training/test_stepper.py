@@ -1,0 +1,199 @@
+"""One update: micro-batches, precision, memory that isn't enough, several processes."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pipeline.errors import ArtifactError, ConfigError
+from pipeline.machine import rank
+from pipeline.train_config import TrainConfig
+from pipeline.training import processes
+from pipeline.training.losses import build_criterion
+from pipeline.training.stepper import Stepper
+from tests.training import in_processes
+
+
+def stepper(module: nn.Module, **train: Any) -> Stepper:
+    config = TrainConfig.model_validate({"batch_size": 8, "precision": "fp32"} | train)
+    criterion = build_criterion(config.loss, np.array([4, 4]))
+    return Stepper(config, module, lambda _: False, criterion, seed=0)
+
+
+class Linear(nn.Module):
+    """Runs out of memory, as a device would, on more images than `limit`."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(3, 2)
+        self.limit = limit
+        self.sizes: list[int] = []
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.sizes.append(len(inputs))
+        if len(inputs) > self.limit:
+            raise torch.OutOfMemoryError("out of memory")
+        logits: torch.Tensor = self.layer(inputs)
+        return logits
+
+
+def learn(module: nn.Module, **train: Any) -> torch.Tensor:
+    """Take one step on eight points; return the weights after it."""
+    generator = torch.Generator().manual_seed(1)
+    points = torch.randn(8, 3, generator=generator)
+    targets = torch.eye(2)[torch.arange(8) % 2]
+    optimizer = {"name": "sgd", "learning_rate": 0.1}
+    own = points[processes.share_of(len(points)).rows]
+    loss = stepper(module, optimizer=optimizer, **train).step(
+        own, lambda loaded: loaded, targets, 0.1, (0, 0, 0)
+    )
+    assert torch.isfinite(loss)
+    return next(module.parameters()).detach().clone()
+
+
+def test_two_micro_batches_of_four_are_one_batch_of_eight():
+    whole, split = Linear(8), Linear(4)
+    expected = learn(whole)
+    torch.testing.assert_close(learn(split, micro_batch_size=4), expected)
+    assert (whole.sizes, split.sizes) == ([8], [4, 4])
+
+
+def test_out_of_memory_halves_the_micro_batch_and_changes_nothing(capsys):
+    expected = learn(Linear(8))
+    small = Linear(3)
+    torch.testing.assert_close(learn(small), expected)
+    assert small.sizes == [8, 4, 2, 2, 2, 2]
+    assert "out of memory with 8 images at once: going on with 4" in capsys.readouterr().err
+
+
+def test_one_image_that_does_not_fit_is_an_error():
+    with pytest.raises(ArtifactError, match=r"train\.micro_batch_size: must fit in memory, 1 im"):
+        learn(Linear(0))
+
+
+def test_mixing_keeps_pairs_together_when_memory_is_short():
+    mixing = {"mixup_alpha": 1.0}
+    expected = learn(Linear(8), mixing=mixing)
+    torch.testing.assert_close(learn(Linear(2), mixing=mixing), expected)
+
+
+def test_bfloat16_and_float32_take_one_path_and_nearly_the_same_step():
+    bf16, fp32 = (learn(Linear(8), precision=name) for name in ("bf16", "fp32"))
+    torch.testing.assert_close(bf16, fp32, atol=2e-3, rtol=0)
+    assert not torch.equal(bf16, fp32)
+
+
+def test_float16_needs_a_gpu():
+    with pytest.raises(ConfigError, match=r"train\.precision: must be auto, bf16 or fp32 on this"):
+        learn(Linear(8), precision="fp16")
+
+
+def test_a_gradient_is_clipped():
+    start = learn(Linear(8), clip_norm=1e-9)
+    torch.manual_seed(0)
+    torch.testing.assert_close(start, nn.Linear(3, 2).weight.detach(), atol=1e-8, rtol=0)
+
+
+def learn_with_little_memory_in_one() -> tuple[list[int], list[float]]:
+    module = Linear(8 if rank() == 0 else 1)
+    weights = learn(module)
+    return module.sizes, weights.flatten().tolist()
+
+
+@pytest.mark.slow
+def test_processes_agree_on_a_micro_batch_that_fits_in_the_smallest_memory():
+    (sizes, weights), (their_sizes, theirs) = in_processes.run(learn_with_little_memory_in_one)
+    assert sizes == [4, 2, 2, *8 * [1]]  # tried for the other's sake, and then learned from
+    assert their_sizes == [4, 2, *8 * [1]]
+    assert weights == theirs
+    np.testing.assert_allclose(weights, learn(Linear(8)).flatten(), rtol=1e-5)
+
+
+class Normalised(Linear):
+    """Normalises its inputs."""
+
+    def __init__(self) -> None:
+        super().__init__(limit=8)
+        self.norm = nn.BatchNorm1d(3)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return super().forward(self.norm(inputs))
+
+
+def statistics_after_a_step() -> tuple[list[float], list[float]]:
+    module = Normalised()
+    engine = stepper(module, ema_decay=0.9)
+    points = torch.arange(24.0).reshape(8, 3)
+    own = points[processes.share_of(8).rows]
+    engine.step(own, lambda loaded: loaded, torch.eye(2)[torch.arange(8) % 2], 0.1, (0, 0, 0))
+    engine.average_statistics()
+    kept: Any = engine.kept_module
+    mean: Any = module.norm.running_mean
+    return mean.tolist(), kept.norm.running_mean.tolist()
+
+
+@pytest.mark.slow
+def test_statistics_of_batch_norm_are_the_mean_over_all_processes():
+    expected = (0.1 * torch.arange(24.0).reshape(8, 3).mean(0)).tolist()
+    for found in in_processes.run(statistics_after_a_step):
+        np.testing.assert_allclose(found, [expected, expected], rtol=1e-5)
+
+
+class Hungry(Linear):
+    """Takes 256 MB of a GPU's memory for every image."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        ballast = inputs.new_empty(len(inputs), 2**26)
+        logits = super().forward(inputs)
+        del ballast
+        return logits
+
+
+@pytest.mark.gpu
+def test_out_of_memory_on_a_gpu_halves_the_micro_batch(capsys):
+    expected = learn_on_gpu(Linear(8))
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(1.5e9 / total)
+    try:
+        found = learn_on_gpu(Hungry(8))
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    torch.testing.assert_close(found, expected)
+    assert "out of memory with 8 images at once: going on with 4" in capsys.readouterr().err
+
+
+def learn_on_gpu(module: nn.Module) -> torch.Tensor:
+    points = torch.randn(8, 3, generator=torch.Generator().manual_seed(1))
+    optimizer = {"name": "sgd", "learning_rate": 0.1}
+    targets = torch.eye(2)[torch.arange(8) % 2]
+    engine = stepper(module, optimizer=optimizer)
+    engine.step(points, lambda loaded: loaded.cuda(), targets, 0.1, (0, 0, 0))
+    return next(module.parameters()).detach().cpu()
+
+
+@pytest.mark.gpu
+def test_scaled_gradients_go_on_with_their_scale():
+    def begun(module: nn.Module) -> Stepper:
+        optimizer = {"name": "adamw", "learning_rate": 0.1}
+        return stepper(module, precision="fp16", clip_norm=1.0, optimizer=optimizer)
+
+    def step(engine: Stepper, number: int) -> None:
+        points = torch.randn(8, 3, generator=torch.Generator().manual_seed(number))
+        targets = torch.eye(2)[torch.arange(8) % 2]
+        engine.step(points, lambda loaded: loaded.cuda(), targets, 0.1, (number, 0, 0))
+
+    straight, again = Linear(8), Linear(8)
+    engine = begun(straight)
+    for number in range(3):
+        step(engine, number)
+    state = engine.state_dict()
+    assert state["scaler"]["scale"] > 1
+    saved = {name: tensor.clone() for name, tensor in state["module"].items()}
+    resumed = begun(again)
+    resumed.load_state_dict(state | {"module": saved})
+    for one in (engine, resumed):
+        step(one, 3)
+    assert torch.equal(straight.layer.weight, again.layer.weight)
