@@ -15,7 +15,7 @@ class ForeignCsv:
 
     Attributes:
         path: The file.
-        rows: Number of the line and fields, blank lines left out.
+        rows: Number of the line and fields, blank lines and lines of spaces left out.
     """
 
     path: Path
@@ -69,7 +69,7 @@ def read_foreign_csv(path: Path, separator: str = ",") -> ForeignCsv:
     """
     reader = csv.reader(io.StringIO(read_foreign_text(path), newline=""), delimiter=separator)
     try:
-        rows = [(reader.line_num, fields) for fields in reader if any(fields)]
+        rows = [(reader.line_num, fields) for fields in reader if any(map(str.strip, fields))]
     except csv.Error as error:
         raise DataError(f"{path}: line {reader.line_num} must be of a CSV ({error})") from error
     return ForeignCsv(path, rows)

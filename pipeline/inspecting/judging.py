@@ -33,8 +33,9 @@ class Answer:
 def without_sample(test_ids: Sequence[str]) -> tuple[Section, Answer]:
     """Guess the usual, for want of a sample."""
     section = Section("[submission]")
-    is_numbered = bool(test_ids) and _num_formed("integer", "", test_ids) == len(test_ids)
-    section.guess("id", "integer" if is_numbered else "file_name", ASK)
+    forms: tuple[IdForm, ...] = ("integer", "file_name", "path")
+    apart = [form for form in forms if len(_formed(form, "", test_ids)) == len(test_ids) > 0]
+    section.guess("id", (*apart, "file_name")[0], ASK)
     section.guess("label", "name", f'{ASK}; else "index", "probability", "probabilities"')
     section.guess("has_header", value=True, why=ASK)
     section.unknown("columns", ["id", "label"], "the header's columns, if they are others")
@@ -108,10 +109,6 @@ def _formed(form: IdForm, prefix: str, image_ids: Sequence[str]) -> set[str]:
     return formed
 
 
-def _num_formed(form: IdForm, prefix: str, image_ids: Sequence[str]) -> int:
-    return len(_formed(form, prefix, image_ids))
-
-
 def _is_integer(text: str) -> bool:
     return text.isascii() and text.isdigit() and str(int(text)) == text
 
@@ -119,7 +116,9 @@ def _is_integer(text: str) -> bool:
 def _answer(sample: ForeignList, rows: Sequence[Sequence[str]], classes: Sequence[str]) -> Answer:
     if sample.num_columns > 2:
         why = f"{sample.name} has {sample.num_columns - 1} columns after the id's"
-        return Answer("probabilities", is_certain=True, why=why)
+        has_names = len(rows) == len(sample.rows) or set(sample.rows[0][1:]) == set(classes)
+        why += "" if has_names else ", not called as the classes, so taken for these in their order"
+        return Answer("probabilities", is_certain=has_names, why=why)
     values = {row[1] for row in rows}
     why = f"{sample.name} answers {', '.join(repr(value) for value in sorted(values)[:3])}"
     indices = {str(number) for number in range(len(classes))}

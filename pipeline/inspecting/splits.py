@@ -99,18 +99,23 @@ def _folders(
     if not files:
         return Split((), "no such images were found")
     if given is not None:
-        return Split((_distinct(given, others),), f"{count} in the folder that you named")
+        # An inner part, as `train`, may stand in folders that weren't looked at, too.
+        name = _distinct(given, others, outermost=True)
+        return Split((name,), f"{count} in the folder that you named")
     found = sorted({_telling(file, names) for file in files} - {""})
     if found:
         return Split(tuple(found), f"{count} below folders of such names")
     common = PurePosixPath(os.path.commonpath([file.parent for file in files]))
-    return Split((_distinct(common, others),), f"{count} that no other folder accounts for")
+    return Split(
+        (_distinct(common, others, outermost=False),), f"{count} that no other folder accounts for"
+    )
 
 
-def _distinct(folder: PurePosixPath, others: Iterable[PurePosixPath]) -> str:
-    """Name a folder by the innermost part of its path that no image of the other split has."""
+def _distinct(folder: PurePosixPath, others: Iterable[PurePosixPath], *, outermost: bool) -> str:
+    """Name a folder by a part of its path that no image of the other split has, if there is one."""
     taken = {part for image in others for part in image.parent.parts}
-    return next((part for part in reversed(folder.parts) if part not in taken), folder.name)
+    parts = folder.parts if outermost else folder.parts[::-1]
+    return next((part for part in parts if part not in taken), folder.name)
 
 
 def _with_ids(images: list[PurePosixPath], split: Split, other: Split) -> Split:
