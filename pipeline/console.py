@@ -3,6 +3,7 @@
 Results (tables, paths, scores) go to stdout by `result`, so that they can be piped.
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -19,13 +20,23 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from pipeline.machine import rank
 
+# In a file, a finished bar has room for all that it tells.
+_FILE_WIDTH = 160
+
 # Of several processes that train together, the first one speaks.
-_stderr = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False, quiet=rank() > 0)
+_stderr = Console(
+    stderr=True,
+    highlight=False,
+    soft_wrap=True,
+    emoji=False,
+    quiet=rank() > 0,
+    width=None if sys.stderr.isatty() else _FILE_WIDTH,
+)
 _stdout = Console(highlight=False, soft_wrap=True, emoji=False)
 
 
@@ -48,7 +59,7 @@ class RateColumn(ProgressColumn):
     """Items per second, as `312 img/s`."""
 
     def __init__(self, unit: str) -> None:
-        super().__init__()
+        super().__init__(Column(no_wrap=True))
         self._unit = unit
 
     def render(self, task: Task) -> Text:
@@ -83,7 +94,8 @@ def progress(description: str, total: int | None, unit: str = "img") -> Iterator
         TextColumn("{task.description}"),
         BarColumn(bar_width=16),
         *counters,
-        TimeRemainingColumn(elapsed_when_finished=True),
+        # On a narrow terminal the bar gives way, not what can be read.
+        TimeRemainingColumn(elapsed_when_finished=True, table_column=Column(no_wrap=True)),
         TextColumn("{task.fields[detail]}"),
     )
     with Progress(*columns, console=_stderr) as bars:

@@ -66,7 +66,7 @@ def _confirmed(
 ) -> list[tuple[int, int, float]]:
     hashes = perceptual_hashes(thumbnails)
     best: dict[tuple[int, int], float] = {}
-    for theirs in (others, np.ascontiguousarray(others[:, :, ::-1])):
+    for theirs in (others, others[:, :, ::-1]):
         for i, j in _close_pairs(hashes, perceptual_hashes(theirs), is_one_set=is_one_set):
             correlation = _correlation(thumbnails[i], theirs[j])
             if correlation >= MIN_CORRELATION:

@@ -53,6 +53,14 @@ def set_up(device: torch.device) -> None:
     torch.backends.cudnn.benchmark = device.type == "cuda"
 
 
+def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Copy a tensor to a device; CUDA's queue goes on meanwhile.
+
+    MPS would go on, too, but read memory that may have been freed.
+    """
+    return tensor.to(device, non_blocking=device.type == "cuda")
+
+
 @dataclass(frozen=True)
 class Precision:
     """What matrices are multiplied in; weights stay float32."""

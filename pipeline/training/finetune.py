@@ -228,7 +228,7 @@ def _with_time_left(advance: Advance, total: int, num_folds: int) -> Callable[[i
         new += count if detail else 0  # what a resumed training had seen took no time
         if num_folds > 1 and new:
             seconds = (total * num_folds - seen) * (time.monotonic() - start) / new
-            detail += f", all folds in {int(seconds // 60)}:{int(seconds % 60):02d}"
+            detail += f", all folds {int(seconds // 60)}:{int(seconds % 60):02d}"
         advance(count, detail)
 
     return advance_all

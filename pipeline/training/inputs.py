@@ -13,7 +13,7 @@ from pipeline.images.dataset import Batch, ViewDataset
 from pipeline.images.loader import ViewLoader
 from pipeline.images.views import View
 from pipeline.images.working_copy import WorkingCopies
-from pipeline.training.device import Precision
+from pipeline.training.device import Precision, sent
 
 
 def to_inputs(pixels: torch.Tensor, config: ImageConfig, device: torch.device) -> torch.Tensor:
@@ -31,11 +31,9 @@ def to_inputs(pixels: torch.Tensor, config: ImageConfig, device: torch.device) -
     """
     # Row by row of the picture and in place: on a CPU five times as fast as channel by channel.
     num, height, width, channels = pixels.shape
-    rows = pixels.to(device, non_blocking=True).reshape(num * height, width * channels).float()
+    rows = sent(pixels, device).reshape(num * height, width * channels).float()
     # Not made on the device: that would wait for all that a GPU has still to do.
-    mean, std = (
-        torch.tensor(values).to(device, non_blocking=True) for values in (config.mean, config.std)
-    )
+    mean, std = (sent(torch.tensor(values), device) for values in (config.mean, config.std))
     rows.div_(255).sub_(mean.repeat(width)).div_(std.repeat(width))
     return rows.view(num, height, width, channels).permute(0, 3, 1, 2)
 
@@ -143,6 +141,6 @@ class CachedInputs(Inputs):
 
     def prepare(self, loaded: Tensor) -> Tensor:
         """See `Inputs.prepare`."""
-        inputs = loaded.to(self._device, non_blocking=True).float()
+        inputs = sent(loaded, self._device).float()
         is_map = inputs.ndim == 4
         return inputs.contiguous(memory_format=torch.channels_last) if is_map else inputs

@@ -37,7 +37,7 @@ class LossWatch:
     def describe(self, learning_rate: float) -> str:
         """Say the last known loss and the learning rate, for a progress bar."""
         loss = f"loss {self.losses[-1]:.3f}, " if self.losses else ""
-        return f"{loss}rate {learning_rate:.1e}"
+        return f"{loss}lr {learning_rate:.1e}"
 
     def settle(self) -> list[float]:
         """Look at the last loss.

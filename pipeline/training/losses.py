@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from pipeline.predictions import FloatArray, IntArray
 from pipeline.train_config import LossConfig
+from pipeline.training.device import sent
 
 # Logits `(B, K)` float32 and targets `(B, K)`, whose rows sum to 1 → losses `(B,)`.
 Criterion = Callable[[Tensor, Tensor], Tensor]
@@ -38,7 +39,7 @@ def build_criterion(config: LossConfig, class_counts: IntArray) -> Criterion:
         if weights is None:
             return losses
         # By what the image shows, not by the smoothing, which gives every class to every image.
-        return losses * (targets @ weights.to(targets.device, non_blocking=True))
+        return losses * (targets @ sent(weights, targets.device))
 
     return criterion
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pipeline.errors import ConfigError
 from pipeline.train_config import MixingConfig
+from pipeline.training.device import sent
 
 
 class Mixture(NamedTuple):
@@ -77,8 +78,7 @@ class Mixing:
         size = tuple(inputs.shape[2:])
         drawn = [mixture for pair in pairs for mixture in 2 * [self._draw(epoch, pair, size)]]
         alone = [Mixture()] * (len(inputs) % 2)
-        mixtures = torch.tensor(drawn + alone)  # (B, 5) float32
-        mixtures = mixtures.to(inputs.device, non_blocking=True)  # a GPU's queue goes on
+        mixtures = sent(torch.tensor(drawn + alone), inputs.device)  # (B, 5) float32
         partners = torch.arange(len(inputs), device=inputs.device)
         partners[: len(drawn)] ^= 1
         kept, shares = _kept(mixtures, inputs)

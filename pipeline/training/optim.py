@@ -42,7 +42,7 @@ def build_optimizer(
         return _build_timm_optimizer(config, groups)
     devices = {parameter.device.type for group in groups for parameter in group["params"]}
     # One pass over all of it, instead of one per operation; elsewhere torch knows best.
-    fused = True if devices <= {"cuda", "mps", "cpu"} else None
+    fused = True if devices <= {"cuda", "cpu"} else None
     if config.name == "sgd":
         nesterov = momentum > 0
         return torch.optim.SGD(groups, rate, momentum=momentum, nesterov=nesterov, fused=fused)

@@ -16,7 +16,7 @@ from pipeline.reproducibility import sample_seed
 from pipeline.train_config import TrainConfig
 from pipeline.training import processes
 from pipeline.training.depthwise import DepthwiseGradients
-from pipeline.training.device import Precision, pick_device
+from pipeline.training.device import Precision, pick_device, sent
 from pipeline.training.ema import Ema
 from pipeline.training.losses import Criterion
 from pipeline.training.memory import free_memory, is_out_of_memory
@@ -172,7 +172,7 @@ class Stepper:
             own = slice(start, min(start + self._micro_batch_size, len(loaded)))
             place = slice(share.rows.start + own.start, share.rows.start + own.stop)
             inputs = prepare(loaded[own])
-            soft = targets[place].to(inputs.device, non_blocking=True)
+            soft = sent(targets[place], inputs.device)
             inputs, soft = self._mixing.apply(inputs, soft, epoch, first + place.start)
             is_last = start == starts[-1]
             syncing = nullcontext() if is_last else self._accelerator.no_sync(learner)

@@ -108,6 +108,14 @@ def test_the_random_stream_of_torch_is_left_alone(dataset, num_workers):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_processes_that_train_together_share_the_cores(dataset, monkeypatch):
+    monkeypatch.setattr("pipeline.images.loader.num_cpus", lambda: 12)
+    assert ViewLoader(dataset, "cuda")._num_workers == 12
+    monkeypatch.setenv("WORLD_SIZE", "16")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert ViewLoader(dataset, "cuda")._num_workers == 3
+
+
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_an_unreadable_image_is_told_in_one_line(paths, train, dataset, num_workers):
     path = paths.images_dir / train["path"][2]

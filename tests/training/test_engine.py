@@ -1,5 +1,6 @@
 """The training loop, on the tiny drawn competition and small networks."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,16 @@ def test_loss_that_is_not_finite_stops_at_once_and_names_the_images(fit):
     batch = r"the 4 images ((cat|dog)_\d+\.jpg(, |; lower)){4}"
     with pytest.raises(ArtifactError, match=expected + batch):
         fit(experiment)
+
+
+def test_the_bar_tells_loss_rate_speed_and_the_time_that_all_folds_take(data, tmp_path, capsys):
+    paths, images = data
+    is_val = np.arange(len(images.train)) >= len(images.train) - 4
+    task = FoldTask(0, is_val, "key", tmp_path / "training.pt", num_folds_left=3)
+    Finetune(paths, finetune(epochs=2), images).fit_fold(task)
+    (bar,) = re.findall(r"train tiny fold 0 .*", capsys.readouterr().err)
+    told = r"24/24 \d+ img/s \d:\d\d:\d\d loss \d\.\d{3}, lr 1\.0e-03, all folds \d:\d\d"
+    assert re.search(told, bar), bar
 
 
 def test_history_has_a_row_per_epoch_with_its_rate(fit):
