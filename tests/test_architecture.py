@@ -98,18 +98,11 @@ def test_scoring_imports_neither_torch_nor_training(module):
     assert not {top(name) for name in own_imports(MODULES[module])} & {"training", "models"}
 
 
+COMMANDS = ["cli.data", "cli.experiments", "cli.answers", "cli.overview"]
+
+
 def test_each_command_imports_its_stage_alone_and_only_when_called():
-    tree = ast.parse(MODULES["cli"].read_text(encoding="utf-8"))
-    at_import = {
-        name
-        for node in tree.body
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for name in ([node.module] if isinstance(node, ast.ImportFrom) else [node.names[0].name])
-    }
-    assert {name for name in at_import if name and name.startswith("pipeline")} == {
-        "pipeline.errors"
-    }
-    stages = {name.removeprefix("stages.") for name in MODULES if name.startswith("stages.")}
+    trees = [ast.parse(MODULES[name].read_text(encoding="utf-8")) for name in COMMANDS]
     commands = {
         node.name: {
             alias.name
@@ -117,10 +110,23 @@ def test_each_command_imports_its_stage_alone_and_only_when_called():
             if isinstance(inner, ast.ImportFrom) and inner.module == "pipeline.stages"
             for alias in inner.names
         }
+        for tree in trees
         for node in tree.body
-        if isinstance(node, ast.FunctionDef) and node.decorator_list
+        if isinstance(node, ast.FunctionDef)
     }
+    stages = {name.removeprefix("stages.") for name in MODULES if name.startswith("stages.")}
     assert commands == {stage: {stage} for stage in stages}
+
+
+@pytest.mark.parametrize("module", sorted(name for name in MODULES if top(name) == "cli"))
+def test_command_line_imports_nothing_but_itself_and_errors_before_a_command_is_called(module):
+    body = ast.parse(MODULES[module].read_text(encoding="utf-8")).body
+    names = {node.module or "" for node in body if isinstance(node, ast.ImportFrom)}
+    names |= {alias.name for node in body if isinstance(node, ast.Import) for alias in node.names}
+    ours = {name for name in names if top(name) == "pipeline"}
+    assert not {name for name in ours if not f"{name}.".startswith("pipeline.cli.")} - {
+        "pipeline.errors"
+    }
 
 
 def loaded(code: str) -> set[str]:

@@ -1,0 +1,51 @@
+"""One command per stage, in running order: parse, call, print errors. Nothing else happens here.
+
+A stage is imported inside its command, so that `--help` stays instant and only those that need
+torch ever import it.
+"""
+
+import io
+import os
+import sys
+
+from pipeline.cli import answers, data, experiments, overview
+from pipeline.cli.group import app
+
+__all__ = ["app", "main"]
+
+COMMANDS = (
+    data.init,
+    data.download,
+    data.prepare,
+    data.check_overlap,
+    data.folds,
+    data.preview,
+    experiments.train,
+    experiments.tune,
+    experiments.ablate,
+    experiments.ensemble,
+    experiments.suspects,
+    answers.submit,
+    answers.score,
+    answers.tta,
+    answers.predict,
+    answers.validate,
+    answers.grade,
+    overview.report,
+    overview.status,
+    overview.models,
+    overview.doctor,
+)
+for command in COMMANDS:
+    app.command()(command)
+
+
+def main() -> None:
+    """Entry point of the `pipeline` command."""
+    # Read when torch is imported: threads that wait asleep leave the cores to decoding and to
+    # other programs; spinning, they took half as long again beside one other busy process.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # 猫 on a terminal that has no such letter
+    app()

@@ -1,0 +1,184 @@
+"""Commands from what a user has to tables, folds and a look at them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.arguments import CompetitionArgument, OverridesOption, RootOption
+from pipeline.cli.group import load
+
+
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Names the competition's folders.")],
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="DIR", help="Holds all of it.", show_default=False),
+    ] = None,
+    train: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Training images, or their archive.", show_default=False),
+    ] = None,
+    test: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Test images, or their archive.", show_default=False),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="List of labels.", show_default=False)
+    ] = None,
+    sample_submission: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="The judge's sample.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The file to write.", show_default="NAME.toml"),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Write a competition's TOML file by looking at what you have.
+
+    Reads what is named: folders and archives of images, lists of labels, a sample submission; with
+    --from, whatever lies in a folder. Writes NAME.toml and says what was inferred from what.
+
+    Fails if the file is there already, there are no images, or a list can't be made out.
+    """
+    from pipeline.inspecting.roles import Named
+    from pipeline.stages import init
+
+    init.run(name, Named(train, test, labels, sample_submission), source, out, force=force)
+
+
+def download(
+    competition: CompetitionArgument,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="DIR|URL",
+            help="Folder or base URL that holds the archives.",
+            show_default="the competition's own urls",
+        ),
+    ] = None,
+    root: RootOption = Path(),
+) -> None:
+    """Bring the archives and unpack them.
+
+    Reads the competition's archives from --from or from its urls, in order; a drawn competition
+    (demo, demo-12, cifar-10-demo) is drawn. Writes data/COMPETITION/archives, images and
+    download.json; what lies unpacked in the folder is linked to and read in place.
+
+    Fails if an archive is missing, broken, encrypted, not what its size, sha256 or md5 says, or
+    would write outside its folder; nothing half-done is left behind.
+    """
+    from pipeline.stages import download
+
+    download.run(*load(competition, root, as_declared=True), source)
+
+
+def prepare(
+    competition: CompetitionArgument,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that decode.", show_default="one per CPU core"),
+    ] = None,
+    root: RootOption = Path(),
+) -> None:
+    """Read every image once and write down what is there.
+
+    Reads data/COMPETITION/archives and images. Writes data/COMPETITION/train.csv, test.csv,
+    audit.json and audit.csv: labels, sizes, real types, duplicates, unreadable and unlisted files;
+    and resolved.json: classes and header, where they are read from labels and sample submission.
+
+    Fails if no image or no label is found, a label is unknown, a class is empty, or a list or
+    the sample submission contradicts the competition's file.
+    """
+    from pipeline.stages import prepare
+
+    prepare.run(*load(competition, root, as_declared=True), workers)
+
+
+def check_overlap(
+    competition: CompetitionArgument,
+    against: Annotated[
+        Path, typer.Option(metavar="DIR", help="Any folder of images.", show_default=False)
+    ],
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that decode.", show_default="one per CPU core"),
+    ] = None,
+    root: RootOption = Path(),
+) -> None:
+    """List test images that lie in another folder, so that a leak is noticed and not used.
+
+    Reads data/COMPETITION/test.csv and images, and every image below --against. Writes
+    data/COMPETITION/overlap.csv: exact copies, and pictures that are nearly the same.
+
+    Fails if there is no image in either place; finding copies is a warning, no failure.
+    """
+    from pipeline.stages import check_overlap
+
+    check_overlap.run(*load(competition, root), against, workers)
+
+
+def folds(
+    competition: CompetitionArgument,
+    num_folds: Annotated[
+        int | None,
+        typer.Option(min=2, help="Number of folds.", show_default="5, or as split before"),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Seed of the shuffle.", show_default="0, or as split before"),
+    ] = None,
+    corrections: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CSV|none",
+            help="A table as 'suspects' writes it, with 'drop' or 'relabel' where you agree; "
+            "'none' takes corrections back.",
+            show_default="none, or as split before",
+        ),
+    ] = None,
+    root: RootOption = Path(),
+) -> None:
+    """Split the training images into folds: classes level, duplicates together.
+
+    Reads data/COMPETITION/train.csv and the --corrections. Writes folds/COMPETITION.csv: who takes
+    part in training, with which label and in which fold.
+
+    Fails if the smallest class can't fill the folds, a correction says something impossible, or
+    the fold table was edited by hand.
+    """
+    from pipeline.stages import folds
+
+    folds.run(*load(competition, root), num_folds, seed, corrections)
+
+
+def preview(
+    competition: CompetitionArgument,
+    experiment: Annotated[str, typer.Option(metavar="NAME", help="Whose views to show.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where to write.",
+            dir_okay=False,
+            show_default="artifacts/COMPETITION/EXPERIMENT/preview.png",
+        ),
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, max=100, help="Number of images.")] = 8,
+    views: Annotated[int, typer.Option(min=0, max=20, help="Augmented views of each.")] = 5,
+    overrides: OverridesOption = None,
+    root: RootOption = Path(),
+) -> None:
+    """Show what an experiment makes of images: a contact sheet, plain and augmented.
+
+    Reads data/COMPETITION/train.csv and some images. Writes artifacts/COMPETITION/EXPERIMENT/
+    preview.png, a row per image and a column per view, and prints its path.
+
+    Fails if the experiment or its recipe of views is impossible.
+    """
+    from pipeline.stages import preview
+
+    preview.run(*load(competition, root), experiment, overrides or [], (images, views), out)

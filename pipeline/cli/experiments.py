@@ -1,0 +1,190 @@
+"""Commands from the tables to predictions: training, search, comparison, blending."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.arguments import (
+    CompetitionArgument,
+    ExperimentsOption,
+    OverridesOption,
+    RootOption,
+)
+from pipeline.cli.group import load
+
+
+def train(
+    competition: CompetitionArgument,
+    experiment: ExperimentsOption = None,
+    fold: Annotated[
+        list[int] | None,
+        typer.Option("--fold", metavar="K", help="Only these folds.", show_default=False),
+    ] = None,
+    overrides: OverridesOption = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Log for TensorBoard, too.")
+    ] = False,
+    pseudo_label: Annotated[
+        float | None,
+        typer.Option(
+            metavar="THRESHOLD",
+            help="Train NAME-pseudo: NAME and the test images it is so sure of.",
+            show_default="off",
+        ),
+    ] = None,
+    root: RootOption = Path(),
+) -> None:
+    """Train experiments over the folds.
+
+    Reads data/COMPETITION/train.csv, test.csv and images, folds/COMPETITION.csv. Writes
+    artifacts/COMPETITION/EXPERIMENT: config, environment, a checkpoint, history and predictions
+    per fold, oof.npz, test.npz and metrics.json. Without --experiment: the competition's
+    defaults for this device. Broken off or killed, the same command goes on where it was. Several
+    GPUs: accelerate launch -m pipeline train ...; several machines: --fold K on each.
+
+    Fails if an experiment, a key of --set or the weights are missing.
+    """
+    from pipeline.stages import train
+
+    names, folds = experiment or [], fold or []
+    train.run(
+        *load(competition, root),
+        names,
+        folds,
+        overrides or [],
+        tensorboard=tensorboard,
+        pseudo_label=pseudo_label,
+    )
+
+
+def tune(
+    competition: CompetitionArgument,
+    experiment: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What to improve; its file holds a table [tune].",
+            show_default="the competition's first for this device",
+        ),
+    ] = None,
+    trials: Annotated[
+        int,
+        typer.Option(min=1, help="So many the study has in the end, earlier runs' included."),
+    ] = 50,
+    timeout: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="SECONDS", help="Begin no trial later.", show_default="none"),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that run trials.")] = 1,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="A database for several machines, postgresql+psycopg://...",
+            show_default="a journal file",
+        ),
+    ] = None,
+    study: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Its name.", show_default="one by all that decides it"),
+    ] = None,
+    sampler: Annotated[
+        str, typer.Option(metavar="tpe|gp|random", help="How values are chosen.")
+    ] = "tpe",
+    overrides: OverridesOption = None,
+    root: RootOption = Path(),
+) -> None:
+    """Search for better values of an experiment, judged out of fold.
+
+    Reads what train reads, and the experiment's table [tune]. Writes every trial to
+    artifacts/COMPETITION/.studies; trains EXPERIMENT-tuned with the best values, and writes
+    best.toml, trials.csv and pictures beside its results. Broken off or killed, the same command
+    goes on with the study; Ctrl-C ends it after the current fold.
+
+    Fails if there is no table [tune], no trial goes through all folds, or the database doesn't
+    answer.
+    """
+    from pipeline.stages import tune
+
+    options = tune.Options(trials, timeout, workers, storage, study, sampler)
+    tune.run(*load(competition, root), experiment, overrides or [], options)
+
+
+def ablate(
+    competition: CompetitionArgument,
+    experiment: Annotated[
+        str, typer.Option(metavar="NAME", help="What to train with each recipe.")
+    ],
+    recipes: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B,...", help="Recipes of views; the others are compared with the first."
+        ),
+    ] = "none,light,medium,heavy",
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each recipe.")] = 3,
+    overrides: OverridesOption = None,
+    root: RootOption = Path(),
+) -> None:
+    """Find out whether an augmentation helps: train with each recipe, and compare.
+
+    Reads what train reads. Writes artifacts/COMPETITION/ablations/EXPERIMENT: the trainings, laid
+    out as experiments, ablation.json and ablation.csv, curves.csv and pictures; prints better,
+    worse or can't tell of every recipe. Broken off or killed, the same command goes on where it
+    was.
+
+    Fails if a recipe is unknown, or the experiment draws no augmented views.
+    """
+    from pipeline.stages import ablate
+
+    ablate.run(*load(competition, root), experiment, recipes, seeds, overrides or [])
+
+
+def ensemble(
+    competition: CompetitionArgument,
+    experiment: ExperimentsOption = None,
+    name: Annotated[str, typer.Option(help="Name of the ensemble.")] = "ensemble",
+    method: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|mean|weighted|calibrated|greedy|rank|stack",
+            help="auto: calibrated, unless another one is better beyond noise.",
+        ),
+    ] = "auto",
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Drop members that aren't missed beyond noise.")
+    ] = False,
+    root: RootOption = Path(),
+) -> None:
+    """Make one prediction of several experiments', by weights fitted on out-of-fold predictions.
+
+    Reads artifacts/COMPETITION/EXPERIMENT/oof.npz and test.npz. Writes the same two, metrics.json
+    and reliability.png to artifacts/COMPETITION/NAME; prints what each method scores and what each
+    member is worth. Without --experiment: every trained experiment.
+
+    Fails if members were trained over other folds, classes or images than the current ones, or an
+    ensemble would be part of its own members.
+    """
+    from pipeline.stages import ensemble
+
+    ensemble.run(*load(competition, root), experiment or [], name, method, prune=prune)
+
+
+def suspects(
+    competition: CompetitionArgument,
+    experiment: Annotated[
+        str, typer.Option(metavar="NAME", help="Experiment or ensemble whose predictions to take.")
+    ] = "ensemble",
+    root: RootOption = Path(),
+) -> None:
+    """List the training images whose label the out-of-fold predictions contradict.
+
+    Reads folds/COMPETITION.csv and artifacts/COMPETITION/EXPERIMENT/oof.npz. Writes suspects.csv
+    beside it, the most contradicted first; write 'drop' or 'relabel' into its column action and
+    give it to 'folds --corrections'. Nothing is corrected by itself.
+
+    Fails if the predictions are missing or stale, or a list with actions would be overwritten.
+    """
+    from pipeline.stages import suspects
+
+    suspects.run(*load(competition, root), experiment)

@@ -1,0 +1,68 @@
+"""Commands that show what there is."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.arguments import CompetitionArgument, RootOption
+from pipeline.cli.group import load, typed
+
+
+def report(competition: CompetitionArgument, root: RootOption = Path()) -> None:
+    """Put everything that is known on one page: data, experiments, mistakes.
+
+    Reads what the other stages wrote, and the images that it shows. Writes artifacts/COMPETITION/
+    report/index.html, one file that any browser opens, and prints its path. What is missing is left
+    out, or the command that makes it is named.
+
+    Fails if the tables are missing or don't belong together, or an image can't be read.
+    """
+    from pipeline.stages import report
+
+    loaded = load(competition, root)
+    report.run(*loaded, typed.get()[1])
+
+
+def status(competition: CompetitionArgument, root: RootOption = Path()) -> None:
+    """Show each stage's state and the scores so far.
+
+    Reads everything of COMPETITION below the root. Writes nothing.
+
+    Fails if a trained experiment's files are damaged.
+    """
+    from pipeline.stages import status
+
+    status.run(*load(competition, root))
+
+
+def models(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="One network, e.g. resnet50 or timm/convnext_tiny."),
+    ] = None,
+    image_size: Annotated[int, typer.Option(min=16, help="Height and width in pixels.")] = 224,
+    num_classes: Annotated[int, typer.Option(min=1, help="Outputs of the head.")] = 1000,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print docs/models.md instead.")
+    ] = False,
+) -> None:
+    """List the networks, or show what one costs: parameters, multiply-adds, speed.
+
+    Reads the installation. Writes nothing.
+
+    Fails if there is no such network, or it can't take images of that size.
+    """
+    from pipeline.stages import models
+
+    models.run(name, image_size, num_classes, markdown=markdown)
+
+
+def doctor(root: RootOption = Path()) -> None:
+    """Show what this machine can do: Python, torch, device, disk, weights, data.
+
+    Reads the installation and the root. Writes nothing. Fails never: what is missing is shown.
+    """
+    from pipeline.stages import doctor
+
+    doctor.run(root)
