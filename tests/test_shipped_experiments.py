@@ -1,5 +1,6 @@
 """The shipped recipes fit their networks; that the files load is tested with the configuration."""
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -7,10 +8,15 @@ import torch
 from pipeline.config import load_experiment, load_experiments
 from pipeline.models.hub import TWINS, hub_repository
 from pipeline.models.registry import build_model
+from pipeline.models.split import split
 from pipeline.predictions import load_predictions
 from pipeline.stages import train
 from pipeline.strict import built_in_names
+from pipeline.training.inputs import to_inputs
+from pipeline.training.losses import build_criterion
 from pipeline.training.optim import build_optimizer
+from pipeline.training.stepper import Stepper
+from pipeline.training.train_mode import set_train_mode
 
 EXPERIMENTS = {
     experiment.name: experiment
@@ -41,6 +47,29 @@ def test_weights_of_a_hub_get_inputs_scaled_as_in_their_training(name):
     assert trained is not None
     assert experiment.images.mean == trained.mean
     assert experiment.images.std == trained.std
+
+
+@pytest.mark.parametrize("name", FINETUNING)
+def test_recipe_takes_a_step_that_moves_what_is_not_frozen(name):
+    experiment, size = load_experiment(name, ["model.weights=none"]), 32
+    network = build_model(experiment.model, 2, experiment.seed, size)
+    parts = split(network, experiment.train.freeze, torch.zeros(2, 3, size, size))
+    set_train_mode(parts.upper, experiment.train)
+    criterion = build_criterion(experiment.train.loss, np.array([2, 2]))
+    stepper = Stepper(experiment.train, parts.upper, network.is_head, criterion, seed=0)
+    learning = [p for p in parts.upper.parameters() if p.requires_grad]
+    before = [parameter.detach().clone() for parameter in learning]
+
+    def prepare(pixels: torch.Tensor) -> torch.Tensor:
+        inputs = to_inputs(pixels, experiment.images, torch.device("cpu"))
+        return inputs if parts.lower is None else parts.lower(inputs).detach()
+
+    pixels = torch.randint(256, (4, size, size, 3), dtype=torch.uint8)
+    targets = torch.eye(2)[torch.arange(4) % 2]
+    assert torch.isfinite(stepper.step(pixels, prepare, targets, 0.01, (0, 0, 0)))
+    moved = [not torch.equal(a, b) for a, b in zip(before, learning, strict=True)]
+    # Drop path may skip a block.
+    assert sum(moved) > 0.9 * len(moved)
 
 
 @pytest.mark.slow
