@@ -25,8 +25,8 @@ from torchvision import transforms  # type: ignore[import-untyped]
 from torchvision.datasets.folder import pil_loader  # type: ignore[import-untyped]
 
 from pipeline.competition import Competition, load_competition
-from pipeline.config import load_experiment
 from pipeline.console import result
+from pipeline.experiment_files import load_experiment
 from pipeline.machine import num_cpus
 from pipeline.models.registry import build_model
 from pipeline.paths import Paths

@@ -4,8 +4,8 @@ import tomllib
 import pytest
 
 from pipeline.competition import load_competition
-from pipeline.config import load_experiment
 from pipeline.errors import ConfigError
+from pipeline.experiment_files import load_experiment
 from pipeline.schema.archive import Archive
 from pipeline.strict import built_in_names, locate_toml
 

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config import Experiment, load_experiment, load_experiments
+from pipeline.config import Experiment
 from pipeline.errors import ConfigError
+from pipeline.experiment_files import load_experiment, load_experiments
 from pipeline.strict import built_in_names, known_keys
 from tests import tiny
 

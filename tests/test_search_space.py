@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config import load_experiment, load_experiments, load_search
 from pipeline.errors import ConfigError
+from pipeline.experiment_files import load_experiment, load_experiments, load_search
 from pipeline.search_space import Parameter
 from pipeline.strict import built_in_names
 from tests import tiny

@@ -5,7 +5,7 @@ import pytest
 import timm
 import torch
 
-from pipeline.config import load_experiment, load_experiments
+from pipeline.experiment_files import load_experiment, load_experiments
 from pipeline.models.hub import TWINS, hub_repository
 from pipeline.models.registry import build_model
 from pipeline.models.split import split

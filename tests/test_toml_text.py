@@ -4,7 +4,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import Experiment, load_experiment, load_experiments
+from pipeline.config import Experiment
+from pipeline.experiment_files import load_experiment, load_experiments
 from pipeline.strict import built_in_names
 from pipeline.toml_text import toml_text
 

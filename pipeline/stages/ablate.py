@@ -12,9 +12,9 @@ from pipeline.ablation.summary import Findings, Row, find
 from pipeline.ablation.trainings import Trainings
 from pipeline.atomic import write_text
 from pipeline.competition import Competition
-from pipeline.config import load_experiment
 from pipeline.console import result, say
 from pipeline.errors import ConfigError
+from pipeline.experiment_files import load_experiment
 from pipeline.freshness import Stamp
 from pipeline.machine import num_processes
 from pipeline.paths import AblationPaths, Paths

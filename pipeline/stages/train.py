@@ -3,8 +3,8 @@
 from collections import Counter
 
 from pipeline.competition import Competition
-from pipeline.config import load_experiments
 from pipeline.errors import ConfigError
+from pipeline.experiment_files import load_experiments
 from pipeline.paths import Paths
 from pipeline.priors import warn_of_unreadable
 from pipeline.training.device import pick_device

@@ -7,9 +7,9 @@ from optuna.study import Study
 
 from pipeline.atomic import write_text
 from pipeline.competition import Competition
-from pipeline.config import load_search
 from pipeline.console import result, say
 from pipeline.errors import ConfigError
+from pipeline.experiment_files import load_search
 from pipeline.freshness import Stamp
 from pipeline.machine import num_processes
 from pipeline.paths import Paths

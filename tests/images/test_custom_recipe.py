@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import ImageConfig, ViewConfig, load_experiment
+from pipeline.config import ImageConfig, ViewConfig
 from pipeline.errors import ConfigError
+from pipeline.experiment_files import load_experiment
 from pipeline.images.transforms import check_recipe
 from tests import tiny
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipeline.competition import Competition
-from pipeline.config import load_search
+from pipeline.experiment_files import load_search
 from pipeline.paths import Paths
 from pipeline.training.tables import load_tables
 from pipeline.tuning.search import Search
