@@ -20,6 +20,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 LINES = ("-", "--", "-.", ":")
 COLORMAP = "cividis"  # for magnitudes; grows lighter evenly, for colour-blind eyes, too
 
+LONGEST = 24  # letters of a name in a chart
+
 # Text and axes. In an SVG it becomes the colour of the reader's page.
 INK = "#1f2328"
 _INK_ON_DARK = "#d7dbe0"
@@ -54,6 +56,11 @@ _RC: dict[str, Any] = {
     "xtick.color": INK,
     "ytick.color": INK,
 }
+
+
+def brief(name: str) -> str:
+    """Return a name that leaves room for the chart beside it."""
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 
 def line(number: int) -> dict[str, Any]:

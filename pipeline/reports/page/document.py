@@ -50,12 +50,18 @@ _TEMPLATES = "pipeline.reports.page"
 
 def build_page(evidence: Evidence) -> str:
     """Make the page of what was found."""
+    title = f"{evidence.competition.name}: {evidence.competition.title}"
+    return render(title, build_sections(evidence))
+
+
+def build_sections(evidence: Evidence) -> list[Section]:
+    """Make all sections, in the order of the page."""
     sections = []
     with progress(f"report {evidence.competition.name}", len(SECTIONS), "section") as advance:
         for build in SECTIONS:
             sections += build(evidence)
             advance(1)
-    return render(f"{evidence.competition.name}: {evidence.competition.title}", sections)
+    return sections
 
 
 def render(title: str, sections: list[Section]) -> str:

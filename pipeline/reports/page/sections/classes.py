@@ -4,7 +4,7 @@ import numpy as np
 
 from pipeline.reports.page.blocks import Chart, Section, chart, table
 from pipeline.reports.page.evidence import Evidence
-from pipeline.reports.style import drawing, point
+from pipeline.reports.style import brief, drawing, point
 
 MOST_SHOWN = 40
 MEASURES = ("precision", "recall", "F1")
@@ -45,7 +45,7 @@ def _chart(values: np.ndarray, names: list[str]) -> Chart:
         axes = figure.subplots()
         for place, measure in enumerate(MEASURES):
             axes.scatter(shown[:, place], range(len(shown)), s=22, label=measure, **point(place))
-        axes.set_yticks(range(len(shown)), labels)
+        axes.set_yticks(range(len(shown)), map(brief, labels))
         axes.set(xlabel="value", ylabel="class")
         figure.legend(loc="outside upper right", ncols=3)
         caption = "Precision, recall and F1 of each class, the worst at the top."

@@ -16,7 +16,7 @@ from pipeline.reports.page.blocks import (
 )
 from pipeline.reports.page.evidence import Evidence, Judged
 from pipeline.reports.page.thumbnails import thumbnails
-from pipeline.reports.style import COLORMAP, drawing
+from pipeline.reports.style import COLORMAP, brief, drawing
 from pipeline.scoring.metrics import confusion
 
 MOST_NUMBERED = 20  # classes whose cells can hold a number that one can read
@@ -64,8 +64,10 @@ def _matrix(values: np.ndarray, names: list[str], what: str) -> Chart:
         axes.set(xlabel="predicted class", ylabel="true class")
         figure.colorbar(image, ax=axes, label=what, shrink=0.75)
         if num <= MOST_NAMED:
-            axes.set_xticks(range(num), names, rotation=90 if num > 3 else 0)
-            axes.set_yticks(range(num), names)
+            labels = list(map(brief, names))
+            is_narrow = num > 3 or max(map(len, labels)) > 8
+            axes.set_xticks(range(num), labels, rotation=90 if is_narrow else 0)
+            axes.set_yticks(range(num), labels)
         if num <= MOST_NUMBERED:
             for row, column in np.argwhere(values > 0):
                 value = values[row, column]

@@ -6,7 +6,7 @@ import pandas as pd
 from pipeline.reports.page.blocks import Block, Card, Chart, Charts, Gallery, Section, chart, table
 from pipeline.reports.page.evidence import Evidence
 from pipeline.reports.page.thumbnails import thumbnails
-from pipeline.reports.style import COLORS, drawing, line
+from pipeline.reports.style import COLORS, brief, drawing, line
 
 MOST_BARS = 40
 SHEET_PICTURES = 144  # on the whole sheet
@@ -54,7 +54,7 @@ def _balance(evidence: Evidence) -> Chart:
     with drawing(4.8, max(2.0, 0.8 + 0.2 * len(shown))) as figure:
         axes = figure.subplots()
         axes.barh(range(len(shown)), shown.to_numpy(), color=COLORS[0], height=0.7)
-        axes.set_yticks(range(len(shown)), list(shown.index))
+        axes.set_yticks(range(len(shown)), map(brief, shown.index))
         axes.set(xlabel="training images", ylabel="class")
         axes.grid(visible=False, axis="y")
         caption = (

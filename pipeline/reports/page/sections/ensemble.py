@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.reports.page.blocks import Block, Cell, Chart, Charts, Hint, Section, chart, table
 from pipeline.reports.page.evidence import Evidence
-from pipeline.reports.style import COLORS, GREY, drawing
+from pipeline.reports.style import COLORS, GREY, brief, drawing
 from pipeline.results import Result
 from pipeline.scoring.ensembling.selection import AUTO, FALLBACK
 
@@ -36,7 +36,7 @@ def _weights(members: list[dict[str, Any]]) -> Chart:
         axes = figure.subplots()
         weights = [one["weight"] for one in shown]
         axes.barh(range(len(shown)), weights, color=COLORS[0], height=0.6)
-        axes.set_yticks(range(len(shown)), [one["name"] for one in shown])
+        axes.set_yticks(range(len(shown)), [brief(one["name"]) for one in shown])
         axes.set(xlabel="weight", ylabel="member")
         axes.grid(visible=False, axis="y")
         return chart(figure, "bar chart of the members' weights", "What each member weighs.")
@@ -52,7 +52,7 @@ def _losses(members: list[dict[str, Any]]) -> Chart:
         axes.axvline(0, color=GREY, linestyle="--", linewidth=1)
         errors = np.abs(ends - changes)
         axes.errorbar(changes, places, xerr=errors, fmt="o", color=COLORS[1], capsize=3)
-        axes.set_yticks(places, [one["name"] for one in shown])
+        axes.set_yticks(places, [brief(one["name"]) for one in shown])
         axes.set(xlabel="log loss lost without it", ylabel="member")
         axes.set(ylim=(-0.6, max(1, len(shown)) - 0.4))
         caption = (

@@ -9,7 +9,7 @@ from pipeline.errors import PipelineError
 from pipeline.paths import Paths
 from pipeline.reports.page.blocks import Block, Cell, Chart, Hint, Paragraph, Section, chart, table
 from pipeline.reports.page.evidence import Evidence
-from pipeline.reports.style import COLORS, drawing
+from pipeline.reports.style import COLORS, brief, drawing
 from pipeline.results import Result, all_members
 from pipeline.strict import parse
 from pipeline.tables import load_record
@@ -41,7 +41,7 @@ def _intervals(evidence: Evidence) -> Chart:
         errors = np.abs(ends - scores)
         places = range(len(shown))
         axes.errorbar(scores, places, xerr=errors, fmt="o", color=COLORS[0], capsize=3)
-        axes.set_yticks(places, [one.name for one in shown])
+        axes.set_yticks(places, [brief(one.name) for one in shown])
         axes.set(xlabel=f"{metric}, out of fold", ylabel="result", ylim=(-0.6, len(shown) - 0.4))
         caption = (
             "Out-of-fold scores with 95 % intervals. Two results saw the same images, so they can "

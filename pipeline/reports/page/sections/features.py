@@ -9,7 +9,7 @@ from pipeline.errors import PipelineError
 from pipeline.predictions import FloatArray, IntArray
 from pipeline.reports.page.blocks import Block, Chart, Charts, Hint, Paragraph, Section, chart
 from pipeline.reports.page.evidence import Evidence, Judged
-from pipeline.reports.style import COLORS, GREY, drawing, point
+from pipeline.reports.style import COLORS, GREY, brief, drawing, point
 
 MOST_IMAGES = 1500
 MOST_NAMED = 40
@@ -114,7 +114,7 @@ def _by_class(places: FloatArray, targets: IntArray, names: list[str]) -> Chart:
             look = point(index) | {"linewidths": 0}
             x, y = places[targets == index].T
             axes.scatter(x, y, s=14, alpha=0.75, rasterized=True, **look)
-            axes.scatter([], [], s=24, label=f"{index} {names[index]}", **look)
+            axes.scatter([], [], s=24, label=f"{index} {brief(names[index])}", **look)
         for index in np.unique(targets).tolist():
             middle = np.median(places[targets == index], axis=0)
             axes.annotate(str(index), middle, ha="center", va="center", weight="bold", fontsize=12)

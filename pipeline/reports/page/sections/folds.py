@@ -6,7 +6,7 @@ import pandas as pd
 from pipeline.corrections import recorded_corrections
 from pipeline.reports.page.blocks import Block, Chart, Hint, Paragraph, Section, chart, table
 from pipeline.reports.page.evidence import Evidence
-from pipeline.reports.style import GREY, drawing, point
+from pipeline.reports.style import GREY, brief, drawing, point
 
 MOST_CLASSES = 40
 LEVEL = 0.001  # what deviates less can't be seen
@@ -57,7 +57,7 @@ def _chart(levels: pd.DataFrame) -> Chart:
         axes.axvline(1, color=GREY, linestyle="--", linewidth=1)
         for place, fold in enumerate(shown.columns):
             axes.scatter(shown[fold], range(len(shown)), s=16, label=f"{fold}", **point(place))
-        axes.set_yticks(range(len(shown)), list(shown.index))
+        axes.set_yticks(range(len(shown)), map(brief, shown.index))
         axes.set(xlabel="share of the class in a fold / in all folds", ylabel="class")
         axes.legend(title="fold", loc="center left", bbox_to_anchor=(1, 0.5))
         caption = "How level the folds are in classes: at 1, a fold has its share of the class."

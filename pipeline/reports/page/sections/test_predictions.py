@@ -7,7 +7,7 @@ from pipeline.predictions import FloatArray
 from pipeline.priors import is_readable
 from pipeline.reports.page.blocks import Block, Cell, Chart, Charts, Hint, Section, chart, table
 from pipeline.reports.page.evidence import Evidence, Judged
-from pipeline.reports.style import COLORS, drawing, line, point
+from pipeline.reports.style import COLORS, brief, drawing, line, point
 from pipeline.results import load_probs
 
 MOST_SHOWN = 40
@@ -37,7 +37,7 @@ def build(evidence: Evidence) -> list[Section]:
 
 def _shares(evidence: Evidence, prior: np.ndarray, shares: np.ndarray) -> Chart:
     order = np.argsort(np.abs(shares - prior), kind="stable")[-MOST_SHOWN:]
-    names = [evidence.competition.classes[index] for index in order]
+    names = [brief(evidence.competition.classes[index]) for index in order]
     with drawing(4.8, max(2.0, 1.1 + 0.24 * len(order))) as figure:
         axes = figure.subplots()
         for place, (label, values) in enumerate((("training", prior), ("test", shares))):

@@ -17,7 +17,7 @@ from pipeline.reports.page.blocks import (
     table,
 )
 from pipeline.reports.page.evidence import Evidence
-from pipeline.reports.style import COLORS, drawing
+from pipeline.reports.style import COLORS, brief, drawing
 from pipeline.scoring.metrics import get_metric
 from pipeline.tables import load_record
 
@@ -97,7 +97,9 @@ def _slice(trials: pd.DataFrame, key: str, metric: str) -> Chart:
             if numbers.size and numbers.min() > 0 and numbers.max() / numbers.min() >= 10:
                 axes.set_xscale("log")
         else:
-            axes.scatter(values.astype(str), shown["value"], s=16, color=COLORS[0], alpha=0.8)
+            axes.scatter(
+                values.astype(str).map(brief), shown["value"], s=16, color=COLORS[0], alpha=0.8
+            )
         axes.set(xlabel=key, ylabel=metric)
         return chart(figure, f"{metric} by {key}", f"What {key} changes.")
 

@@ -1,0 +1,67 @@
+"""A tiny project with everything that the page shows, and its page; never change them."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.competition import Competition
+from pipeline.paths import Paths
+from pipeline.reports.page.blocks import Section
+from pipeline.reports.page.document import build_sections, render
+from pipeline.reports.page.evidence import Evidence, gather
+from pipeline.stages import ensemble, submit, train, tune
+from tests import tiny
+
+PROBE = """
+[tune."head.l2"]
+low = 0.01
+high = 1.0
+log = true
+"""
+FINETUNE = """
+method = "finetune"
+seed = 1
+train = { epochs = 2, batch_size = 16 }
+"""
+
+
+@dataclass(frozen=True)
+class Project:
+    """Its files, what was found in them, and what that made: sections and a page."""
+
+    paths: Paths
+    competition: Competition
+    evidence: Evidence
+    sections: list[Section]
+    html: str
+
+
+@pytest.fixture(scope="session")
+def _one_thread() -> Iterator[None]:
+    """On tiny batches, threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def project(
+    drawn: tuple[Path, Competition], tmp_path_factory: pytest.TempPathFactory, _one_thread: None
+) -> Project:
+    root, competition = tmp_path_factory.mktemp("report") / "root", drawn[1]
+    shutil.copytree(drawn[0], root)
+    paths = Paths(root, competition.name)
+    probe = tiny.write_toml(root / "probe.toml", PROBE)
+    finetune = tiny.write_toml(root / "finetune.toml", FINETUNE)
+    train.run(paths, competition, [probe, finetune], [], [])
+    tune.run(paths, competition, probe, [], tune.Options(num_trials=3))
+    ensemble.run(paths, competition, [], "ensemble")
+    submit.run(paths, competition, "ensemble")
+    evidence = gather(paths, competition, competition.name)
+    sections = build_sections(evidence)
+    return Project(paths, competition, evidence, sections, render("a title", sections))

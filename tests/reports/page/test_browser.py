@@ -1,0 +1,146 @@
+"""The page in a real browser: what its readers get."""
+
+import json
+from importlib import resources
+
+import pytest
+
+from tests.browser import CHROMIUM, Seen, browser
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+WIDTHS, SCHEMES = (375, 1400), ("light", "dark")
+
+
+@pytest.fixture(scope="module")
+def started():
+    with browser() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def path(project):
+    project.paths.report_html.parent.mkdir(exist_ok=True)
+    project.paths.report_html.write_text(project.html, encoding="utf-8")
+    return project.paths.report_html
+
+
+@pytest.fixture(params=[(width, scheme) for width in WIDTHS for scheme in SCHEMES], ids=str)
+def seen(request, started, path):
+    """The page at a width, light or dark."""
+    width, scheme = request.param
+    size = {"width": width, "height": 800}
+    # axe is put into the page from outside, which the page's own policy forbids.
+    context = started.new_context(viewport=size, color_scheme=scheme, bypass_csp=True)
+    yield Seen(context.new_page(), path)
+    context.close()
+
+
+@pytest.fixture
+def page(started, path):
+    """The page as it is, its policy in force; no complaint may come up."""
+    context = started.new_context(viewport={"width": 1400, "height": 800})
+    seen = Seen(context.new_page(), path)
+    yield seen.page
+    assert (seen.complaints, seen.requests) == ([], [])
+    context.close()
+
+
+def test_nothing_is_fetched_and_every_picture_is_there(page):
+    sizes = page.evaluate("[...document.images].map(one => one.complete && one.naturalWidth)")
+    assert len(sizes) > 20
+    assert all(sizes)
+
+
+def test_scripts_that_are_not_the_pages_own_do_not_run(started, path):
+    seen = Seen(started.new_page(), path)
+    seen.page.evaluate("""() => {
+        const script = document.createElement("script");
+        script.textContent = "window.ran = true";
+        document.body.append(script);
+    }""")
+    assert seen.page.evaluate("window.ran") is None
+    assert "Content Security Policy" in seen.complaints[0]
+    seen.page.close()
+
+
+def column(page, number):
+    """Return what the experiments table shows in a column, and how it says that it is sorted."""
+    cells = page.locator(f"#experiments tbody tr > :nth-child({number})")
+    heading = page.locator(f"#experiments thead th:nth-child({number})")
+    return cells.all_inner_texts(), heading.get_attribute("aria-sort")
+
+
+def test_a_click_sorts_the_experiments_and_another_one_reverses_them(page):
+    before, _ = column(page, 4)
+    page.locator("#experiments thead th:nth-child(4) button").click()
+    falling, sort = column(page, 4)
+    assert (falling, sort) == (sorted(before, key=float, reverse=True), "descending")
+    page.locator("#experiments thead th:nth-child(4) button").click()
+    rising, sort = column(page, 4)
+    assert (rising, sort) == (sorted(before, key=float), "ascending")
+
+
+@pytest.mark.parametrize("key", ["Enter", "Space"])
+def test_the_keyboard_sorts_too_and_one_column_at_a_time(page, key):
+    page.locator("#experiments thead th:nth-child(4) button").click()
+    button = page.locator("#experiments thead th:nth-child(1) button")
+    button.focus()
+    page.keyboard.press(key)
+    names, sort = column(page, 1)
+    assert (names, sort) == (sorted(names), "ascending")
+    assert page.locator("#experiments th[aria-sort]").count() == 1
+
+
+def test_tab_reaches_the_headings(page):
+    page.locator("#experiments .scroll").focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.tagName") == "BUTTON"
+
+
+def test_the_page_fits_any_width(seen):
+    widths = seen.page.evaluate(
+        "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    )
+    assert widths[0] <= widths[1]
+
+
+def test_axe_finds_nothing_serious(seen):
+    for details in seen.page.locator("details").all():
+        details.evaluate("one => one.open = true")
+    axe = resources.files("axe_playwright_python") / "axe.min.js"
+    seen.page.evaluate(axe.read_text(encoding="utf-8"))
+    found = seen.page.evaluate("axe.run(document)")
+    told = [
+        [one["id"], one["impact"], one["nodes"][0]["html"][:200]]
+        for one in found["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]
+    assert told == [], json.dumps(told, indent=1)
+    assert len(found["passes"]) > 20
+
+
+def test_charts_follow_the_scheme_of_the_page(started, path):
+    """Text in charts is dark on light pages and light on dark ones."""
+    shades = []
+    for scheme in SCHEMES:
+        context = started.new_context(color_scheme=scheme)
+        chart = Seen(context.new_page(), path).page.locator("#experiments .chart img").first
+        # The page's own colours at a place of text: draw the chart alone on a canvas.
+        shades.append(
+            chart.evaluate("""async (image) => {
+                const canvas = document.createElement("canvas");
+                canvas.width = image.naturalWidth; canvas.height = image.naturalHeight;
+                const pen = canvas.getContext("2d");
+                pen.drawImage(image, 0, 0);
+                const data = pen.getImageData(0, 0, canvas.width, canvas.height).data;
+                let sum = 0, count = 0;
+                for (let at = 0; at < data.length; at += 4) {
+                    const [r, g, b, a] = data.slice(at, at + 4);
+                    if (a === 255 && Math.abs(r - b) < 20) { sum += g; count += 1; }
+                }
+                return sum / count;
+            }""")
+        )
+        context.close()
+    assert shades[0] < 90
+    assert shades[1] > 160
