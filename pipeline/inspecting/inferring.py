@@ -12,7 +12,7 @@ from pipeline.inspecting.judging import Answer, from_sample, without_sample
 from pipeline.inspecting.labels import LabelSource, find_labels
 from pipeline.inspecting.lists import ForeignList, Ids
 from pipeline.inspecting.roles import Named, Roles, find_roles
-from pipeline.inspecting.splits import Split, split_images
+from pipeline.inspecting.splits import Split, split_by_list, split_images
 
 PROBES = ["lite0-probe", "lite1-probe", "lite2-probe"]
 METRICS = {
@@ -32,11 +32,13 @@ def infer(name: str, holdings: Holdings, named: Named) -> list[Section]:
     if holdings.meta is not None:
         return _infer_batches(name, holdings, named)
     train, test = split_images(holdings.files, *_places(name, holdings, named))
-    roles = find_roles(holdings, named, test)
+    roles = find_roles(holdings, named, train, test)
     labels = _labels(roles, named, train)
-    is_shared = bool(train.folders) and train.folders == test.folders
-    if is_shared and roles.sample is None and roles.test is None:
-        test = Split((), "no images or lists of such names were found")
+    is_mixed = bool(train.folders) and train.folders == test.folders
+    if is_mixed and roles.sample is None and roles.test is None:
+        train, test = split_by_list(holdings.files, train, labels.images)
+        roles = find_roles(holdings, named, train, test)
+        labels = _labels(roles, named, train)
     submission, answer = _judged(roles.sample, test.ids, labels.classes)
     test_list = roles.test if roles.sample is None else None
     listed = [labels.keys.get("file"), roles.sample.name if roles.sample else None]
@@ -153,7 +155,7 @@ def _infer_batches(name: str, holdings: Holdings, named: Named) -> list[Section]
     assert holdings.meta is not None
     (archive,) = holdings.archives
     classes = read_class_names(holdings.root / archive, holdings.meta)
-    roles = find_roles(holdings, named, Split((), ""))
+    roles = find_roles(holdings, named, Split((), ""), Split((), ""))
     sample = roles.sample
     why = f"{archive} holds pickled batches"
     labels = LabelSource({"source": "folder"}, why, classes, "batches.meta")

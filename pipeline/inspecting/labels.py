@@ -39,6 +39,7 @@ class LabelSource:
         classes: The class names, in order.
         classes_why: What they were read from.
         is_certain: Whether nothing else may hold them as well.
+        images: image_ids that a list gives labels to; none where labels stand elsewhere.
     """
 
     keys: Mapping[str, Any] = field(default_factory=dict)
@@ -46,6 +47,7 @@ class LabelSource:
     classes: tuple[str, ...] = ()
     classes_why: str = ""
     is_certain: bool = True
+    images: frozenset[str] = frozenset()
 
 
 def find_labels(
@@ -67,7 +69,7 @@ def find_labels(
     if not found:
         return _in_folders(image_ids) or _in_names(image_ids) or LabelSource()
     found.sort(key=lambda one: _likeliness(one[0], one[1], names), reverse=True)
-    source = _in_list(*found[0], names)
+    source = replace(_in_list(*found[0], names), images=found[0][1].images)
     return _with_doubt(source, [f"in {table.name}" for table, _ in found[1:]])
 
 

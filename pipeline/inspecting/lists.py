@@ -55,13 +55,18 @@ class Ids:
         column: Number of the column, from 0.
         extension: What its ids lack to be file names.
         has_header: Whether the first row names the columns.
-        num_joined: How many images it names.
+        images: image_ids of those that it names.
     """
 
     column: int
     extension: str
     has_header: bool
-    num_joined: int
+    images: frozenset[str]
+
+    @property
+    def num_joined(self) -> int:
+        """How many images it names."""
+        return len(self.images)
 
 
 def read_list(name: str, path: Path) -> ForeignList | None:
@@ -92,13 +97,13 @@ def find_ids(table: ForeignList, image_ids: Sequence[str]) -> Ids | None:
         for extension in extensions:
             names = [with_extension(value, extension) for value in table.column(column)]
             joined = [join.find(name) for name in names]
-            count = len(set(joined) - {None})
+            images = frozenset(image_id for image_id in joined if image_id is not None)
             is_image = PurePosixPath(names[0]).suffix.lower() in IMAGE_SUFFIXES
             has_header = joined[0] is None and (bool(extension) or not is_image)
             # A column without a name may be pandas' row numbers, which look like ids, too.
             is_named = not has_header or table.rows[0][column] != ""
-            rank = (count, is_named, -len(extension), -column)
-            found.append((rank, Ids(column, extension, has_header, count)))
+            rank = (len(images), is_named, -len(extension), -column)
+            found.append((rank, Ids(column, extension, has_header, images)))
     _, best = max(found, key=lambda one: one[0])
     num_expected = min(len(table.rows) - best.has_header, len(image_ids))
     return best if best.num_joined >= MIN_JOINED * max(1, num_expected) else None

@@ -52,8 +52,8 @@ class Roles:
     others: list[ForeignList]
 
 
-def find_roles(holdings: Holdings, named: Named, test: Split) -> Roles:
-    """Tell lists apart by their names and by the test images.
+def find_roles(holdings: Holdings, named: Named, train: Split, test: Split) -> Roles:
+    """Tell lists apart by their names and by the images that they name.
 
     Raises:
         DataError: What the user called a list is none.
@@ -70,8 +70,13 @@ def find_roles(holdings: Holdings, named: Named, test: Split) -> Roles:
     samples = [one for one in tables if SAMPLE_NAME.search(one.name) and one.name != labels_name]
     if sample_name is not None:
         samples = [one for one in tables if one.name == sample_name]
+    tests = [one for one in tables if TEST_NAME.search(one.name) and one.name != labels_name]
+    tests = [one for one in tests if one not in samples]
+    if not samples:  # a list of test images with something beside each, whatever it is called
+        unknown = [one for one in tables if one not in tests and one.name != labels_name]
+        answers = [one for one in unknown if one.num_columns > 1 and find_ids(one, test.ids)]
+        samples = [one for one in answers if find_ids(one, train.ids) is None]
     others = [one for one in tables if one not in samples]
-    tests = [one for one in others if TEST_NAME.search(one.name) and one.name != labels_name]
     found = [(one, ids) for one in tests if (ids := find_ids(one, test.ids)) is not None]
     found = [(one, ids) for one, ids in found if ids.has_header or ids.column == 0]
     labels = [one for one in others if one not in tests]

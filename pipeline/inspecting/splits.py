@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -60,6 +60,40 @@ def split_images(
     if not test_files and not train_at:
         test = train  # all in one folder: a list must tell them apart
     return _with_ids(images, train, test), _with_ids(images, test, train)
+
+
+def split_by_list(
+    files: Iterable[PurePosixPath], mixed: Split, listed: Set[str]
+) -> tuple[Split, Split]:
+    """Tell images apart by which of them are labelled, if they lie in folders of their own.
+
+    Args:
+        files: Paths below `data/<competition>/images`.
+        mixed: All images.
+        listed: image_ids of those that have labels.
+
+    Returns:
+        Train and test; the latter without folders where there are none of its own.
+    """
+    images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+    found = find_images(images, ImageFolders(folders=mixed.folders), ImageFolders(folders=("",)))
+    ours = [PurePosixPath(image.path) for image in found if image.image_id in listed]
+    others = [PurePosixPath(image.path) for image in found if image.image_id not in listed]
+    names = [_own_folder(*pair) for pair in ((ours, others), (others, ours))]
+    if None in names:
+        return mixed, Split((), "no images or lists of such names were found")
+    train = Split((str(names[0]),), f"{len(ours):,} images, those that have labels")
+    test = Split((str(names[1]),), f"{len(others):,} images, those that have no labels")
+    return _with_ids(images, train, test), _with_ids(images, test, train)
+
+
+def _own_folder(images: Sequence[PurePosixPath], others: Sequence[PurePosixPath]) -> str | None:
+    """Name a folder that holds these images and none of the others, if there is one."""
+    if not images or not others:
+        return None
+    common = PurePosixPath(os.path.commonpath([image.parent for image in images]))
+    name = _distinct(common, others, outermost=False)
+    return None if any(name in image.parent.parts for image in others) else name
 
 
 def _below(images: Iterable[PurePosixPath], folder: PurePosixPath) -> list[PurePosixPath]:

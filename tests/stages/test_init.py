@@ -344,6 +344,18 @@ def test_named_places_are_believed_whatever_they_are_called(folder):
     assert (found.submission.sample, found.submission.columns) == ("form.csv", ("n", "kind"))
 
 
+def test_folders_of_any_name_are_told_apart_by_the_list_of_labels(folder):
+    save_images(folder, [f"My photos/a/IMG {n}.JPEG" for n in range(6)])
+    save_images(folder, [f"holiday/IMG {n}.JPEG" for n in range(6, 9)])
+    rows = "".join(f'IMG {n}.JPEG,"{("elm, old", "oak")[n % 2]}"\n' for n in range(6))
+    (folder / "answers.csv").write_text(f"Photo,Tree\n{rows}", "utf-8")
+    (folder / "form.csv").write_text("Photo,Tree\nIMG 8.JPEG,oak\nIMG 6.JPEG,oak\n", "utf-8")
+    found = written(folder)
+    assert (found.train.folders, found.test.folders) == (("a",), ("holiday",))
+    assert found.train.labels.model_dump()["file"] == "answers.csv"
+    assert (found.submission.sample, found.submission.label) == ("form.csv", "name")
+
+
 def test_images_in_one_folder_are_told_apart_by_the_list_of_test_images(folder):
     save_images(folder, [f"images/{number}.png" for number in range(6)])
     (folder / "train.csv").write_text("id,label\n0,elm\n1,oak\n2,oak\n3,elm\n", "utf-8")
