@@ -117,7 +117,7 @@ def test_the_best_epoch_is_kept_where_it_is_asked_for(fit, data):
     assert kept == result.history["val_score"].max()
 
 
-def test_snapshots_are_what_their_cycles_end_with_and_are_averaged(fit):
+def test_a_snapshot_is_what_a_training_of_its_cycles_would_have_kept(fit):
     cycles: Any = {"schedule": {"name": "cosine"}, "ema_decay": 0.9}
     both = fit(finetune(epochs=4, snapshots=2, **cycles))
     first = fit(finetune(epochs=2, **cycles))
@@ -127,9 +127,7 @@ def test_snapshots_are_what_their_cycles_end_with_and_are_averaged(fit):
         np.testing.assert_array_equal(tensor, first.weights[name])
     assert any((snapshot[name] != both.weights[name]).any() for name in snapshot)
     assert both.history["snapshots"].tolist() == [0, 1, 1, 2]
-    second = 2 * both.test_probs - first.test_probs
-    np.testing.assert_allclose(second.sum(axis=1), 1, atol=1e-5)
-    assert (np.abs(both.test_probs - first.test_probs) > 1e-4).any()
+    assert (both.test_probs != first.test_probs).any()  # how they are averaged: see test_predict.py
 
 
 @pytest.mark.parametrize(
