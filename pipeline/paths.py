@@ -171,6 +171,29 @@ class AblationPaths:
 
 
 @dataclass(frozen=True)
+class StudyPaths:
+    """Files of a study of networks, below `artifacts/<competition>/studies/<experiment>`."""
+
+    study_dir: Path
+    name: str
+
+    @property
+    def picture(self) -> Path:
+        """The figure, as in the paper."""
+        return self.study_dir / f"{self.name}.png"
+
+    @property
+    def table(self) -> Path:
+        """The figure's numbers."""
+        return self.study_dir / f"{self.name}.csv"
+
+    @property
+    def stamp(self) -> Path:
+        """Written last: the trainings that are shown."""
+        return self.study_dir / f"{self.name}.json"
+
+
+@dataclass(frozen=True)
 class Paths:
     """Files of one competition below the project's root."""
 
@@ -302,6 +325,10 @@ class Paths:
     def ablation(self, experiment: str) -> AblationPaths:
         """Paths of the comparison of an experiment's recipes."""
         return AblationPaths(self.artifacts_dir / "ablations" / experiment)
+
+    def study(self, experiment: str, name: str) -> StudyPaths:
+        """Paths of the study `degradation` or `responses` of an experiment's networks."""
+        return StudyPaths(self.artifacts_dir / "studies" / experiment, name)
 
     def submission(self, experiment: str) -> Path:
         """The CSV for the judge."""

@@ -109,6 +109,8 @@ class TrainConfig(StrictModel):
     little; "last" doesn't look. `stop_after` stops once so many epochs brought no better one.
     `snapshots`: the cosine starts anew so many times, the network at the end of each cycle is kept,
     and their probabilities are averaged (Huang et al. 2017, "Snapshot Ensembles").
+    `measure_train`: after every epoch, predict the images that are learned from as well, in their
+    plain views; the history then tells `train_accuracy`, too.
     `save_minutes`: how much work a dying machine may cost.
     """
 
@@ -127,6 +129,7 @@ class TrainConfig(StrictModel):
     snapshots: Count = 1
     gradient_checkpointing: bool = False
     compile: bool = False
+    measure_train: bool = False
     save_minutes: NotNegative = 5.0
     loss: LossConfig = LossConfig()
     mixing: MixingConfig = MixingConfig()

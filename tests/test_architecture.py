@@ -18,6 +18,7 @@ LEVELS = {
     "training": 2,
     "tuning": 2,
     "ablation": 2,
+    "studies": 2,
     "inference": 2,
     "reports": 2,
     "audit": 2,  # of what images.scan found

@@ -19,9 +19,8 @@ from tests import tiny
 
 COMMANDS = [
     "init", "download", "prepare", "check-overlap", "folds", "preview", "train", "tune", "ablate",
-    "ensemble", "suspects", "submit", "score", "tta", "predict", "validate", "grade", "report",
-    "status",
-    "models", "doctor",
+    "study", "ensemble", "suspects", "submit", "score", "tta", "predict", "validate", "grade",
+    "report", "status", "models", "doctor",
 ]  # fmt: skip
 SMALL = "num_test = 12\nmin_side_px = 40\nmax_side_px = 56"
 

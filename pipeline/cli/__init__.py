@@ -23,6 +23,7 @@ COMMANDS = (
     experiments.train,
     experiments.tune,
     experiments.ablate,
+    experiments.study,
     experiments.ensemble,
     experiments.suspects,
     answers.submit,

@@ -140,6 +140,32 @@ def ablate(
     ablate.run(*load(competition, root), experiment, recipes, seeds, overrides or [])
 
 
+def study(
+    study: Annotated[str, typer.Argument(metavar="degradation|responses", help="Which.")],
+    competition: Annotated[
+        str, typer.Argument(metavar="COMPETITION", help="As for every stage.")
+    ] = "cifar-10-demo",
+    experiment: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Its variants are the networks that are compared."),
+    ] = "degradation-small",
+    overrides: OverridesOption = None,
+    root: RootOption = Path(),
+) -> None:
+    """Repeat an experiment of the ResNet paper: plain nets against residual nets.
+
+    Reads what train reads. 'degradation' trains the networks on all folds but the first and shows
+    their errors over the epochs (figure 4); 'responses' measures what such networks' layers put
+    out (figure 7). Writes artifacts/COMPETITION/studies/EXPERIMENT: a picture, and a CSV of its
+    numbers.
+
+    Fails if the networks whose responses are asked for aren't trained, or have no batch norm.
+    """
+    from pipeline.stages import study as stage
+
+    stage.run(*load(competition, root), study, experiment, overrides or [])
+
+
 def ensemble(
     competition: CompetitionArgument,
     experiment: ExperimentsOption = None,

@@ -137,8 +137,8 @@ class FoldModels:
         networks = []  # of each fold, its snapshots
         for fold in map(files.fold, self.folds):
             checkpoints = [*map(fold.snapshot, range(num_earlier)), fold.checkpoint]
-            snapshots = [self._network(path, num_classes) for path in checkpoints]
-            networks.append([one.module for one in snapshots])
+            snapshots = [load_network(self.experiment, num_classes, path) for path in checkpoints]
+            networks.append([self._ready(one.module) for one in snapshots])
             self._networks.append(snapshots[-1].module)
             self._trunks.append(snapshots[-1].trunk)
 
@@ -152,18 +152,6 @@ class FoldModels:
 
         return predict
 
-    def _network(self, path: Path, num_classes: int) -> Network:
-        network = build_random(self.experiment.model, num_classes, self.experiment.seed)
-        tensors: Any = {name: torch.tensor(one) for name, one in load_checkpoint(path).items()}
-        try:
-            network.module.load_state_dict(tensors)
-        except RuntimeError as error:
-            raise ArtifactError(
-                f"{path}: must fit {self.experiment.model.name}, doesn't; train again"
-            ) from error
-        self._ready(network.module)
-        return network
-
     def _linear(self, head: LinearHead) -> nn.Module:
         """Make a layer of a head that reads features as they are."""
         weight, bias = map(torch.from_numpy, head.linear())
@@ -173,6 +161,23 @@ class FoldModels:
 
     def _ready(self, network: nn.Module) -> nn.Module:
         return network.to(self._device).to(memory_format=torch.channels_last).eval()
+
+
+def load_network(experiment: Experiment, num_classes: int, path: Path) -> Network:
+    """Build a fine-tuned experiment's network and load a fold's checkpoint into it.
+
+    Raises:
+        ArtifactError: The checkpoint is missing, damaged or another network's.
+    """
+    network = build_random(experiment.model, num_classes, experiment.seed)
+    tensors: Any = {name: torch.tensor(one) for name, one in load_checkpoint(path).items()}
+    try:
+        network.module.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ArtifactError(
+            f"{path}: must fit {experiment.model.name}, doesn't; train again"
+        ) from error
+    return network
 
 
 def _load_experiment(files: ExperimentPaths, again: str) -> Experiment:

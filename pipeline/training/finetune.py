@@ -119,7 +119,12 @@ class Finetune:
         total = len(learned.rows) * experiment.train.epochs
 
         def validate(module: nn.Module) -> Row:
-            return self._measure(data.targets[val], predict(experiment, module, plain, val))
+            row = self._measure(data.targets[val], predict(experiment, module, plain, val))
+            if experiment.train.measure_train:
+                rows = np.flatnonzero(~task.is_val)
+                probs = predict(experiment, module, plain, rows)
+                row["train_accuracy"] = round(score("accuracy", data.targets[rows], probs), 6)
+            return row
 
         with (
             progress(f"train {experiment.name} fold {task.fold}", total) as advance,

@@ -46,6 +46,16 @@ def test_a_network_predicts_what_it_predicted_when_it_had_learned(data, freeze):
     np.testing.assert_allclose(probs, one_view.probs, atol=1e-5)
 
 
+def test_training_error_is_that_of_the_learned_images_in_plain_views(data):
+    paths, images = data
+    train = FINETUNE | {"epochs": 2, "measure_train": True}
+    method = Finetune(paths, tiny.experiment(method="finetune", train=train), images)
+    result = method.fit_fold(task(images))
+    found = method.review(result.weights).probs[5:].argmax(axis=1) == images.targets[5:]
+    assert result.history["train_accuracy"].iloc[-1] == pytest.approx(found.mean(), abs=1e-6)
+    assert len(result.history) == 2
+
+
 def test_a_head_predicts_what_it_predicted_when_it_was_fitted(data):
     paths, images = data
     method = Probe(paths, tiny.experiment(views={"flip": False}), images)

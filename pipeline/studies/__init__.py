@@ -1,0 +1,1 @@
+"""Experiments on networks themselves, after the ResNet paper."""
