@@ -23,6 +23,7 @@ from rich.progress import (
 from rich.table import Column, Table
 from rich.text import Text
 
+from pipeline.errors import printable
 from pipeline.machine import rank
 
 # In a file, a finished bar has room for all that it tells.
@@ -42,12 +43,12 @@ _stdout = Console(highlight=False, soft_wrap=True, emoji=False)
 
 def say(message: str) -> None:
     """Tell how the work goes, one line."""
-    _stderr.print(message, markup=False)
+    _stderr.print(printable(message), markup=False)
 
 
 def warn(message: str) -> None:
     """Tell of something that needs a look but doesn't stop the work, one line."""
-    _stderr.print(Text("warning: ", style="yellow") + Text(message))
+    _stderr.print(Text("warning: ", style="yellow") + Text(printable(message)))
 
 
 def result(content: str | Table) -> None:

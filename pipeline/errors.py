@@ -11,9 +11,21 @@ A message is one line, "where: what must hold, what was found; the next command"
 line prints it on stderr and exits with code 1, without a traceback.
 """
 
+import unicodedata
+
+LONGEST_MESSAGE = 4000
+
 
 class PipelineError(Exception):
     """Base of every error that a user can mend."""
+
+    def __str__(self) -> str:
+        """Return the message as one line that fits a screen, whatever was found."""
+        message = printable(super().__str__())
+        if len(message) <= LONGEST_MESSAGE:
+            return message
+        half = LONGEST_MESSAGE // 2
+        return f"{message[:half]} ... {message[-half:]}"
 
 
 class ConfigError(PipelineError):
@@ -34,3 +46,12 @@ class SubmissionError(PipelineError):
 
 class StoppedError(PipelineError):
     """The user stopped the work, and it was saved; exit code 130, as shells say it."""
+
+
+def printable(text: str) -> str:
+    """Escape line ends, a terminal's commands and broken letters; file names may hold them all."""
+    return "".join(char if _is_printable(char) else repr(char)[1:-1] for char in text)
+
+
+def _is_printable(char: str) -> bool:
+    return char.isprintable() or unicodedata.category(char) == "Zs"  # spaces of other scripts

@@ -75,7 +75,7 @@ def read_stamp(path: Path) -> dict[str, Any] | None:
     """Read a stamp's record; None where there is none, or none that can be read."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
-    is_record = isinstance(record, dict) and {"inputs", "outputs"} <= record.keys()
-    return record if is_record else None
+    parts = [record.get(name) for name in ("inputs", "outputs")] if isinstance(record, dict) else []
+    return record if parts and all(isinstance(part, dict) for part in parts) else None

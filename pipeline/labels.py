@@ -12,6 +12,8 @@ from pipeline.joining import NameJoin
 from pipeline.label_files import listed_labels
 from pipeline.schema.labels import FileNameLabels, FolderLabels, tells_names
 
+LONGEST_INDEX = 9  # digits
+
 
 @dataclass
 class LabelledImages:
@@ -87,7 +89,13 @@ def sorted_names(labels: Iterable[str]) -> tuple[str, ...]:
     """Sort the labels that occur, as numbers where all of them are."""
     names = set(labels)
     are_numbers = all(name.isascii() and name.isdigit() for name in names)
-    return tuple(sorted(names, key=int) if are_numbers else sorted(names))
+    return tuple(sorted(sorted(names), key=_size) if are_numbers else sorted(names))
+
+
+def _size(digits: str) -> tuple[int, str]:
+    """Order numbers however long they are."""
+    significant = digits.lstrip("0")
+    return len(significant), significant
 
 
 def _from_names(competition: Competition, found: Mapping[str, str]) -> LabelledImages:
@@ -113,7 +121,8 @@ def _named(classes: tuple[str, ...], label: str, at: str) -> str:
 
 
 def _indexed(classes: tuple[str, ...], label: str, at: str) -> str:
-    if label.isascii() and label.isdigit() and int(label) < len(classes):
+    is_index = label.isascii() and label.isdigit() and len(label) <= LONGEST_INDEX
+    if is_index and int(label) < len(classes):
         return classes[int(label)]
     highest = len(classes) - 1
     raise DataError(f"{at}: the label must be a class index from 0 to {highest}, is '{label}'")

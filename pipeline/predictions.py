@@ -1,31 +1,19 @@
 """Probabilities of a set of images, as `oof.npz` and `test.npz` hold them."""
 
 import io
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.array_files import DAMAGE
 from pipeline.atomic import write_bytes
 from pipeline.errors import ArtifactError
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
-
-# What numpy and zipfile raise on spoiled bytes.
-_DAMAGE = (
-    OSError,
-    ValueError,
-    KeyError,
-    EOFError,
-    TypeError,
-    RuntimeError,
-    zlib.error,
-    zipfile.BadZipFile,
-)
 
 
 @dataclass(frozen=True)
@@ -87,14 +75,17 @@ def load_predictions(path: Path, next_command: str) -> Predictions:
     if not path.is_file():
         raise ArtifactError(f"{path}: must exist, is missing; run '{next_command}'")
     try:
-        content = io.BytesIO(path.read_bytes())  # numpy leaves a damaged file open
-        with np.load(content, allow_pickle=False) as stored:
+        content = path.read_bytes()
+        # Through memory, as numpy leaves a damaged file open.
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            _check_claims(stored, len(content))
             image_ids = [str(image_id) for image_id in stored["image_id"]]
             class_names = [str(name) for name in stored["class_names"]]
             probs = np.asarray(stored["probs"], dtype=np.float32)
             folds_sha256 = str(stored["folds_sha256"])
-    except _DAMAGE as error:
-        raise ArtifactError(f"{path}: damaged ({error}); run '{next_command}'") from error
+    except DAMAGE as error:
+        reason = str(error).partition("\n")[0]
+        raise ArtifactError(f"{path}: damaged ({reason}); run '{next_command}'") from error
     if probs.shape != (len(image_ids), len(class_names)) or len(set(image_ids)) != len(image_ids):
         raise ArtifactError(
             f"{path}: must hold one row per image and one column per class, holds "
@@ -104,3 +95,16 @@ def load_predictions(path: Path, next_command: str) -> Predictions:
     if not np.isfinite(probs).all() or np.abs(probs.sum(axis=1) - 1).max(initial=0) > 1e-3:
         raise ArtifactError(f"{path}: every row must sum to 1, one doesn't; run '{next_command}'")
     return Predictions(image_ids, probs, class_names, folds_sha256)
+
+
+def _check_claims(stored: Any, num_bytes: int) -> None:
+    """Refuse what would unpack to more than the file, as nothing that `save` writes does.
+
+    Arrays of empty text take no bytes at all, so their number is held to that as well.
+    """
+    claimed = sum(entry.file_size for entry in stored.zip.infolist())
+    if claimed > num_bytes:
+        raise ValueError(f"{claimed:,} bytes in a file of {num_bytes:,}")
+    for name in ("image_id", "class_names"):
+        if stored[name].size > num_bytes:
+            raise ValueError(f"{stored[name].size:,} values of {name} in {num_bytes:,} bytes")

@@ -151,8 +151,10 @@ def _check_exists(paths: Paths, competition: Competition, name: str) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError(f"a {type(content).__name__} instead of names and values")
+    except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(
             f"{path}: must be JSON, cannot be read ({error}); delete {path.parent} and train again"
         ) from error

@@ -33,8 +33,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # of TOML, of UTF-8, or of a number with thousands of digits
         raise ConfigError(f"{path}: must be TOML in UTF-8: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: must not nest so deeply") from error
 
 
 def parse(model: type[Model], values: dict[str, Any], where: str) -> Model:
@@ -47,7 +49,11 @@ def parse(model: type[Model], values: dict[str, Any], where: str) -> Model:
         ConfigError: A key is unknown, missing or of the wrong type; names the first one.
     """
     try:
-        return model.model_validate_json(json.dumps(values, default=str))
+        text = json.dumps(values, default=str)
+    except ValueError as error:
+        raise ConfigError(f"{where}: numbers must have a usual size ({error})") from error
+    try:
+        return model.model_validate_json(text)
     except ValidationError as error:
         # A misspelled key is also a missing one: what the file says comes before what it lacks.
         faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")

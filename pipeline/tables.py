@@ -50,7 +50,8 @@ def read_table(path: Path, columns: list[str], next_command: str) -> pd.DataFram
             raise ValueError(f"columns must be {columns}, are {list(table.columns)}")
         table = table.astype({name: "int64" for name in columns if name in INTEGER_COLUMNS})
     except (ValueError, pd.errors.ParserError) as error:
-        raise DataError(f"{path}: damaged: {error}; run '{next_command}'") from error
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path}: damaged: {reason}; run '{next_command}'") from error
     return table
 
 

@@ -242,7 +242,7 @@ def _load(archive: Path, path: Path) -> dict[Any, Any]:
             "which could run code"
         ) from error
     except Exception as error:  # damaged pickles raise whatever the bytes happen to lead to
-        reason = f"{type(error).__name__}: {error}"
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ArchiveError(f"{where} must be a whole pickle, is damaged ({reason})") from error
     if not isinstance(batch, dict):
         raise ArchiveError(f"{where} must hold a dict, holds a {type(batch).__name__}")

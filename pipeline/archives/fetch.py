@@ -77,7 +77,7 @@ class _Part:
         """The ETag or date by which the server knows this version; None if it can't resume."""
         try:
             origin = json.loads(self.origin_path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
         is_same = isinstance(origin, dict) and origin.get("url") == url and self.num_bytes > 0
         return origin.get("validator") if is_same else None

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipeline.array_files import DAMAGE
 from pipeline.atomic import PARTIAL_SUFFIX
 from pipeline.console import progress, warn
 from pipeline.freshness import fingerprint
@@ -150,7 +151,7 @@ def _opened(path: Path) -> CopyBlock | None:
     """Open a block; None where there is none, or none that is whole."""
     try:
         return _open(path)
-    except (OSError, ValueError, EOFError):
+    except DAMAGE:
         return None
 
 

@@ -28,8 +28,7 @@ class CopyBlock:
     """A block of working copies, mapped into memory; processes that read it share the pages.
 
     Raises:
-        OSError: There is no such file.
-        ValueError: It isn't a whole block.
+        Exception: There is no whole block; one of `array_files.DAMAGE`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -39,7 +38,7 @@ class CopyBlock:
         self._shapes = [(height, width, CHANNELS) for height, width in shapes.tolist()]
         self._ends = np.cumsum(shapes.prod(axis=1) * CHANNELS).tolist()
         self._pixels = np.asarray(np.memmap(path, np.uint8, "r", offset=pixels_start))
-        if len(self._pixels) != self._ends[-1]:
+        if len(self._pixels) != self._ends[-1] or shapes.min() < 1:
             raise ValueError(f"{self._ends[-1]:,} bytes expected, {len(self._pixels):,} found")
 
     def __getitem__(self, row: int) -> ByteImage:

@@ -1,6 +1,7 @@
 """Files of named tensors: read without running code, and unwrapped."""
 
 import pickle
+import struct
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -23,10 +24,16 @@ PREFIXES = ("module.", "model.", "_orig_mod.")
 DAMAGE = (
     OSError,
     EOFError,
+    AssertionError,
+    AttributeError,
     LookupError,
+    MemoryError,
+    OverflowError,
     RuntimeError,
+    TypeError,
     ValueError,
     pickle.UnpicklingError,
+    struct.error,
     SafetensorError,
 )
 

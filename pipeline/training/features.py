@@ -20,6 +20,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from pipeline.array_files import DAMAGE
 from pipeline.atomic import write_bytes
 from pipeline.config import Experiment
 from pipeline.console import progress, warn
@@ -156,7 +157,7 @@ class FeatureExtractor:
         Raises:
             ArtifactError: A block is missing or damaged.
         """
-        return [self._read(block, view) for block in _blocks(images)]
+        return [read_block(self._cache_path(block, view), len(block)) for block in _blocks(images)]
 
     def _missing(self, images: pd.DataFrame, views: Sequence[View]) -> tuple[View, ...]:
         return tuple(view for view in views if not self._cache_path(images, view).is_file())
@@ -204,17 +205,24 @@ class FeatureExtractor:
         np.save(buffer, features, allow_pickle=False)
         write_bytes(self._cache_path(images, view), buffer.getvalue())
 
-    def _read(self, images: pd.DataFrame, view: View) -> FeatureArray:
-        path = self._cache_path(images, view)
-        try:
-            features: FeatureArray = np.load(path, mmap_mode="r", allow_pickle=False)
-            if len(features) != len(images):
-                raise ValueError(f"{len(images)} rows expected, shape is {features.shape}")
-        except (OSError, ValueError, EOFError, TypeError) as error:
-            raise ArtifactError(
-                f"{path}: damaged ({error}); delete it and run the same command again"
-            ) from error
-        return features
+
+def read_block(path: Path, num_images: int) -> FeatureArray:
+    """Map a file of the cache.
+
+    Raises:
+        ArtifactError: It is missing or damaged.
+    """
+    try:
+        features: FeatureArray = np.load(path, mmap_mode="r", allow_pickle=False)
+        if len(features) != num_images or features.dtype != np.float16:
+            found = f"{features.dtype} of shape {features.shape}"
+            raise ValueError(f"float16 of {num_images} rows expected, found {found}")
+    except DAMAGE as error:
+        reason = str(error).partition("\n")[0]
+        raise ArtifactError(
+            f"{path}: damaged ({reason}); delete it and run the same command again"
+        ) from error
+    return features
 
 
 def _blocks(images: pd.DataFrame) -> list[pd.DataFrame]:

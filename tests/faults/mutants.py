@@ -119,15 +119,17 @@ def _out_of_time(*_: object) -> None:
 
 def in_limits(work: Callable[..., Result], *arguments: Any) -> Result:
     """Call a function in a process of its own, whose memory is limited."""
-    with ProcessPoolExecutor(1, get_context("spawn"), _limit) as pool:
-        return pool.submit(work, *arguments).result()
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(_limited, work, *arguments).result()
 
 
-def _limit() -> None:
+def _limited(work: Callable[..., Result], *arguments: Any) -> Result:
+    """Set the limit when all is imported: libraries of torch take gigabytes of addresses."""
     status = Path("/proc/self/statm")
     has = int(status.read_text().split()[0]) * resource.getpagesize() if status.exists() else 0
     resource.setrlimit(resource.RLIMIT_AS, (has + MEMORY_BYTES, resource.RLIM_INFINITY))
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libtiff tells there what is wrong, at length
+    return work(*arguments)
 
 
 def assert_held(outcomes: Mapping[str, Outcome], least: int) -> None:
