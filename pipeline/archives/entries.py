@@ -8,7 +8,7 @@ from typing import IO, NamedTuple, Protocol
 CHUNK_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class Entry:
     """One thing that an archive says it holds; nothing of it is believed yet.
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from requests.exceptions import (
@@ -28,6 +29,7 @@ from pipeline.errors import DataError
 
 CHUNK_BYTES = 1 << 16
 MAX_REDIRECTS = 5
+NUMBER = "[0-9]{1,18}"  # of bytes; a header may hold thousands of digits
 TRANSIENT_STATUS = {408, 416, 425, 429, 500, 502, 503, 504}
 
 
@@ -158,6 +160,7 @@ def _receive(session: requests.Session, url: str, part: _Part, patience: Patienc
         with session.get(url, stream=True, timeout=timeout, headers=_headers(url, part)) as answer:
             if _says_complete(answer, part):
                 return
+            _keep_packed(url, answer)
             _check_status(url, answer, part)
             start, total = _begin(url, answer, part)
             _append(answer, part, start, total)
@@ -183,8 +186,18 @@ def _says_complete(answer: requests.Response, part: _Part) -> bool:
     It was asked to resume this very version (If-Range); of another it would have sent the whole.
     """
     is_beyond_end = answer.status_code == requests.codes.requested_range_not_satisfiable
-    length = re.fullmatch(r"bytes \*/(\d+)", answer.headers.get("Content-Range", ""))
+    length = re.fullmatch(rf"bytes \*/({NUMBER})", answer.headers.get("Content-Range", ""))
     return is_beyond_end and length is not None and int(length[1]) == part.num_bytes > 0
+
+
+def _keep_packed(url: str, answer: requests.Response) -> None:
+    """Take a `.tar.gz` as it lies there, though the server calls its compression one of the way.
+
+    Undone, it would be another file, of another hash.
+    """
+    if urlsplit(url).path.endswith((".gz", ".tgz")):
+        answer.headers.pop("Content-Encoding", None)
+        answer.raw.headers.pop("Content-Encoding", None)
 
 
 def _check_status(url: str, answer: requests.Response, part: _Part) -> None:
@@ -204,7 +217,7 @@ def _retry_after_seconds(answer: requests.Response) -> float | None:
         return float(value)
     try:
         until = email.utils.parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, TypeError, LookupError, OverflowError):
         return None
     return (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
 
@@ -219,9 +232,11 @@ def _begin(url: str, answer: requests.Response, part: _Part) -> tuple[int, int |
     if answer.status_code == requests.codes.ok:
         part.start_over(url, validator)
         is_counted = "Content-Encoding" not in answer.headers
-        length = answer.headers.get("Content-Length", "")
-        return 0, int(length) if length.isdecimal() and is_counted else None
-    content_range = re.match(r"bytes (\d+)-\d+/(\d+|\*)$", answer.headers.get("Content-Range", ""))
+        length = re.fullmatch(NUMBER, answer.headers.get("Content-Length", ""))
+        return 0, int(length[0]) if length and is_counted else None
+    content_range = re.match(
+        rf"bytes ({NUMBER})-{NUMBER}/({NUMBER}|\*)$", answer.headers.get("Content-Range", "")
+    )
     is_same_file = validator is None or validator == part.validator(url)
     if content_range is None or int(content_range[1]) != part.num_bytes or not is_same_file:
         part.discard()

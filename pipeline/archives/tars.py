@@ -24,6 +24,8 @@ COMPRESSIONS: dict[bytes, Callable[[IO[bytes]], AbstractContextManager[object]]]
 }
 LONGEST_MAGIC = max(map(len, COMPRESSIONS))
 LONGEST_READ = 1 << 20
+# Blocks of zeros behind the last entry: a few kilobytes in earnest, a terabyte packed into one.
+LONGEST_PADDING = 64 << 20
 # What tarfile and gzip raise on bytes that aren't what they claim to be.
 FAULTS = (
     tarfile.TarError,
@@ -115,7 +117,8 @@ def _check_end(tar: tarfile.TarFile, file: IO[bytes]) -> None:
     if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise tarfile.ReadError(f"it ends, or has no header, at byte {tar.offset:,}")
     while file.read(LONGEST_READ):
-        pass
+        if file.tell() - tar.offset > LONGEST_PADDING:
+            raise tarfile.ReadError(f"more than {LONGEST_PADDING:,} bytes follow its last entry")
 
 
 def _name(info: tarfile.TarInfo) -> str:

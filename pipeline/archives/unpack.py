@@ -27,7 +27,8 @@ MAX_DEPTH = 3  # of archives within archives
 class Limits:
     """What an archive may claim, with all archives within it, before it is taken for a bomb.
 
-    `ratio` is unpacked bytes per packed byte; small files may exceed it, as blank images do.
+    `ratio` is unpacked bytes per packed byte, of each entry and of the whole; small files may
+    exceed it, as blank images do.
     """
 
     num_entries: int = 5_000_000
@@ -63,7 +64,8 @@ def unpack(archive: Path, folder: Path, limits: Limits = DEFAULT_LIMITS) -> int:
         ArchiveError: The archive is damaged, encrypted, a bomb, or would write elsewhere.
         DataError: The disk hasn't enough room, or what reads a 7z isn't installed.
     """
-    return len(_Unpacking(limits).unpack(archive, folder, str(archive), depth=0))
+    unpacking = _Unpacking(limits, archive.stat().st_size)
+    return len(unpacking.unpack(archive, folder, str(archive), depth=0))
 
 
 def peek(
@@ -84,16 +86,22 @@ def peek(
         ArchiveError: `unpack` would refuse the archive for what it lists.
         DataError: The disk hasn't enough room, or what reads a 7z isn't installed.
     """
-    return _Unpacking(DEFAULT_LIMITS, wanted).unpack(archive, folder, str(archive), depth=0)
+    unpacking = _Unpacking(DEFAULT_LIMITS, archive.stat().st_size, wanted)
+    return unpacking.unpack(archive, folder, str(archive), depth=0)
 
 
 class _Unpacking:
     """One archive with all that are within it, which share the limits."""
 
     def __init__(
-        self, limits: Limits, wanted: Callable[[PurePosixPath], bool] = lambda _: True
+        self,
+        limits: Limits,
+        packed_bytes: int,
+        wanted: Callable[[PurePosixPath], bool] = lambda _: True,
     ) -> None:
         self._limits = limits
+        # Entries may share their packed bytes, or hide in archives within, so the whole counts.
+        self._densest_bytes = max(limits.ratio * packed_bytes, limits.ratio_from_bytes)
         self._wanted = wanted
         self._num_entries = 0
         self._total_bytes = 0
@@ -183,6 +191,11 @@ class _Unpacking:
                     f"{where}: entry {entry.name!r} must unpack to at most {limits.ratio:,} "
                     f"times its {entry.packed_bytes:,} bytes, claims {entry.num_bytes:,}: a zip "
                     "bomb"
+                )
+            if self._total_bytes > self._densest_bytes:
+                raise ArchiveError(
+                    f"{where}: must unpack to at most {limits.ratio:,} times the bytes of the "
+                    f"whole archive, claims {self._total_bytes:,} or more: a bomb"
                 )
         return entries
 

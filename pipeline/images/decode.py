@@ -30,6 +30,17 @@ _FRACTIONS = {
     8: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
 
+# What phones, cameras and designers hand over instead, by the place and form of its mark.
+_FOREIGN = {
+    "HEIC": (4, (b"ftyphei", b"ftyphev", b"ftypmif1", b"ftypmsf1")),
+    "AVIF": (4, (b"ftypavi",)),
+    "JPEG 2000": (0, (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")),
+    "JPEG XL": (0, (b"\xff\x0a", b"\0\0\0\x0cJXL ")),
+    "PDF": (0, (b"%PDF-",)),
+    "PSD": (0, (b"8BPS",)),
+    "SVG": (0, (b"<svg", b"<?xml")),
+}
+
 # EXIF orientation → (quarter turns counter-clockwise, mirror left-right afterwards).
 _UPRIGHT = {
     1: (0, False),
@@ -119,6 +130,13 @@ def _decode_known(content: bytes, fraction: int) -> ByteImage | None:
     return None if decoded is None else np.asarray(decoded, dtype=np.uint8)
 
 
+def _foreign_format(content: bytes) -> str | None:
+    begin = content[:16]
+    return next(
+        (name for name, (at, marks) in _FOREIGN.items() if begin[at:].startswith(marks)), None
+    )
+
+
 def _open(content: bytes) -> Image.Image:
     if not content:
         raise DataError("empty file")
@@ -127,8 +145,9 @@ def _open(content: bytes) -> Image.Image:
             warnings.simplefilter("ignore")  # odd metadata: the pixels decide
             image = Image.open(io.BytesIO(content), formats=FORMATS)
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        start = content[:12]
-        raise DataError(f"not a whole image of a known format, starts with {start!r}") from error
+        foreign = _foreign_format(content)
+        found = f"is {foreign}; convert it" if foreign else f"starts with {content[:12]!r}"
+        raise DataError(f"not a whole image of a known format, {found}") from error
     except Image.DecompressionBombError as error:
         raise DataError(f"too many pixels, the limit is {MAX_PIXELS:,}") from error
     if image.width * image.height > MAX_PIXELS:
@@ -166,7 +185,7 @@ def _to_rgb(image: Image.Image) -> ByteImage:
             warnings.simplefilter("ignore")
             image.load()
             return _flatten(image)
-    except (OSError, ValueError, SyntaxError, IndexError, EOFError) as error:
+    except (OSError, ValueError, SyntaxError, LookupError, EOFError, MemoryError) as error:
         raise DataError(f"cannot be decoded: {error}") from error
 
 

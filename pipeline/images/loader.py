@@ -70,7 +70,7 @@ class ViewLoader:
             yield from loading
         except DataError as error:
             # A worker's error arrives with its traceback; ours is the last line.
-            line = str(error).strip().splitlines()[-1]
+            line = str(error.args[0]).strip().splitlines()[-1]
             raise DataError(line.partition("DataError: ")[2] or line) from error
         except (RuntimeError, *_CANNOT_FETCH) as error:
             if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):

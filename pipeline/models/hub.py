@@ -30,6 +30,9 @@ from pipeline.models.timm_backbone import HUB as HUB_PREFIX
 ANSWER_SECONDS = 12.0
 CHUNK_BYTES = 1 << 20
 
+# It becomes part of a path in the cache, so it mustn't lead out.
+REVISION = r"(?!.*\.\.)\w[\w./-]*"
+
 TIMM = "timm/"
 FILES = ("model.safetensors", "pytorch_model.bin")
 # timm's networks with the tensors of ours; its repositories hold torchvision's first weights.
@@ -64,11 +67,16 @@ def hub_repository(model_name: str) -> Repository:
     """Find the repository that holds the weights of a network.
 
     Raises:
-        ConfigError: The hub has none for it.
+        ConfigError: The hub has none for it, or the revision can't be one.
     """
     timm_name = model_name.removeprefix(TIMM)
     if timm_name.startswith(HUB_PREFIX):
         repo_id, _, revision = timm_name.removeprefix(HUB_PREFIX).partition("@")
+        if revision and not re.fullmatch(REVISION, revision):
+            raise ConfigError(
+                f"model.name: a revision must be a branch, tag or commit, is '{revision}'; correct "
+                "it"
+            )
         return Repository(repo_id, revision=revision or "main")
     config = timm.get_pretrained_cfg(TWINS.get(model_name) or timm_name)
     if config is None or not config.hf_hub_id:
@@ -197,7 +205,8 @@ def _save(answer: requests.Response, repository: Repository, file: str) -> Path:
     home = Path(constants.HF_HUB_CACHE) / f"models--{repository.repo_id.replace('/', '--')}"
     path = home / "snapshots" / commit / file
     _make_folder(path.parent)
-    total = int(answer.headers.get("Content-Length", 0)) or None
+    length = answer.headers.get("Content-Length", "")
+    total = int(length) if re.fullmatch("[0-9]{1,18}", length) else None
     sha256 = hashlib.sha256()
     with (
         atomic_path(path) as partial,

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from safetensors.numpy import save
@@ -36,7 +38,10 @@ def valid_files(folder: Path) -> dict[str, tuple[list[bytes], Read]]:
     Predictions(names, probs, ["cat", "dog"], "0" * 64).save(folder / "oof.npz")
     np.save(folder / "features.npy", np.ones((NUM_IMAGES, 5), np.float16))
     write_block(folder / "a.copies", [np.ones((4, 5, 3), np.uint8), np.zeros((2, 3, 3), np.uint8)])
-    tensors = {"weight": np.ones((3, 2), np.float32), "bias": np.zeros(3, np.float16)}
+    tensors: dict[str, npt.NDArray[Any]] = {
+        "weight": np.ones((3, 2), np.float32),
+        "bias": np.zeros(3, np.float16),
+    }
     (folder / "a.safetensors").write_bytes(save(tensors))
     state = {name: torch.from_numpy(value) for name, value in tensors.items()}
     torch.save(state, folder / "a.pth")
@@ -112,7 +117,7 @@ def npy(header: str, data: bytes = b"") -> bytes:
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + data
 
 
-def npz(path: Path, compression: int = zipfile.ZIP_STORED, **arrays: bytes) -> Path:
+def npz(path: Path, arrays: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
     with zipfile.ZipFile(path, "w", compression) as file:
         for name, content in arrays.items():
             file.writestr(f"{name}.npy", content)
@@ -140,7 +145,7 @@ def test_arrays_that_claim_the_impossible_are_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     content = CLAIMS[claim]
-    path = npz(tmp_path / "oof.npz", **dict.fromkeys(ARRAYS, content))
+    path = npz(tmp_path / "oof.npz", dict.fromkeys(ARRAYS, content))
     with pytest.raises(ArtifactError, match=r"oof\.npz: damaged \(.+\); run 'train'$"):
         load_predictions(path, "train")
     (tmp_path / "a.npy").write_bytes(content)
@@ -155,6 +160,6 @@ ARRAYS = ("image_id", "probs", "class_names", "folds_sha256")
 
 def test_packed_arrays_larger_than_their_file_are_not_unpacked(tmp_path: Path) -> None:
     zeros = npy(header("<f4", "(2500000, 4)"), bytes(40_000_000))
-    path = npz(tmp_path / "oof.npz", zipfile.ZIP_DEFLATED, **dict.fromkeys(ARRAYS, zeros))
+    path = npz(tmp_path / "oof.npz", dict.fromkeys(ARRAYS, zeros), zipfile.ZIP_DEFLATED)
     with pytest.raises(ArtifactError, match=r"damaged \(160,000,\d+ bytes in a file of \d+,\d+\)"):
         load_predictions(path, "train")

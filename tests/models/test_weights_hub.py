@@ -340,6 +340,13 @@ def test_an_impossible_hub_id_is_refused(stand_in, name):
     assert stand_in.asked == []
 
 
+@pytest.mark.parametrize("revision", ["../../../../x", "a/../../b", "/etc/x", "..", "-x", "a b"])
+def test_a_revision_that_leads_out_of_the_cache_is_refused(revision):
+    with pytest.raises(ConfigError, match="a revision must be a branch, tag or commit, is"):
+        hub_repository(f"timm/hf-hub:owner/name@{revision}")
+    assert hub_repository("timm/hf-hub:owner/name@v1.0/beta-2").revision == "v1.0/beta-2"
+
+
 @pytest.mark.parametrize(
     "name", ["sample_resnet", "lenet", "plain18", "resnet18_cifar", "timm/beit3_giant_patch14_224"]
 )

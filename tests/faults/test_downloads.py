@@ -1,0 +1,250 @@
+"""Downloads from a real server that misbehaves; more of them in tests/archives/test_fetch.py."""
+
+import gzip
+import hashlib
+import io
+import socket
+import struct
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pipeline.archives.bring import bring
+from pipeline.archives.errors import ArchiveError
+from pipeline.archives.fetch import Patience, _retry_after_seconds, fetch
+from pipeline.archives.sources import Source
+from pipeline.schema.archive import Archive
+from tests.archives.test_untar import tar_of
+from tests.archives.website import Answer, Handler, Website, part_from, serve, status
+
+CONTENT = bytes(range(256)) * 1000
+QUICK = Patience(attempts=4, first_wait_seconds=0.0, longest_wait_seconds=0.2, read_seconds=0.5)
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Website]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with serve() as site:
+        site.files["/a.zip"] = CONTENT
+        yield site
+
+
+def accept(_: Path) -> None:
+    pass
+
+
+def fetched(site: Website, folder: Path, name: str = "a.zip") -> bytes:
+    fetch(f"{site.url}/{name}", folder / name, accept, QUICK)
+    assert [path.name for path in folder.iterdir()] == [name]
+    return (folder / name).read_bytes()
+
+
+def begun(handler: Handler, content: bytes, num_bytes: int, **headers: str) -> None:
+    """Send the head of an answer and the first bytes of the file."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    lengths = {"Content-Length": str(len(content))}
+    handler.send_response(200)
+    for name, value in (handler.site.validators | lengths | named).items():
+        handler.send_header(name, value)
+    handler.end_headers()
+    handler.wfile.write(content[:num_bytes])
+    handler.wfile.flush()
+
+
+def reset_after(num_bytes: int) -> Answer:
+    """Answer as a machine does that is unplugged: the connection isn't closed but reset."""
+
+    def answer(handler: Handler, content: bytes | None) -> None:
+        assert content is not None
+        begun(handler, content, num_bytes)
+        time.sleep(0.05)  # else what was sent is lost on the way, too
+        linger = struct.pack("ii", 1, 0)
+        handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        handler.connection.close()
+        handler.close_connection = True
+        handler.wfile = io.BytesIO()
+
+    return answer
+
+
+def silent_after(num_bytes: int) -> Answer:
+    def answer(handler: Handler, content: bytes | None) -> None:
+        assert content is not None
+        begun(handler, content, num_bytes)
+        time.sleep(3 * QUICK.read_seconds)
+
+    return answer
+
+
+RESETS = [0, 1, 1000, 65_536, 65_537, len(CONTENT) // 2, len(CONTENT) - 1]
+
+
+@pytest.mark.parametrize("num_bytes", RESETS)
+def test_reset_connection_costs_only_what_had_not_come(
+    site: Website, tmp_path: Path, num_bytes: int
+) -> None:
+    site.answers = [reset_after(num_bytes)]
+    assert fetched(site, tmp_path) == CONTENT
+    first, second = site.ranges()
+    assert first is None
+    assert second is None or int(second.removeprefix("bytes=").removesuffix("-")) <= num_bytes
+
+
+def test_several_resets_are_survived_one_after_the_other(site: Website, tmp_path: Path) -> None:
+    def half_of_the_rest(handler: Handler, content: bytes | None) -> None:
+        assert content is not None
+        start = int(handler.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+        end = (start + len(content)) // 2
+        span = {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}
+        length = {"Content-Length": str(len(content) - start)}
+        handler.reply(206, handler.site.validators | span | length, content[start:end])
+
+    site.answers = [silent_after(len(CONTENT) // 2), half_of_the_rest, half_of_the_rest]
+    assert fetched(site, tmp_path) == CONTENT
+    starts = [int((one or "bytes=0-")[6:-1]) for one in site.ranges()]
+    assert starts == sorted(starts)
+    assert starts[1] > 0
+
+
+@pytest.mark.parametrize("num_bytes", [1, len(CONTENT) // 2])
+def test_server_that_falls_silent_in_the_middle_is_asked_for_the_rest(
+    site: Website, tmp_path: Path, num_bytes: int
+) -> None:
+    site.answers = [silent_after(num_bytes)]
+    assert fetched(site, tmp_path) == CONTENT
+    assert len(site.requests) == 2
+
+
+def test_length_that_promises_more_than_comes_is_never_taken_for_whole(
+    site: Website, tmp_path: Path
+) -> None:
+    def short(handler: Handler, content: bytes | None) -> None:
+        assert content is not None
+        begun(handler, content, len(content), Content_Length=str(len(content) + 9))
+
+    site.validators = {}
+    site.answers = [short] * QUICK.attempts
+    with pytest.raises(ArchiveError, match=r"within 4 attempts, the last: .*IncompleteRead"):
+        fetch(f"{site.url}/a.zip", tmp_path / "a.zip", accept, QUICK)
+    assert not (tmp_path / "a.zip").exists()
+
+
+def a_zip() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("x.jpg", CONTENT)
+    return buffer.getvalue()
+
+
+def test_length_that_promises_less_than_comes_leads_to_the_next_mirror(
+    site: Website, tmp_path: Path
+) -> None:
+    content = a_zip()
+    site.files = {"/bad.zip": content, "/good.zip": content}
+
+    def cut(handler: Handler, content: bytes | None) -> None:
+        assert content is not None
+        handler.reply(200, handler.site.validators | {"Content-Length": "1000"}, content)
+
+    site.answers = [cut]
+    sources = [Source(f"{site.url}/{name}.zip") for name in ("bad", "good")]
+    assert bring(Archive(name="a.zip"), sources, tmp_path / "a.zip", QUICK) == sources[1]
+    assert (tmp_path / "a.zip").read_bytes() == content
+
+
+@pytest.mark.parametrize("length", ["9" * 5000, "-1", "1e3", "", "²"])
+def test_length_that_is_no_number_does_no_harm(site: Website, tmp_path: Path, length: str) -> None:
+    def odd(handler: Handler, content: bytes | None) -> None:
+        assert content is not None
+        begun(handler, content, len(content), Content_Length=length)
+        handler.close_connection = True
+
+    site.answers = [odd] * QUICK.attempts
+    try:
+        assert fetched(site, tmp_path) == CONTENT
+    except ArchiveError as error:
+        assert "must be fetched within" in str(error)  # noqa: PT017
+
+
+def gzipped(handler: Handler, content: bytes | None) -> None:
+    assert content is not None
+    packed = gzip.compress(content)
+    handler.reply(200, handler.site.validators | {"Content-Encoding": "gzip"}, packed)
+
+
+def test_zip_that_the_server_packs_on_the_way_arrives_as_it_is(
+    site: Website, tmp_path: Path
+) -> None:
+    site.answers = [gzipped]
+    assert fetched(site, tmp_path) == CONTENT
+
+
+def test_packed_answer_that_breaks_off_is_fetched_from_the_start(
+    site: Website, tmp_path: Path
+) -> None:
+    def broken(handler: Handler, _: bytes | None) -> None:
+        packed = gzip.compress(CONTENT)
+        begun(handler, packed, len(packed) // 2, Content_Encoding="gzip")
+
+    site.answers = [broken]
+    assert fetched(site, tmp_path) == CONTENT
+    assert site.ranges() == [None, None]
+
+
+def test_tar_gz_that_the_server_calls_gzip_encoded_keeps_its_hash(
+    site: Website, tmp_path: Path
+) -> None:
+    content = gzip.compress(tar_of(("x.jpg", CONTENT)))
+
+    def mislabelled(handler: Handler, content: bytes | None) -> None:
+        assert content is not None
+        handler.reply(200, handler.site.validators | {"Content-Encoding": "gzip"}, content)
+
+    site.files["/a.tar.gz"] = content
+    site.answers = [mislabelled]
+    archive = Archive(name="a.tar.gz", sha256=hashlib.sha256(content).hexdigest())
+    bring(archive, [Source(f"{site.url}/a.tar.gz")], tmp_path / "a.tar.gz", QUICK)
+    assert (tmp_path / "a.tar.gz").read_bytes() == content
+
+
+def test_part_that_nobody_asked_for_is_not_taken_for_whole(site: Website, tmp_path: Path) -> None:
+    site.answers = [part_from(7)]
+    assert fetched(site, tmp_path) == CONTENT
+
+
+@pytest.mark.parametrize("place", ["file:///etc/passwd", "ftp://127.0.0.1/a.zip", "/a.zip\\..", ""])
+def test_redirect_to_something_else_than_a_web_address_is_refused(
+    site: Website, tmp_path: Path, place: str
+) -> None:
+    site.answers = [status(302, Location=place)] + [status(404)] * 9
+    with pytest.raises(ArchiveError, match=r"must (be a URL that leads to|give) a file"):
+        fetch(f"{site.url}/a.zip", tmp_path / "a.zip", accept, QUICK)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("wait", ["99999999999", "9" * 400, "-5", "soon", "", "٣"])
+def test_any_wish_to_wait_is_bounded(site: Website, tmp_path: Path, wait: str) -> None:
+    site.answers = [status(503, Retry_After=wait.encode("utf-8").decode("latin-1"))]
+    assert fetched(site, tmp_path) == CONTENT
+
+
+class Asked:
+    """An answer with nothing but a header."""
+
+    def __init__(self, value: str) -> None:
+        self.headers = {"Retry-After": value}
+
+
+@given(value=st.text(max_size=60) | st.datetimes().map(str) | st.integers().map(str))
+@example("Mon, 01 Jan 99999 00:00:00 GMT")
+@example("Mon, 32 Foo 2024 25:61:61 +9999")
+@example("9" * 5000)
+def test_any_retry_after_is_a_number_of_seconds_or_nothing(value: str) -> None:
+    seconds = _retry_after_seconds(Asked(value))  # type: ignore[arg-type]
+    wait = Patience(longest_wait_seconds=60.0).wait_seconds(1, seconds)
+    assert 0 <= wait <= 60
