@@ -1,5 +1,6 @@
 """Images made to hurt, beside those of tests/images/test_decode.py."""
 
+import base64
 import io
 import struct
 import zlib
@@ -126,6 +127,21 @@ def test_texts_and_profiles_that_unpack_to_gigabytes_are_refused() -> None:
 def test_progressive_jpeg_is_read_as_the_plain_one() -> None:
     plain = decode_rgb(encoded(RGB, "JPEG", quality=90))
     assert np.array_equal(decode_rgb(encoded(RGB, "JPEG", quality=90, progressive=True)), plain)
+
+
+# A gradient of 16 x 16 pixels by libjpeg-turbo's `cjpeg -arithmetic`, which Pillow can't write.
+ARITHMETIC = """
+/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAA0JCgsKCA0LCgsODg0PEyAVExISEyccHhcgLikxMC4pLSwzOko+MzZG
+NywtQFdBRkxOUlNSMj5aYVpQYEpRUk//2wBDAQ4ODhMREyYVFSZPNS01T09PT09PT09PT09PT09PT09PT09PT09P
+T09PT09PT09PT09PT09PT09PT09PT09PT0//yQARCAAQABADASIAAhEBAxEB/8wACgAQEAUBEBEF/9oADAMBAAIR
+AxEAPwD/AHLJG7HMpBjc6D7i94tHClo8hRiJGZfKqz//2Q==
+"""
+
+
+def test_arithmetic_jpeg_is_read() -> None:
+    rows, columns = np.mgrid[:16, :16]
+    drawn = np.stack([rows * 15, columns * 15, (rows + columns) * 8], axis=2)
+    assert np.abs(decode_rgb(base64.b64decode(ARITHMETIC)) - drawn).mean() < 12
 
 
 NAMED = {
