@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 from pipeline.paths import Paths
@@ -154,10 +155,15 @@ def test_two_processes_give_what_one_gives(site):
     files = paths.experiment("tiny").fold(0)
     alone, alone_history = load_predictions(files.oof, "x"), pd.read_csv(files.history)
     remove(paths)
-    launcher = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
-    launcher += ["--num_machines", "1"]
-    options = ["--mixed_precision", "no", "--dynamo_backend", "no", "-m", "pipeline"]
-    finish(start([*arguments, *overrides], *launcher, *options))
+    # What accelerate's launcher calls for several GPUs; with --cpu, it starts one process only.
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    process = start(
+        [*arguments, *overrides], *launcher, "-m", "pipeline", ACCELERATE_USE_CPU="true"
+    )
+    wait_for_steps(paths, 1, process)
+    workers = psutil.Process(process.pid).children()
+    assert sorted(worker.environ()["RANK"] for worker in workers) == ["0", "1"]
+    finish(process)
     both, both_history = load_predictions(files.oof, "x"), pd.read_csv(files.history)
     assert both.image_ids == alone.image_ids
     np.testing.assert_allclose(both.probs, alone.probs, atol=1e-4)
