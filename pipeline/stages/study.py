@@ -8,9 +8,9 @@ from rich.table import Table
 
 from pipeline.atomic import write_bytes
 from pipeline.competition import Competition
-from pipeline.config import load_experiments
 from pipeline.console import result, say
 from pipeline.errors import ConfigError
+from pipeline.experiment_files import load_experiments
 from pipeline.freshness import Stamp, digest
 from pipeline.paths import Paths
 from pipeline.reports.network_studies import draw_degradation, draw_responses
