@@ -37,7 +37,7 @@ MODULES = {
 }
 LIGHT_STAGES = [
     "folds", "ensemble", "suspects", "submit", "validate", "grade", "prepare", "status", "download",
-    "score", "check_overlap", "init",
+    "score", "check_overlap", "init", "report",
 ]  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """Features of training images, by a network that didn't learn from them."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 
@@ -41,11 +43,19 @@ def probe_features(
     trunk = build_trunk(experiment.model, experiment.seed, experiment.images.size_px)
     extractor = FeatureExtractor(paths, experiment, trunk)
     if extractor.is_cached(train, [View()]):
-        blocks = extractor.open_blocks(train, View())
-        wanted = [blocks[row // BLOCK_SIZE][row % BLOCK_SIZE] for row in rows.tolist()]
-        return np.asarray(wanted, dtype=np.float32)
+        return np.concatenate(list(_read_cached(extractor, train, rows)))
     features = extractor.extract(train.iloc[rows], [View()], "features")[0]
     return np.asarray(features, dtype=np.float32)
+
+
+def _read_cached(
+    extractor: FeatureExtractor, train: pd.DataFrame, rows: IntArray
+) -> Iterator[FloatArray]:
+    """Read block by block: a large competition has more of them than files may be open."""
+    for number in np.unique(rows // BLOCK_SIZE).tolist():
+        start = number * BLOCK_SIZE
+        (block,) = extractor.open_blocks(train.iloc[start : start + BLOCK_SIZE], View())
+        yield np.asarray(block[rows[rows // BLOCK_SIZE == number] - start], dtype=np.float32)
 
 
 def fold_features(paths: Paths, models: FoldModels, images: pd.DataFrame, fold: int) -> FloatArray:

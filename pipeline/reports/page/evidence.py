@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -67,6 +68,10 @@ class Evidence:
     calibration_errors: dict[str, float] | None = None
     left_out: dict[str, str] | None = None
     judged: Judged | None = None
+
+    def below_root(self, path: Path) -> str:
+        """Name a file as seen from the project's root, wherever that lies."""
+        return path.relative_to(self.paths.root).as_posix()
 
     def command(self, stage: str, options: str = "") -> str:
         """Return a command line about this competition."""

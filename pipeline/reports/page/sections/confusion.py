@@ -73,7 +73,15 @@ def _matrix(values: np.ndarray, names: list[str], what: str) -> Chart:
                 value = values[row, column]
                 text = f"{value:.2f}".lstrip("0") if is_share and value < 0.995 else f"{value:.0f}"
                 color = "black" if value > largest / 4 else "white"
-                axes.text(column, row, text, color=color, ha="center", va="center", fontsize=7)
+                axes.text(
+                    column,
+                    row,
+                    text,
+                    color=color,
+                    ha="center",
+                    va="center",
+                    fontsize=7 if num > 4 else 10,
+                )
         kind = "normalised: each row sums to 1" if is_share else "raw: images"
         caption = f"Confusion matrix, {kind}; right predictions lie on the diagonal."
         return chart(figure, f"confusion matrix, {what}", caption, is_wide=num > 3)

@@ -118,7 +118,13 @@ def _findings(evidence: Evidence) -> list[Block]:
         for kind, images in ((str(k), rows) for k, rows in findings.groupby("finding"))
     ]
     headings = ["finding", "images", "what it means", "the first ones"]
-    return [table(f"Odd files; all of them stand in {evidence.paths.audit_csv}", headings, rows)]
+    return [
+        table(
+            f"Odd files; all of them stand in {evidence.below_root(evidence.paths.audit_csv)}",
+            headings,
+            rows,
+        )
+    ]
 
 
 def _clusters(evidence: Evidence) -> list[Block]:
@@ -127,16 +133,19 @@ def _clusters(evidence: Evidence) -> list[Block]:
     train = evidence.train[[*columns, "label"]].assign(split="train")
     test = evidence.test.loc[evidence.test["width"] > 0, columns].assign(split="test", label="")
     images = pd.concat([train, test], ignore_index=True)
-    clusters = [rows for _, rows in images[images["group"].duplicated(keep=False)].groupby("group")]
-    across = [rows for rows in clusters if len(set(rows["split"])) == 2]
-    within = [rows for rows in clusters if len(set(rows["split"])) == 1]
+    images = images[images["group"].duplicated(keep=False)]
+    splits = images.groupby("group")["split"]
+    is_across = splits.min() != splits.max()
     blocks: list[Block] = []
-    for kind, found in (("Train-test twins", across), ("Copies within one set", within)):
-        if found:
-            shown = f", {MOST_CLUSTERS} of them here" if len(found) > MOST_CLUSTERS else ""
-            caption = f"{kind}: {len(found):,} clusters{shown}. A cluster never crosses folds."
-            cards = [_cluster_card(evidence, rows) for rows in found[:MOST_CLUSTERS]]
-            blocks.append(Gallery(caption, cards))
+    for kind, groups in (
+        ("train-test twins", is_across[is_across].index),
+        ("copies within one set", is_across[~is_across].index),
+    ):
+        if len(groups):
+            shown = f", of which {MOST_CLUSTERS} here" if len(groups) > MOST_CLUSTERS else ""
+            caption = f"Clusters of {kind}: {len(groups):,}{shown}. A cluster never crosses folds."
+            found = (images[images["group"] == group] for group in groups[:MOST_CLUSTERS])
+            blocks.append(Gallery(caption, [_cluster_card(evidence, rows) for rows in found]))
     return blocks
 
 

@@ -54,13 +54,14 @@ def _chart(levels: pd.DataFrame) -> Chart:
     shown = levels.loc[(levels - 1).abs().max(axis=1).sort_values().index].tail(MOST_CLASSES)
     with drawing(4.8, max(2.2, 1.0 + 0.2 * len(shown))) as figure:
         axes = figure.subplots()
-        axes.axvline(1, color=GREY, linestyle="--", linewidth=1)
+        axes.axvline(0, color=GREY, linestyle="--", linewidth=1)
         for place, fold in enumerate(shown.columns):
-            axes.scatter(shown[fold], range(len(shown)), s=16, label=f"{fold}", **point(place))
+            deviations = 100 * (shown[fold] - 1)
+            axes.scatter(deviations, range(len(shown)), s=16, label=f"{fold}", **point(place))
         axes.set_yticks(range(len(shown)), map(brief, shown.index))
-        axes.set(xlabel="share of the class in a fold / in all folds", ylabel="class")
+        axes.set(xlabel="share in the fold against share in all, difference in %", ylabel="class")
         axes.legend(title="fold", loc="center left", bbox_to_anchor=(1, 0.5))
-        caption = "How level the folds are in classes: at 1, a fold has its share of the class."
+        caption = "How level the folds are in classes: at 0, a fold has its share of the class."
         return chart(figure, "dot plot of the classes' shares in each fold", caption)
 
 

@@ -38,8 +38,8 @@ def _mistakes(evidence: Evidence, judged: Judged, attention: Attention) -> Seque
     if not len(rows):
         return [Paragraph(f"{judged.result.name} makes no mistake out of fold.")]
     caption = (
-        f"The {len(rows)} mistakes of {judged.result.name} that cost most log loss, the worst "
-        "first: images whose own class got the least probability, out of fold."
+        f"The mistakes of {judged.result.name} that cost most log loss, the worst first: images "
+        "whose own class got the least probability, out of fold."
     )
     others = judged.probs[rows].argmax(axis=1)
     cards = _cards(evidence, judged, attention, rows, others)
@@ -52,13 +52,13 @@ def _suspects(evidence: Evidence, judged: Judged, attention: Attention) -> Seque
         return [Paragraph("No label is contradicted by the predictions.")]
     shown = found.head(MOST_SHOWN)
     caption = (
-        f"{len(found):,} labels are contradicted by the predictions of {judged.result.name} "
-        f"(confident learning, Northcutt et al. 2021); the {len(shown)} most contradicted:"
+        f"Labels that the predictions of {judged.result.name} contradict, by confident learning "
+        f"(Northcutt et al. 2021): {len(found):,}. The most contradicted first."
     )
     rows, suggested = shown["row"].to_numpy(), shown["suggested"].to_numpy()
     cards = _cards(evidence, judged, attention, rows, suggested)
     command = evidence.command("suspects", f"--experiment {judged.result.name}")
-    hint = Hint("To drop or relabel some of them, list them all:", command)
+    hint = Hint("To drop or relabel some of them, have them listed:", command)
     return [attention.explanation, Gallery(caption, cards), hint]
 
 

@@ -64,7 +64,7 @@ def _study(evidence: Evidence, name: str) -> list[Block]:
         [int(row["trial"]), float(row["value"]), *(_plain(row[key]) for key in ("seconds", *keys))]
         for row in complete.head(MOST_TRIALS).to_dict("records")
     ]
-    caption = f"The best trials of {name}; all of them stand in {files.trials}"
+    caption = f"The best trials of {name}; all of them stand in {evidence.below_root(files.trials)}"
     return [
         Paragraph(text),
         Charts(charts),
