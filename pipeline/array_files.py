@@ -8,6 +8,7 @@ import zlib
 DAMAGE = (
     OSError,
     EOFError,
+    AttributeError,
     LookupError,
     MemoryError,
     OverflowError,
