@@ -4,6 +4,8 @@ import pandas as pd
 
 from pipeline.reports.style import COLORS, LINES, drawing, to_png
 
+FAMILY_LINES = ("--", "-", ":", "-.")  # the first family, plain nets, dashed as in the paper
+
 
 def draw_degradation(curves: pd.DataFrame) -> bytes:
     """Draw errors over epochs, a panel per family, thin for train and bold for val.
@@ -28,6 +30,7 @@ def draw_degradation(curves: pd.DataFrame) -> bytes:
                     style = {"color": color, "linewidth": width, "linestyle": LINES[number % 2]}
                     axes.plot(curve["epoch"], error, label=label, **style)
             axes.set(title=family, xlabel="epoch", ylim=(0, 100))
+            axes.xaxis.get_major_locator().set_params(integer=True)
             axes.legend()
         panels[0].set_ylabel("error (%)")
         return to_png(figure)
@@ -55,7 +58,7 @@ def draw_responses(responses: pd.DataFrame) -> bytes:
                     line[column],
                     line["std"],
                     color=COLORS[number % len(COLORS)],
-                    linestyle=LINES[(place + 1) % len(LINES)],
+                    linestyle=FAMILY_LINES[place % len(FAMILY_LINES)],
                     marker="." if column == "layer" else None,
                     label=network,
                 )
