@@ -13,7 +13,7 @@ def list_files(folder: Path) -> list[PurePosixPath]:
     """List every file below a folder, relative to it and sorted.
 
     Raises:
-        DataError: A folder can't be read.
+        DataError: A folder can't be read, or a name isn't text that a table could hold.
     """
     if not folder.is_dir():
         return []
@@ -48,7 +48,18 @@ def _walk(
     except OSError as error:
         raise DataError(f"{folder}: must be readable ({error.strerror})") from error
     for name, is_dir in listed:
+        _check_name(folder, name)
         if is_dir:
             yield from _walk(folder / name, relative / name, above | {identity})
         else:
             yield relative / name
+
+
+def _check_name(folder: Path, name: str) -> None:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{folder}: names of files must be UTF-8, {name!r} isn't; rename it, or unpack its "
+            "archive anew with names in UTF-8"
+        ) from error

@@ -1,4 +1,5 @@
 import os
+import sys
 
 import pytest
 
@@ -63,3 +64,10 @@ def test_folder_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(DataError, match=r"a: must be readable \(Permission denied\)"):
         list_files(tmp_path)
     (tmp_path / "a").chmod(0o700)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others take no such names")
+def test_name_that_is_no_text_is_refused(tmp_path):
+    make(tmp_path, "deep/a.jpg", os.fsdecode(b"deep/\xff\xfe.jpg"))
+    with pytest.raises(DataError, match=r"deep: names of files must be UTF-8, '.*\.jpg' isn't;"):
+        list_files(tmp_path)
