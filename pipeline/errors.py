@@ -3,6 +3,7 @@
     PipelineError
     ├── ConfigError       a TOML file, a --set or an argument says something impossible
     ├── DataError         archives, images, lists or tables aren't what they must be
+    │   └── DiskError     a disk is full, read-only or not ours to write to
     ├── ArtifactError     features, predictions or checkpoints are missing, stale or don't fit
     ├── SubmissionError   a CSV isn't what the judge wants
     └── StoppedError      Ctrl-C; what was done is saved
@@ -34,6 +35,10 @@ class ConfigError(PipelineError):
 
 class DataError(PipelineError):
     """Archives, images, label lists or tables aren't what they must be."""
+
+
+class DiskError(DataError):
+    """A disk is full, read-only or not ours to write to."""
 
 
 class ArtifactError(PipelineError):

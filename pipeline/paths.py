@@ -130,6 +130,11 @@ class ExperimentPaths:
         """Training images whose label the OOF predictions contradict."""
         return self.experiment_dir / "suspects.csv"
 
+    @property
+    def lock(self) -> Path:
+        """Held while the experiment's own files are written."""
+        return self.experiment_dir.with_name(f".{self.experiment_dir.name}.lock")
+
     def fold(self, fold: int) -> FoldPaths:
         """Paths of one fold, counted from 0."""
         return FoldPaths(self.experiment_dir / f"fold{fold}")
@@ -286,6 +291,11 @@ class Paths:
         return self.root / "folds" / f"{self.competition}.json"
 
     @property
+    def folds_lock(self) -> Path:
+        """Held by `folds`."""
+        return self.root / "folds" / f".{self.competition}.lock"
+
+    @property
     def artifacts_dir(self) -> Path:
         """Everything learned for the competition, one folder per experiment."""
         return self.root / "artifacts" / self.competition
@@ -317,6 +327,10 @@ class Paths:
     def study_lock(self, study: str) -> Path:
         """Held while a worker takes its next trial."""
         return self.studies_dir / f".{study}.lock"
+
+    def study_journal_lock(self, study: str) -> Path:
+        """Held while a line is added to a journal."""
+        return self.studies_dir / f".{study}.log.lock"
 
     def experiment(self, name: str) -> ExperimentPaths:
         """Paths of one experiment or ensemble."""

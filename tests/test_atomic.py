@@ -1,10 +1,13 @@
 import errno
 import os
+import subprocess
+import sys
 
 import pytest
 
-from pipeline.atomic import atomic_path, explained_os_errors, write_bytes, write_text
-from pipeline.errors import DataError
+from pipeline.atomic import atomic_path, write_bytes, write_text
+from pipeline.disk_errors import explained_os_errors
+from pipeline.errors import DataError, DiskError
 
 
 def test_content_stands_at_the_path_and_nothing_beside_it(tmp_path):
@@ -49,12 +52,57 @@ def test_content_reaches_the_disk_before_the_rename(tmp_path, monkeypatch):
     assert synced == [False]
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_said_with_the_free_bytes(tmp_path, code):
     path = tmp_path / "not" / "there"
     line = r"there: the disk must have room for this file, [\d,]+ bytes are free \(.+\); free some"
     with pytest.raises(DataError, match=line), explained_os_errors(path):
         raise OSError(code, os.strerror(code))
+
+
+def test_a_file_that_may_not_be_so_large_is_said_with_the_limit(tmp_path):
+    line = r"x: must be allowed 7 bytes, this disk's file system allows fewer \(File too large\); r"
+    with pytest.raises(DiskError, match=line), explained_os_errors(tmp_path / "x", 7):
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+
+
+WRITER = """
+import os, sys
+from pathlib import Path
+from pipeline.atomic import atomic_path
+with atomic_path(Path(sys.argv[1])) as partial:
+    partial.write_bytes(b"half")
+    print("written", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_dead_writer_s_partial_is_swept_and_a_living_one_s_stays(tmp_path):
+    def writer(name: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", WRITER, tmp_path / name]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"written\n"
+        return process
+
+    with writer("dead") as dead, writer("living") as living:
+        dead.kill()
+        dead.wait()
+        assert len(list(tmp_path.glob(".*.partial"))) == 2
+        write_bytes(tmp_path / "third", b"x")
+        assert [path.name[:8] for path in tmp_path.glob(".*.partial")] == [".living."]
+        living.communicate(b"")
+        assert living.returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["living", "third"]
+
+
+def test_only_what_is_named_like_ours_is_swept(tmp_path):
+    others = [".x.partial", "x.0123abcd.partial", ".x.123.partial", ".x.0123abcd.part"]
+    for name in others:
+        (tmp_path / name).touch()
+    (tmp_path / ".x.0123abcd.partial").touch()
+    write_bytes(tmp_path / "x", b"x")
+    assert {path.name for path in tmp_path.iterdir()} == {*others, "x"}
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EROFS])

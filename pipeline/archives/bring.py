@@ -15,7 +15,8 @@ from pipeline.archives.fetch import DEFAULT_PATIENCE, Patience, fetch
 from pipeline.archives.sources import Source
 from pipeline.archives.unpack import looks_like
 from pipeline.archives.zips import FAULTS
-from pipeline.atomic import atomic_path, explained_os_errors
+from pipeline.atomic import atomic_path
+from pipeline.disk_errors import check_room, explained_os_errors
 from pipeline.schema.archive import Archive, Container
 
 SNIFFED_BYTES = 512
@@ -80,12 +81,14 @@ def _link(file: Path, target: Path, verify: Callable[[Path], None]) -> None:
 
 def _copy(file: Path, target: Path, verify: Callable[[Path], None]) -> None:
     """Copy with the time of change, so that `--from` the archives' own folder stays fresh."""
-    console.say(f"copying {file} ({file.stat().st_size / 1e6:,.1f} MB)")
+    num_bytes = file.stat().st_size
+    console.say(f"copying {file} ({num_bytes / 1e6:,.1f} MB)")
+    check_room(f"{file}: copying", num_bytes, target.parent)
     try:
         content = file.open("rb")
     except OSError as error:
         raise ArchiveError(f"{file}: must be readable ({error.strerror})") from error
-    with content, atomic_path(target) as incomplete:
+    with content, atomic_path(target, num_bytes) as incomplete:
         with incomplete.open("wb") as copy:
             shutil.copyfileobj(content, copy, CHUNK_BYTES)
         verify(incomplete)

@@ -19,8 +19,8 @@ from PIL import Image
 
 from pipeline.archives.errors import ArchiveError
 from pipeline.archives.unpack import Limits, unpack
-from pipeline.atomic import explained_os_errors
 from pipeline.console import progress
+from pipeline.disk_errors import explained_os_errors
 from pipeline.tables import TRUTH_COLUMNS, write_table
 
 TRAIN_BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))

@@ -24,7 +24,8 @@ from requests.exceptions import (
 
 from pipeline import console
 from pipeline.archives.errors import ArchiveError
-from pipeline.atomic import explained_os_errors, write_text
+from pipeline.atomic import write_text
+from pipeline.disk_errors import explained_os_errors
 from pipeline.errors import DataError
 
 CHUNK_BYTES = 1 << 16
@@ -257,6 +258,7 @@ def _strong_validator(answer: requests.Response) -> str | None:
 def _append(answer: requests.Response, part: _Part, start: int, total: int | None) -> None:
     description = f"fetch {part.path.stem}"
     with (
+        explained_os_errors(part.path, None if total is None else total - start),
         part.path.open("ab" if start else "wb") as file,
         console.progress(description, total, "B") as advance,
     ):

@@ -1,7 +1,6 @@
 """Unpack an archive that anyone may have made: never outside its folder, never endlessly."""
 
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,9 +12,8 @@ from pipeline.archives.entries import Entry, Sink
 from pipeline.archives.errors import ArchiveError
 from pipeline.archives.outfile import OutFile
 from pipeline.archives.safe_names import files_to_write
-from pipeline.atomic import explained_os_errors
 from pipeline.console import progress
-from pipeline.errors import DataError
+from pipeline.disk_errors import check_room, explained_os_errors
 from pipeline.schema.archive import Container, container_of, stem_of
 
 OPENERS = {"zip": zips.opened, "tar": tars.opened, "7z": sevenzips.opened}
@@ -146,7 +144,7 @@ class _Unpacking:
                 for entry, name in names.items()
                 if container_of(name.name) or self._wanted(name)
             ]
-            _check_room(where, chosen, folder)
+            check_room(f"{where}: unpacking", sum(entry.num_bytes for entry in chosen), folder)
             with progress(f"unpack {archive.name}", len(chosen), "files") as advance:
 
                 @contextmanager
@@ -198,13 +196,3 @@ class _Unpacking:
                     f"whole archive, claims {self._total_bytes:,} or more: a bomb"
                 )
         return entries
-
-
-def _check_room(where: str, entries: Sequence[Entry], folder: Path) -> None:
-    total = sum(entry.num_bytes for entry in entries)
-    free = shutil.disk_usage(folder).free
-    if total > free:
-        raise DataError(
-            f"{where}: unpacking must find {total:,} bytes of disk, {free:,} are free; "
-            "free some and run the same command again"
-        )

@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 
 from pipeline.array_files import DAMAGE
-from pipeline.atomic import PARTIAL_SUFFIX
 from pipeline.console import progress, warn
 from pipeline.freshness import fingerprint
 from pipeline.images.cache_room import VARIABLE, make_room
@@ -86,8 +85,6 @@ class CachedCopies(WorkingCopies):
             return
         what = f"cache {self._paths.competition}"
         with held(self._paths.cache_lock, what):
-            for leftover in self._paths.cache_dir.glob(f".*{PARTIAL_SUFFIX}"):
-                leftover.unlink()
             missing = _missing(self._affordable())
             if missing:  # another process may have just made them
                 self._write(missing, what)

@@ -18,7 +18,8 @@ CHANNELS = 3
 def write_block(path: Path, copies: Sequence[ByteImage]) -> None:
     """Write working copies, whole or not at all."""
     shapes = np.array([copy.shape[:2] for copy in copies], dtype=np.int64)
-    with atomic_path(path) as partial, partial.open("wb") as file:
+    num_bytes = sum(copy.nbytes for copy in copies)
+    with atomic_path(path, num_bytes) as partial, partial.open("wb") as file:
         np.save(file, shapes, allow_pickle=False)
         for copy in copies:
             file.write(np.ascontiguousarray(copy).data)

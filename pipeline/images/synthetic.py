@@ -4,12 +4,9 @@ The same code then reads drawn competitions as reads real ones, and since the tr
 score that the judge would give can be computed.
 """
 
-import multiprocessing
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 
@@ -28,6 +25,7 @@ from pipeline.images.drawing.naming import (
 )
 from pipeline.images.drawing.oddities import TEST, TRAIN, Key, Oddities, plan_oddities
 from pipeline.images.drawing.species import species_of
+from pipeline.images.processes import map_in_processes
 from pipeline.machine import num_cpus
 from pipeline.schema.synthetic import Synthetic
 from pipeline.tables import TRUTH_COLUMNS, write_table
@@ -144,12 +142,7 @@ def _drawn_files(jobs: dict[Key, FileJob], description: str) -> dict[Key, bytes]
 
 
 def _map_draw(jobs: Sequence[FileJob]) -> Iterator[bytes]:
-    workers = min(num_cpus(), 16)
-    if workers == 1 or len(jobs) < _MIN_PARALLEL:
+    if len(jobs) < _MIN_PARALLEL:
         yield from map(draw_file, jobs)
-        return
-    # A forked child of a process with threads (OpenCV, torch) may hang: start afresh.
-    context = multiprocessing.get_context("spawn")
-    # One thread each: the processes already share out the cores.
-    with ProcessPoolExecutor(workers, context, cv2.setNumThreads, (1,)) as pool:
-        yield from pool.map(draw_file, jobs, chunksize=8)
+    else:
+        yield from map_in_processes(draw_file, jobs, min(num_cpus(), 16))

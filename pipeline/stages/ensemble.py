@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from pipeline.competition import MAX_NAME_LENGTH, NAME_PATTERN, Competition
 from pipeline.console import result, say
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.freshness import Stamp, digest, file_sha256
+from pipeline.locks import held
 from pipeline.paths import ExperimentPaths, Paths
 from pipeline.predictions import FloatArray, Predictions
 from pipeline.priors import fill_with_prior, is_readable, warn_of_unreadable
@@ -88,23 +90,21 @@ def run(
     if stamp.is_fresh():
         say(f"{title}: up to date")
         return
-
-    out.stamp.unlink(missing_ok=True)  # killed from here on, the ensemble isn't complete
-    from threadpoolctl import threadpool_limits  # here: what is up to date needn't wait for it
-
-    with threadpool_limits(1):  # small matrices: threads only wait; and the same bits everywhere
-        built = build(inputs.probs, method, prune=prune)
-    metrics = describe_oof(competition, inputs.folds, built.oof_probs)
-    metrics |= describe_ensemble(built, inputs.members)
-    weights = built.share_out(inputs.members)
-    config = {"members": weights, "method": built.method, "options": options.as_typed()}
-    _save_probs(competition, file_sha256(paths.folds_csv), out, inputs, built)
-    for path, content in ((out.config, config), (out.metrics, metrics)):
-        write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    change = built.recalibration
-    curves = {"as blended": change.before, "at its best temperature": change.after}
-    save_reliability_diagram(curves, f"{competition.name} {name}, out of fold", out.reliability)
-    stamp.write([out.oof, out.test, out.config, out.metrics, out.reliability])
+    with held(out.lock, title):
+        if stamp.is_fresh():
+            say(f"{title}: up to date, another command has just made it")
+            return
+        out.stamp.unlink(missing_ok=True)  # killed from here on, the ensemble isn't complete
+        built = _build(inputs, options)
+        metrics = describe_oof(competition, inputs.folds, built.oof_probs)
+        metrics |= describe_ensemble(built, inputs.members)
+        weights = built.share_out(inputs.members)
+        config = {"members": weights, "method": built.method, "options": options.as_typed()}
+        _save_probs(competition, file_sha256(paths.folds_csv), out, inputs, built)
+        for path, content in ((out.config, config), (out.metrics, metrics)):
+            write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        _save_diagram(built, f"{competition.name} {name}, out of fold", out.reliability)
+        stamp.write([out.oof, out.test, out.config, out.metrics, out.reliability])
     _tell(title, competition, metrics, built)
     low, high = metrics["oof_interval_95"]
     blended_of = " + ".join(f"{weight:.2f} {member}" for member, weight in weights.items())
@@ -112,6 +112,19 @@ def run(
         f"{title}: OOF {metrics['metric']} {metrics['oof_score']:.4f} [{low:.4f}, {high:.4f}], "
         f"{built.method} of {blended_of} -> {out.experiment_dir}"
     )
+
+
+def _build(inputs: _Inputs, options: _Options) -> Built:
+    from threadpoolctl import threadpool_limits  # here: what is up to date needn't wait for it
+
+    with threadpool_limits(1):  # small matrices: threads only wait; and the same bits everywhere
+        return build(inputs.probs, options.method, prune=options.prune)
+
+
+def _save_diagram(built: Built, title: str, path: Path) -> None:
+    change = built.recalibration
+    curves = {"as blended": change.before, "at its best temperature": change.after}
+    save_reliability_diagram(curves, title, path)
 
 
 def _check_method(method: str) -> None:

@@ -10,6 +10,7 @@ from pipeline.console import say
 from pipeline.corrections import Corrections, load_corrections, recorded_corrections
 from pipeline.errors import DataError
 from pipeline.freshness import Stamp, file_sha256, read_stamp
+from pipeline.locks import held
 from pipeline.paths import Paths
 from pipeline.splitting import assign_folds
 from pipeline.tables import FOLD_COLUMNS, load_train, to_text, write_table
@@ -59,6 +60,18 @@ def run(
     if stamp.is_fresh():
         say(f"folds {competition.name}: up to date")
         return
+    with held(paths.folds_lock, f"folds {competition.name}"):
+        _split(paths, competition, train, stamp, corrected)
+
+
+def _split(
+    paths: Paths,
+    competition: Competition,
+    train: pd.DataFrame,
+    stamp: Stamp,
+    corrected: Corrections | None,
+) -> None:
+    num_folds, seed = stamp.inputs["num_folds"], stamp.inputs["seed"]
     _check_smallest_class(competition, train, num_folds)
     # Split before it is corrected: who isn't corrected keeps his fold, and results stay comparable.
     table = train.assign(fold=assign_folds(train, num_folds, seed))[FOLD_COLUMNS]

@@ -11,6 +11,7 @@ from pipeline.console import result, say
 from pipeline.errors import ConfigError
 from pipeline.experiment_files import load_search
 from pipeline.freshness import Stamp
+from pipeline.locks import held
 from pipeline.machine import num_processes
 from pipeline.paths import Paths
 from pipeline.priors import warn_of_unreadable
@@ -75,7 +76,8 @@ def run(
     study = open_study(search)
     outcome = judge(study, search)
     ExperimentRun(paths, competition, outcome.tuned, search.tables).train([])
-    _report(search, study, outcome)
+    with held(paths.experiment(outcome.tuned.name).lock, search.title):
+        _report(search, study, outcome)
 
 
 def _search(

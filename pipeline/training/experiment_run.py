@@ -13,6 +13,7 @@ from pipeline.competition import Competition
 from pipeline.config import Experiment
 from pipeline.console import say
 from pipeline.freshness import Stamp, digest, fingerprint
+from pipeline.locks import held
 from pipeline.models.identity import weights_identity
 from pipeline.paths import ExperimentPaths, FoldPaths, Paths
 from pipeline.predictions import FloatArray, Predictions, load_predictions
@@ -87,7 +88,8 @@ class ExperimentRun:
         elif not todo and self._result_stamp().is_fresh():
             say(f"{self._title}: up to date")
         else:
-            self._gather(time.monotonic() - start)
+            with held(self._out.lock, self._title):
+                self._gather(time.monotonic() - start)
 
     def review(self, fold: int) -> Review:
         """Look at all training images again with the model that a fold has learned, its last one.

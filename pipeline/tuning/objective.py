@@ -10,7 +10,7 @@ from optuna.exceptions import TrialPruned
 from optuna.trial import Trial
 
 from pipeline.console import say
-from pipeline.errors import PipelineError, StoppedError
+from pipeline.errors import DiskError, PipelineError, StoppedError
 from pipeline.predictions import FloatArray
 from pipeline.priors import is_readable
 from pipeline.scoring.metrics import score
@@ -61,6 +61,7 @@ class Objective:
             TrialPruned: It is hopeless.
             FailedTrialError: It can't be trained: out of memory, NaN, values that don't fit.
             StoppedError: Ctrl-C.
+            DiskError: The disk is full; the values aren't to blame.
         """
         self.number = trial.number
         claim(trial)
@@ -74,7 +75,7 @@ class Objective:
         except TrialPruned as error:
             outcome = str(error)
             raise
-        except StoppedError:
+        except (StoppedError, DiskError):
             outcome = "stopped"
             raise
         except (PipelineError, MemoryError, RuntimeError) as error:

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.reproducibility import sample_seed
 from pipeline.tuning.search import SamplerName
+from pipeline.tuning.trials import stream_number
 
 
 def _tpe(seed: int) -> BaseSampler:
@@ -40,11 +41,11 @@ SAMPLERS: dict[SamplerName, Callable[[int], BaseSampler]] = {
 
 
 class TrialSeededSampler(BaseSampler):
-    """Draws for every trial from a random stream of the trial's own number.
+    """Draws for every trial from a random stream of its own, numbered by `stream_number`.
 
     Optuna's samplers are seeded once: workers with one seed would try the same values, and a study
-    that goes on would begin its stream anew. So, numbers being given out once, no two trials share
-    a stream, and an interrupted study of one worker tries what an unbroken one would.
+    that goes on would begin its stream anew. So no two trials share a stream, and an interrupted
+    study of one worker tries what an unbroken one would.
 
     Args:
         name: Which sampler.
@@ -58,7 +59,9 @@ class TrialSeededSampler(BaseSampler):
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Begin the trial's stream."""
-        self._sampler = SAMPLERS[self._name](sample_seed(self._seed, 0, trial.number))
+        self._sampler = SAMPLERS[self._name](
+            sample_seed(self._seed, 0, stream_number(study, trial))
+        )
         self._sampler.before_trial(study, trial)
 
     def infer_relative_search_space(

@@ -1,8 +1,10 @@
 """Studies that outlive their workers: a journal file on one machine, a database for several."""
 
 import warnings
+from contextlib import AbstractContextManager
 
 import optuna
+from filelock import FileLock
 from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
 from optuna.storages import (
     BaseStorage,
@@ -10,12 +12,12 @@ from optuna.storages import (
     RDBStorage,
     RetryHeartbeatStaleTrialCallback,
 )
-from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
 
-from pipeline.atomic import explained_os_errors
+from pipeline.disk_errors import explained_os_errors
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.scoring.metrics import get_metric
+from pipeline.tuning.journal import WholeLineJournal
 from pipeline.tuning.pruning import FoldPruner
 from pipeline.tuning.samplers import TrialSeededSampler
 from pipeline.tuning.search import Search
@@ -44,26 +46,40 @@ def open_study(search: Search) -> Study:
     is_greater_better = get_metric(search.competition.metric).greater_is_better
     sampler = TrialSeededSampler(search.sampler, search.experiment.seed)
     name = f"{search.competition.name}/{search.study_name}"
-    try:
-        study = optuna.create_study(
-            storage=storage,
-            study_name=name,
-            sampler=sampler,
-            pruner=FoldPruner(search.experiment.train.epochs),
-            direction="maximize" if is_greater_better else "minimize",
-        )
-    except DuplicatedStudyError:
-        study = optuna.load_study(
-            study_name=name,
-            storage=storage,
-            sampler=sampler,
-            pruner=FoldPruner(search.experiment.train.epochs),
-        )
-        _check_identity(study, search)
-    else:  # whoever makes the study, one of several commands, enqueues its first trial
-        study.set_user_attr(IDENTITY, search.identity)
-        study.enqueue_trial(baseline, user_attrs={BASELINE: True})
+    with _opening(search):
+        is_new = True
+        try:
+            study = optuna.create_study(
+                storage=storage,
+                study_name=name,
+                sampler=sampler,
+                pruner=FoldPruner(search.experiment.train.epochs),
+                direction="maximize" if is_greater_better else "minimize",
+            )
+        except DuplicatedStudyError:
+            is_new = False
+            study = optuna.load_study(
+                study_name=name,
+                storage=storage,
+                sampler=sampler,
+                pruner=FoldPruner(search.experiment.train.epochs),
+            )
+            _check_identity(study, search)
+        # Whoever makes the study, one of several commands, enqueues its first trial; if it was
+        # killed meanwhile, the next one on this machine does.
+        if is_new or (search.url is None and IDENTITY not in study.user_attrs):
+            if not study.get_trials(deepcopy=False):
+                study.enqueue_trial(baseline, user_attrs={BASELINE: True})
+            study.set_user_attr(IDENTITY, search.identity)
     return study
+
+
+def _opening(search: Search) -> AbstractContextManager[object]:
+    """Let the workers of this machine open a study one after the other."""
+    path = search.paths.study_lock(search.study_name)
+    with explained_os_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(path).acquire()
 
 
 def _check_identity(study: Study, search: Search) -> None:
@@ -79,7 +95,8 @@ def _storage(search: Search) -> BaseStorage:
         path = search.paths.study_journal(search.study_name)
         with explained_os_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            return JournalStorage(JournalFileBackend(str(path)))
+            lock_path = search.paths.study_journal_lock(search.study_name)
+            return JournalStorage(WholeLineJournal(path, lock_path))
     if search.url.startswith("sqlite"):
         raise ConfigError(
             "--storage: must be a database that serves several workers, SQLite locks under them; "

@@ -1,5 +1,6 @@
 """What became of a study's trials, and what a dead worker's become."""
 
+import multiprocessing
 import os
 import platform
 from typing import Any
@@ -11,6 +12,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 # Attributes of a trial.
 WORKER = "worker"
+COMMAND = "command"
+STREAM = "stream"
 REASON = "reason"
 ATTEMPT = "attempt"
 FOLD_SCORES = "fold_scores"
@@ -55,18 +58,49 @@ def completed(study: Study) -> list[FrozenTrial]:
 
 
 def claim(trial: Trial) -> None:
-    """Note who runs a trial."""
+    """Note who runs a trial, and the command that started it: itself, where there is but one."""
     process = psutil.Process()
+    command = psutil.Process(os.getppid()) if multiprocessing.parent_process() else process
+    trial.set_user_attr(COMMAND, [command.pid, command.create_time()])
     trial.set_user_attr(WORKER, [platform.node(), process.pid, process.create_time()])
 
 
-def try_again(study: Study, trial: FrozenTrial) -> None:
-    """Put a trial's values in the queue once more; those it hadn't drawn yet are drawn then."""
-    kept = {ATTEMPT, REASON, WORKER, FOLD_SCORES, SECONDS}
-    attrs: dict[str, Any] = {k: v for k, v in trial.user_attrs.items() if k not in kept}
-    attempt = trial.user_attrs.get(ATTEMPT, 1) + 1
+def last_attempts(study: Study) -> dict[int, FrozenTrial]:
+    """Group trials by the random stream that their values are drawn from; the last one of each.
+
+    A trial that is tried again goes on in its first attempt's stream, and takes no number from
+    later ones: so an interrupted study tries what an unbroken one would.
+    """
+    attempts: dict[int, FrozenTrial] = {}
+    num_streams = 0
+    for trial in sorted(study.get_trials(deepcopy=False), key=lambda trial: trial.number):
+        attempts[trial.user_attrs.get(STREAM, num_streams)] = trial
+        num_streams += STREAM not in trial.user_attrs
+    return attempts
+
+
+def stream_number(study: Study, trial: FrozenTrial) -> int:
+    """Number the random stream of a trial that is running; see `last_attempts`."""
+    for number, attempt in last_attempts(study).items():
+        if attempt.number == trial.number:
+            return number
+    raise AssertionError(f"trial {trial.number} was tried again while it ran")
+
+
+def try_again(study: Study, trial: FrozenTrial, *, is_suspect: bool = False) -> None:
+    """Put a trial's values in the queue once more; those it hadn't drawn yet are drawn then.
+
+    Args:
+        study: The study.
+        trial: The trial.
+        is_suspect: Whether its values may be why its worker died.
+    """
+    dropped = {ATTEMPT, REASON, WORKER, COMMAND, FOLD_SCORES, SECONDS}
+    attrs: dict[str, Any] = {k: v for k, v in trial.user_attrs.items() if k not in dropped}
+    attrs[ATTEMPT] = trial.user_attrs.get(ATTEMPT, 1) + is_suspect
+    attrs[STREAM] = stream_number(study, trial)
     fixed = trial.system_attrs.get("fixed_params", {})
-    study.enqueue_trial(fixed | trial.params, user_attrs=attrs | {ATTEMPT: attempt})
+    study.enqueue_trial(fixed | trial.params, user_attrs=attrs)
 
 
 def recover(study: Study, *, is_alone: bool) -> int:
@@ -88,6 +122,11 @@ def recover(study: Study, *, is_alone: bool) -> int:
         if worker is not None and (worker[0] != platform.node() or _is_alive(*worker[1:])):
             continue
         num_recovered += _give_up(study, trial)
+    # Of others that failed by no fault of theirs, whoever should have queued them was killed, too.
+    for trial in last_attempts(study).values() if is_alone else ():
+        if trial.state == TrialState.FAIL and not is_to_blame(trial):
+            try_again(study, trial)
+            num_recovered += 1
     return num_recovered
 
 
@@ -98,8 +137,14 @@ def _give_up(study: Study, trial: FrozenTrial) -> bool:
         return False  # another machine's heartbeat was quicker
     if is_to_blame(trial):
         return False
-    try_again(study, trial)
+    try_again(study, trial, is_suspect=_died_alone(trial))
     return True
+
+
+def _died_alone(trial: FrozenTrial) -> bool:
+    """Whether a trial's worker died and its command lives: the kernel kills who takes too much."""
+    command = trial.user_attrs.get(COMMAND)
+    return command is not None and _is_alive(*command)
 
 
 def _is_alive(pid: int, started: float) -> bool:

@@ -14,7 +14,7 @@ from filelock import FileLock
 from optuna.study import Study
 
 from pipeline.console import warn
-from pipeline.errors import PipelineError, StoppedError
+from pipeline.errors import DiskError, PipelineError, StoppedError
 from pipeline.machine import num_cpus
 from pipeline.training.interrupts import deferred_interrupt
 from pipeline.tuning.objective import FailedTrialError, Objective
@@ -63,8 +63,10 @@ def work(search: Search, limits: Limits) -> None:
 def _run_next(study: Study, objective: Objective, search: Search) -> None:
     try:
         study.optimize(objective, n_trials=1, catch=(FailedTrialError,))
-    except StoppedError as error:
+    except (StoppedError, DiskError) as error:
         try_again(study, study.get_trials(deepcopy=False)[objective.number])
+        if isinstance(error, DiskError):
+            raise
         raise StoppedError(_stopped(search)) from error
 
 

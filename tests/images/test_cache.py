@@ -139,7 +139,7 @@ def test_a_damaged_block_is_made_again(paths, train, no_images):
 
 def test_what_killed_processes_left_is_swept(paths, train):
     paths.cache_dir.mkdir()
-    (paths.cache_dir / ".x.copies.123.partial").write_bytes(b"half")
+    (paths.cache_dir / ".x.copies.0123abcd.partial").write_bytes(b"half")
     built(paths, train)
     assert sorted(path.suffix for path in paths.cache_dir.iterdir()) == ["", ".copies"]
 

@@ -4,19 +4,23 @@ import os
 import platform
 import subprocess
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.tuning.study import BASELINE, open_study
+from pipeline.tuning.study import BASELINE, _storage, open_study
 from pipeline.tuning.trials import (
     ATTEMPT,
+    COMMAND,
     MAX_ATTEMPTS,
+    STREAM,
     WORKER,
     claim,
     num_taken,
     reason_of,
     recover,
+    stream_number,
 )
 from tests.tuning.conftest import SPACE, make
 
@@ -65,7 +69,7 @@ def test_a_dead_worker_s_trial_is_tried_again_and_counts_once(search):
     assert num_taken(study) == 0
     retried = study.ask()
     assert retried.suggest_float("head.l2", 0.001, 3.0, log=True) == trial.params["head.l2"]
-    assert retried.user_attrs == {BASELINE: True, ATTEMPT: 2}
+    assert retried.user_attrs == {BASELINE: True, ATTEMPT: 1, STREAM: 0}
 
 
 def test_a_living_worker_keeps_its_trial(search):
@@ -97,12 +101,65 @@ def test_a_worker_killed_before_it_said_who_it_is_is_dead_if_all_are_here(search
 def test_a_trial_that_kills_every_worker_is_given_up(search):
     study = open_study(search)
     for attempt in range(1, MAX_ATTEMPTS + 1):
-        study.ask().set_user_attr(WORKER, dead_worker())
+        trial = study.ask()
+        claim(trial)  # by a worker of this very command, which lives
+        trial.set_user_attr(WORKER, dead_worker())
         assert recover(study, is_alone=True) == (attempt < MAX_ATTEMPTS)
     assert num_taken(study) == 1
     assert reason_of(study.trials[0]) == "its worker was killed or stopped; tried again"
     assert reason_of(study.trials[-1]).startswith("its worker was killed 3 times")
     assert [trial.state for trial in study.trials] == [TrialState.FAIL] * MAX_ATTEMPTS
+
+
+def test_a_trial_whose_command_is_killed_again_and_again_is_never_given_up(search):
+    study = open_study(search)
+    for _ in range(2 * MAX_ATTEMPTS):
+        trial = study.ask()
+        trial.set_user_attr(COMMAND, dead_worker()[1:])
+        trial.set_user_attr(WORKER, dead_worker())
+        assert recover(study, is_alone=True) == 1
+    assert num_taken(study) == 0
+
+
+def test_a_trial_tried_again_takes_no_stream_from_later_ones(search):
+    study = open_study(search)
+    study.tell(study.ask(), 0.5)
+    trial = study.ask()
+    trial.set_user_attr(WORKER, dead_worker())
+    recover(study, is_alone=True)
+    again, later = study.ask(), study.ask()
+    assert (again.number, later.number) == (2, 3)
+    frozen = study.get_trials(deepcopy=False)
+    assert [stream_number(study, frozen[place]) for place in (0, 2, 3)] == [0, 1, 2]
+
+
+def test_a_trial_whose_worker_was_killed_before_it_was_queued_again_is_queued(search):
+    study = open_study(search)
+    study.tell(study.ask(), state=TrialState.FAIL)
+    assert recover(study, is_alone=True) == 1
+    assert recover(study, is_alone=True) == 0
+    assert study.trials[-1].state == TrialState.WAITING
+
+
+def test_a_study_whose_maker_was_killed_gets_its_first_trial(search):
+    storage = _storage(search)
+    name = f"{search.competition.name}/{search.study_name}"
+    optuna.create_study(storage=storage, study_name=name, direction="maximize")
+    for _ in range(2):
+        study = open_study(search)
+        assert [trial.user_attrs for trial in study.trials] == [{BASELINE: True}]
+
+
+@pytest.mark.parametrize("half", [b"{", b'{"op_code": 9', b"x" * 200_000])
+def test_half_a_line_that_a_full_disk_left_is_cut_off(search, half):
+    open_study(search)
+    path = search.paths.study_journal(search.study_name)
+    whole = path.read_bytes()
+    path.write_bytes(whole + half)
+    study = open_study(search)
+    study.tell(study.ask(), 0.5)
+    assert path.read_bytes().startswith(whole + b"{")
+    assert [trial.value for trial in open_study(search).trials] == [0.5]
 
 
 @pytest.mark.parametrize(
