@@ -3,6 +3,7 @@ import hashlib
 import io
 import json
 import os
+import platform
 import re
 import tarfile
 import threading
@@ -428,7 +429,8 @@ def test_second_of_two_downloads_waits_and_finds_nothing_to_do(
     second.join(timeout=10)
     waiting, done = said(capsys).splitlines()
     assert waiting == (
-        f"download pets: waiting for another 'pipeline' command that holds {paths.data_lock}"
+        f"download pets: waiting for 'a test (process {os.getpid()} on {platform.node()})', which "
+        f"holds {paths.data_lock}"
     )
     assert done == "download pets: up to date"
 

@@ -1,0 +1,174 @@
+"""Commands of `pipeline` as processes that can be killed, started without the wait for imports.
+
+Importing torch takes seconds, in which a kill hits nothing of interest. So one process imports all
+stages and forks itself for every command: `python -m tests.faults.commands` is that process.
+Everything else is as with `python -m pipeline`: a process group of its own, workers that it
+starts, its exit code.
+"""
+
+import atexit
+import gc
+import json
+import os
+import pkgutil
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+import psutil
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+PATIENCE_SECONDS = 300
+
+
+class Command:
+    """A command that runs: all processes of its group."""
+
+    def __init__(self, server: "subprocess.Popen[str]", pid: int, log: Path) -> None:
+        self._server = server
+        self._log = log
+        self.pid = pid
+
+    @property
+    def told(self) -> str:
+        """What it has printed so far."""
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+    def wait(self, seconds: float) -> int | None:
+        """Wait until it ends, at most so long; returns its exit code, negative for a signal."""
+        assert self._server.stdout is not None
+        if not select.select([self._server.stdout], [], [], max(0.0, seconds))[0]:
+            return None
+        return int(self._server.stdout.readline())
+
+    def finish(self) -> str:
+        """Wait until it has succeeded; returns what it printed."""
+        assert self.wait(PATIENCE_SECONDS) == 0, self.told
+        return self.told
+
+    def kill(self) -> bool:
+        """Kill the whole group; returns whether that ended the command."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        return self.wait(PATIENCE_SECONDS) == -signal.SIGKILL
+
+    def living(self) -> list[psutil.Process]:
+        """List the processes of the group that are alive."""
+        return [process for process in psutil.process_iter() if _is_of_group(process, self.pid)]
+
+    def wait_until_gone(self, seconds: float) -> list[psutil.Process]:
+        """Wait until the group has no processes, at most so long; returns those that are left."""
+        end = time.monotonic() + seconds
+        while (living := self.living()) and time.monotonic() < end:
+            time.sleep(0.02)
+        return living
+
+
+def _is_of_group(process: psutil.Process, group: int) -> bool:
+    try:
+        is_zombie = process.status() == psutil.STATUS_ZOMBIE  # dead; nobody has asked how yet
+        return os.getpgid(process.pid) == group and not is_zombie
+    except (ProcessLookupError, psutil.NoSuchProcess):
+        return False
+
+
+class Commands:
+    """Starts commands one after the other."""
+
+    def __init__(self, server: "subprocess.Popen[str]", folder: Path) -> None:
+        self._server = server
+        self._folder = folder
+        self._number = 0
+
+    def start(self, arguments: Sequence[str | Path], root: Path) -> Command:
+        """Start a command in `root`, which it works on."""
+        self._number += 1
+        log = self._folder / f"{self._number}.log"
+        order = {"arguments": [*map(str, arguments)], "cwd": str(root), "log": str(log)}
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._server.stdin.write(json.dumps(order) + "\n")
+        self._server.stdin.flush()
+        return Command(self._server, int(self._server.stdout.readline()), log)
+
+    def run(self, arguments: Sequence[str | Path], root: Path) -> str:
+        """Run a command to its good end; returns what it printed."""
+        return self.start(arguments, root).finish()
+
+
+@contextmanager
+def served(folder: Path, **environment: str) -> Iterator[Commands]:
+    """Have the process that has imported all stages, for as long as the context lasts.
+
+    Args:
+        folder: Where logs and temporary files go.
+        environment: Variables of every command.
+    """
+    temporary = folder / "tmp"
+    temporary.mkdir(parents=True)
+    server = subprocess.Popen(
+        [sys.executable, "-m", __name__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | ONE_THREAD | {"TMPDIR": str(temporary)} | environment,
+    )
+    with server:
+        yield Commands(server, folder)
+        assert server.stdin is not None
+        server.stdin.close()
+        server.wait(PATIENCE_SECONDS)
+
+
+def _serve() -> None:
+    import pipeline.stages
+    from pipeline.cli import main
+    from pipeline.training import finetune, probe  # noqa: F401  # what stages import when needed
+
+    for module in pkgutil.iter_modules(pipeline.stages.__path__):
+        import_module(f"pipeline.stages.{module.name}")
+    gc.freeze()  # else a command's end would look at all that was imported
+    for line in sys.stdin:
+        order = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            _become(order, main)
+        with suppress(PermissionError, ProcessLookupError):
+            os.setpgid(pid, pid)  # whoever is first: it must be so before anyone is told the number
+        print(pid, flush=True)  # noqa: T201
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)  # noqa: T201
+
+
+def _become(order: dict[str, Any], main: Callable[[], None]) -> NoReturn:
+    """Be the command, from its first line to its end, the tearing down of modules left out."""
+    os.setpgid(0, 0)
+    os.chdir(order["cwd"])
+    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for descriptor, stream in ((os.open(os.devnull, os.O_RDONLY), 0), (log, 1), (log, 2)):
+        os.dup2(descriptor, stream)
+    sys.argv = ["pipeline", *order["arguments"]]
+    code = 1
+    try:
+        main()
+    except SystemExit as end:
+        code = int(end.code or 0)
+    except BaseException:
+        traceback.print_exc()
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    _serve()
