@@ -50,6 +50,16 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode("utf-8"))
 
 
+def remove(path: Path) -> None:
+    """Remove a file, if it is there.
+
+    Raises:
+        DiskError: The disk is read-only, or not ours to write to.
+    """
+    with explained_os_errors(path):
+        path.unlink(missing_ok=True)
+
+
 def sweep(folder: Path) -> None:
     """Remove the half-written files of processes that are dead, on whatever machine they were."""
     with os.scandir(folder) as entries:

@@ -1,6 +1,7 @@
 """What a disk refuses, said in one line with what was needed, what there is and what to do."""
 
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,9 +29,8 @@ def explained_os_errors(path: Path, num_bytes: int | None = None) -> Iterator[No
     except OSError as error:
         if error.errno in FULL:
             needed = _needed(num_bytes, "this file")
-            free = shutil.disk_usage(_existing_parent(path)).free
             raise DiskError(
-                f"{path}: the disk must have room for {needed}, {free:,} bytes are free "
+                f"{path}: the disk must have room for {needed}, {_free(path)} "
                 f"({error.strerror}); free some and run the same command again"
             ) from error
         if error.errno == errno.EFBIG:
@@ -80,6 +80,17 @@ def _largest_file() -> str:
     if limit == resource.RLIM_INFINITY:
         return "this disk's file system allows fewer"
     return f"'ulimit -f' allows {limit:,}"
+
+
+def _free(path: Path) -> str:
+    """Say how many bytes are free, and whether it is files that the disk can't take more of."""
+    parent = _existing_parent(path)
+    free = f"{shutil.disk_usage(parent).free:,} bytes are free"
+    if hasattr(os, "statvfs"):
+        status = os.statvfs(parent)
+        if status.f_files and not status.f_favail:
+            return f"{free}, but no more files fit"
+    return free
 
 
 def _existing_parent(path: Path) -> Path:

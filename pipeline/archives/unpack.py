@@ -151,7 +151,7 @@ class _Unpacking:
                 def receive(entry: Entry) -> Iterator[Sink]:
                     name = names[entry]
                     with (
-                        explained_os_errors(folder / name),
+                        explained_os_errors(folder / name, entry.num_bytes),
                         explained_faults(where, name),
                         OutFile(folder / name, entry.num_bytes) as file,
                     ):

@@ -1,5 +1,6 @@
 """Pictures and tables of a study's trials."""
 
+import io
 import math
 import warnings
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as plots
 from rich.table import Table
 
-from pipeline.atomic import atomic_path
+from pipeline.atomic import write_bytes
 from pipeline.tuning.trials import reason_of
 
 PICTURES: dict[str, Callable[[Study], Any]] = {
@@ -56,9 +57,10 @@ def _save(plot: Callable[[Study], Any], study: Study, path: Path) -> None:
                 if axis.get_scale() == "log":  # else the labels of a narrow range overlap
                     axis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
                     axis.set_minor_formatter(NullFormatter())
-        with atomic_path(path) as partial:
-            figure.savefig(partial, format="png", dpi=120, bbox_inches="tight")
+        picture = io.BytesIO()
+        figure.savefig(picture, format="png", dpi=120, bbox_inches="tight")
         plt.close("all")
+    write_bytes(path, picture.getvalue())
 
 
 def trials_table(study: Study) -> pd.DataFrame:

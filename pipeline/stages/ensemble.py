@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.atomic import write_text
+from pipeline.atomic import remove, write_text
 from pipeline.competition import MAX_NAME_LENGTH, NAME_PATTERN, Competition
 from pipeline.console import result, say
 from pipeline.errors import ArtifactError, ConfigError
@@ -94,7 +94,7 @@ def run(
         if stamp.is_fresh():
             say(f"{title}: up to date, another command has just made it")
             return
-        out.stamp.unlink(missing_ok=True)  # killed from here on, the ensemble isn't complete
+        remove(out.stamp)  # killed from here on, the ensemble isn't complete
         built = _build(inputs, options)
         metrics = describe_oof(competition, inputs.folds, built.oof_probs)
         metrics |= describe_ensemble(built, inputs.members)

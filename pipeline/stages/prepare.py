@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.atomic import write_text
+from pipeline.atomic import remove, write_text
 from pipeline.audit import Audit, summarise
 from pipeline.census import take_census
 from pipeline.competition import Competition
@@ -151,7 +151,7 @@ def _write(
     audit: Audit,
     summary: dict[str, Any],
 ) -> None:
-    paths.prepare_stamp.unlink(missing_ok=True)  # killed from here on, the tables are made again
+    remove(paths.prepare_stamp)  # killed from here on, the tables are made again
     write_resolution(competition, paths.resolution_json)
     train, test = tables
     write_table(train, paths.train_csv)

@@ -108,7 +108,7 @@ def _write(
     if target.is_file() and target.read_bytes() == content:
         console.say(f"submit {competition.name}: up to date, {target}")
         return
-    with atomic_path(target) as partial:
+    with atomic_path(target, len(content)) as partial:
         partial.write_bytes(content)
         written = partial.read_bytes()
         if written != content:

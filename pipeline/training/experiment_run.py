@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.atomic import write_text
+from pipeline.atomic import remove, write_text
 from pipeline.competition import Competition
 from pipeline.config import Experiment
 from pipeline.console import say
@@ -73,7 +73,7 @@ class ExperimentRun:
         start = time.monotonic()
         todo = self._not_fresh(only_folds or self._all_folds)
         if todo and processes.is_main():
-            self._out.stamp.unlink(missing_ok=True)  # the gathered results are the old folds'
+            remove(self._out.stamp)  # the gathered results are the old folds'
             self._write_config()
         for position, fold in enumerate(todo):
             with processes.held_by_main(self._out.fold(fold).lock, f"{self._title} fold {fold}"):

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from pipeline.atomic import atomic_path
+from pipeline.atomic import atomic_path, remove
 from pipeline.console import warn
 from pipeline.models.tensors import DAMAGE, read_pickle
 
@@ -50,8 +50,8 @@ def load_state(path: Path, key: str) -> State | None:
 
 def remove_state(path: Path) -> None:
     """Delete what the finished training doesn't need any more."""
-    path.unlink(missing_ok=True)
-    _previous(path).unlink(missing_ok=True)
+    remove(path)
+    remove(_previous(path))
 
 
 def _previous(path: Path) -> Path:

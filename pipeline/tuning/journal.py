@@ -1,5 +1,6 @@
 """The journal of a study, of which every line is whole whatever becomes of its writers."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,15 @@ class WholeLineJournal(JournalFileBackend):
         Raises:
             DiskError: The disk is full, or not ours to write to.
         """
-        with explained_os_errors(self._path), self._kernel_lock.file_lock:
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode()
+        with explained_os_errors(self._path, len(lines)), self._kernel_lock.file_lock:
             _cut_half_line(self._path)
             num_bytes = self._path.stat().st_size
             try:
-                super().append_logs(logs)
+                with self._path.open("ab") as file:
+                    file.write(lines)
+                    file.flush()
+                    os.fsync(file.fileno())
             except OSError:
                 os.truncate(self._path, num_bytes)
                 raise

@@ -10,6 +10,7 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from pipeline.freshness import fingerprint
 from pipeline.reproducibility import sample_seed
 from pipeline.tuning.search import SamplerName
 from pipeline.tuning.trials import stream_number
@@ -55,14 +56,17 @@ class TrialSeededSampler(BaseSampler):
     def __init__(self, name: SamplerName, seed: int) -> None:
         self._name = name
         self._seed = seed
-        self._sampler = SAMPLERS[name](seed)
+        self._stream = 0
+        self._begin(0)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Begin the trial's stream."""
-        self._sampler = SAMPLERS[self._name](
-            sample_seed(self._seed, 0, stream_number(study, trial))
-        )
+        self._stream = stream_number(study, trial)
+        self._begin(0)
         self._sampler.before_trial(study, trial)
+
+    def _begin(self, key: int) -> None:
+        self._sampler = SAMPLERS[self._name](sample_seed(self._seed, self._stream, key))
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -83,7 +87,12 @@ class TrialSeededSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """See BaseSampler."""
+        """See BaseSampler.
+
+        Every parameter has a stream of its own: of a trial that is tried again, the first of them
+        may be drawn already.
+        """
+        self._begin(int(fingerprint(param_name)[:15], 16) + 1)
         return self._sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(

@@ -7,10 +7,12 @@ starts, its exit code.
 """
 
 import atexit
+import codecs
 import gc
 import json
 import os
 import pkgutil
+import resource
 import select
 import signal
 import subprocess
@@ -89,11 +91,32 @@ class Commands:
         self._folder = folder
         self._number = 0
 
-    def start(self, arguments: Sequence[str | Path], root: Path) -> Command:
-        """Start a command in `root`, which it works on."""
+    def start(
+        self,
+        arguments: Sequence[str | Path],
+        root: Path,
+        *,
+        file_bytes: int | None = None,
+        user: int | None = None,
+    ) -> Command:
+        """Start a command in `root`, which it works on.
+
+        Args:
+            arguments: As on the command line.
+            root: Its working directory.
+            file_bytes: No file that it writes may be larger, as `ulimit -f` has it.
+            user: Who runs it; this user, if None.
+        """
         self._number += 1
         log = self._folder / f"{self._number}.log"
-        order = {"arguments": [*map(str, arguments)], "cwd": str(root), "log": str(log)}
+        log.touch()
+        order = {
+            "arguments": [*map(str, arguments)],
+            "cwd": str(root),
+            "log": str(log),
+            "file_bytes": file_bytes,
+            "user": user,
+        }
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         self._server.stdin.write(json.dumps(order) + "\n")
@@ -136,6 +159,8 @@ def _serve() -> None:
 
     for module in pkgutil.iter_modules(pipeline.stages.__path__):
         import_module(f"pipeline.stages.{module.name}")
+    for encoding in ("utf-8-sig", "cp437"):  # another user may not read the interpreter's files
+        codecs.lookup(encoding)
     gc.freeze()  # else a command's end would look at all that was imported
     for line in sys.stdin:
         order = json.loads(line)
@@ -152,9 +177,20 @@ def _become(order: dict[str, Any], main: Callable[[], None]) -> NoReturn:
     """Be the command, from its first line to its end, the tearing down of modules left out."""
     os.setpgid(0, 0)
     os.chdir(order["cwd"])
-    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    log = os.open(order["log"], os.O_WRONLY | os.O_APPEND)
+    if order["file_bytes"] is not None:  # what it prints goes through a pipe, which has no limit
+        writer = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=log)
+        assert writer.stdin is not None
+        log = writer.stdin.fileno()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (order["file_bytes"], resource.RLIM_INFINITY))
     for descriptor, stream in ((os.open(os.devnull, os.O_RDONLY), 0), (log, 1), (log, 2)):
         os.dup2(descriptor, stream)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        setattr(sys, name, os.fdopen(number, "w", encoding="utf-8", buffering=1, closefd=False))
+    if order["user"] is not None:
+        os.setgroups([])
+        os.setgid(order["user"])
+        os.setuid(order["user"])
     sys.argv = ["pipeline", *order["arguments"]]
     code = 1
     try:

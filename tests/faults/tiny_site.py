@@ -63,6 +63,8 @@ optimizer = { name = "adam", learning_rate = 0.001 }
 """
 NAME = "tiny"
 
+Tree = dict[str, bytes | None]
+
 
 def stages(folder: Path, num_trials: int = 5, num_workers: int = 2) -> dict[str, list[str]]:
     """Write the competition and two experiments; return all stages' commands in running order.
@@ -90,7 +92,7 @@ def stages(folder: Path, num_trials: int = 5, num_workers: int = 2) -> dict[str,
     }
 
 
-def tree(root: Path) -> dict[str, bytes | None]:
+def tree(root: Path) -> Tree:
     """List all that lies below a root with its content, without what legitimately differs.
 
     Folders have None for content. Times are taken out of the files that hold some; of those that

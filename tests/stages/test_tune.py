@@ -156,7 +156,7 @@ train.optimizer.learning_rate = { choices = [0.001, 1e30] }
 """
     path = tiny.write_toml(tmp_path / "tiny.toml", text)
     site = (*workspace, path)
-    run(site, 3)
+    run(site, 5)
     failed = [trial for trial in trials_of(site) if trial.state == TrialState.FAIL]
     assert failed
     assert all("finite" in trial.user_attrs["reason"] for trial in failed)
