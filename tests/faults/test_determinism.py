@@ -1,0 +1,162 @@
+"""The same competition gives the same bytes: in another clone and folder, by other workers, in
+another order of directories, locale, time zone and working directory."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pipeline
+from tests.faults.commands import ONE_THREAD
+from tests.faults.tiny_site import Tree, stages, tree
+
+# Runs commands one after the other in one process, as starting it is what takes the time.
+COMMANDS = """
+import json, sys
+import pipeline
+from pipeline.cli import app
+assert pipeline.__file__.startswith(sys.argv[2]), pipeline.__file__
+for arguments in json.loads(sys.argv[1]):
+    try:
+        app(arguments)
+    except SystemExit as end:
+        assert not end.code, arguments
+"""
+# Python runs a module of this name at its start: folders then list their files in another order.
+SHUFFLED = """
+import os, random
+
+def shuffled(list_folder):
+    def listed(*arguments):
+        found = list(list_folder(*arguments))
+        random.Random(len(found)).shuffle(found)
+        return found
+    return listed
+
+class Scan:
+    def __init__(self, *arguments):
+        with scandir(*arguments) as entries:
+            self._entries = iter(shuffled(list)(entries))
+    def __iter__(self):
+        return self._entries
+    def __next__(self):
+        return next(self._entries)
+    def __enter__(self):
+        return self
+    def __exit__(self, *_):
+        pass
+    def close(self):
+        pass
+
+scandir, os.listdir, os.scandir = os.scandir, shuffled(os.listdir), Scan
+"""
+
+
+def run_all(
+    folder: Path,
+    root: Path,
+    code: Path,
+    working_dir: Path,
+    num_workers: int = 1,
+    **environment: str,
+) -> Tree:
+    """Run every stage in a process of its own surroundings; returns what it made."""
+    for one in (folder, root, working_dir):
+        one.mkdir(parents=True, exist_ok=True)
+    commands = [
+        [*arguments, "--root", str(root)]
+        for name, arguments in stages(folder, num_trials=3, num_workers=num_workers).items()
+    ]
+    path = os.pathsep.join([environment.pop("PYTHONPATH", ""), str(code)]).lstrip(os.pathsep)
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    done = subprocess.run(
+        [sys.executable, "-c", COMMANDS, json.dumps(commands), str(code)],
+        cwd=working_dir,
+        env={**kept, **ONE_THREAD, "PYTHONPATH": path, **environment},
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return tree(root)
+
+
+@pytest.fixture(scope="module")
+def code() -> Path:
+    """The folder that holds the package."""
+    return Path(pipeline.__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def expected(code: Path, tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    """What all stages make, in plain surroundings."""
+    place = tmp_path_factory.mktemp("plain")
+    return run_all(place / "config", place / "root", code, place)
+
+
+def assert_equal(found: Tree, expected: Tree) -> None:
+    assert found.keys() == expected.keys()
+    different = [name for name in found if found[name] != expected[name]]
+    # These two name the commit of the code, which a clone knows and a copy doesn't.
+    names_commit = ("environment.json", "submissions/tiny/log.csv")
+    assert [name for name in different if not name.endswith(names_commit)] == []
+    assert any(name.endswith("ensemble.csv") for name in found)
+
+
+def test_another_clone_folder_and_working_directory_change_nothing(expected, code, tmp_path):
+    clone = tmp_path / "a/rather/deep/place with spaces/猫"
+    shutil.copytree(code / "pipeline", clone / "pipeline")
+    found = run_all(tmp_path / "c", tmp_path / "x/y/z/root", clone, tmp_path / "elsewhere")
+    assert_equal(found, expected)
+
+
+def test_four_workers_and_another_order_of_directories_change_nothing(expected, code, tmp_path):
+    customised = tmp_path / "customised"
+    customised.mkdir()
+    (customised / "sitecustomize.py").write_text(SHUFFLED, encoding="utf-8")
+    check = "import os; print(len({*map(str, map(os.listdir, ['/usr'] * 2))}), os.listdir('/usr'))"
+    listed = [
+        subprocess.run(
+            [sys.executable, "-c", check],
+            env={"PYTHONPATH": place},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for place in ("", str(customised))
+    ]
+    assert listed[0] != listed[1]  # it does shuffle
+    found = run_all(
+        tmp_path / "c", tmp_path / "root", code, tmp_path, 4, PYTHONPATH=str(customised)
+    )
+    assert_equal(found, expected)
+
+
+def test_another_locale_time_zone_and_hash_seed_change_nothing(expected, code, tmp_path):
+    found = run_all(
+        tmp_path / "c",
+        tmp_path / "root",
+        code,
+        tmp_path,
+        LC_ALL="C",
+        PYTHONUTF8="0",
+        PYTHONCOERCECLOCALE="0",
+        TZ="Asia/Shanghai",
+        PYTHONHASHSEED="12345",
+    )
+    assert_equal(found, expected)
+
+
+def test_commands_of_their_own_make_what_all_in_one_process_make(expected, unbroken):
+    """With fewer trials, only the search differs."""
+    found = tree(unbroken.root)
+    searched = ("probe-tuned", "ensemble", ".studies", "submissions")
+    names = [name for name in found if not any(word in name for word in searched)]
+    assert len(names) > 100
+    assert [name for name in names if found[name] != expected[name]] == []
