@@ -5,12 +5,13 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch.utils.data import DataLoader, Sampler
 
 from pipeline.console import warn
-from pipeline.errors import DataError
+from pipeline.errors import DataError, DiskError
 from pipeline.images.dataset import Batch, ViewDataset
 from pipeline.images.processes import killed_worker, prepare_worker
 from pipeline.machine import num_cpus, num_local_processes
@@ -71,7 +72,8 @@ class ViewLoader:
         except DataError as error:
             # A worker's error arrives with its traceback; ours is the last line.
             line = str(error.args[0]).strip().splitlines()[-1]
-            raise DataError(line.partition("DataError: ")[2] or line) from error
+            kind = DiskError if "DiskError: " in line else DataError
+            raise kind(line.partition(f"{kind.__name__}: ")[2] or line) from error
         except (RuntimeError, *_CANNOT_FETCH) as error:
             if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
@@ -92,6 +94,7 @@ class ViewLoader:
             prefetch_factor=_AHEAD if num_workers else None,
             persistent_workers=num_workers > 0,
             worker_init_fn=_prepare,
+            collate_fn=_shared,  # type: ignore[arg-type]  # there is nothing to collate
             pin_memory=self._is_pinned,
             generator=torch.Generator(),  # else every epoch would draw from torch's own stream
         )
@@ -132,6 +135,27 @@ def _wait_to_be_asked() -> None:
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
+def _shared(views: torch.Tensor) -> torch.Tensor:
+    """Put what a process has read where the main one sees it.
+
+    Torch would do so later, in a thread whose failures nobody hears of: the batch never comes.
+
+    Raises:
+        DiskError: There is no room for it.
+    """
+    if torch.utils.data.get_worker_info() is None:
+        return views
+    try:
+        return cast("torch.Tensor", views.share_memory_())  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        free = shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.exists() else 0
+        raise DiskError(
+            f"{SHARED_MEMORY}: must have room for a batch of {views.nbytes:,} bytes, {free:,} "
+            f"are free ({str(error).rpartition(': ')[2]}); a container gets more by --shm-size, "
+            "'ulimit -f' must allow as much; then run the same command again"
+        ) from error
 
 
 def _prepare(_: int) -> None:

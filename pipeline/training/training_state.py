@@ -24,7 +24,13 @@ def save_state(path: Path, key: str, state: State) -> None:
         state: Tensors, numbers, texts, and lists and dictionaries of them.
     """
     with atomic_path(path) as partial:
-        torch.save({"key": key, "state": state}, partial)
+        with partial.open("wb") as file:
+            try:
+                torch.save({"key": key, "state": state}, file)
+            except RuntimeError as error:
+                if isinstance(error.__context__, OSError):  # as of a full disk
+                    raise error.__context__ from error
+                raise
         if path.is_file():
             path.replace(_previous(path))
 

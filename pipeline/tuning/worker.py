@@ -68,6 +68,8 @@ def _run_next(study: Study, objective: Objective, search: Search) -> None:
         if isinstance(error, DiskError):
             raise
         raise StoppedError(_stopped(search)) from error
+    except AssertionError as error:  # what Optuna makes of a trial whose end it couldn't write down
+        raise error.__context__ if isinstance(error.__context__, DiskError) else error from None
 
 
 def _stopped(search: Search) -> str:

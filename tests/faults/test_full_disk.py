@@ -27,8 +27,14 @@ CHANGES = {
     "suspects": ["--experiment", "probe"],
     "submit": ["--experiment", "probe"],
 }
-FULL = r"error: \S+: .*must (?:have room for|find) [\d,]+ bytes.*, [\d,]+ (?:bytes )?are free"
-LIMITED = r"error: \S+: must be allowed [\d,]+ bytes, 'ulimit -f' allows [\d,]+ \(File too large\)"
+FULL = (
+    r"error: \S+: .*must (?:have room for|find) (?:[\d,]+ bytes|this file).*, "
+    r"[\d,]+ (?:bytes )?are free"
+)
+LIMITED = (
+    r"error: \S+: must (?:be allowed (?:[\d,]+ bytes|its size), 'ulimit -f' allows [\d,]+"
+    r"|have room for a batch of [\d,]+ bytes, [\d,]+ are free) \(File too large"
+)
 READ_ONLY = r"error: \S+: must be writable \(Read-only file system\); choose another --root"
 DENIED = r"error: \S+: must be writable \(Permission denied\); choose another --root"
 PAGE_BYTES = 4096  # what a tmpfs counts in
