@@ -151,12 +151,3 @@ def test_another_locale_time_zone_and_hash_seed_change_nothing(expected, code, t
         PYTHONHASHSEED="12345",
     )
     assert_equal(found, expected)
-
-
-def test_commands_of_their_own_make_what_all_in_one_process_make(expected, unbroken):
-    """With fewer trials, only the search differs."""
-    found = tree(unbroken.root)
-    searched = ("probe-tuned", "ensemble", ".studies", "submissions")
-    names = [name for name in found if not any(word in name for word in searched)]
-    assert len(names) > 100
-    assert [name for name in names if found[name] != expected[name]] == []
