@@ -20,6 +20,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 LINES = ("-", "--", "-.", ":")
 COLORMAP = "cividis"  # for magnitudes; grows lighter evenly, for colour-blind eyes, too
 
+PNG_DPI = 150
 LONGEST = 24  # letters of a name in a chart
 
 # Text and axes. In an SVG it becomes the colour of the reader's page.
@@ -121,7 +122,9 @@ def to_png(figure: "Figure") -> bytes:
     """Save a figure on white; equal figures, equal bytes."""
     _number_plainly(figure)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", facecolor="white", dpi=150, metadata={"Software": None})
+    figure.savefig(
+        buffer, format="png", facecolor="white", dpi=PNG_DPI, metadata={"Software": None}
+    )
     return buffer.getvalue()
 
 

@@ -8,9 +8,18 @@ from typing import Any
 from PIL import Image
 
 from pipeline.paths import AblationPaths
-from pipeline.reports.page.blocks import Block, Cell, Chart, Hint, Picture, Section, table
+from pipeline.reports.page.blocks import (
+    PX_PER_INCH,
+    Block,
+    Cell,
+    Chart,
+    Hint,
+    Picture,
+    Section,
+    table,
+)
 from pipeline.reports.page.evidence import Evidence
-from pipeline.reports.style import data_uri
+from pipeline.reports.style import PNG_DPI, data_uri
 
 MOST_SHOWN = 3
 PICTURES = {
@@ -78,7 +87,6 @@ def _row(row: dict[str, Any], metric: str) -> list[Any]:
 def _chart(path: Path, caption: str) -> Chart:
     content = path.read_bytes()
     with Image.open(io.BytesIO(content)) as image:
-        width, height = image.size
-    shown = 900  # wide enough to read its text, which is set for paper
-    picture = Picture(data_uri(content, "image/png"), caption, shown, round(height * shown / width))
+        width, height = (round(px / PNG_DPI * PX_PER_INCH) for px in image.size)
+    picture = Picture(data_uri(content, "image/png"), caption, width, height)
     return Chart(picture, caption, is_wide=True)

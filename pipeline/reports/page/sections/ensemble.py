@@ -8,7 +8,7 @@ from pipeline.reports.page.blocks import Block, Cell, Chart, Charts, Hint, Secti
 from pipeline.reports.page.evidence import Evidence
 from pipeline.reports.style import COLORS, GREY, brief, drawing
 from pipeline.results import Result
-from pipeline.scoring.ensembling.selection import AUTO, FALLBACK
+from pipeline.scoring.ensembling.selection import AUTO
 
 
 def build(evidence: Evidence) -> list[Section]:
@@ -87,16 +87,17 @@ def _methods(one: Result) -> Block:
     for tried in one.metrics.get("methods", []):
         low, high = tried["oof_interval_95"]
         against = tried["against_fallback"]
-        name = "auto, nested" if tried["method"] == AUTO else tried["method"]
+        is_auto = tried["method"] == AUTO
+        yardstick = "" if is_auto else "what the others are held against"
         rows.append(
             [
-                name,
+                "auto, nested" if is_auto else tried["method"],
                 float(tried["oof_score"]),
                 Cell(f"{low:.4f} to {high:.4f}", float(low)),
                 float(tried["log_loss"]),
-                against["verdict"] if against else "",
+                against["verdict"] if against else yardstick,
             ]
         )
-    headings = ["method", metric, "95 % interval", "log loss", f"log loss against '{FALLBACK}'"]
+    headings = ["method", metric, "95 % interval", "log loss", "by log loss"]
     caption = "Ways to blend, each fitted for every fold on the other folds"
     return table(caption, headings, rows)
