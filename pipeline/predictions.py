@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.array_files import DAMAGE
-from pipeline.atomic import write_bytes
 from pipeline.errors import ArtifactError
+from pipeline.files.array_files import DAMAGE
+from pipeline.files.atomic import write_bytes
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]

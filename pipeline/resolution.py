@@ -7,11 +7,11 @@ of them see the same competition.
 import json
 from pathlib import Path
 
-from pipeline.atomic import write_text
 from pipeline.competition import Competition
 from pipeline.errors import DataError
+from pipeline.files.atomic import write_text
+from pipeline.judging.sample import Sample
 from pipeline.paths import Paths
-from pipeline.sample import Sample
 from pipeline.strict import StrictModel, parse
 
 

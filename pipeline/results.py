@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pipeline.competition import Competition
 from pipeline.config import PSEUDO_SUFFIX
 from pipeline.errors import ArtifactError
-from pipeline.freshness import Stamp, digest, read_stamp
+from pipeline.files.freshness import Stamp, digest, read_stamp
 from pipeline.paths import ExperimentPaths, Paths
 from pipeline.predictions import FloatArray, load_predictions
 

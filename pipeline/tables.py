@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.atomic import write_text
 from pipeline.errors import DataError
+from pipeline.files.atomic import write_text
 from pipeline.paths import Paths
 
 TEST_COLUMNS = ["image_id", "path", "group", "width", "height", "format", "sha256"]

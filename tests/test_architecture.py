@@ -21,9 +21,8 @@ LEVELS = {
     "studies": 2,
     "inference": 2,
     "reports": 2,
-    "audit": 2,  # of what images.scan found
+    "preparing": 2,
     "inspecting": 2,
-    "census": 2,  # of what the images, labels and samples say together
     "models": 1,
     "images": 1,
     "scoring": 1,

@@ -7,9 +7,9 @@ import pytest
 
 from pipeline.competition import Competition, load_competition
 from pipeline.errors import ConfigError, DataError
+from pipeline.judging.sample import Sample
 from pipeline.paths import Paths
 from pipeline.resolution import resolve, resolved, write_resolution
-from pipeline.sample import Sample
 
 HEADER = ("id", "pug", "ant", "cat")
 CLASSES = ("ant", "cat", "pug")

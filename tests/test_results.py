@@ -3,10 +3,10 @@ import re
 import numpy as np
 import pytest
 
-from pipeline.atomic import write_text
 from pipeline.competition import load_competition
 from pipeline.errors import ArtifactError
-from pipeline.freshness import file_sha256
+from pipeline.files.atomic import write_text
+from pipeline.files.freshness import file_sha256
 from pipeline.paths import Paths
 from pipeline.predictions import Predictions
 from pipeline.results import list_results, load_probs, load_result, making_command

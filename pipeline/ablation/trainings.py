@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from pipeline.competition import Competition
 from pipeline.config import Experiment
-from pipeline.freshness import digest
+from pipeline.files.freshness import digest
 from pipeline.paths import AblationPaths, Paths
 from pipeline.predictions import FloatArray, IntArray, load_predictions
 from pipeline.scoring.metrics import score

@@ -15,8 +15,8 @@ from pipeline.archives.fetch import DEFAULT_PATIENCE, Patience, fetch
 from pipeline.archives.sources import Source
 from pipeline.archives.unpack import looks_like
 from pipeline.archives.zips import FAULTS
-from pipeline.atomic import atomic_path
-from pipeline.disk_errors import check_room, explained_os_errors
+from pipeline.files.atomic import atomic_path
+from pipeline.files.disk_errors import check_room, explained_os_errors
 from pipeline.schema.archive import Archive, Container
 
 SNIFFED_BYTES = 512

@@ -20,7 +20,7 @@ from PIL import Image
 from pipeline.archives.errors import ArchiveError
 from pipeline.archives.unpack import Limits, unpack
 from pipeline.console import progress
-from pipeline.disk_errors import explained_os_errors
+from pipeline.files.disk_errors import explained_os_errors
 from pipeline.tables import TRUTH_COLUMNS, write_table
 
 TRAIN_BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))

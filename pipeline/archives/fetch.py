@@ -24,9 +24,9 @@ from requests.exceptions import (
 
 from pipeline import console
 from pipeline.archives.errors import ArchiveError
-from pipeline.atomic import write_text
-from pipeline.disk_errors import explained_os_errors
 from pipeline.errors import DataError
+from pipeline.files.atomic import write_text
+from pipeline.files.disk_errors import explained_os_errors
 
 CHUNK_BYTES = 1 << 16
 MAX_REDIRECTS = 5

@@ -12,7 +12,7 @@ from pipeline.archives.sources import Source, parts
 from pipeline.archives.work import Whole, Work
 from pipeline.errors import DataError
 from pipeline.extras import require_seven_zip
-from pipeline.freshness import Stamp, digest, read_stamp
+from pipeline.files.freshness import Stamp, digest, read_stamp
 from pipeline.paths import Paths
 from pipeline.schema.archive import Archive
 

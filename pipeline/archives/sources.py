@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from pipeline.competition import Competition
 from pipeline.errors import ConfigError, DataError
 from pipeline.extras import SEVEN_ZIP, is_installed
-from pipeline.folders import list_files
+from pipeline.files.folders import list_files
 from pipeline.schema.archive import Archive, stem_of
 
 NUM_NAMES_SHOWN = 3

@@ -13,7 +13,7 @@ from pipeline.archives.errors import ArchiveError
 from pipeline.archives.outfile import OutFile
 from pipeline.archives.safe_names import files_to_write
 from pipeline.console import progress
-from pipeline.disk_errors import check_room, explained_os_errors
+from pipeline.files.disk_errors import check_room, explained_os_errors
 from pipeline.schema.archive import Container, container_of, stem_of
 
 OPENERS = {"zip": zips.opened, "tar": tars.opened, "7z": sevenzips.opened}

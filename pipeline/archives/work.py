@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.archives.sources import Source, is_url
-from pipeline.atomic import PARTIAL_SUFFIX
 from pipeline.competition import Competition
-from pipeline.freshness import Stamp, read_stamp
+from pipeline.files.atomic import PARTIAL_SUFFIX
+from pipeline.files.freshness import Stamp, read_stamp
 from pipeline.paths import Paths
 
 

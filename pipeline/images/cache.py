@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.array_files import DAMAGE
 from pipeline.console import progress, warn
-from pipeline.freshness import fingerprint
+from pipeline.files.array_files import DAMAGE
+from pipeline.files.freshness import fingerprint
+from pipeline.files.locks import held
 from pipeline.images.cache_room import VARIABLE, make_room
 from pipeline.images.copy_block import CHANNELS, CopyBlock, write_block
 from pipeline.images.decode import ByteImage
@@ -29,7 +30,6 @@ from pipeline.images.working_copy import (
     image_rows,
     working_shape,
 )
-from pipeline.locks import held
 from pipeline.paths import Paths
 
 SUFFIX = ".copies"

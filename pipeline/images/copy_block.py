@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.atomic import atomic_path
+from pipeline.files.atomic import atomic_path
 from pipeline.images.decode import ByteImage
 
 CHANNELS = 3

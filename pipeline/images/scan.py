@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from pipeline.errors import DataError
-from pipeline.freshness import file_sha256
+from pipeline.files.freshness import file_sha256
 from pipeline.images.decode import ByteImage, Header, decode_rgb, read_header
 from pipeline.images.processes import map_in_processes
 

@@ -6,8 +6,8 @@ from pathlib import PurePosixPath
 
 from pipeline.errors import DataError
 from pipeline.images.inventory import ImageFile
-from pipeline.joining import NameJoin
-from pipeline.judge_ids import submission_id
+from pipeline.judging.judge_ids import submission_id
+from pipeline.labelling.joining import NameJoin
 from pipeline.schema.submission import SubmissionFormat
 
 

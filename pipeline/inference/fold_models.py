@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pipeline.competition import Competition
 from pipeline.config import Experiment
 from pipeline.errors import ArtifactError
-from pipeline.freshness import Stamp
+from pipeline.files.freshness import Stamp
 from pipeline.inference.grad_cam import Maps, grad_cam, has_map
 from pipeline.models.registry import Network, build_random, build_trunk
 from pipeline.paths import ExperimentPaths, Paths

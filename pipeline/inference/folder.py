@@ -11,7 +11,7 @@ import torch
 
 from pipeline.config import ImageConfig
 from pipeline.errors import DataError
-from pipeline.folders import list_files
+from pipeline.files.folders import list_files
 from pipeline.images.inventory import IMAGE_SUFFIXES
 from pipeline.images.processes import map_in_processes
 from pipeline.images.tta import TtaView

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.atomic import atomic_path
 from pipeline.errors import ConfigError
+from pipeline.files.atomic import atomic_path
 
 Row = Mapping[str, Any]
 Write = Callable[[list[Row]], None]

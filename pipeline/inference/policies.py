@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.competition import Competition
 from pipeline.console import Advance
 from pipeline.errors import ArtifactError, DataError
-from pipeline.freshness import digest
+from pipeline.files.freshness import digest
 from pipeline.images.tta import POLICIES, TtaView
 from pipeline.inference.fold_models import FoldModels
 from pipeline.inference.folder import read_batches

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from pipeline.archives.cifar import META
 from pipeline.archives.unpack import peek
 from pipeline.errors import ConfigError
-from pipeline.folders import list_files
+from pipeline.files.folders import list_files
 from pipeline.schema.archive import container_of, stem_of
 
 LIST_SUFFIXES = {".csv", ".tsv", ".txt"}

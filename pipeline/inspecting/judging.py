@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.errors import DataError
 from pipeline.inspecting.document import Section
 from pipeline.inspecting.lists import ForeignList
-from pipeline.judge_ids import submission_id
+from pipeline.judging.judge_ids import submission_id
 from pipeline.schema.submission import IdForm, LabelForm, SubmissionFormat
 
 ID_FORMS: tuple[IdForm, ...] = ("integer", "stem", "file_name", "path")

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from pipeline.inspecting.lists import ForeignList, Ids, find_ids
-from pipeline.labels import sorted_names
+from pipeline.labelling.labels import sorted_names
 
 LABEL_NAMES = (
     "label",

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from pipeline.errors import DataError
-from pipeline.foreign import read_foreign_csv
+from pipeline.files.foreign import read_foreign_csv
 from pipeline.images.inventory import IMAGE_SUFFIXES
-from pipeline.joining import NameJoin
-from pipeline.label_files import with_extension
+from pipeline.labelling.joining import NameJoin
+from pipeline.labelling.label_files import with_extension
 
 SEPARATORS = ("\t", ",", ";", "|", " ")
 # A list is of images if so many of its names are theirs, or so many of them are named: strays,

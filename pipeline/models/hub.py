@@ -19,9 +19,9 @@ import timm
 from huggingface_hub import constants, get_token, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 
-from pipeline.atomic import atomic_path, write_text
 from pipeline.console import progress
 from pipeline.errors import ArtifactError, ConfigError
+from pipeline.files.atomic import atomic_path, write_text
 from pipeline.models.packages import PACKAGES
 from pipeline.models.timm_backbone import HUB as HUB_PREFIX
 

@@ -1,7 +1,7 @@
 """What tells weights from others, known without loading a network and without asking a hub."""
 
 from pipeline.config import ModelConfig
-from pipeline.freshness import file_sha256
+from pipeline.files.freshness import file_sha256
 from pipeline.models.packages import has_packaged_weights, packaged_weights
 from pipeline.models.weights_file import find_weights_file
 

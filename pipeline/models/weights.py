@@ -2,7 +2,7 @@
 
 from pipeline.config import ModelConfig
 from pipeline.console import say
-from pipeline.freshness import file_sha256
+from pipeline.files.freshness import file_sha256
 from pipeline.models.fitting import Fit, Source, Target, dropped_head
 from pipeline.models.hub import fetch, hub_repository
 from pipeline.models.identity import chosen_source

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.ablation.summary import Findings, Row, metrics_of
-from pipeline.atomic import write_bytes
 from pipeline.competition import Competition
+from pipeline.files.atomic import write_bytes
 from pipeline.reports.style import COLORS, GREY, LINES, MARKERS, drawing, to_png
 from pipeline.scoring.metrics import get_metric
 

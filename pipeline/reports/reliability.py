@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from pipeline.atomic import write_bytes
+from pipeline.files.atomic import write_bytes
 from pipeline.reports.style import COLORS, GREY, LINES, MARKERS, drawing, to_png
 
 if TYPE_CHECKING:

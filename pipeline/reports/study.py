@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as plots
 from rich.table import Table
 
-from pipeline.atomic import write_bytes
+from pipeline.files.atomic import write_bytes
 from pipeline.tuning.trials import reason_of
 
 PICTURES: dict[str, Callable[[Study], Any]] = {

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.competition import Competition
-from pipeline.judge_ids import ordered_ids, submission_ids
+from pipeline.judging.judge_ids import ordered_ids, submission_ids
 from pipeline.scoring.measures import Probs
 
 Units = npt.NDArray[np.int64]

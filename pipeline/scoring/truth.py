@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.competition import Competition
 from pipeline.errors import DataError
-from pipeline.judge_ids import submission_ids
+from pipeline.judging.judge_ids import submission_ids
 from pipeline.scoring.faults import shown
 from pipeline.tables import TRUTH_COLUMNS
 

@@ -10,12 +10,12 @@ import pandas as pd
 from pipeline.ablation.recipes import read_recipes, with_recipes
 from pipeline.ablation.summary import Findings, Row, find
 from pipeline.ablation.trainings import Trainings
-from pipeline.atomic import write_text
 from pipeline.competition import Competition
 from pipeline.console import result, say
 from pipeline.errors import ConfigError
 from pipeline.experiment_files import load_experiment
-from pipeline.freshness import Stamp
+from pipeline.files.atomic import write_text
+from pipeline.files.freshness import Stamp
 from pipeline.machine import num_processes
 from pipeline.paths import AblationPaths, Paths
 from pipeline.priors import warn_of_unreadable

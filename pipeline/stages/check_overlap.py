@@ -9,7 +9,7 @@ import pandas as pd
 from pipeline import console
 from pipeline.competition import Competition
 from pipeline.errors import DataError
-from pipeline.folders import list_files
+from pipeline.files.folders import list_files
 from pipeline.images.decode import ByteImage
 from pipeline.images.duplicates import near_duplicates_between
 from pipeline.images.inventory import IMAGE_SUFFIXES

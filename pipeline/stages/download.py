@@ -17,11 +17,11 @@ from pipeline.archives.gathering import advised, gather
 from pipeline.archives.sources import Source, find_sources, parts
 from pipeline.archives.unpack import unpack
 from pipeline.archives.work import Whole, Work, fetched_dir
-from pipeline.atomic import PARTIAL_SUFFIX
 from pipeline.competition import Competition
-from pipeline.disk_errors import explained_os_errors
-from pipeline.folders import list_files
-from pipeline.locks import held
+from pipeline.files.atomic import PARTIAL_SUFFIX
+from pipeline.files.disk_errors import explained_os_errors
+from pipeline.files.folders import list_files
+from pipeline.files.locks import held
 from pipeline.paths import Paths
 from pipeline.schema.archive import Archive, container_of
 

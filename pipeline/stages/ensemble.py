@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.atomic import remove, write_text
 from pipeline.competition import MAX_NAME_LENGTH, NAME_PATTERN, Competition
 from pipeline.console import result, say
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.freshness import Stamp, digest, file_sha256
-from pipeline.locks import held
+from pipeline.files.atomic import remove, write_text
+from pipeline.files.freshness import Stamp, digest, file_sha256
+from pipeline.files.locks import held
 from pipeline.paths import ExperimentPaths, Paths
 from pipeline.predictions import FloatArray, Predictions
 from pipeline.priors import fill_with_prior, is_readable, warn_of_unreadable

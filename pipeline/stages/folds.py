@@ -7,12 +7,12 @@ import pandas as pd
 
 from pipeline.competition import Competition
 from pipeline.console import say
-from pipeline.corrections import Corrections, load_corrections, recorded_corrections
 from pipeline.errors import DataError
-from pipeline.freshness import Stamp, file_sha256, read_stamp
-from pipeline.locks import held
+from pipeline.files.freshness import Stamp, file_sha256, read_stamp
+from pipeline.files.locks import held
+from pipeline.labelling.corrections import Corrections, load_corrections, recorded_corrections
+from pipeline.labelling.splitting import assign_folds
 from pipeline.paths import Paths
-from pipeline.splitting import assign_folds
 from pipeline.tables import FOLD_COLUMNS, load_train, to_text, write_table
 
 DEFAULTS = {"num_folds": 5, "seed": 0}

@@ -9,7 +9,7 @@ from rich.table import Table
 from pipeline import console
 from pipeline.competition import Competition
 from pipeline.errors import SubmissionError
-from pipeline.judge_ids import ordered_ids
+from pipeline.judging.judge_ids import ordered_ids
 from pipeline.paths import Paths
 from pipeline.predictions import IntArray
 from pipeline.priors import warn_of_unreadable

@@ -5,9 +5,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pipeline import console
-from pipeline.atomic import write_text
 from pipeline.competition import Competition
 from pipeline.errors import ConfigError
+from pipeline.files.atomic import write_text
 from pipeline.inspecting.document import Section, to_toml, told
 from pipeline.inspecting.holdings import take_stock
 from pipeline.inspecting.inferring import infer

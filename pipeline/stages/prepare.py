@@ -6,17 +6,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.atomic import remove, write_text
-from pipeline.audit import Audit, summarise
-from pipeline.census import take_census
 from pipeline.competition import Competition
 from pipeline.console import progress, say, warn
 from pipeline.errors import DataError
-from pipeline.freshness import Stamp, digest, read_stamp
+from pipeline.files.atomic import remove, write_text
+from pipeline.files.freshness import Stamp, digest, read_stamp
+from pipeline.files.locks import held
 from pipeline.images.duplicates import clusters, near_duplicates
 from pipeline.images.scan import Scan, scan_files
-from pipeline.locks import held
 from pipeline.paths import Paths
+from pipeline.preparing.audit import Audit, summarise
+from pipeline.preparing.census import take_census
 from pipeline.priors import is_readable, warn_of_unreadable
 from pipeline.resolution import write_resolution
 from pipeline.tables import TEST_COLUMNS, TRAIN_COLUMNS, load_test, write_table

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.atomic import write_bytes
 from pipeline.competition import Competition
 from pipeline.console import result, say
 from pipeline.experiment_files import load_experiment
+from pipeline.files.atomic import write_bytes
 from pipeline.images.contact_sheet import SheetRow, contact_sheet
 from pipeline.images.transforms import check_recipe
 from pipeline.images.views import View, ViewMaker, training_view

@@ -3,10 +3,10 @@
 from importlib import resources
 from typing import Any
 
-from pipeline.atomic import write_text
 from pipeline.competition import Competition
 from pipeline.console import result, say
-from pipeline.freshness import Stamp, digest, fingerprint
+from pipeline.files.atomic import write_text
+from pipeline.files.freshness import Stamp, digest, fingerprint
 from pipeline.paths import Paths
 from pipeline.reports.page.document import build_page
 from pipeline.reports.page.evidence import gather

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pipeline import console
 from pipeline.errors import ConfigError, SubmissionError
+from pipeline.judging.submission_log import Entry, load_log, open_log
 from pipeline.paths import Paths, competitions_with_log
 from pipeline.scoring.answers import read_bytes
-from pipeline.submission_log import Entry, load_log, open_log
 
 
 def run(root: Path, csv: Path, public: float | None, private: float | None) -> None:

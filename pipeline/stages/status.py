@@ -7,12 +7,12 @@ from rich.table import Table
 
 from pipeline.competition import Competition
 from pipeline.console import result
-from pipeline.corrections import recorded_corrections
-from pipeline.freshness import Stamp, digest, read_stamp
+from pipeline.files.freshness import Stamp, digest, read_stamp
+from pipeline.judging.submission_log import Entry, load_log
+from pipeline.labelling.corrections import recorded_corrections
 from pipeline.paths import Paths
 from pipeline.results import Result, changed_members, list_results, load_result
 from pipeline.scoring.metrics import get_metric
-from pipeline.submission_log import Entry, load_log
 
 DONE, MISSING, STALE = "done", "to do", "stale"
 

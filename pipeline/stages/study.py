@@ -6,12 +6,12 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
-from pipeline.atomic import write_bytes
 from pipeline.competition import Competition
 from pipeline.console import result, say
 from pipeline.errors import ConfigError
 from pipeline.experiment_files import load_experiments
-from pipeline.freshness import Stamp, digest
+from pipeline.files.atomic import write_bytes
+from pipeline.files.freshness import Stamp, digest
 from pipeline.paths import Paths
 from pipeline.reports.network_studies import draw_degradation, draw_responses
 from pipeline.strict import did_you_mean

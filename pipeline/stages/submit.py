@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import console
-from pipeline.atomic import atomic_path
 from pipeline.competition import Competition
 from pipeline.errors import ConfigError, SubmissionError
-from pipeline.judge_ids import ordered_ids
-from pipeline.kaggle_service import Kaggle
+from pipeline.files.atomic import atomic_path
+from pipeline.judging.judge_ids import ordered_ids
+from pipeline.judging.kaggle_service import Kaggle
+from pipeline.judging.submission_log import Entry, SubmissionLog, now, open_log
 from pipeline.paths import Paths
 from pipeline.predictions import FloatArray
 from pipeline.priors import warn_of_unreadable
@@ -20,7 +21,6 @@ from pipeline.results import load_probs, load_result
 from pipeline.scoring.faults import summary
 from pipeline.scoring.submission import encode, submission_table
 from pipeline.scoring.validation import find_faults
-from pipeline.submission_log import Entry, SubmissionLog, now, open_log
 from pipeline.tables import load_test
 
 VERDICT_SECONDS = 120

@@ -6,8 +6,8 @@ import pandas as pd
 
 from pipeline.competition import Competition
 from pipeline.console import result, say
-from pipeline.corrections import DROP, RELABEL
 from pipeline.errors import ArtifactError
+from pipeline.labelling.corrections import DROP, RELABEL
 from pipeline.paths import Paths
 from pipeline.results import load_probs
 from pipeline.scoring.label_noise import find_suspects

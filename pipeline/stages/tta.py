@@ -4,9 +4,9 @@ import json
 
 from rich.table import Table
 
-from pipeline.atomic import write_text
 from pipeline.competition import Competition
 from pipeline.console import progress, result, say
+from pipeline.files.atomic import write_text
 from pipeline.inference.fold_models import FoldModels
 from pipeline.inference.policies import oof_by_view, recommended, record, score_policies
 from pipeline.paths import Paths

@@ -5,19 +5,19 @@ from dataclasses import dataclass
 
 from optuna.study import Study
 
-from pipeline.atomic import write_text
 from pipeline.competition import Competition
 from pipeline.console import result, say
 from pipeline.errors import ConfigError
 from pipeline.experiment_files import load_search
-from pipeline.freshness import Stamp
-from pipeline.locks import held
+from pipeline.files.atomic import write_text
+from pipeline.files.freshness import Stamp
+from pipeline.files.locks import held
+from pipeline.files.toml_text import toml_text
 from pipeline.machine import num_processes
 from pipeline.paths import Paths
 from pipeline.priors import warn_of_unreadable
 from pipeline.reports.study import best_trials, save_pictures, trials_table
 from pipeline.tables import write_table
-from pipeline.toml_text import toml_text
 from pipeline.training.device import pick_device
 from pipeline.training.experiment_run import ExperimentRun
 from pipeline.training.pseudo_labels import check_allowed

@@ -5,7 +5,7 @@ from pathlib import Path
 from pipeline import console
 from pipeline.competition import Competition
 from pipeline.errors import SubmissionError
-from pipeline.judge_ids import ordered_ids
+from pipeline.judging.judge_ids import ordered_ids
 from pipeline.paths import Paths
 from pipeline.priors import warn_of_unreadable
 from pipeline.scoring.answers import read_bytes

@@ -6,7 +6,7 @@ import pandas as pd
 from pipeline.competition import Competition
 from pipeline.config import Experiment
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.freshness import Stamp, read_stamp
+from pipeline.files.freshness import Stamp, read_stamp
 from pipeline.images.working_copy import WorkingCopies, working_side_px
 from pipeline.inference.fold_models import load_network
 from pipeline.models.responses import recorded_responses

@@ -8,8 +8,8 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from pipeline.atomic import write_bytes
 from pipeline.errors import ArtifactError
+from pipeline.files.atomic import write_bytes
 
 Tensors = Mapping[str, npt.NDArray[np.generic]]
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.atomic import remove, write_text
 from pipeline.competition import Competition
 from pipeline.config import Experiment
 from pipeline.console import say
-from pipeline.freshness import Stamp, digest, fingerprint
-from pipeline.locks import held
+from pipeline.files.atomic import remove, write_text
+from pipeline.files.freshness import Stamp, digest, fingerprint
+from pipeline.files.locks import held
 from pipeline.models.identity import weights_identity
 from pipeline.paths import ExperimentPaths, FoldPaths, Paths
 from pipeline.predictions import FloatArray, Predictions, load_predictions

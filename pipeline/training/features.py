@@ -20,12 +20,12 @@ import pandas as pd
 import torch
 from torch import nn
 
-from pipeline.array_files import DAMAGE
-from pipeline.atomic import write_bytes
 from pipeline.config import Experiment
 from pipeline.console import progress, warn
 from pipeline.errors import ArtifactError
-from pipeline.freshness import fingerprint
+from pipeline.files.array_files import DAMAGE
+from pipeline.files.atomic import write_bytes
+from pipeline.files.freshness import fingerprint
 from pipeline.images.cache_room import VARIABLE, limit_bytes
 from pipeline.images.dataset import Batch, ViewDataset
 from pipeline.images.loader import ViewLoader

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from pipeline.locks import held
+from pipeline.files.locks import held
 from pipeline.machine import num_processes, rank
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.competition import Competition
 from pipeline.config import PSEUDO_SUFFIX, Experiment
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.freshness import Stamp, digest
+from pipeline.files.freshness import Stamp, digest
 from pipeline.paths import Paths
 from pipeline.predictions import FloatArray, IntArray, load_predictions
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pipeline.freshness import file_sha256
+from pipeline.files.freshness import file_sha256
+from pipeline.labelling.training_table import load_training_table
 from pipeline.paths import Paths
 from pipeline.tables import load_test
-from pipeline.training_table import load_training_table
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from pipeline.atomic import atomic_path, remove
 from pipeline.console import warn
+from pipeline.files.atomic import atomic_path, remove
 from pipeline.models.tensors import DAMAGE, read_pickle
 
 State = dict[str, Any]

@@ -8,7 +8,7 @@ from typing import Any
 from filelock import FileLock
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
-from pipeline.disk_errors import explained_os_errors
+from pipeline.files.disk_errors import explained_os_errors
 
 BLOCK_BYTES = 1 << 16
 

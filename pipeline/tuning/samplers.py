@@ -10,7 +10,7 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.freshness import fingerprint
+from pipeline.files.freshness import fingerprint
 from pipeline.reproducibility import sample_seed
 from pipeline.tuning.search import SamplerName
 from pipeline.tuning.trials import stream_number

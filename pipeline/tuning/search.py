@@ -6,7 +6,7 @@ from typing import Literal
 
 from pipeline.competition import Competition
 from pipeline.config import Experiment
-from pipeline.freshness import fingerprint
+from pipeline.files.freshness import fingerprint
 from pipeline.models.identity import weights_identity
 from pipeline.paths import Paths
 from pipeline.search_space import SearchSpace

@@ -14,8 +14,8 @@ from optuna.storages import (
 )
 from optuna.study import Study
 
-from pipeline.disk_errors import explained_os_errors
 from pipeline.errors import ArtifactError, ConfigError
+from pipeline.files.disk_errors import explained_os_errors
 from pipeline.scoring.metrics import get_metric
 from pipeline.tuning.journal import WholeLineJournal
 from pipeline.tuning.pruning import FoldPruner

@@ -13,22 +13,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.competition import Competition, load_competition
-from pipeline.corrections import load_corrections, recorded_corrections
 from pipeline.errors import PipelineError
 from pipeline.experiment_files import load_search
-from pipeline.freshness import Stamp
+from pipeline.files.freshness import Stamp
 from pipeline.inspecting.lists import find_ids, read_list
-from pipeline.label_files import listed_labels
-from pipeline.labels import read_labels
+from pipeline.judging.sample import load_sample
+from pipeline.judging.submission_log import load_log
+from pipeline.labelling.corrections import load_corrections, recorded_corrections
+from pipeline.labelling.label_files import listed_labels
+from pipeline.labelling.labels import read_labels
 from pipeline.paths import Paths
 from pipeline.resolution import resolve
 from pipeline.results import all_members, list_results
-from pipeline.sample import load_sample
 from pipeline.schema.labels import CsvLabels, ListFileLabels, OneHotLabels
 from pipeline.scoring.truth import load_truth
 from pipeline.scoring.validation import find_faults
 from pipeline.strict import parse
-from pipeline.submission_log import load_log
 from pipeline.tables import load_folds, load_train
 
 PER_READER = 150

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from pipeline.errors import ConfigError, DataError
-from pipeline.freshness import file_sha256
+from pipeline.files.freshness import file_sha256
 from pipeline.images import cache
 from pipeline.images.cache import CachedCopies
 from pipeline.images.cache_room import VARIABLE, limit_bytes

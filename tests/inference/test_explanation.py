@@ -6,13 +6,13 @@ import shutil
 import numpy as np
 import pytest
 
-from pipeline.freshness import Stamp, digest
+from pipeline.files.freshness import Stamp, digest
 from pipeline.inference.explanation import explain
 from pipeline.inference.fold_models import FoldModels
+from pipeline.labelling.training_table import load_training_table
 from pipeline.paths import Paths
 from pipeline.stages import train
 from pipeline.training.checkpoint import load_checkpoint, save_checkpoint
-from pipeline.training_table import load_training_table
 from tests import tiny
 
 FINETUNE = """

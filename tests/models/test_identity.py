@@ -6,7 +6,7 @@ import torch
 
 from pipeline.config import ModelConfig
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.freshness import file_sha256
+from pipeline.files.freshness import file_sha256
 from pipeline.models.identity import weights_identity
 from pipeline.models.packages import PACKAGES, packaged_weights
 from pipeline.models.registry import build_trunk

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from pipeline.competition import Competition
-from pipeline.judge_ids import ordered_ids
+from pipeline.judging.judge_ids import ordered_ids
 from pipeline.predictions import FloatArray
 from pipeline.scoring.faults import FaultKind
 from pipeline.scoring.submission import submission_table

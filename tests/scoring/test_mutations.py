@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pipeline.competition import Competition
-from pipeline.judge_ids import ordered_ids
+from pipeline.judging.judge_ids import ordered_ids
 from pipeline.predictions import FloatArray
 from pipeline.scoring.answers import decode
 from pipeline.scoring.faults import FaultKind

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pipeline.competition import Competition, load_competition
-from pipeline.judge_ids import ordered_ids
+from pipeline.judging.judge_ids import ordered_ids
 from pipeline.scoring.answers import decode
 from pipeline.scoring.submission import encode, submission_table
 from pipeline.scoring.validation import find_faults

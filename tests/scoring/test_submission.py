@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from pipeline.competition import Competition, load_competition
 from pipeline.errors import DataError
-from pipeline.judge_ids import ordered_ids, submission_id, submission_ids
+from pipeline.judging.judge_ids import ordered_ids, submission_id, submission_ids
 from pipeline.predictions import FloatArray
 from pipeline.scoring.answers import decode
 from pipeline.scoring.submission import encode, submission_table

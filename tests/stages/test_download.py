@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from pipeline.cli import app
 from pipeline.competition import Competition
 from pipeline.errors import ConfigError, DataError
-from pipeline.locks import held
+from pipeline.files.locks import held
 from pipeline.paths import Paths
 from pipeline.stages import download
 from pipeline.strict import parse

@@ -13,8 +13,8 @@ from pipeline import extras
 from pipeline.archives import bring
 from pipeline.competition import Competition
 from pipeline.errors import ConfigError, DataError
-from pipeline.folders import list_files
-from pipeline.freshness import Stamp
+from pipeline.files.folders import list_files
+from pipeline.files.freshness import Stamp
 from pipeline.paths import Paths
 from pipeline.stages import download
 from tests.stages.test_download import LABELS, TEST, TRAIN, a_competition, images, said, zip_of

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.atomic import write_text
 from pipeline.competition import load_competition
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.freshness import Stamp, file_sha256
+from pipeline.files.atomic import write_text
+from pipeline.files.freshness import Stamp, file_sha256
 from pipeline.paths import Paths
 from pipeline.predictions import FloatArray, Predictions, load_predictions
 from pipeline.results import list_results, load_probs

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.competition import Competition, load_competition
 from pipeline.errors import DataError
-from pipeline.freshness import file_sha256
+from pipeline.files.freshness import file_sha256
 from pipeline.paths import Paths
 from pipeline.stages import folds
 from pipeline.tables import SUSPECT_COLUMNS, TRAIN_COLUMNS, load_folds, load_train, write_table

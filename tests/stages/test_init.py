@@ -13,8 +13,8 @@ from pipeline.competition import Competition, load_competition
 from pipeline.errors import ConfigError, DataError
 from pipeline.images.synthetic import draw_competition
 from pipeline.inspecting.roles import Named
-from pipeline.judge_ids import ordered_ids
-from pipeline.labels import read_labels
+from pipeline.judging.judge_ids import ordered_ids
+from pipeline.labelling.labels import read_labels
 from pipeline.paths import Paths
 from pipeline.resolution import resolve
 from pipeline.scoring.submission import encode, submission_table

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from pipeline.cli import app
 from pipeline.competition import Competition, load_competition
 from pipeline.errors import ConfigError, DataError
-from pipeline.judge_ids import ordered_ids
+from pipeline.judging.judge_ids import ordered_ids
 from pipeline.paths import Paths
 from pipeline.resolution import resolve
 from pipeline.stages import download, prepare

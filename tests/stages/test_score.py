@@ -5,11 +5,11 @@ import shutil
 
 import pytest
 
-from pipeline.atomic import write_text
 from pipeline.errors import ConfigError, DataError, SubmissionError
+from pipeline.files.atomic import write_text
+from pipeline.judging.submission_log import load_log
 from pipeline.paths import Paths
 from pipeline.stages import score, status, submit
-from pipeline.submission_log import load_log
 from tests.stages.test_submit import default_probs, demo, paths, save
 
 __all__ = ["demo", "paths"]  # fixtures

@@ -14,10 +14,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from pipeline.atomic import write_text
 from pipeline.cli import app
 from pipeline.competition import Competition
-from pipeline.freshness import file_sha256
+from pipeline.files.atomic import write_text
+from pipeline.files.freshness import file_sha256
 from pipeline.images.synthetic import draw_competition
 from pipeline.paths import Paths
 from pipeline.predictions import Predictions

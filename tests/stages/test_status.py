@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.atomic import write_text
 from pipeline.competition import load_competition
-from pipeline.freshness import digest
+from pipeline.files.atomic import write_text
+from pipeline.files.freshness import digest
 from pipeline.paths import Paths
 from pipeline.scoring.oof import describe_oof
 from pipeline.stages import ensemble, folds, status, submit

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.atomic import write_text
 from pipeline.competition import Competition, load_competition
 from pipeline.errors import ArtifactError, DataError, SubmissionError
-from pipeline.freshness import file_sha256
+from pipeline.files.atomic import write_text
+from pipeline.files.freshness import file_sha256
 from pipeline.paths import Paths
 from pipeline.predictions import FloatArray, Predictions
 from pipeline.stages import submit, validate

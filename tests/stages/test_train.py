@@ -18,7 +18,7 @@ import torch
 from pipeline.competition import Competition
 from pipeline.config import Experiment
 from pipeline.errors import ArtifactError, ConfigError, DataError
-from pipeline.freshness import file_sha256
+from pipeline.files.freshness import file_sha256
 from pipeline.paths import Paths
 from pipeline.predictions import load_predictions
 from pipeline.results import list_results

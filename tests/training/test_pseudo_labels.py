@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.freshness import digest
+from pipeline.files.freshness import digest
 from pipeline.predictions import Predictions, load_predictions
 from pipeline.scoring.oof import targets_of
 from pipeline.stages import folds, train

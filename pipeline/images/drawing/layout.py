@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from pipeline.atomic import write_bytes
 from pipeline.competition import Competition
+from pipeline.files.atomic import write_bytes
 from pipeline.images.drawing.batches import batch_members
 from pipeline.images.drawing.drawn import Drawn
 from pipeline.images.drawing.listings import draw_listings

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from pipeline.competition import Competition
 from pipeline.images.drawing.drawn import Drawn
-from pipeline.judge_ids import submission_ids
+from pipeline.judging.judge_ids import submission_ids
 from pipeline.schema.images import ImageList
 from pipeline.schema.labels import CsvLabels, ListFileLabels, OneHotLabels
 

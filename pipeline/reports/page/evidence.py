@@ -9,6 +9,7 @@ import pandas as pd
 
 from pipeline.competition import Competition
 from pipeline.errors import ArtifactError, DataError
+from pipeline.labelling.training_table import load_training_table
 from pipeline.paths import Paths
 from pipeline.predictions import FloatArray, IntArray
 from pipeline.results import Result, all_members, list_results, load_probs
@@ -16,7 +17,6 @@ from pipeline.scoring.metrics import get_metric
 from pipeline.scoring.oof import targets_of
 from pipeline.scoring.reliability import expected_calibration_error, reliability_table
 from pipeline.tables import AUDIT_COLUMNS, load_test, load_train, read_table
-from pipeline.training_table import load_training_table
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.freshness import fingerprint
+from pipeline.files.freshness import fingerprint
 from pipeline.predictions import FloatArray
 from pipeline.results import Result
 

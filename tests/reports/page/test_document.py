@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.freshness import file_sha256
+from pipeline.files.freshness import file_sha256
 from pipeline.reports.page.blocks import (
     Card,
     Commands,

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from pipeline.corrections import recorded_corrections
+from pipeline.labelling.corrections import recorded_corrections
 from pipeline.reports.page.blocks import Block, Chart, Hint, Paragraph, Section, chart, table
 from pipeline.reports.page.evidence import Evidence
 from pipeline.reports.style import GREY, brief, drawing, point

@@ -3,12 +3,12 @@
 import json
 from typing import Any
 
-from pipeline.freshness import digest
+from pipeline.files.freshness import digest
+from pipeline.judging.submission_log import Entry, load_log
 from pipeline.paths import ExperimentPaths
 from pipeline.reports.page.blocks import Block, Commands, Facts, Hint, Paragraph, Section, table
 from pipeline.reports.page.evidence import Evidence, Judged
 from pipeline.results import Result, all_members, making_command
-from pipeline.submission_log import Entry, load_log
 
 
 def build(evidence: Evidence) -> list[Section]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.splitting import assign_folds
+from pipeline.labelling.splitting import assign_folds
 
 num_folds = st.integers(2, 5)
 seeds = st.integers(0, 2**32 - 1)

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from pipeline.corrections import recorded_corrections
 from pipeline.errors import DataError
+from pipeline.labelling.corrections import recorded_corrections
 from pipeline.paths import Paths
 from pipeline.tables import load_folds, load_train
 

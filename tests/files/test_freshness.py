@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from pipeline.freshness import Stamp, digest, file_sha256, fingerprint, read_stamp
+from pipeline.files.freshness import Stamp, digest, file_sha256, fingerprint, read_stamp
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pipeline.errors import DataError
-from pipeline.foreign import read_foreign_csv, read_foreign_text
+from pipeline.files.foreign import read_foreign_csv, read_foreign_text
 from pipeline.schema.labels import CsvLabels, ListFileLabels, OneHotLabels
 
 Listed = tuple[str, str, str]  # place for errors, image, label as it is written

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import has_fcntl, lock_descriptor
 
-from pipeline.disk_errors import explained_os_errors
+from pipeline.files.disk_errors import explained_os_errors
 
 PARTIAL_SUFFIX = ".partial"
 _PARTIAL_NAME = re.compile(rf"\..+\.[0-9a-f]{{8}}{re.escape(PARTIAL_SUFFIX)}")

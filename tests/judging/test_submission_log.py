@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import DataError
+from pipeline.judging.submission_log import COLUMNS, Entry, load_log, now, open_log
 from pipeline.paths import Paths
-from pipeline.submission_log import COLUMNS, Entry, load_log, now, open_log
 
 
 def entry(sha256: str, experiment: str = "probe", oof_score: float | None = 0.987) -> Entry:

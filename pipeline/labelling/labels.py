@@ -7,9 +7,9 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.competition import Competition
 from pipeline.errors import DataError
-from pipeline.folders import find_file
-from pipeline.joining import NameJoin
-from pipeline.label_files import listed_labels
+from pipeline.files.folders import find_file
+from pipeline.labelling.joining import NameJoin
+from pipeline.labelling.label_files import listed_labels
 from pipeline.schema.labels import FileNameLabels, FolderLabels, tells_names
 
 LONGEST_INDEX = 9  # digits

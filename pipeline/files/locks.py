@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pipeline import console
-from pipeline.disk_errors import explained_os_errors
+from pipeline.files.disk_errors import explained_os_errors
 
 
 @contextmanager

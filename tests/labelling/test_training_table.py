@@ -5,10 +5,10 @@ import pytest
 
 from pipeline.competition import load_competition
 from pipeline.errors import DataError
+from pipeline.labelling.training_table import load_training_table
 from pipeline.paths import Paths
 from pipeline.stages import folds
 from pipeline.tables import SUSPECT_COLUMNS, TRAIN_COLUMNS, load_folds, load_train, write_table
-from pipeline.training_table import load_training_table
 
 NUM = 20
 

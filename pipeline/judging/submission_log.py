@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from pipeline.atomic import write_text
 from pipeline.errors import DataError
-from pipeline.locks import held
+from pipeline.files.atomic import write_text
+from pipeline.files.locks import held
 from pipeline.paths import Paths
 
 

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from pipeline.atomic import atomic_path, write_bytes, write_text
-from pipeline.disk_errors import explained_os_errors
 from pipeline.errors import DataError, DiskError
+from pipeline.files.atomic import atomic_path, write_bytes, write_text
+from pipeline.files.disk_errors import explained_os_errors
 
 
 def test_content_stands_at_the_path_and_nothing_beside_it(tmp_path):
@@ -69,7 +69,7 @@ def test_a_file_that_may_not_be_so_large_is_said_with_the_limit(tmp_path):
 WRITER = """
 import os, sys
 from pathlib import Path
-from pipeline.atomic import atomic_path
+from pipeline.files.atomic import atomic_path
 with atomic_path(Path(sys.argv[1])) as partial:
     partial.write_bytes(b"half")
     print("written", flush=True)

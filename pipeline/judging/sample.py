@@ -6,9 +6,9 @@ from pathlib import Path
 
 from pipeline.competition import Competition
 from pipeline.errors import DataError
-from pipeline.folders import find_file
-from pipeline.foreign import read_foreign_csv
-from pipeline.labels import find_listing
+from pipeline.files.folders import find_file
+from pipeline.files.foreign import read_foreign_csv
+from pipeline.labelling.labels import find_listing
 
 
 @dataclass(frozen=True)

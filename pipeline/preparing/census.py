@@ -7,19 +7,19 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from pipeline.audit import Audit
 from pipeline.competition import Competition
 from pipeline.errors import DataError
-from pipeline.folders import list_files
-from pipeline.foreign import read_foreign_csv
+from pipeline.files.folders import list_files
+from pipeline.files.foreign import read_foreign_csv
 from pipeline.images.inventory import ImageFile, find_images
 from pipeline.images.selection import select_by_judge, select_named
-from pipeline.judge_ids import submission_id
-from pipeline.label_files import with_extension
-from pipeline.labels import find_listing, read_labels
+from pipeline.judging.judge_ids import submission_id
+from pipeline.judging.sample import Sample, load_sample
+from pipeline.labelling.label_files import with_extension
+from pipeline.labelling.labels import find_listing, read_labels
 from pipeline.paths import Paths
+from pipeline.preparing.audit import Audit
 from pipeline.resolution import resolved
-from pipeline.sample import Sample, load_sample
 
 
 @dataclass(frozen=True)

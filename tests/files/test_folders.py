@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.folders import find_file, list_files
+from pipeline.files.folders import find_file, list_files
 
 
 def make(folder, *names):

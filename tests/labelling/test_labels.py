@@ -7,8 +7,8 @@ import pytest
 
 from pipeline.competition import Competition, load_competition
 from pipeline.errors import ConfigError, DataError
-from pipeline.foreign import read_foreign_text
-from pipeline.labels import LabelledImages, read_labels
+from pipeline.files.foreign import read_foreign_text
+from pipeline.labelling.labels import LabelledImages, read_labels
 from pipeline.strict import parse
 
 

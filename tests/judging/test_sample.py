@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.competition import Competition
 from pipeline.errors import DataError
-from pipeline.sample import load_sample
+from pipeline.judging.sample import load_sample
 from pipeline.strict import parse
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.atomic import write_text
-from pipeline.folders import list_files
+from pipeline.files.atomic import write_text
+from pipeline.files.folders import list_files
 
 
 def file_sha256(path: Path) -> str:

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.competition import load_competition
-from pipeline.corrections import Corrections, load_corrections
 from pipeline.errors import DataError
-from pipeline.freshness import file_sha256
+from pipeline.files.freshness import file_sha256
+from pipeline.labelling.corrections import Corrections, load_corrections
 from pipeline.tables import SUSPECT_COLUMNS, TRAIN_COLUMNS, write_table
 
 IDS = [f"{number:03}.jpg" for number in range(6)]

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from pipeline.config import Experiment
 from pipeline.experiment_files import load_experiment, load_experiments
+from pipeline.files.toml_text import toml_text
 from pipeline.strict import built_in_names
-from pipeline.toml_text import toml_text
 
 SCALARS = st.one_of(
     st.booleans(),

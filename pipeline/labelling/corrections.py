@@ -12,7 +12,7 @@ import pandas as pd
 
 from pipeline.competition import Competition
 from pipeline.errors import DataError
-from pipeline.freshness import file_sha256, read_stamp
+from pipeline.files.freshness import file_sha256, read_stamp
 from pipeline.paths import Paths
 from pipeline.tables import SUSPECT_COLUMNS, read_image_table
 

@@ -1,0 +1,1 @@
+"""What the judge knows, was sent and said."""

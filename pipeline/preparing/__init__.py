@@ -1,0 +1,1 @@
+"""What the images of a competition are, taken together."""
