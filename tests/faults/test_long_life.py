@@ -43,7 +43,7 @@ if what == "tune":
 else:
     for seed in range(count):
         changes = [f"seed={seed}", "name=again", "train.epochs=1"]
-        train.run(paths, competition, [experiment], [], changes)
+        train.run(paths, competition, [experiment], [0], changes)
         look()
 print(json.dumps(seen))
 """
