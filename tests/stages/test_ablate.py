@@ -60,7 +60,7 @@ def test_the_command_compares_recipes_and_says_its_verdicts(site):
     for recipe in ("light", "heavy"):
         [verdict] = [line for line in lines if line.startswith(f"{recipe}: ")]
         assert rows_of(site)[recipe]["accuracy_verdict"] in verdict
-    written = {file.name for file in out.ablation_dir.iterdir() if file.is_file()}
+    written = {file.name for file in out.ablation_dir.glob("[!.]*") if file.is_file()}
     assert written == {"ablation.json", "ablation.csv", "curves.csv", "stamp.json", *PICTURES}
     config = json.loads(out.training("heavy", 0).config.read_text(encoding="utf-8"))
     assert (config["views"]["recipe"], config["head"]["l2"]) == ("heavy", 0.1)
