@@ -113,13 +113,14 @@ class HeadConfig(StrictModel):
     """The linear head on standardised features.
 
     `kind`: "logistic", a regression with the penalty `l2` per training row and `max_steps` of
-    L-BFGS; or "lda", a linear discriminant analysis, its covariance shrunk by `shrinkage`.
+    L-BFGS; or "lda", a linear discriminant analysis, its covariance shrunk by `shrinkage`, without
+    which it can't be inverted where features are more than rows.
     """
 
     kind: Literal["logistic", "lda"] = "logistic"
     l2: Positive = 0.03
     max_steps: Annotated[int, Field(ge=1)] = 200
-    shrinkage: Fraction = 0.5
+    shrinkage: Annotated[float, Field(ge=0.001, le=1)] = 0.5
 
 
 class Experiment(StrictModel):

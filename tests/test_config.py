@@ -96,6 +96,8 @@ FAULTS = {
     "head.l3=1": "--set head.l3=1: unknown key 'head.l3'; did you mean 'head.l2'?",
     "=1": "--set =1: unknown key ''",
     "head.l2=no": "lite0-probe.toml: 'head.l2': input should be a valid number, got 'no'",
+    "head.shrinkage=0": "lite0-probe.toml: 'head.shrinkage': input should be greater than or equal "
+    "to 0.001, got 0",
     "head.l2=0": "lite0-probe.toml: 'head.l2': input should be greater than 0, got 0",
     "head.l2=nan": "lite0-probe.toml: 'head.l2': input should be a finite number, got nan",
     "head=3": "lite0-probe.toml: 'head': input should be an object, got 3",

@@ -46,7 +46,9 @@ def _walk(
         with os.scandir(folder) as entries:
             listed = [(entry.name, entry.is_dir()) for entry in entries]
     except OSError as error:
-        raise DataError(f"{folder}: must be readable ({error.strerror})") from error
+        raise DataError(
+            f"{folder}: must be readable ({error.strerror}); change its permissions"
+        ) from error
     for name, is_dir in listed:
         _check_name(folder, name)
         if is_dir:

@@ -30,7 +30,8 @@ class PolicyScore:
     Attributes:
         name: A key of POLICIES.
         score: Of its OOF predictions.
-        milliseconds: Per image and model on this machine, reading included.
+        milliseconds: Per image and model on this machine, reading included: what a view takes on
+            average, times its views.
         gain: Over the best cheaper one, with its interval; empty for the cheapest.
         is_worth_it: Whether that gain is beyond noise.
     """

@@ -89,7 +89,7 @@ def _checked_top(places: list[Path], root: Path | None) -> Path:
         )
     missing = [path for path in [*places, *([root] if root else [])] if not path.exists()]
     if missing:
-        raise ConfigError(f"{missing[0]}: must be there to be looked at, is missing")
+        raise ConfigError(f"{missing[0]}: must be there to be looked at, isn't; correct the path")
     folders = [path if path.is_dir() else path.parent for path in places]
     top = root.resolve() if root else Path(os.path.commonpath(folders))
     outside = [path for path in places if not path.is_relative_to(top)]

@@ -47,7 +47,10 @@ def split_images(
     """
     images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     if not images:
-        raise DataError(f"init: there must be images to look at, {len(files):,} files are none")
+        raise DataError(
+            f"init: there must be images to look at, {len(files):,} files are none; name the "
+            "folder or archive that holds them by --from, --train or --test"
+        )
     test_files = _below(images, test_at) if test_at else _named(images, TEST_NAME, TRAIN_NAME)
     train_files = _below(images, train_at) if train_at else _named(images, TRAIN_NAME, TEST_NAME)
     others = [file for file in images if file not in {*test_files, *train_files}]

@@ -10,6 +10,8 @@ from pipeline.files.folders import find_file
 from pipeline.files.foreign import read_foreign_csv
 from pipeline.labelling.labels import find_listing
 
+AGAIN = "; take the competition's own sample again, as it came"
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -60,7 +62,7 @@ def _check_columns(competition: Competition, path: Path, columns: tuple[str, ...
     if declared and declared != columns[: len(declared)]:
         raise DataError(
             f"{path}: the header must begin with {','.join(declared)}, as {competition.name}.toml "
-            f"says, is {','.join(columns)}"
+            f"says, is {','.join(columns)}; correct one of the two"
         )
 
 
@@ -69,9 +71,9 @@ def _check_rows(path: Path, rows: list[tuple[int, list[str]]], num_columns: int)
     for line, fields in rows:
         at = f"{path}: line {line}"
         if len(fields) != num_columns:
-            raise DataError(f"{at} must have {num_columns} columns, has {len(fields)}")
+            raise DataError(f"{at} must have {num_columns} columns, has {len(fields)}{AGAIN}")
         if not fields[0] or fields[0] in seen:
-            raise DataError(f"{at} must hold an id of its own, holds {fields[0]!r}")
+            raise DataError(f"{at} must hold an id of its own, holds {fields[0]!r}{AGAIN}")
         seen.add(fields[0])
     if not rows:
-        raise DataError(f"{path}: must hold a line per test image, holds none")
+        raise DataError(f"{path}: must hold a line per test image, holds none{AGAIN}")

@@ -1,11 +1,13 @@
 """From what a user has to a competition's TOML file."""
 
+import re
+import shlex
 import tomllib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pipeline import console
-from pipeline.competition import Competition
+from pipeline.competition import NAME_PATTERN, Competition
 from pipeline.errors import ConfigError
 from pipeline.files.atomic import write_text
 from pipeline.inspecting.document import Section, to_toml, told
@@ -31,6 +33,11 @@ def run(name: str, named: Named, root: Path | None, out: Path | None, *, force: 
         ConfigError: The file is there, nothing was named, or what was inferred contradicts itself.
         DataError: There are no images, or an archive or list can't be used.
     """
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise ConfigError(
+            f"init: the name must be letters, digits, '.', '_' and '-', as it names folders, is "
+            f"{name!r}; choose another, the file's key 'title' may hold any text"
+        )
     target = out or Path(f"{name}.toml")
     if target.exists() and not force:
         raise ConfigError(f"{target}: must not be there yet; choose another --out or add --force")
@@ -46,8 +53,8 @@ def run(name: str, named: Named, root: Path | None, out: Path | None, *, force: 
     write_text(target, text)
     _tell(sections)
     console.result(
-        f"{target}: written; look through it and run 'pipeline download {target} "
-        f"--from {holdings.root}'"
+        f"{target}: written; look through it and run 'pipeline download "
+        f"{shlex.quote(str(target))} --from {shlex.quote(str(holdings.root))}'"
     )
 
 

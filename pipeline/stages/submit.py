@@ -84,7 +84,7 @@ def _kaggle(competition: Competition) -> Kaggle:
     if competition.kaggle is None:
         raise ConfigError(
             f"{competition.name}.toml: must have a key 'kaggle' for --to-kaggle, the competition's "
-            "name in its URL on kaggle.com, has none"
+            "name in its URL on kaggle.com, has none; add it, or leave --to-kaggle out"
         )
     return Kaggle(competition.kaggle)
 

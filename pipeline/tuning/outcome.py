@@ -51,7 +51,8 @@ def judge(study: Study, search: Search) -> Outcome:
         reasons = [reason for reason in map(reason_of, study.trials) if reason]
         raise ArtifactError(
             f"study '{search.study_name}': a trial must have gone through all folds, none of "
-            f"{len(study.trials)} did; the last: {reasons[-1] if reasons else 'not run'}"
+            f"{len(study.trials)} did; the last: {reasons[-1] if reasons else 'not run'}; mend "
+            "that, then run the same command with more --trials"
         )
     sign = 1 if study.direction.name == "MAXIMIZE" else -1
     best = max(trials, key=lambda one: (sign * (one.value or 0.0), -one.number))

@@ -436,11 +436,21 @@ def refused(folder: Path, match: str, **named: Any) -> None:
     assert not (folder.parent / "mine.toml").exists()
 
 
+@pytest.mark.parametrize("name", ['a"b', "猫", "a/b", ""])
+def test_a_name_that_folders_cannot_have_is_refused_before_anything_is_read(name, tmp_path):
+    with pytest.raises(ConfigError, match=r"^init: the name must be letters, .*; choose another"):
+        init.run(name, Named(), tmp_path / "nothing", None, force=False)
+
+
 def test_what_cannot_be_made_out_is_refused_and_nothing_written(folder, tmp_path):
     with pytest.raises(ConfigError, match=r"init: must be told what to look at, is told nothing"):
         init.run("mine", Named(), None, tmp_path / "mine.toml", force=False)
     refused(folder, "init: there must be images to look at, 0 files are none")
-    refused(folder, r"none: must be there to be looked at, is missing", train=folder / "none")
+    refused(
+        folder,
+        r"none: must be there to be looked at, isn't; correct the path",
+        train=folder / "none",
+    )
     save_images(folder, [*TRAIN, *TEST])
     (folder / "mine.csv").write_text("a,b\nc\n", "utf-8")
     for key in ("labels", "sample"):
