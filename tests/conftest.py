@@ -1,6 +1,7 @@
 """One tiny drawn competition for all: drawn, prepared and split once, copied where it changes."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import settings
 from pipeline.competition import Competition, load_competition
 from pipeline.paths import Paths
 from pipeline.stages import download, folds, prepare
+from tests.archives.website import Website, serve
 
 NUM_FOLDS = 2
 
@@ -33,6 +35,25 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
         if not torch.cuda.is_available():
             pytest.skip("needs a CUDA device")
+
+
+@pytest.fixture(scope="session")
+def _one_thread() -> Iterator[None]:
+    """On tiny batches, threads only wait for each other; one until the session's end."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Website]:
+    """A web server on this machine, with nothing on it yet."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with serve() as site:
+        yield site
 
 
 @pytest.fixture(scope="session")

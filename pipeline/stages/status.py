@@ -12,7 +12,7 @@ from pipeline.judging.submission_log import Entry, load_log
 from pipeline.labelling.corrections import recorded_corrections
 from pipeline.paths import Paths
 from pipeline.results import Result, changed_members, list_results, load_result
-from pipeline.scoring.metrics import get_metric
+from pipeline.scoring.ranking import best_first
 
 DONE, MISSING, STALE = "done", "to do", "stale"
 
@@ -104,7 +104,7 @@ def _scores(paths: Paths, competition: Competition, results: list[Result]) -> Ta
     table = Table("experiment", "OOF", "folds", "log loss", "seconds", title=title)
     for column in table.columns[1:]:
         column.justify = "right"
-    for one in sorted(results, key=lambda one: _rank(competition, one)):
+    for one in best_first(competition, results):
         metrics = one.metrics
         low, high = metrics["oof_interval_95"]
         scores = [value for value in metrics["fold_scores"] if value is not None]
@@ -137,8 +137,3 @@ def _submissions(paths: Paths, log: list[Entry]) -> Table:
             "" if entry.sent is None else f"{entry.sent:%Y-%m-%d %H:%M}",
         )
     return table
-
-
-def _rank(competition: Competition, one: Result) -> float:
-    score = float(one.metrics["oof_score"])
-    return -score if get_metric(competition.metric).greater_is_better else score

@@ -1,5 +1,4 @@
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -27,11 +26,9 @@ ONCE = Patience(attempts=1)
 
 
 @pytest.fixture
-def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Website]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with serve() as site:
-        site.files["/a.zip"] = CONTENT
-        yield site
+def site(site: Website) -> Website:
+    site.files["/a.zip"] = CONTENT
+    return site
 
 
 def accept(_: Path) -> None:

@@ -52,5 +52,5 @@ def test_a_side_that_fails_is_no_silent_side(capfd):
 def test_a_side_ends_with_its_context():
     with Side(counting, 0) as side:
         _, pid = side()
-    with pytest.raises(ProcessLookupError):
+    with pytest.raises(ProcessLookupError, match="No such process"):
         os.kill(pid, 0)

@@ -7,7 +7,6 @@ import socket
 import struct
 import time
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,18 +19,16 @@ from pipeline.archives.fetch import Patience, _retry_after_seconds, fetch
 from pipeline.archives.sources import Source
 from pipeline.schema.archive import Archive
 from tests.archives.test_untar import tar_of
-from tests.archives.website import Answer, Handler, Website, part_from, serve, status
+from tests.archives.website import Answer, Handler, Website, part_from, status
 
 CONTENT = bytes(range(256)) * 1000
 QUICK = Patience(attempts=4, first_wait_seconds=0.0, longest_wait_seconds=0.2, read_seconds=0.5)
 
 
 @pytest.fixture
-def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Website]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with serve() as site:
-        site.files["/a.zip"] = CONTENT
-        yield site
+def site(site: Website) -> Website:
+    site.files["/a.zip"] = CONTENT
+    return site
 
 
 def accept(_: Path) -> None:

@@ -17,6 +17,12 @@ from tests.faults.mutants import Outcome, assert_held, hold, in_limits, mutants
 PER_FORMAT = 400
 
 
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
 def seeds() -> dict[str, list[bytes]]:
     """Draw small valid files of every format and of its rarer kinds."""
     pixels = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
@@ -27,40 +33,39 @@ def seeds() -> dict[str, list[bytes]]:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     wide = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
 
-    def save(image: Image.Image, kind: str, **options: Any) -> bytes:
-        buffer = io.BytesIO()
-        image.save(buffer, kind, **options)
-        return buffer.getvalue()
-
     return {
         "JPEG": [
-            save(rgb, "JPEG"),
-            save(rgb, "JPEG", progressive=True, exif=exif, icc_profile=profile),
-            save(rgb.convert("CMYK"), "JPEG"),
-            save(rgb.convert("L"), "JPEG"),
-            save(rgb, "MPO", save_all=True, append_images=[rgb]),
+            encoded(rgb, "JPEG"),
+            encoded(rgb, "JPEG", progressive=True, exif=exif, icc_profile=profile),
+            encoded(rgb.convert("CMYK"), "JPEG"),
+            encoded(rgb.convert("L"), "JPEG"),
+            encoded(rgb, "MPO", save_all=True, append_images=[rgb]),
         ],
         "PNG": [
-            save(rgb, "PNG", icc_profile=profile, exif=exif),
-            save(rgb.convert("RGBA"), "PNG"),
-            save(rgb.convert("P"), "PNG", transparency=3),
-            save(wide, "PNG"),
-            save(rgb, "PNG", **frames),
+            encoded(rgb, "PNG", icc_profile=profile, exif=exif),
+            encoded(rgb.convert("RGBA"), "PNG"),
+            encoded(rgb.convert("P"), "PNG", transparency=3),
+            encoded(wide, "PNG"),
+            encoded(rgb, "PNG", **frames),
         ],
-        "GIF": [save(rgb.convert("P"), "GIF", transparency=1), save(rgb, "GIF", **frames)],
+        "GIF": [encoded(rgb.convert("P"), "GIF", transparency=1), encoded(rgb, "GIF", **frames)],
         "WEBP": [
-            save(rgb, "WEBP"),
-            save(rgb.convert("RGBA"), "WEBP", lossless=True, exif=exif),
-            save(rgb, "WEBP", **frames),
+            encoded(rgb, "WEBP"),
+            encoded(rgb.convert("RGBA"), "WEBP", lossless=True, exif=exif),
+            encoded(rgb, "WEBP", **frames),
         ],
-        "BMP": [save(rgb, "BMP"), save(rgb.convert("P"), "BMP"), save(rgb.convert("1"), "BMP")],
+        "BMP": [
+            encoded(rgb, "BMP"),
+            encoded(rgb.convert("P"), "BMP"),
+            encoded(rgb.convert("1"), "BMP"),
+        ],
         "TIFF": [
-            *(save(rgb, "TIFF", compression=how) for how in ("raw", "tiff_lzw", "tiff_deflate")),
-            save(rgb, "TIFF", compression="jpeg"),
-            save(wide, "TIFF"),
-            save(rgb.convert("1"), "TIFF", compression="group4"),
+            *(encoded(rgb, "TIFF", compression=how) for how in ("raw", "tiff_lzw", "tiff_deflate")),
+            encoded(rgb, "TIFF", compression="jpeg"),
+            encoded(wide, "TIFF"),
+            encoded(rgb.convert("1"), "TIFF", compression="group4"),
         ],
-        "PPM": [save(rgb, "PPM"), save(wide, "PPM"), save(rgb.convert("1"), "PPM")],
+        "PPM": [encoded(rgb, "PPM"), encoded(wide, "PPM"), encoded(rgb.convert("1"), "PPM")],
     }
 
 

@@ -69,18 +69,18 @@ def test_no_reader_springs_a_trap(
 ) -> None:
     path = tmp_path / "file"
     write(trap, path)
-    with pytest.raises(ArtifactError):
+    with pytest.raises(ArtifactError, match=r"file: damaged \(.+\); run 'train'$"):
         load_predictions(path, "train")
-    with pytest.raises(ArtifactError):
+    with pytest.raises(ArtifactError, match=r"file: must be a checkpoint, cannot be read"):
         load_checkpoint(path)
-    with pytest.raises(ArtifactError):
+    with pytest.raises(ArtifactError, match=r"file: damaged \(.+\); delete it"):
         read_block(path, 1)
     assert load_state(path, "key") is None
     assert _opened(path) is None
     for suffix in (".safetensors", ".pth", ".pt", ".bin"):
         weights = tmp_path / f"w{suffix}"
         write(trap, weights)
-        with pytest.raises(PipelineError):
+        with pytest.raises(PipelineError, match=r"w\.\w+: must hold tensors and nothing else"):
             build_trunk(ModelConfig(name="timm/test_resnet", weights=str(weights)), seed=0)
     assert not trap.path.exists()
 

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from typer.testing import CliRunner
 
 from pipeline.cli import app
@@ -23,13 +22,7 @@ train = { epochs = 1, batch_size = 16 }
 PICTURES = {"differences.png", "curves.png", "tsne.png", "gaps.png"}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """On tiny batches, threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("_one_thread")
 
 
 @pytest.fixture
@@ -94,11 +87,11 @@ def test_a_second_run_trains_nothing_and_a_broken_one_only_what_is_missing(
     def count(self, task):
         fitted.append(task.fold)
         if len(fitted) == 6:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("the sixth fold")
         return fit(self, task)
 
     monkeypatch.setattr(Probe, "fit_fold", count)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="the sixth fold"):
         run(site)
     run(site)
     assert len(fitted) == 9  # two recipes, two seeds, two folds; one of them twice

@@ -9,7 +9,6 @@ import tarfile
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from pipeline.files.locks import held
 from pipeline.paths import Paths
 from pipeline.stages import download
 from pipeline.strict import parse
-from tests.archives.website import Website, serve, status
+from tests.archives.website import Website, status
 
 
 def zip_of(**entries: bytes) -> bytes:
@@ -75,11 +74,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Website]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with serve() as site:
-        site.files = {"/train.zip": TRAIN, "/test.zip": TEST, "/labels.txt": LABELS}
-        yield site
+def site(site: Website) -> Website:
+    site.files = {"/train.zip": TRAIN, "/test.zip": TEST, "/labels.txt": LABELS}
+    return site
 
 
 def images(paths: Paths) -> dict[str, bytes]:

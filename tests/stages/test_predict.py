@@ -7,7 +7,6 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 from pyarrow import parquet
 
 from pipeline.errors import ArtifactError, ConfigError, DataError
@@ -24,13 +23,7 @@ train = { epochs = 2, batch_size = 16, snapshots = 2 }
 """
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """On tiny batches, threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("_one_thread")
 
 
 @pytest.fixture(scope="module")

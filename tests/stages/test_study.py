@@ -2,7 +2,6 @@
 
 import pandas as pd
 import pytest
-import torch
 from typer.testing import CliRunner
 
 from pipeline.cli import app
@@ -33,13 +32,7 @@ name = "plain18_cifar"
 """
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """On tiny batches, threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("_one_thread")
 
 
 @pytest.fixture

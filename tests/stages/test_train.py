@@ -34,13 +34,7 @@ FILES = {"config.json", "environment.json", "metrics.json", "oof.npz", "test.npz
 Site = tuple[Paths, Competition, str, Path]  # the experiment's file, and the folder it fills
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """On tiny batches, threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("_one_thread")
 
 
 @pytest.fixture
@@ -172,12 +166,12 @@ def test_a_run_that_breaks_off_anywhere_goes_on_to_the_same_bytes(
 
     def break_off(descriptor):
         if next(left, None) is None:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("broken off")
         fsync(descriptor)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", break_off)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt, match="broken off"):
             run(site)
     assert list_results(site[0]) == []
     run(site)

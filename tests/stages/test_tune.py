@@ -27,13 +27,7 @@ views.num_augmented = { low = 0, high = 1 }
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """On tiny batches, threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("_one_thread")
 
 
 @pytest.fixture

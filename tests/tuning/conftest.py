@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from pipeline.competition import Competition
 from pipeline.experiment_files import load_search
@@ -21,12 +20,8 @@ views.num_augmented = { low = 0, high = 1 }
 
 
 @pytest.fixture(autouse=True)
-def _one_thread():
-    """On tiny batches, threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def _quick(_one_thread: None) -> None:
+    """Everything here trains on tiny batches."""
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from pipeline.labelling.training_table import load_training_table
 from pipeline.paths import Paths
 from pipeline.predictions import FloatArray, IntArray
 from pipeline.results import Result, all_members, list_results, load_probs
-from pipeline.scoring.metrics import get_metric
 from pipeline.scoring.oof import targets_of
+from pipeline.scoring.ranking import best_first
 from pipeline.scoring.reliability import expected_calibration_error, reliability_table
 from pipeline.tables import AUDIT_COLUMNS, load_test, load_train, read_table
 
@@ -126,7 +126,7 @@ def _judge(paths: Paths, competition: Competition, train: pd.DataFrame) -> dict[
             continue
         errors[result.name] = expected_calibration_error(reliability_table(probs, targets))
         current.append(result)
-    ranked = sorted(current, key=lambda one: rank(competition, one))
+    ranked = best_first(competition, current)
     judged = None
     if ranked:
         best = ranked[0]
@@ -140,9 +140,3 @@ def _judge(paths: Paths, competition: Competition, train: pd.DataFrame) -> dict[
         "left_out": left_out,
         "judged": judged,
     }
-
-
-def rank(competition: Competition, one: Result) -> float:
-    """Return what sorts results, the best first."""
-    score = float(one.metrics["oof_score"])
-    return -score if get_metric(competition.metric).greater_is_better else score

@@ -1,12 +1,10 @@
 """A tiny project with everything that the page shows, and its page; never change them."""
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
 
 from pipeline.competition import Competition
 from pipeline.paths import Paths
@@ -38,15 +36,6 @@ class Project:
     evidence: Evidence
     sections: list[Section]
     html: str
-
-
-@pytest.fixture(scope="session")
-def _one_thread() -> Iterator[None]:
-    """On tiny batches, threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

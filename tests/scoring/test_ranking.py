@@ -1,0 +1,13 @@
+import pytest
+
+from pipeline.competition import load_competition
+from pipeline.results import Result
+from pipeline.scoring.ranking import best_first
+
+
+@pytest.mark.parametrize(("metric", "names"), [("accuracy", "cab"), ("log_loss", "abc")])
+def test_the_best_result_in_the_competition_s_metric_is_first(metric: str, names: str) -> None:
+    competition = load_competition("demo").model_copy(update={"metric": metric})
+    scores = {"a": 0.5, "b": 0.5, "c": 0.75}
+    results = [Result(name, {}, {"oof_score": score}) for name, score in scores.items()]
+    assert "".join(one.name for one in best_first(competition, results)) == names
