@@ -4,6 +4,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from pipeline import console
 from pipeline.archives.errors import ArchiveError
 from pipeline.archives.fetch import DEFAULT_PATIENCE, Patience, fetch
 from pipeline.archives.sources import Source
-from pipeline.archives.unpack import looks_like
+from pipeline.archives.unpack import DEFAULT_LIMITS, Limits, looks_like
 from pipeline.archives.zips import FAULTS
 from pipeline.files.atomic import atomic_path
 from pipeline.files.disk_errors import check_room, explained_os_errors
@@ -49,7 +50,7 @@ def bring(
         try:
             verify = partial(check, archive, source.place)
             if source.is_url:
-                fetch(source.place, target, verify, patience)
+                fetch(source.place, target, verify, patience, _limits(archive))
             elif source.member is not None:
                 _extract(Path(source.place), source.member, target, verify)
             elif is_read_only(Path(source.place)):
@@ -63,6 +64,12 @@ def bring(
         else:
             return source
     raise AssertionError(f"{archive.name}: called without sources")
+
+
+def _limits(archive: Archive) -> Limits:
+    """Bound a download by the archive's size, or by what any archive may unpack to."""
+    most = DEFAULT_LIMITS.total_bytes
+    return replace(DEFAULT_LIMITS, total_bytes=archive.num_bytes or most)
 
 
 def is_read_only(place: Path) -> bool:

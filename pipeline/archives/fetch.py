@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,9 +25,10 @@ from requests.exceptions import (
 
 from pipeline import console
 from pipeline.archives.errors import ArchiveError
+from pipeline.archives.unpack import DEFAULT_LIMITS, Limits
 from pipeline.errors import DataError
 from pipeline.files.atomic import write_text
-from pipeline.files.disk_errors import explained_os_errors
+from pipeline.files.disk_errors import check_room, explained_os_errors
 
 CHUNK_BYTES = 1 << 16
 MAX_REDIRECTS = 5
@@ -60,6 +62,10 @@ class _InterruptionError(Exception):
     def __init__(self, reason: str, retry_after_seconds: float | None = None) -> None:
         super().__init__(reason)
         self.retry_after_seconds = retry_after_seconds
+
+
+class _TooLargeError(ArchiveError):
+    """What comes can't be the file."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,7 @@ def fetch(
     target: Path,
     verify: Callable[[Path], None],
     patience: Patience = DEFAULT_PATIENCE,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> None:
     """Fetch a URL into a file, resuming what an earlier call left unfinished.
 
@@ -116,16 +123,18 @@ def fetch(
         verify: Called with the whole file; raises a DataError if it isn't what was wanted, and
             then nothing of it is kept.
         patience: Attempts, waits and timeouts.
+        limits: The file may have `total_bytes`, whatever the server says or sends.
 
     Raises:
-        ArchiveError: Every attempt failed, or the server refuses the file.
-        DataError: `verify` refused what came, or the disk is full.
+        ArchiveError: Every attempt failed, the server refuses the file, or it is too large.
+        DataError: `verify` refused what came, or the disk is full or hasn't the room.
     """
     part = _Part(target.with_name(f"{target.name}.part"))
     with explained_os_errors(target), requests.Session() as session:
         target.parent.mkdir(parents=True, exist_ok=True)
         session.max_redirects = MAX_REDIRECTS
-        _receive_patiently(session, url, part, patience)
+        session.hooks["response"].append(_drop_body_of_redirect)
+        _receive_patiently(partial(_receive, session, url, part, patience, limits), url, patience)
         try:
             verify(part.path)
         except DataError:
@@ -134,12 +143,16 @@ def fetch(
         part.move(target)
 
 
-def _receive_patiently(
-    session: requests.Session, url: str, part: _Part, patience: Patience
-) -> None:
+def _drop_body_of_redirect(answer: requests.Response, **_: object) -> None:
+    """Keep requests from reading it into memory, however long it is."""
+    if answer.is_redirect:
+        answer.close()
+
+
+def _receive_patiently(receive: Callable[[], None], url: str, patience: Patience) -> None:
     for attempt in range(1, patience.attempts + 1):
         try:
-            _receive(session, url, part, patience)
+            receive()
             break
         except _InterruptionError as interruption:
             if attempt == patience.attempts:
@@ -154,17 +167,24 @@ def _receive_patiently(
             time.sleep(wait_seconds)
 
 
-def _receive(session: requests.Session, url: str, part: _Part, patience: Patience) -> None:
+def _receive(
+    session: requests.Session, url: str, part: _Part, patience: Patience, limits: Limits
+) -> None:
     """Make one attempt: ask for what is missing, append it, check that all came."""
     timeout = (patience.connect_seconds, patience.read_seconds)
     try:
         with session.get(url, stream=True, timeout=timeout, headers=_headers(url, part)) as answer:
             if _says_complete(answer, part):
                 return
-            _keep_packed(url, answer)
             _check_status(url, answer, part)
+            _check_packing(url, answer)
             start, total = _begin(url, answer, part)
-            _append(answer, part, start, total)
+            if total is not None:
+                _check_size(url, part, start, total, limits)
+            _append(answer, part, start, total, limits)
+    except _TooLargeError:
+        part.discard()  # no beginning of what was wanted
+        raise
     except (TooManyRedirects, InvalidURL, InvalidSchema) as error:
         raise ArchiveError(f"{url}: must be a URL that leads to a file ({error})") from error
     except RequestException as error:
@@ -191,14 +211,20 @@ def _says_complete(answer: requests.Response, part: _Part) -> bool:
     return is_beyond_end and length is not None and int(length[1]) == part.num_bytes > 0
 
 
-def _keep_packed(url: str, answer: requests.Response) -> None:
-    """Take a `.tar.gz` as it lies there, though the server calls its compression one of the way.
+def _check_packing(url: str, answer: requests.Response) -> None:
+    """Refuse what is packed on the way: nobody asked for it, and it may unpack to anything.
 
-    Undone, it would be another file, of another hash.
+    But a `.tar.gz` is taken as it lies there, though the server calls its compression one of the
+    way. Undone, it would be another file, of another hash.
     """
     if urlsplit(url).path.endswith((".gz", ".tgz")):
         answer.headers.pop("Content-Encoding", None)
         answer.raw.headers.pop("Content-Encoding", None)
+    packing = answer.headers.get("Content-Encoding", "identity").lower()
+    if packing != "identity":
+        raise ArchiveError(
+            f"{url}: must come as it is, the server packs it on the way ({packing[:40]!r})"
+        )
 
 
 def _check_status(url: str, answer: requests.Response, part: _Part) -> None:
@@ -232,9 +258,8 @@ def _begin(url: str, answer: requests.Response, part: _Part) -> tuple[int, int |
     validator = _strong_validator(answer)
     if answer.status_code == requests.codes.ok:
         part.start_over(url, validator)
-        is_counted = "Content-Encoding" not in answer.headers
         length = re.fullmatch(NUMBER, answer.headers.get("Content-Length", ""))
-        return 0, int(length[0]) if length and is_counted else None
+        return 0, int(length[0]) if length else None
     content_range = re.match(
         rf"bytes ({NUMBER})-{NUMBER}/({NUMBER}|\*)$", answer.headers.get("Content-Range", "")
     )
@@ -249,13 +274,22 @@ def _begin(url: str, answer: requests.Response, part: _Part) -> tuple[int, int |
 
 def _strong_validator(answer: requests.Response) -> str | None:
     """Name this version of the file byte for byte, as If-Range demands; weak ETags don't."""
-    if "Content-Encoding" in answer.headers:
-        return None
     etag = answer.headers.get("ETag")
     return etag if etag and not etag.startswith("W/") else answer.headers.get("Last-Modified")
 
 
-def _append(answer: requests.Response, part: _Part, start: int, total: int | None) -> None:
+def _check_size(url: str, part: _Part, start: int, total: int, limits: Limits) -> None:
+    if total > limits.total_bytes:
+        most = f"must have at most {limits.total_bytes:,} bytes"
+        raise _TooLargeError(f"{url}: {most}, the server speaks of {total:,}")
+    check_room(f"{url}: fetching", total - start, part.path.parent)
+
+
+def _append(
+    answer: requests.Response, part: _Part, start: int, total: int | None, limits: Limits
+) -> None:
+    most = limits.total_bytes if total is None else total
+    num_bytes = start
     description = f"fetch {part.path.stem}"
     with (
         explained_os_errors(part.path, None if total is None else total - start),
@@ -264,6 +298,9 @@ def _append(answer: requests.Response, part: _Part, start: int, total: int | Non
     ):
         advance(start)
         for chunk in answer.iter_content(CHUNK_BYTES):
+            num_bytes += len(chunk)
+            if num_bytes > most:
+                raise _TooLargeError(f"{answer.url}: must end after {most:,} bytes, more came")
             file.write(chunk)
             advance(len(chunk))
 

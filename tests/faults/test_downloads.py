@@ -6,7 +6,9 @@ import io
 import socket
 import struct
 import time
+import tracemalloc
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,8 @@ from pipeline.archives.bring import bring
 from pipeline.archives.errors import ArchiveError
 from pipeline.archives.fetch import Patience, _retry_after_seconds, fetch
 from pipeline.archives.sources import Source
+from pipeline.archives.unpack import Limits
+from pipeline.errors import DataError
 from pipeline.schema.archive import Archive
 from tests.archives.test_untar import tar_of
 from tests.archives.website import Answer, Handler, Website, part_from, status
@@ -174,23 +178,87 @@ def gzipped(handler: Handler, content: bytes | None) -> None:
     handler.reply(200, handler.site.validators | {"Content-Encoding": "gzip"}, packed)
 
 
-def test_zip_that_the_server_packs_on_the_way_arrives_as_it_is(
+def test_what_the_server_packs_on_the_way_is_refused_before_it_is_unpacked(
     site: Website, tmp_path: Path
 ) -> None:
+    site.files["/a.zip"] = bytes(20_000_000)
     site.answers = [gzipped]
+    with pytest.raises(ArchiveError, match=r"must come as it is, .* packs it .*\('gzip'\)$"):
+        fetch(f"{site.url}/a.zip", tmp_path / "a.zip", accept, QUICK)
+    assert len(site.requests) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def endless(status: int, **headers: str) -> Answer:
+    """Send zeros without naming their number."""
+
+    def answer(handler: Handler, _: bytes | None) -> None:
+        handler.send_response(status)
+        for name, value in headers.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.close_connection = True
+        with suppress(ConnectionError):
+            handler.wfile.write(bytes(MOST_SENT))
+
+    return answer
+
+
+MOST_SENT = 100_000_000
+LIMITS = Limits(total_bytes=1_000_000)
+
+
+def test_body_without_end_is_left_at_the_limit(site: Website, tmp_path: Path) -> None:
+    site.answers = [endless(200)]
+    with pytest.raises(ArchiveError, match=r"a\.zip: must end after 1,000,000 bytes, more came$"):
+        fetch(f"{site.url}/a.zip", tmp_path / "a.zip", accept, QUICK, LIMITS)
+    assert len(site.requests) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_known_size_of_an_archive_is_the_limit(site: Website, tmp_path: Path) -> None:
+    site.answers = [endless(200)]
+    archive = Archive(name="a.zip", num_bytes=5_000)
+    with pytest.raises(ArchiveError, match="must end after 5,000 bytes, more came"):
+        bring(archive, [Source(f"{site.url}/a.zip")], tmp_path / "a.zip", QUICK)
+
+
+def test_part_that_goes_on_beyond_its_whole_is_left(site: Website, tmp_path: Path) -> None:
+    def beyond(handler: Handler, content: bytes | None) -> None:
+        start = handler.headers["Range"].removeprefix("bytes=").removesuffix("-")
+        span = f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}"
+        endless(206, **{"Content-Range": span})(handler, content)
+
+    site.answers = [silent_after(len(CONTENT) // 2), beyond]
+    with pytest.raises(ArchiveError, match="must end after 256,000 bytes, more came"):
+        fetch(f"{site.url}/a.zip", tmp_path / "a.zip", accept, QUICK)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_redirect_with_a_body_without_end_is_followed_unread(site: Website, tmp_path: Path) -> None:
+    tracemalloc.start()
+    site.answers = [endless(302, Location="/a.zip")]
     assert fetched(site, tmp_path) == CONTENT
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.5 * MOST_SENT  # what the server here sends takes once as much
 
 
-def test_packed_answer_that_breaks_off_is_fetched_from_the_start(
-    site: Website, tmp_path: Path
+@pytest.mark.parametrize("more_than", ["the limit", "the disk"])
+def test_length_for_which_there_is_no_room_is_refused_before_the_first_byte(
+    site: Website, tmp_path: Path, more_than: str
 ) -> None:
-    def broken(handler: Handler, _: bytes | None) -> None:
-        packed = gzip.compress(CONTENT)
-        begun(handler, packed, len(packed) // 2, Content_Encoding="gzip")
-
-    site.answers = [broken]
-    assert fetched(site, tmp_path) == CONTENT
-    assert site.ranges() == [None, None]
+    needed = 10**17
+    site.answers = [lambda handler, _: begun(handler, b"", 0, Content_Length=str(needed))]
+    limits = LIMITS if more_than == "the limit" else Limits(total_bytes=needed)
+    found = {
+        "the limit": f"must have at most 1,000,000 bytes, the server speaks of {needed:,}$",
+        "the disk": rf"fetching must find {needed:,} bytes of disk, [\d,]+ are free; free some",
+    }
+    with pytest.raises(DataError, match=rf"/a\.zip: {found[more_than]}"):
+        fetch(f"{site.url}/a.zip", tmp_path / "a.zip", accept, QUICK, limits)
+    assert len(site.requests) == 1
+    assert not (tmp_path / "a.zip.part").exists()
 
 
 def test_tar_gz_that_the_server_calls_gzip_encoded_keeps_its_hash(
