@@ -20,15 +20,17 @@ DONE, MISSING, STALE = "done", "to do", "stale"
 def run(paths: Paths, competition: Competition) -> None:
     """Read all that stands below the root for the competition; write nothing."""
     stages = Table("stage", "state", "what", title=f"{competition.name}: {competition.title}")
+    for column in stages.columns:
+        column.overflow = "fold"
     for stage, state, what in _stages(paths):
         stages.add_row(stage, state, what)
     result(stages)
-    results = list_results(paths)
-    if results:
-        result(_scores(paths, competition, results))
     log = load_log(paths.submission_log)
     if log:
         result(_submissions(paths, log))
+    results = list_results(paths)
+    if results:
+        result(_scores(paths, competition, results))
 
 
 def _stages(paths: Paths) -> list[tuple[str, str, str]]:
@@ -102,8 +104,9 @@ def _scores(paths: Paths, competition: Competition, results: list[Result]) -> Ta
     """Tabulate the complete experiments, the best first."""
     title = f"{competition.metric}, out of fold, with 95 % interval"
     table = Table("experiment", "OOF", "folds", "log loss", "seconds", title=title)
+    table.columns[0].overflow = "fold"
     for column in table.columns[1:]:
-        column.justify = "right"
+        column.justify, column.no_wrap = "right", True
     for one in best_first(competition, results):
         metrics = one.metrics
         low, high = metrics["oof_interval_95"]
@@ -116,7 +119,7 @@ def _scores(paths: Paths, competition: Competition, results: list[Result]) -> Ta
             f"{metrics['log_loss']:.4f}",
             f"{metrics['seconds']:.0f}" if "seconds" in metrics else "",  # blending takes none
         )
-    table.caption = "* is written as a submission"
+    table.caption = "* is written as a submission; an ensemble takes its members' seconds"
     return table
 
 
