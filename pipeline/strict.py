@@ -22,21 +22,35 @@ class StrictModel(BaseModel):
 
 Model = TypeVar("Model", bound=BaseModel)
 
+# No file of ours nests so deeply; what does would exhaust Python's stack somewhere.
+MAX_NESTING = 32
+
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Parse a TOML file.
 
     Raises:
-        ConfigError: The file is missing, isn't UTF-8 or isn't TOML.
+        ConfigError: The file is missing, isn't UTF-8 or isn't TOML, or nests too deeply.
     """
+    too_deep = f"{path}: must nest at most {MAX_NESTING} tables and arrays, nests more; flatten it"
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:  # of TOML, of UTF-8, or of a number with thousands of digits
         raise ConfigError(f"{path}: must be TOML in UTF-8: {error}") from error
     except RecursionError as error:
-        raise ConfigError(f"{path}: must not nest so deeply") from error
+        raise ConfigError(too_deep) from error
+    level: list[Any] = [values]
+    for _ in range(MAX_NESTING):
+        level = [child for parent in level for child in _children(parent)]
+    if level:
+        raise ConfigError(too_deep)
+    return values
+
+
+def _children(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def parse(model: type[Model], values: dict[str, Any], where: str) -> Model:
@@ -50,8 +64,10 @@ def parse(model: type[Model], values: dict[str, Any], where: str) -> Model:
     """
     try:
         text = json.dumps(values, default=str)
-    except ValueError as error:
-        raise ConfigError(f"{where}: numbers must have a usual size ({error})") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"{where}: numbers and nesting must be of usual size ({error})"
+        ) from error
     try:
         return model.model_validate_json(text)
     except ValidationError as error:

@@ -129,6 +129,15 @@ def test_a_file_that_is_not_toml_is_refused(tmp_path):
         read_toml(path)
 
 
+@pytest.mark.parametrize("depth", [33, 300, 5000])
+@pytest.mark.parametrize("opening", ["[", "{a="])
+def test_a_file_that_nests_deeply_is_refused(opening, depth, tmp_path):
+    path = tmp_path / "deep.toml"
+    path.write_text(f"key = {opening * depth}0{'}' * depth if '{' in opening else ']' * depth}")
+    with pytest.raises(ConfigError, match=r"deep\.toml: must nest at most 32 .*; flatten it$"):
+        read_toml(path)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.toml: cannot be read: No such file"):
         read_toml(tmp_path / "none.toml")
