@@ -141,11 +141,6 @@ class TrainConfig(StrictModel):
     def _is_consistent(self) -> Self:
         if self.micro_batch_size and self.batch_size % self.micro_batch_size:
             raise ValueError("train.batch_size must be a multiple of train.micro_batch_size")
-        if self.mixing.is_on and (self.batch_size % 2 or (self.micro_batch_size or 2) % 2):
-            raise ValueError(
-                "train.batch_size and train.micro_batch_size must be even where train.mixing is "
-                "on, which mixes neighbours"
-            )
         if self.snapshots > 1:
             self._check_snapshots()
         if self.progressive and self.progressive.epochs >= self.epochs:

@@ -31,9 +31,10 @@ class Mixture(NamedTuple):
 class Mixing:
     """Mixes neighbours of a shuffled batch, each with the other: 0 with 1, 2 with 3, and so on.
 
-    The papers mix a batch with its permutation and one lam. Pairs with a lam each are as random,
-    and what becomes of an image depends on its place in the epoch's order alone: on no batch size,
-    process or earlier draw. A last image without a partner stays as it is.
+    The last of an odd number is mixed with the one before it, by a lam of its own; that one keeps
+    its other neighbour. The papers mix a batch with its permutation and one lam. Pairs with a lam
+    each are as random, and what becomes of an image depends on its batch and its place in the
+    epoch's order alone: on no micro-batch, process or earlier draw.
 
     Args:
         config: The Beta distributions' alphas, and how many pairs are mixed.
@@ -49,16 +50,33 @@ class Mixing:
         """Whether anything is ever mixed."""
         return self._config.is_on
 
+    def around(self, part: slice, count: int) -> slice:
+        """Widen a part of a batch by the partners of its images, of which it may lack some.
+
+        Args:
+            part: Places in the batch, counted from 0.
+            count: Length of the batch, or of a share of it that begins at an even place and, if it
+                is odd, is the batch's last.
+
+        Returns:
+            What must be given to `apply` so that all images of `part` come out as they should.
+        """
+        if not self.is_on:
+            return part
+        start, stop = part.start - part.start % 2, min(part.stop + part.stop % 2, count)
+        has_odd_one = stop == count and count % 2 == 1
+        return slice(max(min(start, count - 3), 0) if has_odd_one else start, stop)
+
     def apply(
         self, inputs: Tensor, targets: Tensor, epoch: int, first: int
     ) -> tuple[Tensor, Tensor]:
-        """Mix a batch, or as much of it as is computed at once.
+        """Mix a batch, or as much of it as `around` says.
 
         Args:
             inputs: Images `(B, C, H, W)`, or for mixup alone any features `(B, ...)`; float.
             targets: `(B, K)` float, rows sum to 1.
             epoch: Counted from 0.
-            first: Place of the first image in the epoch's order, even.
+            first: Place of the first image in the epoch's order.
 
         Returns:
             Mixed inputs and targets, of the same shapes; what came in is unchanged.
@@ -73,25 +91,31 @@ class Mixing:
                 "train.mixing.cutmix_alpha: must be 0 where a frozen trunk's features are mixed, "
                 f"which have no places, is {self._config.cutmix_alpha}; use mixup_alpha"
             )
-        assert first % 2 == 0, f"pairs start at even places, not at {first}"
-        pairs = range(first // 2, (first + len(inputs)) // 2)
-        size = tuple(inputs.shape[2:])
-        drawn = [mixture for pair in pairs for mixture in 2 * [self._draw(epoch, pair, size)]]
-        alone = [Mixture()] * (len(inputs) % 2)
-        mixtures = sent(torch.tensor(drawn + alone), inputs.device)  # (B, 5) float32
-        partners = torch.arange(len(inputs), device=inputs.device)
-        partners[: len(drawn)] ^= 1
+        mixtures = sent(torch.tensor(self._mixtures(inputs, epoch, first)), inputs.device)  # (B, 5)
+        partners = torch.arange(len(inputs), device=inputs.device) ^ 1
+        partners[-1] = max(len(inputs) - 2, 0)  # where there is one image, it is its own partner
         kept, shares = _kept(mixtures, inputs)
         # lerp is exact at both ends: what isn't mixed keeps its bits.
         mixed = torch.lerp(inputs[partners], inputs, kept.to(inputs.dtype))
         return mixed, torch.lerp(targets[partners], targets, shares.to(targets.dtype))
 
-    def _draw(self, epoch: int, pair: int, size: tuple[int, ...]) -> Mixture:
-        """Draw the mixture that both images of a pair share."""
+    def _mixtures(self, inputs: Tensor, epoch: int, first: int) -> list[Mixture]:
+        """Draw one for both images of a pair, and one for the last of an odd number."""
+        size = tuple(inputs.shape[2:])
+        mixtures = []
+        for place in range(first, first + len(inputs) - 1, 2):
+            # Seeds are padded with zeros: without the 1, the first pair would draw from the stream
+            # that shuffled the epoch.
+            mixtures += 2 * [self._draw((self._seed, epoch, 1 + place // 2), size)]
+        if len(inputs) % 2:
+            # The next batch's first pair may have the same number.
+            last = first + len(inputs) - 1
+            mixtures.append(self._draw((self._seed, epoch, 1 + last // 2, 1), size))
+        return mixtures
+
+    def _draw(self, stream: tuple[int, ...], size: tuple[int, ...]) -> Mixture:
         config = self._config
-        # Seeds are padded with zeros: without the 1, the first pair would draw from the stream
-        # that shuffled the epoch.
-        random = np.random.default_rng((self._seed, epoch, 1 + pair))
+        random = np.random.default_rng(stream)
         if random.random() >= config.probability:
             return Mixture()
         is_cutmix = config.cutmix_alpha > 0 and (config.mixup_alpha == 0 or random.random() < 0.5)

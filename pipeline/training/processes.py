@@ -96,11 +96,12 @@ class Share(NamedTuple):
 def share_of(count: int) -> Share:
     """Deal `count` items to the processes, as many to each as to the others.
 
-    Even boundaries keep pairs of neighbours together, which mixing needs. A process that would get
-    nothing gets the first item, which counts nothing: it must compute to take part in the sum.
+    Even boundaries keep pairs of neighbours together, which mixing needs; the last of an odd number
+    stays with the pair before it. A process that would get nothing gets the first item, which
+    counts nothing: it must compute to take part in the sum.
     """
-    pairs = -(-count // 2)
-    first, last = (min(2 * (pairs * end // num_processes()), count) for end in (rank(), rank() + 1))
+    first, last = (2 * (count // 2 * end // num_processes()) for end in (rank(), rank() + 1))
+    last = count if rank() + 1 == num_processes() else last
     return Share(slice(first, last), 1.0) if first < last else Share(slice(0, 1), 0.0)
 
 

@@ -170,10 +170,12 @@ class Stepper:
         total = torch.zeros((), device=self._accelerator.device)
         for start in starts:
             own = slice(start, min(start + self._micro_batch_size, len(loaded)))
-            place = slice(share.rows.start + own.start, share.rows.start + own.stop)
-            inputs = prepare(loaded[own])
+            seen = self._mixing.around(own, len(loaded))
+            place = slice(share.rows.start + seen.start, share.rows.start + seen.stop)
+            inputs = prepare(loaded[seen])
             soft = sent(targets[place], inputs.device)
-            inputs, soft = self._mixing.apply(inputs, soft, epoch, first + place.start)
+            mixed = self._mixing.apply(inputs, soft, epoch, first + place.start)
+            inputs, soft = (one[own.start - seen.start :][: own.stop - own.start] for one in mixed)
             is_last = start == starts[-1]
             syncing = nullcontext() if is_last else self._accelerator.no_sync(learner)
             with syncing, self._kernels:
@@ -188,7 +190,6 @@ class Stepper:
     def _halve(self, num_loaded: int, *, is_alone: bool) -> None:
         size = min(self._micro_batch_size, num_loaded)
         smaller = (size + 1) // 2
-        smaller += smaller % 2 if self._mixing.is_on else 0  # pairs stay together
         if smaller >= size or not is_alone:
             raise ArtifactError(
                 f"train.micro_batch_size: must fit in memory, {size} images don't; choose a "

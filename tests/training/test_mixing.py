@@ -3,10 +3,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from pipeline.errors import ConfigError
-from pipeline.train_config import MixingConfig, TrainConfig
+from pipeline.train_config import MixingConfig
 from pipeline.training.mixing import Mixing
 
 MIXUP = MixingConfig(mixup_alpha=0.4)
@@ -29,6 +28,7 @@ def shares_of_pixels(mixed):
     """Tell by the mean what an image is made of; its neighbour differs by 1."""
     numbers = torch.arange(len(mixed))
     signs = torch.where(numbers % 2 == 0, 1, -1)  # an even image is mixed with the next
+    signs[-1] = -1  # and the last with the one before
     return 1 - (mixed.mean((1, 2, 3)) - numbers) * signs
 
 
@@ -75,32 +75,45 @@ def test_so_many_pairs_are_mixed_as_their_probability_says():
 @pytest.mark.parametrize("config", [MIXUP, CUTMIX, BOTH])
 @given(num=st.integers(1, 9), seed=st.integers(0, 2**40), first=st.integers(0, 50))
 def test_targets_say_what_share_of_the_pixels_is_whose(config, num, seed, first):
-    mixed, targets = mix(config, num, seed, first=2 * first)
+    mixed, targets = mix(config, num, seed, first=first)
     torch.testing.assert_close(targets.sum(1), torch.ones(num))
     assert ((targets >= 0) & (targets <= 1)).all()
     torch.testing.assert_close(shares_of_pixels(mixed), targets.diagonal(), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("num", [3, 7])
+def test_the_last_of_an_odd_number_is_mixed_with_the_one_before(num):
+    mixed, targets = mix(MIXUP, num)
+    lam = targets[-1, -1]
+    assert lam not in (1, *targets.diagonal()[:-1])
+    assert targets[-1, -2] == pytest.approx(1 - lam.item())
+    expected = lam * (num - 1) + (1 - lam) * (num - 2)
+    torch.testing.assert_close(mixed[-1], expected.expand(3, 12, 10))
+    before = mix(MIXUP, num - 1)
+    for part, whole in zip(before, (mixed[:-1], targets[:-1, :-1]), strict=True):
+        assert torch.equal(part, whole)
+
+
 @pytest.mark.parametrize("config", [MIXUP, CUTMIX, BOTH])
-def test_a_last_image_without_a_partner_stays(config):
-    for num in (1, 7):
-        mixed, targets = mix(config, num)
-        assert (mixed[-1] == num - 1).all()
-        assert targets[-1].tolist() == images(num)[1][-1].tolist()
+def test_an_image_alone_stays(config):
+    mixed, targets = mix(config, 1)
+    assert torch.equal(mixed, images(1)[0])
+    assert targets.tolist() == [[1.0]]
 
 
-@given(st.lists(st.integers(1, 4), min_size=1, max_size=6))
-def test_any_cut_into_even_batches_gives_the_same(halves):
-    inputs, targets = images(2 * sum(halves))
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=6), st.integers(0, 20))
+def test_any_cut_into_parts_gives_the_same(lengths, first):
+    count = sum(lengths)
+    inputs, targets = images(count)
     mixing = Mixing(BOTH, seed=3)
-    whole = mixing.apply(inputs, targets, 5, 10)
-    starts = np.cumsum([0, *halves])
-    parts = [
-        mixing.apply(inputs[2 * a : 2 * b], targets[2 * a : 2 * b], 5, 10 + 2 * a)
-        for a, b in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)
-    ]
-    for mixed, mixed_parts in zip(whole, zip(*parts, strict=True), strict=True):
-        assert torch.equal(mixed, torch.cat(mixed_parts))
+    whole = mixing.apply(inputs, targets, 5, first)
+    stops = np.cumsum(lengths).tolist()
+    for start, stop in zip([0, *stops[:-1]], stops, strict=True):
+        seen = mixing.around(slice(start, stop), count)
+        assert seen.stop - seen.start <= stop - start + 2
+        part = mixing.apply(inputs[seen], targets[seen], 5, first + seen.start)
+        for mixed, expected in zip(part, whole, strict=True):
+            assert torch.equal(mixed[start - seen.start :][: stop - start], expected[start:stop])
 
 
 def test_seeds_epochs_and_pairs_draw_anew():
@@ -111,6 +124,11 @@ def test_seeds_epochs_and_pairs_draw_anew():
         for first in (0, 2)
     }
     assert len(drawn) == 8
+
+
+def test_the_last_of_an_odd_batch_and_the_next_batch_draw_anew():
+    last, following = mix(MIXUP, 3)[1][2, 2], mix(MIXUP, 3, first=3)[1][0, 0]
+    assert last != following
 
 
 def test_the_first_pair_does_not_draw_from_the_stream_that_shuffled_the_epoch():
@@ -157,10 +175,3 @@ def test_a_gpu_mixes_as_the_cpu_does():
     on_gpu = Mixing(BOTH, 0).apply(inputs.cuda(), targets.cuda(), 0, 0)
     for there, here in zip(on_gpu, Mixing(BOTH, 0).apply(inputs, targets, 0, 0), strict=True):
         torch.testing.assert_close(there.cpu(), here)
-
-
-@pytest.mark.parametrize("sizes", [{"batch_size": 9}, {"batch_size": 9, "micro_batch_size": 3}])
-def test_pairs_are_not_torn_by_odd_batches(sizes):
-    TrainConfig(**sizes)
-    with pytest.raises(ValidationError, match=r"must be even where train\.mixing is on"):
-        TrainConfig(**sizes, mixing=MIXUP)

@@ -40,11 +40,11 @@ class Linear(nn.Module):
         return logits
 
 
-def learn(module: nn.Module, **train: Any) -> torch.Tensor:
-    """Take one step on eight points; return the weights after it."""
+def learn(module: nn.Module, count: int = 8, **train: Any) -> torch.Tensor:
+    """Take one step on so many points; return the weights after it."""
     generator = torch.Generator().manual_seed(1)
-    points = torch.randn(8, 3, generator=generator)
-    targets = torch.eye(2)[torch.arange(8) % 2]
+    points = torch.randn(count, 3, generator=generator)
+    targets = torch.eye(2)[torch.arange(count) % 2]
     optimizer = {"name": "sgd", "learning_rate": 0.1}
     own = points[processes.share_of(len(points)).rows]
     loss = stepper(module, optimizer=optimizer, **train).step(
@@ -74,10 +74,22 @@ def test_one_image_that_does_not_fit_is_an_error():
         learn(Linear(0))
 
 
-def test_mixing_keeps_pairs_together_when_memory_is_short():
-    mixing = {"mixup_alpha": 1.0}
-    expected = learn(Linear(8), mixing=mixing)
-    torch.testing.assert_close(learn(Linear(2), mixing=mixing), expected)
+@pytest.mark.parametrize("limit", [1, 2, 3])
+@pytest.mark.parametrize("count", [8, 9])
+def test_mixing_needs_no_pairs_in_memory(count, limit):
+    settings: Any = {"batch_size": count, "mixing": {"mixup_alpha": 1.0}}
+    expected = learn(Linear(9), count, **settings)
+    short = Linear(limit)
+    torch.testing.assert_close(learn(short, count, **settings), expected)
+    assert short.sizes[-1] <= limit
+
+
+def test_odd_micro_batches_of_an_odd_batch_are_mixed_as_the_batch_is():
+    settings: Any = {"batch_size": 9, "mixing": {"mixup_alpha": 1.0}}
+    split = Linear(3)
+    found = learn(split, 9, micro_batch_size=3, **settings)
+    torch.testing.assert_close(found, learn(Linear(9), 9, **settings))
+    assert split.sizes == [3, 3, 3]
 
 
 def test_bfloat16_and_float32_take_one_path_and_nearly_the_same_step():
