@@ -57,8 +57,8 @@ all: install ## Run every stage: make all [COMPETITION=cat-12] [FROM=folder or U
 test: install ## Run the tests
 	$(BIN)/python -m pytest
 
-faults: install ## Run the tests that kill, fill disks and feed hostile files
-	$(BIN)/python -m pytest -m faults tests/faults
+faults: install ## Run the tests that kill, fill disks, feed hostile files and start several processes
+	$(BIN)/python -m pytest -m faults
 
 test-gpu: install ## Run the tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu

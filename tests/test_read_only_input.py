@@ -63,7 +63,7 @@ def unpack(folder: Path) -> None:
         archive.unlink()
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 @pytest.mark.skipif(not can_isolate(), reason="needs Linux and the right to mount")
 @pytest.mark.parametrize("form", ["archives", "folders"])
 def test_all_stages_work_from_a_read_only_mount_without_a_network(form, tmp_path):

@@ -1,4 +1,4 @@
-"""Faults, done for real: everything in this folder is marked `faults` and run by `make faults`."""
+"""Faults, done for real: everything in this folder is marked `faults`, which `make faults` runs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

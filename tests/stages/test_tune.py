@@ -212,7 +212,7 @@ def test_an_unknown_sampler_is_refused(site):
         run(site, sampler="best")
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_workers_share_a_study_and_one_that_is_killed_costs_its_trial_at_most(site):
     killed: list[int] = []
 

@@ -12,10 +12,11 @@ from pipeline.tuning.study import BASELINE, open_study
 from pipeline.tuning.trials import WORKER
 from pipeline.tuning.worker import Limits, work, work_together
 from tests import postgres
+from tests.needs import needs
 from tests.tuning.conftest import make
 
 PROGRAMS = postgres.find_programs()
-pytestmark = pytest.mark.skipif(PROGRAMS is None, reason="PostgreSQL isn't installed")
+pytestmark = needs("postgresql", is_there=PROGRAMS is not None)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def test_a_silent_worker_of_another_machine_loses_its_trial_to_the_next(search, 
     assert complete.params["head.l2"] == lost.params["head.l2"]
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_two_workers_share_a_study_without_a_duplicate_or_lost_trial(search):
     work_together(search, Limits(12), 2)
     trials = open_study(search).trials

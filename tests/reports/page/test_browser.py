@@ -6,8 +6,9 @@ from importlib import resources
 import pytest
 
 from tests.browser import CHROMIUM, Seen, browser
+from tests.needs import needs
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
+pytestmark = needs("chromium", is_there=CHROMIUM is not None)
 WIDTHS, SCHEMES = (375, 1400), ("light", "dark")
 
 
