@@ -1,6 +1,6 @@
 """Put everything that is known about a competition on one page."""
 
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from pipeline.competition import Competition
@@ -10,6 +10,9 @@ from pipeline.files.freshness import Stamp, digest, fingerprint
 from pipeline.paths import Paths
 from pipeline.reports.page.document import build_page
 from pipeline.reports.page.evidence import gather
+
+PACKAGE = Path(__file__).parents[1]
+CODE_SUFFIXES = {".py", ".html", ".css", ".js"}
 
 
 def run(paths: Paths, competition: Competition, typed: str) -> None:
@@ -64,15 +67,6 @@ def _inputs(paths: Paths, competition: Competition, typed: str) -> dict[str, Any
 
 
 def _code() -> str:
-    """Digest the sections and templates: a new version of them makes a new page."""
-    folder = resources.files("pipeline.reports")
-    texts = [
-        (entry.name, entry.read_text(encoding="utf-8"))
-        for place in (folder, *(folder.joinpath("page", *below) for below in _FOLDERS))
-        for entry in sorted(place.iterdir(), key=lambda entry: entry.name)
-        if entry.name.endswith((".py", ".html", ".css", ".js"))
-    ]
-    return fingerprint(texts)
-
-
-_FOLDERS: tuple[tuple[str, ...], ...] = ((), ("sections",), ("templates",))
+    """Digest the package's code and templates: another version of them may make another page."""
+    files = sorted(path for path in PACKAGE.rglob("*") if path.suffix in CODE_SUFFIXES)
+    return fingerprint([(path.relative_to(PACKAGE).as_posix(), digest(path)) for path in files])

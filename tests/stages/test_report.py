@@ -1,5 +1,7 @@
 """The stage `report`: when it works, when it doesn't, and what it needs."""
 
+import shutil
+
 import pytest
 
 from pipeline.errors import DataError
@@ -55,6 +57,18 @@ def test_nothing_is_done_while_nothing_changes_and_all_of_it_once_something_does
     run()
     assert "tiny is left out: " in page(paths)
     assert "which changed since" in page(paths)
+
+
+def test_other_code_makes_another_page(run, tmp_path, monkeypatch):
+    package = tmp_path / "pipeline"
+    shutil.copytree(report.PACKAGE, package)
+    monkeypatch.setattr(report, "PACKAGE", package)
+    run()
+    assert "report demo: up to date" in run()
+    for changed in ("inference/grad_cam.py", "reports/page/templates/page.css"):
+        with (package / changed).open("a") as file:
+            file.write("\n")
+        assert "up to date" not in run()
 
 
 def test_without_tables_nothing_is_written(workspace):
