@@ -97,7 +97,7 @@ def changed_members(paths: Paths, name: str) -> list[Path]:
     """List the files of an ensemble's members, and of theirs, that changed since it was made."""
     changed = []
     for ensemble in [name, *all_members(paths, name)]:
-        for member, recorded in _recorded_members(paths, ensemble).items():
+        for member, recorded in recorded_members(paths, ensemble).items():
             files = paths.experiment(member)
             pairs = zip((files.oof, files.test), recorded, strict=True)
             changed += [path for path, sha256 in pairs if digest(path) != sha256]
@@ -109,14 +109,14 @@ def all_members(paths: Paths, name: str) -> list[str]:
     found: list[str] = []
     waiting = [name]
     while waiting:
-        for member in _recorded_members(paths, waiting.pop()):
+        for member in recorded_members(paths, waiting.pop()):
             if member not in found:
                 found.append(member)
                 waiting.append(member)
     return found
 
 
-def _recorded_members(paths: Paths, name: str) -> dict[str, list[str]]:
+def recorded_members(paths: Paths, name: str) -> dict[str, list[str]]:
     """Return what an ensemble was made of: name → sha256 of oof.npz and test.npz."""
     stamp = read_stamp(paths.experiment(name).stamp) or {"inputs": {}}
     members: dict[str, list[str]] = stamp["inputs"].get("members", {})

@@ -49,6 +49,15 @@ class Options:
     study: str | None = None
     sampler: str = "tpe"
 
+    def as_typed(self, experiment: str, overrides: list[str]) -> list[str]:
+        """Return the words that tell what is searched, without those that tell where and how long.
+
+        A database's URL may hold a password.
+        """
+        words = ["--experiment", experiment]
+        words += [word for override in overrides for word in ("--set", override)]
+        return words + ["--sampler", self.sampler] * (self.sampler != Options.sampler)
+
 
 def run(
     paths: Paths,
@@ -77,7 +86,8 @@ def run(
     outcome = judge(study, search)
     ExperimentRun(paths, competition, outcome.tuned, search.tables).train([])
     with held(paths.experiment(outcome.tuned.name).lock, search.title):
-        _report(search, study, outcome)
+        name = experiment_name or search.experiment.name
+        _report(search, study, outcome, options.as_typed(name, overrides))
 
 
 def _search(
@@ -116,11 +126,12 @@ def _search(
     )
 
 
-def _report(search: Search, study: Study, outcome: Outcome) -> None:
+def _report(search: Search, study: Study, outcome: Outcome, typed: list[str]) -> None:
     """Write best.toml, the pictures and the table of trials, unless they show these trials."""
     out = search.paths.experiment(outcome.tuned.name)
     trials = trials_table(study)
-    stamp = Stamp(out.tuning_stamp, {"study": search.study_name, "num_trials": len(trials)})
+    shown = {"study": search.study_name, "num_trials": len(trials), "typed": typed}
+    stamp = Stamp(out.tuning_stamp, shown)
     if stamp.is_fresh():
         say(f"{search.title}: up to date")
     else:

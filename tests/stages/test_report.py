@@ -55,7 +55,7 @@ def test_nothing_is_done_while_nothing_changes_and_all_of_it_once_something_does
     assert "up to date" not in run()
     write_table(load_folds(paths).assign(fold=lambda table: 1 - table["fold"]), paths.folds_csv)
     run()
-    assert "tiny is left out: " in page(paths)
+    assert "tiny is left out: artifacts/demo/tiny/oof.npz: must be" in page(paths)
     assert "which changed since" in page(paths)
 
 

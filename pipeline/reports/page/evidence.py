@@ -1,6 +1,7 @@
 """All that the sections of the page are made from, read once."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,7 @@ def _judge(paths: Paths, competition: Competition, train: pd.DataFrame) -> dict[
         try:
             probs = load_probs(paths, competition, result.name, "oof", image_ids)
         except ArtifactError as error:
-            left_out[result.name] = str(error)
+            left_out[result.name] = str(error).replace(f"{paths.root.absolute()}{os.sep}", "")
             continue
         errors[result.name] = expected_calibration_error(reliability_table(probs, targets))
         current.append(result)

@@ -83,11 +83,30 @@ def test_the_commands_that_lead_to_the_best_result_are_named(project):
     built = summary.build(without(project.evidence, judged=best, typed="my.toml"))
     lines = list(blocks(built, Commands)[0].lines)
     assert lines[0] == "pipeline download my.toml"
-    assert {"pipeline train my.toml --experiment finetune"} < set(lines)
+    assert set(lines[3:-2]) == {
+        "pipeline train my.toml --experiment finetune",
+        "pipeline train my.toml --experiment probe",
+        "pipeline tune my.toml --experiment probe.toml --trials 3",
+    }
+    members = "--experiment finetune --experiment probe --experiment probe-tuned"
     assert lines[-2:] == [
-        "pipeline ensemble my.toml --name ensemble",
+        f"pipeline ensemble my.toml --name ensemble {members}",
         "pipeline submit my.toml --experiment ensemble",
     ]
+
+
+def test_an_older_search_is_made_again_by_its_name_alone(project, judged, monkeypatch):
+    monkeypatch.setattr(summary, "read_stamp", lambda _: {"inputs": {"num_trials": 3}})
+    tuned = next(one for one in project.evidence.results if one.name == "probe-tuned")
+    built = summary.build(
+        without(project.evidence, judged=dataclasses.replace(judged, result=tuned))
+    )
+    lines = blocks(built, Commands)[0].lines
+    assert lines[3] == "pipeline tune demo --experiment probe --trials 3"
+
+
+def test_the_page_does_not_tell_where_the_project_lies(project):
+    assert str(project.paths.root) not in project.html
 
 
 def test_submissions_are_listed_with_our_score(project):

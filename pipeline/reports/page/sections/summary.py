@@ -1,14 +1,16 @@
 """How good the best result is, what was submitted, and how to make it all again."""
 
 import json
+import shlex
+from pathlib import Path
 from typing import Any
 
-from pipeline.files.freshness import digest
+from pipeline.files.freshness import digest, read_stamp
 from pipeline.judging.submission_log import Entry, load_log
 from pipeline.paths import ExperimentPaths
 from pipeline.reports.page.blocks import Block, Commands, Facts, Hint, Paragraph, Section, table
 from pipeline.reports.page.evidence import Evidence, Judged
-from pipeline.results import Result, all_members, making_command
+from pipeline.results import Result, all_members, making_command, recorded_members
 
 
 def build(evidence: Evidence) -> list[Section]:
@@ -77,10 +79,42 @@ def _commands(evidence: Evidence, best: Result) -> list[str]:
         evidence.command("prepare"),
         evidence.command("folds"),
     ]
-    for name in [*reversed(members), best.name]:  # an ensemble comes after its members
-        command = making_command(evidence.paths, evidence.competition, name)
-        lines.append(command.replace(evidence.competition.name, evidence.typed, 1))
+    # An ensemble comes after its members.
+    lines += [_making(evidence, name) for name in [*reversed(members), best.name]]
     return [*lines, evidence.command("submit", f"--experiment {best.name}")]
+
+
+def _making(evidence: Evidence, name: str) -> str:
+    """Return the command that makes a result where there is nothing yet."""
+    if evidence.paths.experiment(name).best_toml.is_file():
+        return evidence.command("tune", _searching(evidence, name))
+    command = making_command(evidence.paths, evidence.competition, name)
+    command = command.replace(evidence.competition.name, evidence.typed, 1)
+    if "--experiment" in command:
+        return command
+    members = recorded_members(evidence.paths, name)  # of whatever else there was
+    return " ".join([command, *(f"--experiment {member}" for member in members)])
+
+
+def _searching(evidence: Evidence, name: str) -> str:
+    """Return a search's options; of a record that tells none, what the name tells."""
+    record = read_stamp(evidence.paths.experiment(name).tuning_stamp) or {"inputs": {}}
+    words: list[str] = record["inputs"].get("typed", ["--experiment", name.removesuffix("-tuned")])
+    shown = [_shown(evidence, word) for word in words]
+    return shlex.join([*shown, *_trials(record["inputs"])])
+
+
+def _trials(inputs: dict[str, Any]) -> list[str]:
+    return ["--trials", str(inputs["num_trials"])] if "num_trials" in inputs else []
+
+
+def _shown(evidence: Evidence, word: str) -> str:
+    """Return a word as it is, but a whole path as seen from the root, or without its folder."""
+    path = Path(word)
+    if not path.is_absolute():
+        return word
+    root = evidence.paths.root.resolve()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
 
 def _environment(files: ExperimentPaths) -> dict[str, Any]:
