@@ -4,9 +4,12 @@ import os
 import random
 import resource
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,10 +18,12 @@ from pipeline.errors import PipelineError
 
 Result = TypeVar("Result")
 
-# What the process of a fuzzed reader may take beyond what it has when it begins, and what CPU time
-# one input may take; a busy machine doesn't count.
+# What one input may take of memory, beyond what the process has, and of CPU time; a busy machine
+# doesn't count.
 MEMORY_BYTES = 3 << 30
 CPU_SECONDS = 20
+READ, REFUSED = "read", "refused"
+STATUS = Path("/proc/self/status")
 ODD_NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
 
 
@@ -93,43 +98,98 @@ def _delete(content: bytearray, rng: random.Random, _: Sequence[bytes]) -> None:
 MUTATIONS = (_flip, _flip_early, _odd_number, _truncate, _splice, _repeat, _delete)
 
 
-def hold(read: Callable[[bytes], object], inputs: Iterator[bytes]) -> Outcome:
-    """Read every input; only errors of ours may come out, each of one line, and in time."""
-    outcome = Outcome()
-    signal.signal(signal.SIGPROF, _out_of_time)
-    for number, content in enumerate(inputs):
-        signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+class OutOfTimeError(BaseException):
+    """No error that a reader may take for damage, as it may a TimeoutError."""
+
+
+def attempt(read: Callable[[], object]) -> str:
+    """Have one input read.
+
+    Returns:
+        READ, REFUSED, or what came out that mustn't: another error, an error of ours that isn't one
+        printable line, too much time, too much memory. A reader that caught the error of a limit
+        has exceeded it all the same.
+    """
+    with _measured() as excess:
         try:
-            read(content)
-            outcome.num_read += 1
+            read()
+            result = READ
         except PipelineError as error:
-            outcome.num_refused += 1
-            if "\n" in str(error) or not str(error):
-                outcome.crashes.append(f"{number}: not one line: {error!r}")
-        except Exception as error:
-            outcome.crashes.append(f"{number}: {error!r:.300} <- {content[:60]!r}")
-        finally:
-            signal.setitimer(signal.ITIMER_PROF, 0)
-    return outcome
+            is_line = str(error).isprintable() and str(error)
+            result = REFUSED if is_line else f"not one printable line: {error!r}"
+        except (Exception, OutOfTimeError) as error:
+            result = f"{error!r:.300}"
+    return excess() or result
+
+
+@contextmanager
+def _measured() -> Iterator[Callable[[], str]]:
+    """Measure what is done in the context; returns what tells afterwards whether it was too much.
+
+    Both limits are enforced, too, at some distance, so that a machine survives what exceeds them.
+    """
+    has, began = _peak_bytes(is_new=True), time.process_time()
+    handler = signal.signal(signal.SIGPROF, _out_of_time)
+    memory = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (_address_bytes() + 4 * MEMORY_BYTES, memory[1]))
+    signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+
+    def excess() -> str:
+        seconds, num_bytes = time.process_time() - began, _peak_bytes() - has
+        if seconds > CPU_SECONDS:
+            return f"{seconds:.0f} s of CPU time"
+        return f"{num_bytes:,} bytes of memory" if num_bytes > MEMORY_BYTES else ""
+
+    try:
+        yield excess
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        resource.setrlimit(resource.RLIMIT_AS, memory)
+        signal.signal(signal.SIGPROF, handler)
+
+
+def _peak_bytes(*, is_new: bool = False) -> int:
+    """Return the most memory that this process has had, or has from now on; 0 but on Linux."""
+    if not STATUS.exists():
+        return 0
+    if is_new:
+        STATUS.with_name("clear_refs").write_text("5", encoding="ascii")
+    lines = STATUS.read_text(encoding="ascii", errors="replace").splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:"))
+
+
+def _address_bytes() -> int:
+    """Libraries of torch take gigabytes of addresses."""
+    pages = STATUS.with_name("statm").read_text(encoding="ascii").split()[0]
+    return int(pages) * resource.getpagesize()
 
 
 def _out_of_time(*_: object) -> None:
-    raise TimeoutError(f"more than {CPU_SECONDS} s of CPU time")
+    raise OutOfTimeError(f"more than {CPU_SECONDS} s of CPU time")
 
 
-def in_limits(work: Callable[..., Result], *arguments: Any) -> Result:
-    """Call a function in a process of its own, whose memory is limited."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(_limited, work, *arguments).result()
+def hold(read: Callable[[bytes], object], inputs: Iterator[bytes]) -> Outcome:
+    """Read every input in the limits; only errors of ours may come out, each of one line."""
+    outcome = Outcome()
+    for number, content in enumerate(inputs):
+        result = attempt(partial(read, content))
+        if result == READ:
+            outcome.num_read += 1
+        elif result == REFUSED:
+            outcome.num_refused += 1
+        else:
+            outcome.crashes.append(f"{number}: {result} <- {content[:60]!r}")
+    return outcome
 
 
-def _limited(work: Callable[..., Result], *arguments: Any) -> Result:
-    """Set the limit when all is imported: libraries of torch take gigabytes of addresses."""
-    status = Path("/proc/self/statm")
-    has = int(status.read_text().split()[0]) * resource.getpagesize() if status.exists() else 0
-    resource.setrlimit(resource.RLIMIT_AS, (has + MEMORY_BYTES, resource.RLIM_INFINITY))
+def in_own_process(work: Callable[..., Result], *arguments: Any) -> Result:
+    """Call a function in a process of its own, which may die of what it reads."""
+    with ProcessPoolExecutor(1, get_context("spawn"), _silence) as pool:
+        return pool.submit(work, *arguments).result()
+
+
+def _silence() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libtiff tells there what is wrong, at length
-    return work(*arguments)
 
 
 def assert_held(outcomes: Mapping[str, Outcome], least: int) -> None:

@@ -24,7 +24,7 @@ from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.features import read_block
 from pipeline.training.training_state import load_state, save_state
 from tests.archives.test_cifar import CLASSES, archive_of, batches, python_2
-from tests.faults.mutants import Outcome, assert_held, hold, in_limits, mutants
+from tests.faults.mutants import Outcome, assert_held, hold, in_own_process, mutants
 
 PER_KIND = 250
 NUM_IMAGES = 3
@@ -102,7 +102,7 @@ def fuzz() -> dict[str, Outcome]:
 
 
 def test_spoiled_arrays_and_tensors_are_read_or_refused_in_bounded_memory_and_time() -> None:
-    assert_held(in_limits(fuzz), least=2_250)
+    assert_held(in_own_process(fuzz), least=2_250)
 
 
 def test_the_seeds_are_whole(tmp_path: Path) -> None:

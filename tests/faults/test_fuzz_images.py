@@ -12,7 +12,7 @@ from pipeline.errors import DataError
 from pipeline.images.decode import decode_rgb
 from pipeline.images.scan import scan_file
 from pipeline.images.working_copy import working_copy
-from tests.faults.mutants import Outcome, assert_held, hold, in_limits, mutants
+from tests.faults.mutants import Outcome, assert_held, hold, in_own_process, mutants
 
 PER_FORMAT = 400
 
@@ -95,4 +95,4 @@ def test_spoiled_images_of_every_format_are_read_or_refused_in_bounded_memory_an
     for valid in seeds().values():
         for content in valid:
             read(content)
-    assert_held(in_limits(fuzz), least=5_000)
+    assert_held(in_own_process(fuzz), least=5_000)
