@@ -30,10 +30,11 @@ import psutil
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 PATIENCE_SECONDS = 300
+MARK = "STARTED_BY_FAULTS_COMMANDS"  # a variable that names the folder of a server's logs
 
 
 class Command:
-    """A command that runs: all processes of its group."""
+    """A command that runs, and all the processes that come of it."""
 
     def __init__(self, server: "subprocess.Popen[str]", pid: int, log: Path) -> None:
         self._server = server
@@ -64,32 +65,44 @@ class Command:
         return self.wait(PATIENCE_SECONDS) == -signal.SIGKILL
 
     def living(self) -> list[psutil.Process]:
-        """List the processes of the group that are alive."""
-        return [process for process in psutil.process_iter() if _is_of_group(process, self.pid)]
+        """List the processes that came of the command and are alive.
+
+        They are known by the variable that their server was started with: whoever begins a session
+        or a group of its own, moves elsewhere or loses its parent keeps it.
+        """
+        return [process for process in psutil.process_iter() if self._is_mine(process)]
+
+    def _is_mine(self, process: psutil.Process) -> bool:
+        try:
+            is_zombie = process.status() == psutil.STATUS_ZOMBIE  # dead; nobody has asked how yet
+            if is_zombie or process.pid == self._server.pid:
+                return False
+            return process.environ().get(MARK) == str(self._log.parent)
+        except (OSError, psutil.Error):  # it ended meanwhile
+            return False
 
     def wait_until_gone(self, seconds: float) -> list[psutil.Process]:
-        """Wait until the group has no processes, at most so long; returns those that are left."""
+        """Wait until none of the processes is left, at most so long; returns those that are."""
         end = time.monotonic() + seconds
         while (living := self.living()) and time.monotonic() < end:
             time.sleep(0.02)
         return living
 
 
-def _is_of_group(process: psutil.Process, group: int) -> bool:
-    try:
-        is_zombie = process.status() == psutil.STATUS_ZOMBIE  # dead; nobody has asked how yet
-        return os.getpgid(process.pid) == group and not is_zombie
-    except (ProcessLookupError, psutil.NoSuchProcess):
-        return False
-
-
 class Commands:
-    """Starts commands one after the other."""
+    """Starts commands one after the other.
 
-    def __init__(self, server: "subprocess.Popen[str]", folder: Path) -> None:
+    Attributes:
+        environment: The variables of every command.
+    """
+
+    def __init__(
+        self, server: "subprocess.Popen[str]", folder: Path, environment: dict[str, str]
+    ) -> None:
         self._server = server
         self._folder = folder
         self._number = 0
+        self.environment = environment
 
     def start(
         self,
@@ -138,15 +151,17 @@ def served(folder: Path, **environment: str) -> Iterator[Commands]:
     """
     temporary = folder / "tmp"
     temporary.mkdir(parents=True)
+    own = {"TMPDIR": str(temporary), MARK: str(folder)}
+    all_variables = os.environ | ONE_THREAD | own | environment
     server = subprocess.Popen(
         [sys.executable, "-m", __name__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ | ONE_THREAD | {"TMPDIR": str(temporary)} | environment,
+        env=all_variables,
     )
     with server:
-        yield Commands(server, folder)
+        yield Commands(server, folder, all_variables)
         assert server.stdin is not None
         server.stdin.close()
         server.wait(PATIENCE_SECONDS)

@@ -1,5 +1,6 @@
 """Faults, done for real: everything in this folder is marked `faults`, which `make faults` runs."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.commands import Commands, served
+from tests.faults.courses import Course, measured
 from tests.faults.tiny_site import stages
 
 HERE = Path(__file__).parent
@@ -27,16 +29,31 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
 
 @dataclass(frozen=True)
 class Site:
-    """All stages' commands, and a root in which nothing ever stopped them."""
+    """A competition whose stages nothing ever stopped.
+
+    Attributes:
+        stages: The stages' commands, in running order.
+        root: Where they ran.
+        before: A copy of the root as each stage found it.
+        after: A copy of it as each stage left it.
+        courses: How each ran.
+    """
 
     stages: dict[str, list[str]]
     root: Path
+    before: dict[str, Path]
+    after: dict[str, Path]
+    courses: dict[str, Course]
 
 
 @pytest.fixture(scope="session")
 def unbroken(commands: Commands, tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """A root in which every stage ran undisturbed; never change anything in it."""
-    site = Site(stages(tmp_path_factory.mktemp("config")), tmp_path_factory.mktemp("unbroken"))
-    for arguments in site.stages.values():
-        commands.run(arguments, site.root)
+    """A root in which every stage ran undisturbed; never change anything in it or its copies."""
+    root, copies = tmp_path_factory.mktemp("unbroken"), tmp_path_factory.mktemp("copies")
+    site = Site(stages(tmp_path_factory.mktemp("config")), root, {}, {}, {})
+    latest = Path(shutil.copytree(root, copies / "nothing"))
+    for name, arguments in site.stages.items():
+        site.before[name] = latest
+        site.courses[name] = measured(commands, arguments, root)
+        site.after[name] = latest = Path(shutil.copytree(root, copies / name))
     return site

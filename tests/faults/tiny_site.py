@@ -62,14 +62,21 @@ mixing = { mixup_alpha = 0.4 }
 optimizer = { name = "adam", learning_rate = 0.001 }
 """
 NAME = "tiny"
+PREDICTED = "predicted.csv"
 
 Tree = dict[str, bytes | None]
 
 
-def stages(folder: Path, num_trials: int = 5, num_workers: int = 2) -> dict[str, list[str]]:
-    """Write the competition and two experiments; return all stages' commands in running order.
+def stages(
+    folder: Path, root: Path = Path(), num_trials: int = 5, num_workers: int = 2
+) -> dict[str, list[str]]:
+    """Write the competition and two experiments; return the stages' commands in running order.
 
-    The root is where they are run.
+    Args:
+        folder: Where the files go.
+        root: What the commands work on; where they are run, if left out.
+        num_trials: Of the search.
+        num_workers: Processes of `prepare`.
     """
     competition = folder / f"{NAME}.toml"
     competition.write_text(COMPETITION, encoding="utf-8")
@@ -85,9 +92,13 @@ def stages(folder: Path, num_trials: int = 5, num_workers: int = 2) -> dict[str,
         "ensemble": [],
         "suspects": [],
         "submit": [],
+        "ablate": ["--experiment", probe, "--recipes", "none,light", "--seeds", "1"],
+        "predict": ["--experiment", "finetune", "--images", str(root / "data/tiny/images")],
+        "report": [],
     }
+    commands["predict"] += ["--out", str(root / PREDICTED)]
     return {
-        name: [name.partition(" ")[0], str(competition), *options]
+        name: [name.partition(" ")[0], str(competition), *options, "--root", str(root)]
         for name, options in commands.items()
     }
 
@@ -139,6 +150,9 @@ WITHOUT_TIMES = {
 HOLDS_TIMES = (
     "artifacts/*/*/fold*/stamp.json",
     "artifacts/*/*/stamp.json",
+    "artifacts/*/ablations/*/*/stamp.json",
+    "artifacts/*/ablations/*/*/fold*/stamp.json",
+    "artifacts/*/ablations/*/stamp.json",
     "artifacts/*/.studies/*.log",
     "artifacts/*/*/trials.csv",
     "artifacts/*/*/tuning.json",
