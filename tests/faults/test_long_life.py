@@ -47,7 +47,10 @@ else:
         look()
 print(json.dumps(seen))
 """
-TOLERATED_BYTES = 24 * 2**20
+# Of the tuned study, so many trials are there already.
+EARLIER = {"tune": 5, "train": 0}
+# By call; when measured, a trial left 4 kB behind, a training 25 kB.
+TOLERATED_BYTES = {"tune": 32 * 2**10, "train": 256 * 2**10}
 
 
 @pytest.mark.parametrize(
@@ -57,7 +60,8 @@ def test_neither_memory_nor_files_nor_threads_grow(what, experiment, count, unbr
     root = tmp_path / "root"
     shutil.copytree(unbroken.root, root)
     toml = unbroken.stages["download"][1]
-    arguments = [what, toml, toml.replace("tiny.toml", f"{experiment}.toml"), str(count)]
+    total = str(count + EARLIER[what])
+    arguments = [what, toml, toml.replace("tiny.toml", f"{experiment}.toml"), total]
     done = subprocess.run(
         [sys.executable, "-c", LIFE, *arguments],
         cwd=root,
@@ -69,10 +73,11 @@ def test_neither_memory_nor_files_nor_threads_grow(what, experiment, count, unbr
     )
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout.splitlines()[-1])
-    assert len(seen) >= count - 5  # of the tuned study, 5 trials are there already
+    assert len(seen) >= count
     rss, *counts = zip(*seen[len(seen) // 3 :], strict=True)
     third = len(rss) // 3
-    growth = min(rss[-third:]) - min(rss[:third])
-    assert growth < TOLERATED_BYTES, f"{growth:,} bytes more: {rss[:: max(1, third // 3)]}"
+    growth = (min(rss[-third:]) - min(rss[:third])) / (len(rss) - third)
+    told = f"{growth:,.0f} bytes a call: {rss[:: max(1, third // 3)]}"
+    assert growth < TOLERATED_BYTES[what], told
     for name, values in zip(("files", "threads", "processes"), counts, strict=True):
         assert max(values[-third:]) <= max(values[:third]), f"{name}: {values}"
