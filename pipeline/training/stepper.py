@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -23,6 +23,16 @@ from pipeline.training.memory import free_memory, is_out_of_memory
 from pipeline.training.mixing import Mixing
 from pipeline.training.optim import build_optimizer
 from pipeline.training.training_state import State
+
+
+class _Batch(NamedTuple):
+    """What an update is made of; see `Stepper.step`."""
+
+    loaded: Tensor
+    prepare: Callable[[Tensor], Tensor]
+    targets: Tensor
+    epoch: int
+    first: int
 
 
 class Stepper:
@@ -98,10 +108,10 @@ class Stepper:
         # Dropout depends on the step and the process, not on what was drawn before: a resumed
         # training needs no generator's state.
         seed = sample_seed(self._seed, position[0], rank())
-        self._rehearse(loaded, prepare, targets, position[1:])
+        batch = _Batch(loaded, prepare, targets, *position[1:])
+        self._rehearse(batch)
         torch.manual_seed(seed)
-        work = (loaded, prepare, targets, position[1:])
-        while (loss := self._attempt(self._learner, *work)) is None:
+        while (loss := self._attempt(self._learner, batch)) is None:
             self._halve(len(loaded), is_alone=num_processes() == 1)
             torch.manual_seed(seed)
         if self._config.clip_norm:
@@ -112,42 +122,28 @@ class Stepper:
             self.ema.update()
         return loss
 
-    def _rehearse(
-        self,
-        loaded: Tensor,
-        prepare: Callable[[Tensor], Tensor],
-        targets: Tensor,
-        position: tuple[int, int],
-    ) -> None:
+    def _rehearse(self, batch: _Batch) -> None:
         """Agree with the other processes on a micro-batch that fits in every one's memory.
 
         Gradients are summed while they are computed: a process that gave up amidst would leave the
         others waiting. So the first batch of a size is tried by each process for itself, and
         nothing is learned from it.
         """
-        size = len(targets) * loaded[0].numel()
+        size = len(batch.targets) * batch.loaded[0].numel()
         if num_processes() == 1 or size <= self._most_rehearsed:
             return
         before = [buffer.clone() for buffer in self._module.buffers()]
-        work = (loaded, prepare, targets, position)
-        while processes.any_of(self._attempt(self._local_learner, *work) is None):
-            self._halve(len(loaded), is_alone=True)
+        while processes.any_of(self._attempt(self._local_learner, batch) is None):
+            self._halve(len(batch.loaded), is_alone=True)
         self._optimizer.zero_grad()
         for buffer, kept in zip(self._module.buffers(), before, strict=True):
             buffer.copy_(kept)
         self._most_rehearsed = size
 
-    def _attempt(
-        self,
-        learner: nn.Module,
-        loaded: Tensor,
-        prepare: Callable[[Tensor], Tensor],
-        targets: Tensor,
-        position: tuple[int, int],
-    ) -> Tensor | None:
+    def _attempt(self, learner: nn.Module, batch: _Batch) -> Tensor | None:
         """Accumulate gradients; None, and no gradients, where memory isn't enough."""
         try:
-            return self._accumulate(learner, loaded, prepare, targets, position)
+            return self._accumulate(learner, batch)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -155,16 +151,9 @@ class Stepper:
         free_memory()
         return None
 
-    def _accumulate(
-        self,
-        learner: nn.Module,
-        loaded: Tensor,
-        prepare: Callable[[Tensor], Tensor],
-        targets: Tensor,
-        position: tuple[int, int],
-    ) -> Tensor:
+    def _accumulate(self, learner: nn.Module, batch: _Batch) -> Tensor:
         """Add up the gradients of micro-batches; their sum is that of the batch's mean loss."""
-        epoch, first = position
+        loaded, prepare, targets, epoch, first = batch
         share = processes.share_of(len(targets))
         starts = range(0, len(loaded), self._micro_batch_size)
         total = torch.zeros((), device=self._accelerator.device)
