@@ -12,7 +12,8 @@ import pooch
 
 from pipeline import console
 from pipeline.archives.errors import ArchiveError
-from pipeline.archives.fetch import DEFAULT_PATIENCE, Patience, fetch
+from pipeline.archives.fetch import fetch
+from pipeline.archives.patience import DEFAULT_PATIENCE, Patience
 from pipeline.archives.sources import Source
 from pipeline.archives.unpack import DEFAULT_LIMITS, Limits, looks_like
 from pipeline.archives.zips import FAULTS

@@ -1,12 +1,8 @@
 """Fetch a file over HTTP so that a broken connection costs only what hadn't come yet."""
 
 import email.utils
-import json
-import os
 import re
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -25,9 +21,10 @@ from requests.exceptions import (
 
 from pipeline import console
 from pipeline.archives.errors import ArchiveError
+from pipeline.archives.part import Part
+from pipeline.archives.patience import DEFAULT_PATIENCE, InterruptionError, Patience, with_patience
 from pipeline.archives.unpack import DEFAULT_LIMITS, Limits
 from pipeline.errors import DataError
-from pipeline.files.atomic import write_text
 from pipeline.files.disk_errors import check_room, explained_os_errors
 
 CHUNK_BYTES = 1 << 16
@@ -36,74 +33,8 @@ NUMBER = "[0-9]{1,18}"  # of bytes; a header may hold thousands of digits
 TRANSIENT_STATUS = {408, 416, 425, 429, 500, 502, 503, 504}
 
 
-@dataclass(frozen=True)
-class Patience:
-    """How long to try: waits double from the first to the longest, unless the server names one."""
-
-    attempts: int = 5
-    first_wait_seconds: float = 1.0
-    longest_wait_seconds: float = 60.0
-    connect_seconds: float = 10.0
-    read_seconds: float = 30.0
-
-    def wait_seconds(self, attempt: int, retry_after_seconds: float | None) -> float:
-        """Time to wait after an attempt, counted from 1."""
-        backoff = self.first_wait_seconds * 2 ** (attempt - 1)
-        wait = backoff if retry_after_seconds is None else retry_after_seconds
-        return min(max(wait, 0.0), self.longest_wait_seconds)
-
-
-DEFAULT_PATIENCE = Patience()
-
-
-class _InterruptionError(Exception):
-    """An attempt failed in a way that may pass."""
-
-    def __init__(self, reason: str, retry_after_seconds: float | None = None) -> None:
-        super().__init__(reason)
-        self.retry_after_seconds = retry_after_seconds
-
-
 class _TooLargeError(ArchiveError):
     """What comes can't be the file."""
-
-
-@dataclass(frozen=True)
-class _Part:
-    """What came so far: `<name>.part`, and beside it which version of which URL it is from."""
-
-    path: Path
-
-    @property
-    def origin_path(self) -> Path:
-        return self.path.with_name(f"{self.path.name}.json")
-
-    @property
-    def num_bytes(self) -> int:
-        return self.path.stat().st_size if self.path.exists() else 0
-
-    def validator(self, url: str) -> str | None:
-        """The ETag or date by which the server knows this version; None if it can't resume."""
-        try:
-            origin = json.loads(self.origin_path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
-            return None
-        is_same = isinstance(origin, dict) and origin.get("url") == url and self.num_bytes > 0
-        return origin.get("validator") if is_same else None
-
-    def start_over(self, url: str, validator: str | None) -> None:
-        self.discard()
-        write_text(self.origin_path, json.dumps({"url": url, "validator": validator}))
-
-    def discard(self) -> None:
-        self.path.unlink(missing_ok=True)
-        self.origin_path.unlink(missing_ok=True)
-
-    def move(self, target: Path) -> None:
-        with self.path.open("rb") as file:
-            os.fsync(file.fileno())
-        self.path.replace(target)
-        self.discard()
 
 
 def fetch(
@@ -129,12 +60,12 @@ def fetch(
         ArchiveError: Every attempt failed, the server refuses the file, or it is too large.
         DataError: `verify` refused what came, or the disk is full or hasn't the room.
     """
-    part = _Part(target.with_name(f"{target.name}.part"))
+    part = Part(target.with_name(f"{target.name}.part"))
     with explained_os_errors(target), requests.Session() as session:
         target.parent.mkdir(parents=True, exist_ok=True)
         session.max_redirects = MAX_REDIRECTS
         session.hooks["response"].append(_drop_body_of_redirect)
-        _receive_patiently(partial(_receive, session, url, part, patience, limits), url, patience)
+        with_patience(partial(_receive, session, url, part, patience, limits), url, patience)
         try:
             verify(part.path)
         except DataError:
@@ -149,26 +80,8 @@ def _drop_body_of_redirect(answer: requests.Response, **_: object) -> None:
         answer.close()
 
 
-def _receive_patiently(receive: Callable[[], None], url: str, patience: Patience) -> None:
-    for attempt in range(1, patience.attempts + 1):
-        try:
-            receive()
-            break
-        except _InterruptionError as interruption:
-            if attempt == patience.attempts:
-                raise ArchiveError(
-                    f"{url}: must be fetched within {attempt} attempts, the last: {interruption}"
-                ) from interruption
-            wait_seconds = patience.wait_seconds(attempt, interruption.retry_after_seconds)
-            console.say(
-                f"{url}: {interruption}; attempt {attempt + 1} of {patience.attempts} "
-                f"in {wait_seconds:.0f} s"
-            )
-            time.sleep(wait_seconds)
-
-
 def _receive(
-    session: requests.Session, url: str, part: _Part, patience: Patience, limits: Limits
+    session: requests.Session, url: str, part: Part, patience: Patience, limits: Limits
 ) -> None:
     """Make one attempt: ask for what is missing, append it, check that all came."""
     timeout = (patience.connect_seconds, patience.read_seconds)
@@ -188,12 +101,12 @@ def _receive(
     except (TooManyRedirects, InvalidURL, InvalidSchema) as error:
         raise ArchiveError(f"{url}: must be a URL that leads to a file ({error})") from error
     except RequestException as error:
-        raise _InterruptionError(_reason(error)) from error
+        raise InterruptionError(_reason(error)) from error
     if total is not None and part.num_bytes != total:
-        raise _InterruptionError(f"{part.num_bytes:,} of {total:,} bytes came")
+        raise InterruptionError(f"{part.num_bytes:,} of {total:,} bytes came")
 
 
-def _headers(url: str, part: _Part) -> Mapping[str, str]:
+def _headers(url: str, part: Part) -> Mapping[str, str]:
     headers = {"Accept-Encoding": "identity"}  # lengths and ranges then count the file's bytes
     validator = part.validator(url)
     if validator is not None:
@@ -201,7 +114,7 @@ def _headers(url: str, part: _Part) -> Mapping[str, str]:
     return headers
 
 
-def _says_complete(answer: requests.Response, part: _Part) -> bool:
+def _says_complete(answer: requests.Response, part: Part) -> bool:
     """Whether the server has nothing to add, as when a run was killed before its last rename.
 
     It was asked to resume this very version (If-Range); of another it would have sent the whole.
@@ -227,12 +140,12 @@ def _check_packing(url: str, answer: requests.Response) -> None:
         )
 
 
-def _check_status(url: str, answer: requests.Response, part: _Part) -> None:
+def _check_status(url: str, answer: requests.Response, part: Part) -> None:
     status = f"the server answered {answer.status_code} {answer.reason}"
     if answer.status_code == requests.codes.requested_range_not_satisfiable:
         part.discard()
     if answer.status_code in TRANSIENT_STATUS:
-        raise _InterruptionError(status, _retry_after_seconds(answer))
+        raise InterruptionError(status, _retry_after_seconds(answer))
     if answer.status_code not in (requests.codes.ok, requests.codes.partial_content):
         raise ArchiveError(f"{url}: must give a file, {status}")
 
@@ -249,7 +162,7 @@ def _retry_after_seconds(answer: requests.Response) -> float | None:
     return (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
 
 
-def _begin(url: str, answer: requests.Response, part: _Part) -> tuple[int, int | None]:
+def _begin(url: str, answer: requests.Response, part: Part) -> tuple[int, int | None]:
     """Find where the answer's bytes belong and how long the file will be, if that is known.
 
     A server may ignore Range (200: the whole file, from the start) or If-Range (206 of a file
@@ -266,9 +179,7 @@ def _begin(url: str, answer: requests.Response, part: _Part) -> tuple[int, int |
     is_same_file = validator is None or validator == part.validator(url)
     if content_range is None or int(content_range[1]) != part.num_bytes or not is_same_file:
         part.discard()
-        raise _InterruptionError(
-            "the server resumed with other bytes than asked for, starting over"
-        )
+        raise InterruptionError("the server resumed with other bytes than asked for, starting over")
     return part.num_bytes, None if content_range[2] == "*" else int(content_range[2])
 
 
@@ -278,7 +189,7 @@ def _strong_validator(answer: requests.Response) -> str | None:
     return etag if etag and not etag.startswith("W/") else answer.headers.get("Last-Modified")
 
 
-def _check_size(url: str, part: _Part, start: int, total: int, limits: Limits) -> None:
+def _check_size(url: str, part: Part, start: int, total: int, limits: Limits) -> None:
     if total > limits.total_bytes:
         most = f"must have at most {limits.total_bytes:,} bytes"
         raise _TooLargeError(f"{url}: {most}, the server speaks of {total:,}")
@@ -286,7 +197,7 @@ def _check_size(url: str, part: _Part, start: int, total: int, limits: Limits) -
 
 
 def _append(
-    answer: requests.Response, part: _Part, start: int, total: int | None, limits: Limits
+    answer: requests.Response, part: Part, start: int, total: int | None, limits: Limits
 ) -> None:
     most = limits.total_bytes if total is None else total
     num_bytes = start

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.archives.errors import ArchiveError
-from pipeline.archives.fetch import Patience, fetch
+from pipeline.archives.fetch import fetch
+from pipeline.archives.patience import Patience
 from pipeline.errors import DataError
 from tests.archives.website import (
     Website,

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from pipeline.archives.bring import bring
 from pipeline.archives.errors import ArchiveError
-from pipeline.archives.fetch import Patience, _retry_after_seconds, fetch
+from pipeline.archives.fetch import _retry_after_seconds, fetch
+from pipeline.archives.patience import Patience
 from pipeline.archives.sources import Source
 from pipeline.archives.unpack import Limits
 from pipeline.errors import DataError
