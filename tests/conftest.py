@@ -10,7 +10,7 @@ from hypothesis import settings
 from pipeline.competition import Competition, load_competition
 from pipeline.paths import Paths
 from pipeline.stages import download, folds, prepare
-from tests.archives.website import Website, serve
+from tests.downloads.website import Website, serve
 
 NUM_FOLDS = 2
 

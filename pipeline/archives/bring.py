@@ -4,7 +4,6 @@ import os
 import shutil
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,11 +11,12 @@ import pooch
 
 from pipeline import console
 from pipeline.archives.errors import ArchiveError
-from pipeline.archives.fetch import fetch
-from pipeline.archives.patience import DEFAULT_PATIENCE, Patience
 from pipeline.archives.sources import Source
-from pipeline.archives.unpack import DEFAULT_LIMITS, Limits, looks_like
+from pipeline.archives.unpack import looks_like
 from pipeline.archives.zips import FAULTS
+from pipeline.downloads.errors import DownloadError
+from pipeline.downloads.fetch import MAX_BYTES, fetch
+from pipeline.downloads.patience import DEFAULT_PATIENCE, Patience
 from pipeline.files.atomic import atomic_path
 from pipeline.files.disk_errors import check_room, explained_os_errors
 from pipeline.schema.archive import Archive, Container
@@ -51,7 +51,7 @@ def bring(
         try:
             verify = partial(check, archive, source.place)
             if source.is_url:
-                fetch(source.place, target, verify, patience, _limits(archive))
+                _fetch(archive, source.place, target, verify, patience)
             elif source.member is not None:
                 _extract(Path(source.place), source.member, target, verify)
             elif is_read_only(Path(source.place)):
@@ -67,10 +67,13 @@ def bring(
     raise AssertionError(f"{archive.name}: called without sources")
 
 
-def _limits(archive: Archive) -> Limits:
-    """Bound a download by the archive's size, or by what any archive may unpack to."""
-    most = DEFAULT_LIMITS.total_bytes
-    return replace(DEFAULT_LIMITS, total_bytes=archive.num_bytes or most)
+def _fetch(
+    archive: Archive, url: str, target: Path, verify: Callable[[Path], None], patience: Patience
+) -> None:
+    try:
+        fetch(url, target, verify, patience, archive.num_bytes or MAX_BYTES)
+    except DownloadError as error:
+        raise ArchiveError(str(error)) from error
 
 
 def is_read_only(place: Path) -> bool:

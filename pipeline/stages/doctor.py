@@ -15,7 +15,7 @@ from rich.table import Table
 from pipeline.console import result
 from pipeline.errors import PipelineError
 from pipeline.machine import num_cpus
-from pipeline.models.hub import endpoint
+from pipeline.models.hub_origin import endpoint
 from pipeline.models.weights import PACKAGES, packaged_weights
 from pipeline.paths import Paths
 from pipeline.strict import built_in_names

@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 
 from pipeline.archives.bring import bring
 from pipeline.archives.errors import ArchiveError
-from pipeline.archives.fetch import _retry_after_seconds, fetch
-from pipeline.archives.patience import Patience
 from pipeline.archives.sources import Source
-from pipeline.archives.unpack import Limits
+from pipeline.downloads.errors import DownloadError
+from pipeline.downloads.fetch import _retry_after_seconds, fetch
+from pipeline.downloads.patience import Patience
 from pipeline.errors import DataError
 from pipeline.schema.archive import Archive
 from tests.archives.test_untar import tar_of
-from tests.archives.website import Answer, Handler, Website, part_from, status
+from tests.downloads.website import Answer, Handler, Website, part_from, status
 
 CONTENT = bytes(range(256)) * 1000
 QUICK = Patience(attempts=4, first_wait_seconds=0.0, longest_wait_seconds=0.2, read_seconds=0.5)
@@ -131,7 +131,7 @@ def test_length_that_promises_more_than_comes_is_never_taken_for_whole(
 
     site.validators = {}
     site.answers = [short] * QUICK.attempts
-    with pytest.raises(ArchiveError, match=r"within 4 attempts, the last: .*IncompleteRead"):
+    with pytest.raises(DownloadError, match=r"within 4 attempts, the last: .*IncompleteRead"):
         fetch(f"{site.url}/a.zip", tmp_path / "a.zip", accept, QUICK)
     assert not (tmp_path / "a.zip").exists()
 
@@ -169,7 +169,7 @@ def test_length_that_is_no_number_does_no_harm(site: Website, tmp_path: Path, le
     site.answers = [odd] * QUICK.attempts
     try:
         assert fetched(site, tmp_path) == CONTENT
-    except ArchiveError as error:
+    except DownloadError as error:
         assert "must be fetched within" in str(error)  # noqa: PT017
 
 
@@ -184,7 +184,7 @@ def test_what_the_server_packs_on_the_way_is_refused_before_it_is_unpacked(
 ) -> None:
     site.files["/a.zip"] = bytes(20_000_000)
     site.answers = [gzipped]
-    with pytest.raises(ArchiveError, match=r"must come as it is, .* packs it .*\('gzip'\)$"):
+    with pytest.raises(DownloadError, match=r"must come as it is, .* packs it .*\('gzip'\)$"):
         fetch(f"{site.url}/a.zip", tmp_path / "a.zip", accept, QUICK)
     assert len(site.requests) == 1
     assert list(tmp_path.iterdir()) == []
@@ -206,13 +206,13 @@ def endless(status: int, **headers: str) -> Answer:
 
 
 MOST_SENT = 100_000_000
-LIMITS = Limits(total_bytes=1_000_000)
+LIMIT = 1_000_000
 
 
 def test_body_without_end_is_left_at_the_limit(site: Website, tmp_path: Path) -> None:
     site.answers = [endless(200)]
-    with pytest.raises(ArchiveError, match=r"a\.zip: must end after 1,000,000 bytes, more came$"):
-        fetch(f"{site.url}/a.zip", tmp_path / "a.zip", accept, QUICK, LIMITS)
+    with pytest.raises(DownloadError, match=r"a\.zip: must end after 1,000,000 bytes, more came$"):
+        fetch(f"{site.url}/a.zip", tmp_path / "a.zip", accept, QUICK, LIMIT)
     assert len(site.requests) == 1
     assert list(tmp_path.iterdir()) == []
 
@@ -231,7 +231,7 @@ def test_part_that_goes_on_beyond_its_whole_is_left(site: Website, tmp_path: Pat
         endless(206, **{"Content-Range": span})(handler, content)
 
     site.answers = [silent_after(len(CONTENT) // 2), beyond]
-    with pytest.raises(ArchiveError, match="must end after 256,000 bytes, more came"):
+    with pytest.raises(DownloadError, match="must end after 256,000 bytes, more came"):
         fetch(f"{site.url}/a.zip", tmp_path / "a.zip", accept, QUICK)
     assert list(tmp_path.iterdir()) == []
 
@@ -251,13 +251,13 @@ def test_length_for_which_there_is_no_room_is_refused_before_the_first_byte(
 ) -> None:
     needed = 10**17
     site.answers = [lambda handler, _: begun(handler, b"", 0, Content_Length=str(needed))]
-    limits = LIMITS if more_than == "the limit" else Limits(total_bytes=needed)
+    most = LIMIT if more_than == "the limit" else needed
     found = {
         "the limit": f"must have at most 1,000,000 bytes, the server speaks of {needed:,}$",
         "the disk": rf"fetching must find {needed:,} bytes of disk, [\d,]+ are free; free some",
     }
     with pytest.raises(DataError, match=rf"/a\.zip: {found[more_than]}"):
-        fetch(f"{site.url}/a.zip", tmp_path / "a.zip", accept, QUICK, limits)
+        fetch(f"{site.url}/a.zip", tmp_path / "a.zip", accept, QUICK, most)
     assert len(site.requests) == 1
     assert not (tmp_path / "a.zip.part").exists()
 
@@ -288,7 +288,7 @@ def test_redirect_to_something_else_than_a_web_address_is_refused(
     site: Website, tmp_path: Path, place: str
 ) -> None:
     site.answers = [status(302, Location=place)] + [status(404)] * 9
-    with pytest.raises(ArchiveError, match=r"must (be a URL that leads to|give) a file"):
+    with pytest.raises(DownloadError, match=r"must (be a URL that leads to|give) a file"):
         fetch(f"{site.url}/a.zip", tmp_path / "a.zip", accept, QUICK)
     assert list(tmp_path.iterdir()) == []
 

@@ -8,7 +8,8 @@ from safetensors.torch import save_file
 
 from pipeline.config import ModelConfig
 from pipeline.errors import ConfigError
-from pipeline.models.hub import Repository, hub_repository
+from pipeline.models.hub import hub_repository
+from pipeline.models.hub_origin import Repository
 from pipeline.models.packages import has_packaged_weights
 from pipeline.models.registry import build_model, build_random, build_trunk
 

@@ -6,6 +6,8 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,9 +21,11 @@ from safetensors.torch import save
 from timm.models import PretrainedCfg
 
 from pipeline.config import ModelConfig
+from pipeline.downloads.patience import Patience
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.models import hub
-from pipeline.models.hub import Repository, fetch, hub_repository
+from pipeline.models import hub, hub_origin
+from pipeline.models.hub import fetch, hub_repository
+from pipeline.models.hub_origin import Repository, endpoint
 from pipeline.models.network import Network
 from pipeline.models.registry import build_model, build_trunk
 
@@ -46,6 +50,14 @@ class StandIn:
     asked: list[str] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     release: threading.Event = field(default_factory=threading.Event)
+    num_cut: int = 0  # so many of the next bodies end in their middle
+
+    def content(self, path: str) -> bytes | None:
+        """Find a file, by its revision or by the commit, which all revisions are at."""
+        at_commit = {
+            re.sub("/resolve/[^/]+/", f"/resolve/{COMMIT}/", key): key for key in self.files
+        }
+        return self.files.get(at_commit.get(path, path))
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -71,13 +83,13 @@ class Handler(BaseHTTPRequestHandler):
         elif stand_in.manner.isdigit():
             self._head(int(stand_in.manner), 0)
         elif self.path.startswith("/storage/"):
-            self._body(stand_in.files[self.path.removeprefix("/storage")])
-        elif self.path not in stand_in.files:
+            self._body(self.path.removeprefix("/storage"), {"ETag": '"storage"'})
+        elif stand_in.content(self.path) is None:
             self._head(404, 0, {"X-Error-Code": "EntryNotFound"})
         elif stand_in.manner == "redirects":
             self._head(302, 0, self._names() | {"Location": f"/storage{self.path}"})
         else:
-            self._body(stand_in.files[self.path])
+            self._body(self.path, self._names())
 
     def _trickle(self) -> None:
         """Keep the connection busy, so that no timeout of a socket ends it."""
@@ -88,21 +100,30 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"X-Wait: longer\r\n")
 
     def _names(self) -> dict[str, str]:
-        sha256 = hashlib.sha256(self.stand_in.files[self.path]).hexdigest()
+        sha256 = hashlib.sha256(self.stand_in.content(self.path) or b"").hexdigest()
         if self.stand_in.manner == "lies":
             sha256 = "0" * 64
         commit = {"no mirror": "", "escapes": "../../.."}.get(self.stand_in.manner, COMMIT)
         return {"X-Repo-Commit": commit, "X-Linked-Etag": f'"{sha256}"', "ETag": '"another"'}
 
-    def _body(self, content: bytes) -> None:
-        named = {"ETag": '"storage"'} if self.path.startswith("/storage") else self._names()
-        self._head(200, len(content), named)
+    def _body(self, path: str, names: dict[str, str]) -> None:
+        content = self.stand_in.content(path) or b""
+        start, status = 0, 200
+        if self.headers.get("If-Range") == names["ETag"]:
+            start, status = int(re.findall(r"\d+", self.headers["Range"])[0]), 206
+            names["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        length = len(content) - start
+        self._head(status, length, names)
         if self.command == "HEAD":
             return
-        is_cut = self.stand_in.manner in ("stalls", "breaks off")
-        self.wfile.write(content[: len(content) // 2] if is_cut else content)
-        if self.stand_in.manner == "stalls":
-            self.stand_in.release.wait(5)
+        stand_in = self.stand_in
+        is_asked_for_file = f"/resolve/{COMMIT}/" in path
+        is_cut = stand_in.manner == "stalls" or (is_asked_for_file and stand_in.num_cut > 0)
+        with suppress(ConnectionError):  # whoever asks first reads no more than the head
+            self.wfile.write(content[start:][: length // 2] if is_cut else content[start:])
+        if stand_in.manner == "stalls":
+            stand_in.release.wait(5)
+        stand_in.num_cut -= is_cut
 
     def _head(self, status: int, length: int, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
@@ -116,7 +137,8 @@ class Handler(BaseHTTPRequestHandler):
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache of the hub, and little patience."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(hub, "ANSWER_SECONDS", SECONDS)
+    monkeypatch.setattr(hub_origin, "ANSWER_SECONDS", SECONDS)
+    monkeypatch.setattr(hub, "PATIENCE", Patience(3, 0.01, 0.02, SECONDS, SECONDS))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("HF_TOKEN", "hf_a_token")
     return tmp_path / "cache"
@@ -165,8 +187,10 @@ def test_weights_come_through_the_endpoint_of_this_moment(stand_in, manner, caps
     stand_in.manner = manner
     assert_trunk_is_trained(load())
     assert stand_in.asked[0] == f"GET {path_of('model.safetensors')}"
-    assert len(stand_in.asked) == (2 if manner == "redirects" else 1)
-    assert stand_in.headers[0]["Authorization"] == "Bearer hf_a_token"
+    assert len(stand_in.asked) == (4 if manner == "redirects" else 2)
+    answered = zip(stand_in.asked, stand_in.headers, strict=True)
+    at_hub = [headers for asked, headers in answered if "/storage/" not in asked]
+    assert [one["Authorization"] for one in at_hub] == ["Bearer hf_a_token"] * 2
     assert capsys.readouterr().err.splitlines()[-1] == (
         f"weights {NAME}: hub {REPOSITORY}, model.safetensors; its head of 1000 classes is "
         "dropped, one of 3 is drawn with seed 0"
@@ -268,7 +292,7 @@ def test_a_hub_that_refuses_is_one_line(monkeypatch, closed_url):
 
 def test_a_hub_without_a_name_is_one_line(monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://no-such-host.invalid")
-    monkeypatch.setattr(hub, "ANSWER_SECONDS", 5.0)
+    monkeypatch.setattr(hub_origin, "ANSWER_SECONDS", 5.0)
     with pytest.raises(ArtifactError, match=r"the hub must give .* of timm/") as caught:
         load()
     assert_three_ways_out(caught.value)
@@ -283,30 +307,71 @@ def test_a_hub_that_answers_with_an_error_is_asked_once(stand_in, manner):
     assert len(stand_in.asked) == 1
 
 
-@pytest.mark.parametrize(
-    ("manner", "line"),
-    [
-        ("stalls", "no answer within 0.4 s"),
-        ("breaks off", "IncompleteRead"),
-        ("no mirror", "its answer names no commit"),
-        ("escapes", "its answer names no commit"),
-    ],
-)
-def test_a_download_that_fails_leaves_no_file(stand_in, cache, manner, line):
+def files_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.rglob("*") if path.is_file()} - {hub.LOCK}
+
+
+@pytest.mark.parametrize("manner", ["no mirror", "escapes"])
+def test_what_names_no_commit_is_no_hub(stand_in, cache, manner):
     stand_in.manner = manner
-    stand_in.files[path_of("model.safetensors")] = bytes(3 << 20)
-    with pytest.raises(ArtifactError, match=re.escape(line)) as caught:
+    with pytest.raises(ArtifactError, match="its answer names no commit") as caught:
         load()
     assert_three_ways_out(caught.value)
-    assert [path for path in cache.rglob("*") if path.is_file()] == []
+    assert files_in(cache) == set()
     assert len(stand_in.asked) == 1
+
+
+@pytest.mark.parametrize("manner", ["serves", "redirects"])
+def test_a_download_that_breaks_off_goes_on_where_it_was(stand_in, cache, manner):
+    stand_in.manner = manner
+    stand_in.num_cut = 2
+    assert_trunk_is_trained(load())
+    length = len(stand_in.files[path_of("model.safetensors")])
+    ranges = dict.fromkeys(one["Range"] for one in stand_in.headers if "Range" in one)
+    first, second = (int(re.findall(r"\d+", one)[0]) for one in ranges)
+    assert 0 < first < second < length
+    assert files_in(cache) == {"model.safetensors", "main"}
+
+
+def test_what_came_before_a_command_ended_is_not_fetched_again(stand_in, cache):
+    stand_in.num_cut = 3
+    with pytest.raises(ArtifactError, match="must be fetched within 3 attempts") as caught:
+        load()
+    assert_three_ways_out(caught.value)
+    assert files_in(cache) == {"model.safetensors.part", "model.safetensors.part.json"}
+    assert_trunk_is_trained(load())
+    assert "Range" in stand_in.headers[-1]
+    assert files_in(cache) == {"model.safetensors", "main"}
+
+
+def test_a_download_that_stands_still_is_given_up(stand_in):
+    stand_in.manner = "stalls"
+    with pytest.raises(ArtifactError, match=r"within 3 attempts, .* .timed out") as caught:
+        load()
+    assert_three_ways_out(caught.value)
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_download_that_is_too_large_is_left(cache, monkeypatch):
+    monkeypatch.setattr(hub, "MAX_BYTES", 1000)
+    with pytest.raises(ArtifactError, match="must have at most 1,000 bytes") as caught:
+        load()
+    assert_three_ways_out(caught.value)
+    assert files_in(cache) == set()
+
+
+def test_of_several_processes_one_downloads(stand_in):
+    with ThreadPoolExecutor(4) as pool:
+        paths = set(pool.map(fetch, [hub_repository(NAME)] * 4))
+    assert len(paths) == 1
+    assert sum(COMMIT in asked for asked in stand_in.asked) == 1
 
 
 def test_a_file_that_is_not_what_the_hub_announced_is_refused(stand_in, cache):
     stand_in.manner = "lies"
     with pytest.raises(ArtifactError, match=f"must have the sha256 {'0' * 64}, has [0-9a-f]{{64}}"):
         load()
-    assert [path for path in cache.rglob("*") if path.is_file()] == []
+    assert files_in(cache) == set()
 
 
 def test_offline_mode_asks_nobody(stand_in, monkeypatch):
@@ -376,6 +441,6 @@ def test_a_timm_network_takes_the_weights_that_timm_would():
 
 def test_the_endpoint_is_the_hub_unless_a_mirror_is_named(monkeypatch):
     monkeypatch.delenv("HF_ENDPOINT", raising=False)
-    assert hub.endpoint() == "https://huggingface.co"
+    assert endpoint() == "https://huggingface.co"
     monkeypatch.setenv("HF_ENDPOINT", "https://hf-mirror.com/")
-    assert hub.endpoint() == "https://hf-mirror.com"
+    assert endpoint() == "https://hf-mirror.com"

@@ -22,7 +22,7 @@ from pipeline.files.locks import held
 from pipeline.paths import Paths
 from pipeline.stages import download
 from pipeline.strict import parse
-from tests.archives.website import Website, status
+from tests.downloads.website import Website, status
 
 
 def zip_of(**entries: bytes) -> bytes:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.archives.errors import ArchiveError
-from pipeline.archives.fetch import fetch
-from pipeline.archives.patience import Patience
+from pipeline.downloads.errors import DownloadError
+from pipeline.downloads.fetch import fetch
+from pipeline.downloads.patience import Patience
 from pipeline.errors import DataError
-from tests.archives.website import (
+from tests.downloads.website import (
     Website,
     broken_off,
     part_from,
@@ -44,7 +44,7 @@ def fetched(site: Website, target: Path, patience: Patience = QUICK) -> bytes:
 
 def break_a_run_off(site: Website, target: Path) -> int:
     site.answers = [broken_off(HALF)]
-    with pytest.raises(ArchiveError, match="broke off"):
+    with pytest.raises(DownloadError, match="broke off"):
         fetch(f"{site.url}/a.zip", target, accept, ONCE)
     assert not target.exists()
     num_bytes = target.with_name("a.zip.part").stat().st_size
@@ -156,9 +156,9 @@ def test_complete_part_that_is_not_what_was_wanted_is_dropped(
     leave_a_complete_part(site, tmp_path / "a.zip", OTHER_CONTENT)
 
     def refuse(_: Path) -> None:
-        raise ArchiveError("another hash")
+        raise DownloadError("another hash")
 
-    with pytest.raises(ArchiveError, match="another hash"):
+    with pytest.raises(DownloadError, match="another hash"):
         fetch(f"{site.url}/a.zip", tmp_path / "a.zip", refuse, QUICK)
     assert list(tmp_path.iterdir()) == []
 
@@ -198,13 +198,13 @@ def test_waits_double_up_to_the_longest() -> None:
 
 def test_attempts_are_bounded(site: Website, tmp_path: Path) -> None:
     site.answers = [status(503)] * 9
-    with pytest.raises(ArchiveError, match="within 3 attempts, the last: the server answered 503"):
+    with pytest.raises(DownloadError, match="within 3 attempts, the last: the server answered 503"):
         fetch(f"{site.url}/a.zip", tmp_path / "a.zip", accept, QUICK)
     assert len(site.requests) == 3
 
 
 def test_missing_file_is_asked_for_once(site: Website, tmp_path: Path) -> None:
-    with pytest.raises(ArchiveError, match=r"/none\.zip: must give a file, .* 404 Not Found"):
+    with pytest.raises(DownloadError, match=r"/none\.zip: must give a file, .* 404 Not Found"):
         fetch(f"{site.url}/none.zip", tmp_path / "a.zip", accept, QUICK)
     assert len(site.requests) == 1
     assert list(tmp_path.iterdir()) == []
@@ -212,7 +212,7 @@ def test_missing_file_is_asked_for_once(site: Website, tmp_path: Path) -> None:
 
 def test_endless_redirects_are_refused(site: Website, tmp_path: Path) -> None:
     site.answers = [status(302, Location="/a.zip")] * 20
-    with pytest.raises(ArchiveError, match="must be a URL that leads to a file"):
+    with pytest.raises(DownloadError, match="must be a URL that leads to a file"):
         fetch(f"{site.url}/a.zip", tmp_path / "a.zip", accept, QUICK)
     assert len(site.requests) == 6
 
@@ -229,14 +229,14 @@ def test_refused_connection_is_one_short_line(
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with serve() as site:
         url = site.url
-    with pytest.raises(ArchiveError, match=r"the connection failed \(.*refused\)$") as raised:
+    with pytest.raises(DownloadError, match=r"the connection failed \(.*refused\)$") as raised:
         fetch(f"{url}/a.zip", tmp_path / "a.zip", accept, QUICK)
     assert "HTTPConnectionPool" not in str(raised.value)
 
 
 def test_silent_server_is_given_up(site: Website, tmp_path: Path) -> None:
     site.answers = [lambda *_: time.sleep(0.3)]
-    with pytest.raises(ArchiveError, match="nothing came in time"):
+    with pytest.raises(DownloadError, match="nothing came in time"):
         fetch(f"{site.url}/a.zip", tmp_path / "a.zip", accept, Patience(1, read_seconds=0.05))
 
 
@@ -252,6 +252,6 @@ def test_refused_content_leaves_nothing(site: Website, tmp_path: Path) -> None:
 def test_older_file_survives_a_failed_fetch(site: Website, tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"older")
     site.answers = [status(500)]
-    with pytest.raises(ArchiveError, match="500"):
+    with pytest.raises(DownloadError, match="500"):
         fetch(f"{site.url}/a.zip", tmp_path / "a.zip", accept, ONCE)
     assert (tmp_path / "a.zip").read_bytes() == b"older"

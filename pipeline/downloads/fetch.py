@@ -20,20 +20,20 @@ from requests.exceptions import (
 )
 
 from pipeline import console
-from pipeline.archives.errors import ArchiveError
-from pipeline.archives.part import Part
-from pipeline.archives.patience import DEFAULT_PATIENCE, InterruptionError, Patience, with_patience
-from pipeline.archives.unpack import DEFAULT_LIMITS, Limits
-from pipeline.errors import DataError
+from pipeline.downloads.errors import DownloadError
+from pipeline.downloads.part import Part
+from pipeline.downloads.patience import DEFAULT_PATIENCE, InterruptionError, Patience, with_patience
+from pipeline.errors import PipelineError
 from pipeline.files.disk_errors import check_room, explained_os_errors
 
 CHUNK_BYTES = 1 << 16
+MAX_BYTES = 50 * 10**9  # more is a mistake, or an attack
 MAX_REDIRECTS = 5
 NUMBER = "[0-9]{1,18}"  # of bytes; a header may hold thousands of digits
 TRANSIENT_STATUS = {408, 416, 425, 429, 500, 502, 503, 504}
 
 
-class _TooLargeError(ArchiveError):
+class _TooLargeError(DownloadError):
     """What comes can't be the file."""
 
 
@@ -42,7 +42,8 @@ def fetch(
     target: Path,
     verify: Callable[[Path], None],
     patience: Patience = DEFAULT_PATIENCE,
-    limits: Limits = DEFAULT_LIMITS,
+    max_bytes: int = MAX_BYTES,
+    headers: Mapping[str, str] | None = None,
 ) -> None:
     """Fetch a URL into a file, resuming what an earlier call left unfinished.
 
@@ -51,24 +52,27 @@ def fetch(
     Args:
         url: An http or https URL.
         target: Appears only when whole and verified.
-        verify: Called with the whole file; raises a DataError if it isn't what was wanted, and
+        verify: Called with the whole file; raises a PipelineError if it isn't what was wanted, and
             then nothing of it is kept.
         patience: Attempts, waits and timeouts.
-        limits: The file may have `total_bytes`, whatever the server says or sends.
+        max_bytes: What the file may have, whatever the server says or sends.
+        headers: To send along, e.g. who asks; a redirect to another host loses `Authorization`.
 
     Raises:
-        ArchiveError: Every attempt failed, the server refuses the file, or it is too large.
-        DataError: `verify` refused what came, or the disk is full or hasn't the room.
+        DownloadError: Every attempt failed, the server refuses the file, or it is too large.
+        DiskError: The disk is full or hasn't the room.
+        PipelineError: `verify` refused what came.
     """
     part = Part(target.with_name(f"{target.name}.part"))
     with explained_os_errors(target), requests.Session() as session:
         target.parent.mkdir(parents=True, exist_ok=True)
         session.max_redirects = MAX_REDIRECTS
+        session.headers.update(headers or {})
         session.hooks["response"].append(_drop_body_of_redirect)
-        with_patience(partial(_receive, session, url, part, patience, limits), url, patience)
+        with_patience(partial(_receive, session, url, part, patience, max_bytes), url, patience)
         try:
             verify(part.path)
-        except DataError:
+        except PipelineError:
             part.discard()
             raise
         part.move(target)
@@ -81,7 +85,7 @@ def _drop_body_of_redirect(answer: requests.Response, **_: object) -> None:
 
 
 def _receive(
-    session: requests.Session, url: str, part: Part, patience: Patience, limits: Limits
+    session: requests.Session, url: str, part: Part, patience: Patience, max_bytes: int
 ) -> None:
     """Make one attempt: ask for what is missing, append it, check that all came."""
     timeout = (patience.connect_seconds, patience.read_seconds)
@@ -93,13 +97,13 @@ def _receive(
             _check_packing(url, answer)
             start, total = _begin(url, answer, part)
             if total is not None:
-                _check_size(url, part, start, total, limits)
-            _append(answer, part, start, total, limits)
+                _check_size(url, part, start, total, max_bytes)
+            _append(answer, part, start, total, max_bytes)
     except _TooLargeError:
         part.discard()  # no beginning of what was wanted
         raise
     except (TooManyRedirects, InvalidURL, InvalidSchema) as error:
-        raise ArchiveError(f"{url}: must be a URL that leads to a file ({error})") from error
+        raise DownloadError(f"{url}: must be a URL that leads to a file ({error})") from error
     except RequestException as error:
         raise InterruptionError(_reason(error)) from error
     if total is not None and part.num_bytes != total:
@@ -135,7 +139,7 @@ def _check_packing(url: str, answer: requests.Response) -> None:
         answer.raw.headers.pop("Content-Encoding", None)
     packing = answer.headers.get("Content-Encoding", "identity").lower()
     if packing != "identity":
-        raise ArchiveError(
+        raise DownloadError(
             f"{url}: must come as it is, the server packs it on the way ({packing[:40]!r})"
         )
 
@@ -147,7 +151,7 @@ def _check_status(url: str, answer: requests.Response, part: Part) -> None:
     if answer.status_code in TRANSIENT_STATUS:
         raise InterruptionError(status, _retry_after_seconds(answer))
     if answer.status_code not in (requests.codes.ok, requests.codes.partial_content):
-        raise ArchiveError(f"{url}: must give a file, {status}")
+        raise DownloadError(f"{url}: must give a file, {status}")
 
 
 def _retry_after_seconds(answer: requests.Response) -> float | None:
@@ -189,17 +193,17 @@ def _strong_validator(answer: requests.Response) -> str | None:
     return etag if etag and not etag.startswith("W/") else answer.headers.get("Last-Modified")
 
 
-def _check_size(url: str, part: Part, start: int, total: int, limits: Limits) -> None:
-    if total > limits.total_bytes:
-        most = f"must have at most {limits.total_bytes:,} bytes"
+def _check_size(url: str, part: Part, start: int, total: int, max_bytes: int) -> None:
+    if total > max_bytes:
+        most = f"must have at most {max_bytes:,} bytes"
         raise _TooLargeError(f"{url}: {most}, the server speaks of {total:,}")
     check_room(f"{url}: fetching", total - start, part.path.parent)
 
 
 def _append(
-    answer: requests.Response, part: Part, start: int, total: int | None, limits: Limits
+    answer: requests.Response, part: Part, start: int, total: int | None, max_bytes: int
 ) -> None:
-    most = limits.total_bytes if total is None else total
+    most = max_bytes if total is None else total
     num_bytes = start
     description = f"fetch {part.path.stem}"
     with (

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pipeline import console
-from pipeline.archives.errors import ArchiveError
+from pipeline.downloads.errors import DownloadError
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def with_patience(receive: Callable[[], None], url: str, patience: Patience) -> 
     """Call until it isn't interrupted any more, waiting in between.
 
     Raises:
-        ArchiveError: The last attempt was interrupted, too.
+        DownloadError: The last attempt was interrupted, too.
     """
     for attempt in range(1, patience.attempts + 1):
         try:
@@ -48,7 +48,7 @@ def with_patience(receive: Callable[[], None], url: str, patience: Patience) -> 
             break
         except InterruptionError as interruption:
             if attempt == patience.attempts:
-                raise ArchiveError(
+                raise DownloadError(
                     f"{url}: must be fetched within {attempt} attempts, the last: {interruption}"
                 ) from interruption
             wait_seconds = patience.wait_seconds(attempt, interruption.retry_after_seconds)
