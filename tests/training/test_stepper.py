@@ -1,5 +1,6 @@
 """One update: micro-batches, precision, memory that isn't enough, several processes."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from pipeline.train_config import TrainConfig
 from pipeline.training import processes
 from pipeline.training.losses import build_criterion
 from pipeline.training.stepper import Stepper
+from pipeline.training.training_state import State, load_state, save_state
 from tests.training import in_processes
 
 
@@ -186,26 +188,43 @@ def learn_on_gpu(module: nn.Module) -> torch.Tensor:
     return next(module.parameters()).detach().cpu()
 
 
-@pytest.mark.gpu
-def test_scaled_gradients_go_on_with_their_scale():
-    def begun(module: nn.Module) -> Stepper:
-        optimizer = {"name": "adamw", "learning_rate": 0.1}
-        return stepper(module, precision="fp16", clip_norm=1.0, optimizer=optimizer)
+def goes_on_as_it_would(path: Path, precision: str, device: str) -> State:
+    """Hold a stepper that was restored after three steps to one that went on; return its state."""
+    optimizer = {"name": "adamw", "learning_rate": 0.1}
+    straight, again = Linear(8), Linear(8)
+    first, resumed = (
+        stepper(module, precision=precision, clip_norm=1.0, ema_decay=0.9, optimizer=optimizer)
+        for module in (straight, again)
+    )
 
     def step(engine: Stepper, number: int) -> None:
         points = torch.randn(8, 3, generator=torch.Generator().manual_seed(number))
         targets = torch.eye(2)[torch.arange(8) % 2]
-        engine.step(points, lambda loaded: loaded.cuda(), targets, 0.1, (number, 0, 0))
+        engine.step(points, lambda loaded: loaded.to(device), targets, 0.1, (number, 0, 0))
 
-    straight, again = Linear(8), Linear(8)
-    engine = begun(straight)
     for number in range(3):
-        step(engine, number)
-    state = engine.state_dict()
-    assert state["scaler"]["scale"] > 1
-    saved = {name: tensor.clone() for name, tensor in state["module"].items()}
-    resumed = begun(again)
-    resumed.load_state_dict(state | {"module": saved})
-    for one in (engine, resumed):
-        step(one, 3)
+        step(first, number)
+    # By way of a file: an optimizer would adopt the very tensors of the other.
+    save_state(path, "key", first.state_dict())
+    state = load_state(path, "key")
+    assert state is not None
+    resumed.load_state_dict(state)
+    for number in (3, 4):
+        step(first, number)
+        step(resumed, number)
     assert torch.equal(straight.layer.weight, again.layer.weight)
+    for average, other in zip(
+        *(one.kept_module.parameters() for one in (first, resumed)), strict=True
+    ):
+        assert torch.equal(average, other)
+    return state
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_what_was_restored_goes_on_as_it_would_have(tmp_path, precision):
+    assert goes_on_as_it_would(tmp_path / "state.pt", precision, "cpu")["scaler"] is None
+
+
+@pytest.mark.gpu
+def test_scaled_gradients_go_on_with_their_scale(tmp_path):
+    assert goes_on_as_it_would(tmp_path / "state.pt", "fp16", "cuda")["scaler"]["scale"] > 1
