@@ -1,5 +1,6 @@
 """One tiny drawn competition for all: drawn, prepared and split once, copied where it changes."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,9 @@ from pipeline.stages import download, folds, prepare
 from tests.downloads.website import Website, serve
 
 NUM_FOLDS = 2
+
+# What `pick_device` and accelerate look at, in this process and in those that tests start.
+_USE_CPU = "ACCELERATE_USE_CPU"
 
 # Nothing is timed in a test: a busy machine isn't a fault.
 settings.register_profile("untimed", deadline=None)
@@ -28,13 +32,31 @@ def tiny_demo(name: str = "demo", num_train: int = 32, num_test: int = 8) -> Com
     return competition.model_copy(update={"synthetic": drawn})
 
 
+def pytest_configure() -> None:
+    """Compute on the CPU: its numbers are the same in every run, a GPU's needn't be."""
+    os.environ[_USE_CPU] = "true"
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what needs a GPU where there is none."""
-    if item.get_closest_marker("gpu"):
+    """Compute on the GPU in what is marked `gpu`, and skip that where there is none."""
+    is_marked = item.get_closest_marker("gpu") is not None
+    if is_marked:
         import torch
 
         if not torch.cuda.is_available():
             pytest.skip("needs a CUDA device")
+    if is_marked == (_USE_CPU in os.environ):
+        _change_device(to_gpu=is_marked)
+
+
+def _change_device(*, to_gpu: bool) -> None:
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)  # it remembers the device
+    if to_gpu:
+        del os.environ[_USE_CPU]
+    else:
+        os.environ[_USE_CPU] = "true"
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,8 @@ def run_all(
     own = stages(folder, root, num_trials=3, num_workers=num_workers)
     commands = [arguments for name, arguments in own.items() if name not in OTHERS]
     path = os.pathsep.join([environment.pop("PYTHONPATH", ""), str(code)]).lstrip(os.pathsep)
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    names = ("PATH", "HOME", "ACCELERATE_USE_CPU")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
     done = subprocess.run(
         [sys.executable, "-c", COMMANDS, json.dumps(commands), str(code), str(num_workers)],
         cwd=working_dir,

@@ -11,6 +11,7 @@ CPU = torch.device("cpu")
     [(True, True, "cuda"), (True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")],
 )
 def test_the_fastest_device_is_picked(monkeypatch, has_cuda, has_mps, expected):
+    monkeypatch.delenv("ACCELERATE_USE_CPU")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: has_mps)
     assert pick_device().type == expected
