@@ -13,13 +13,13 @@ import torch
 from pipeline.config import ModelConfig
 from pipeline.models.registry import build_trunk
 from pipeline.machine import keep_freed_memory
-from pipeline.training.device import fast_dtype, pick_device
+from pipeline.training.device import fast_dtype
 if {keep}:
     keep_freed_memory()
 network = build_trunk(ModelConfig(name="timm/tf_efficientnet_lite0", weights="none"), 0).network
 network = network.eval().to(memory_format=torch.channels_last)
 inputs = torch.rand(16, 3, 224, 224).contiguous(memory_format=torch.channels_last)
-dtype = fast_dtype(pick_device())
+dtype = fast_dtype(torch.device("cpu"))
 with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
     for _ in range(100):
         network(inputs)

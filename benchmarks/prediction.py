@@ -3,8 +3,8 @@
     python -m benchmarks.prediction
 
 The bare network sees as many views, normalised beforehand, in the same precision, memory format and
-batches. Then, with a network that takes next to nothing, the peak memory at ten times the images,
-where there is Linux to tell it.
+batches, on the same device. Then, with a network that takes next to nothing, the peak memory at ten
+times the images, where there is Linux to tell it.
 """
 
 import functools
@@ -24,10 +24,10 @@ from pipeline.config import Experiment
 from pipeline.console import result
 from pipeline.images.cache import CachedCopies
 from pipeline.images.working_copy import working_side_px
-from pipeline.machine import keep_freed_memory
+from pipeline.models.profile import wait_for
 from pipeline.models.registry import build_model
 from pipeline.paths import Paths
-from pipeline.training.device import Precision, pick_device
+from pipeline.training.device import Precision, describe_device, pick_device, set_up
 from pipeline.training.inputs import PixelInputs
 from pipeline.training.predictor import predict
 
@@ -49,7 +49,7 @@ def fine_tuned(name: str, size_px: int) -> tuple[Experiment, nn.Module]:
     values = {"name": "prediction", "model": model, "images": {"size_px": size_px}}
     experiment = Experiment.model_validate(values)
     module = build_model(experiment.model, NUM_CLASSES).module
-    return experiment, module.eval().to(memory_format=torch.channels_last)
+    return experiment, module.eval().to(pick_device(), memory_format=torch.channels_last)
 
 
 def prediction(images: pd.DataFrame, root: Path, experiment: Experiment, module: nn.Module) -> Work:
@@ -63,22 +63,24 @@ def prediction(images: pd.DataFrame, root: Path, experiment: Experiment, module:
 
 def bare(num_images: int, experiment: Experiment, module: nn.Module) -> Work:
     """Return the forward passes alone, for the views of so many images, a multiple of the batch."""
-    precision = Precision.choose(experiment.train.precision, pick_device())
+    device = pick_device()
+    precision = Precision.choose(experiment.train.precision, device)
     size_px, batch_size = experiment.images.size_px, experiment.train.batch_size
-    batch = torch.randn(NUM_VIEWS * batch_size, 3, size_px, size_px)
+    batch = torch.randn(NUM_VIEWS * batch_size, 3, size_px, size_px, device=device)
     batch = batch.contiguous(memory_format=torch.channels_last)
 
     def forward() -> None:
         with torch.inference_mode(), precision.autocast():
             for _ in range(num_images // batch_size):
                 module(batch)
+        wait_for(device)
 
     return forward
 
 
 def compare_rates(images: pd.DataFrame, root: Path, name: str, size_px: int) -> None:
     """Compare prediction with the bare network."""
-    keep_freed_memory()
+    set_up(pick_device())
     experiment, module = fine_tuned(name, size_px)
     compare(
         f"prediction with the mirrored view, {name}, against the network alone",
@@ -116,6 +118,7 @@ def compare_memory(folder: Path, root: Path, counts: tuple[int, int] = COUNTS) -
 
 def main() -> None:
     """Run both."""
+    result(f"device: {describe_device(pick_device())}")
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         photos, small = root / "photos", root / "small"

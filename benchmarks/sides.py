@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from benchmarks.ratio import Work, compare
 from pipeline.console import result
+from pipeline.training.device import pick_device
 
 
 class Side:
@@ -59,7 +60,7 @@ class Side:
 
 
 def compare_sides(title: str, ours: Side, other: Side, num_images: int, rounds: int = 7) -> None:
-    """Print how many times faster `ours` is, by the clock and in CPU time.
+    """Print how many times faster `ours` is, by the clock and, where a CPU computes, in CPU time.
 
     What else a machine does makes work take longer, never shorter, so the least CPU times are
     compared.
@@ -72,6 +73,8 @@ def compare_sides(title: str, ours: Side, other: Side, num_images: int, rounds: 
         rounds: How often each side is timed.
     """
     compare(title, ours, other, rounds)
+    if pick_device().type != "cpu":
+        return
     us, theirs = (1000 * min(side.cpu_seconds[-rounds:]) / num_images for side in (ours, other))
     result(f"  in CPU time {theirs / us:.2f} x: {us:.3f} against {theirs:.3f} ms/image")
 

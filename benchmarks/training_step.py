@@ -4,8 +4,9 @@
 
 NETWORK: `resnet50`, `timm/tf_efficientnet_lite0`; all, if left out. The other sides are a plain
 float32 loop, as in the sources, and timm's way (its network, its optimizer, channels last), once
-with autocast to bfloat16 and once without. timm's best is the one that ours beats by less. On a
-machine that does other things as well, believe the CPU time.
+with autocast to bfloat16 and once without. timm's best is the one that ours beats by less. All
+sides compute on the device that the pipeline picks, timm's on a GPU with what its script sets for
+one. On a CPU that does other things as well, believe the CPU time.
 """
 
 import itertools
@@ -21,10 +22,10 @@ from torch import nn
 from benchmarks.ratio import Work
 from benchmarks.sides import Side, compare_sides
 from pipeline.config import ImageConfig, ModelConfig
-from pipeline.machine import keep_freed_memory
+from pipeline.console import result
 from pipeline.models.registry import build_model
 from pipeline.train_config import OptimizerConfig, TrainConfig
-from pipeline.training.device import pick_device
+from pipeline.training.device import describe_device, pick_device, set_up
 from pipeline.training.inputs import to_inputs
 from pipeline.training.losses import build_criterion
 from pipeline.training.stepper import Stepper
@@ -40,18 +41,20 @@ LEARNING_RATE = 1e-3
 
 def ours(name: str, size_px: int) -> Work:
     """Build the engine's step: from bytes, as they come from the loader."""
-    keep_freed_memory()
+    device = pick_device()
+    set_up(device)
     config = TrainConfig(optimizer=OptimizerConfig(name="adam", learning_rate=LEARNING_RATE))
     network = build_model(ModelConfig(name=name, weights="none"), NUM_CLASSES)
     set_train_mode(network.module, config)
     criterion = build_criterion(config.loss, np.ones(NUM_CLASSES, dtype=np.int64))
     stepper = Stepper(config, network.module, network.is_head, criterion, seed=0)
     pixels = torch.randint(256, (BATCH_SIZE, size_px, size_px, 3), dtype=torch.uint8)
+    pixels = pixels.pin_memory() if device.type == "cuda" else pixels
     targets = torch.eye(NUM_CLASSES)[torch.arange(BATCH_SIZE) % NUM_CLASSES]
     numbers = itertools.count()
 
     def prepare(loaded: torch.Tensor) -> torch.Tensor:
-        return to_inputs(loaded, ImageConfig(), pick_device())
+        return to_inputs(loaded, ImageConfig(), device)
 
     def step() -> float:
         position = (next(numbers), 0, 0)
@@ -62,7 +65,8 @@ def ours(name: str, size_px: int) -> Work:
 
 def plain(name: str, size_px: int) -> Work:
     """Build the step of a loop as in the sources, from normalised floats."""
-    module = build_model(ModelConfig(name=name, weights="none"), NUM_CLASSES).module.train()
+    module = build_model(ModelConfig(name=name, weights="none"), NUM_CLASSES).module
+    module = module.to(pick_device()).train()
     optimizer = torch.optim.Adam(module.parameters(), lr=LEARNING_RATE)
     images, targets = _floats(size_px)
 
@@ -78,15 +82,20 @@ def plain(name: str, size_px: int) -> Work:
 
 def timms(name: str, size_px: int, *, is_mixed: bool) -> Work:
     """Build the step of timm's training script, from normalised floats."""
+    device = pick_device()
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.benchmark = True
     module = timm.create_model(name.removeprefix("timm/"), num_classes=NUM_CLASSES)
-    module = module.to(memory_format=torch.channels_last).train()
-    optimizer = create_optimizer_v2(module, opt="adam", lr=LEARNING_RATE)
+    module = module.to(device, memory_format=torch.channels_last).train()
+    fused = True if device.type == "cuda" else None  # one kernel for all weights
+    optimizer = create_optimizer_v2(module, opt="adam", lr=LEARNING_RATE, fused=fused)
     criterion = nn.CrossEntropyLoss()
     images, targets = _floats(size_px)
     images = images.contiguous(memory_format=torch.channels_last)
 
     def step() -> float:
-        with torch.autocast("cpu", torch.bfloat16, enabled=is_mixed):
+        with torch.autocast(device.type, torch.bfloat16, enabled=is_mixed):
             loss = criterion(module(images), targets)
         loss.backward()
         optimizer.step()
@@ -107,7 +116,8 @@ def timms_float32(name: str, size_px: int) -> Work:
 
 
 def _floats(size_px: int) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.randn(BATCH_SIZE, 3, size_px, size_px), torch.arange(BATCH_SIZE) % NUM_CLASSES
+    images, targets = torch.randn(BATCH_SIZE, 3, size_px, size_px), torch.arange(BATCH_SIZE)
+    return images.to(pick_device()), (targets % NUM_CLASSES).to(pick_device())
 
 
 def run(name: str, size_px: int, rounds: int = ROUNDS) -> None:
@@ -127,6 +137,7 @@ def run(name: str, size_px: int, rounds: int = ROUNDS) -> None:
 def main() -> None:
     """Run the comparisons."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command does; for all sides
+    result(f"device: {describe_device(pick_device())}")
     for name in sys.argv[1:] or NETWORKS:
         run(name, NETWORKS[name])
 

@@ -171,11 +171,17 @@ def images_per_second(
     for is_training, work in ((False, forward), (True, step)):
         module.train(is_training)
         work()
+        wait_for(device)
         start, count = time.perf_counter(), 0
         while time.perf_counter() - start < MIN_SECONDS:
             work()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
+            wait_for(device)
             count += batch_size
         rates.append(count / (time.perf_counter() - start))
     return rates[0], rates[1]
+
+
+def wait_for(device: torch.device) -> None:
+    """Return once a device has done all that it was given: what a clock needs, and nothing else."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)

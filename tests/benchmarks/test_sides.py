@@ -3,7 +3,9 @@ import os
 import time
 
 import pytest
+import torch
 
+from benchmarks import sides
 from benchmarks.sides import Side
 
 
@@ -13,14 +15,15 @@ def counting(start):
     return lambda: (next(numbers), os.getpid())
 
 
-def busy():
-    """Work for a while, then wait as long."""
+def waiting():
+    """Compute and wait; tell what both took by the clock, and what the process computed."""
 
     def work():
-        start = time.process_time()
-        while time.process_time() < start + 0.1:
+        clock, computed = time.perf_counter(), time.process_time()
+        while time.process_time() < computed + 0.01:
             pass
-        time.sleep(0.3)
+        time.sleep(0.1)
+        return time.perf_counter() - clock, time.process_time() - computed
 
     return work
 
@@ -37,10 +40,18 @@ def test_a_side_keeps_its_state_in_a_process_of_its_own():
 
 
 def test_waiting_is_no_cpu_time():
-    with Side(busy) as side:
-        side(), side()
-    assert len(side.cpu_seconds) == 2
-    assert all(0.1 <= seconds < 0.3 for seconds in side.cpu_seconds)
+    with Side(waiting) as side:
+        by_clock, computed = zip(side(), side(), strict=True)
+    for seconds, least, most in zip(side.cpu_seconds, computed, by_clock, strict=True):
+        assert least <= seconds < most
+
+
+@pytest.mark.parametrize(("device", "is_told"), [("cpu", True), ("cuda", False)])
+def test_cpu_time_is_told_only_where_a_cpu_computes(monkeypatch, capsys, device, is_told):
+    monkeypatch.setattr(sides, "pick_device", lambda: torch.device(device))
+    with Side(counting, 0) as ours, Side(counting, 0) as other:
+        sides.compare_sides("counting", ours, other, num_images=1, rounds=1)
+    assert ("in CPU time" in capsys.readouterr().out) == is_told
 
 
 def test_a_side_that_fails_is_no_silent_side(capfd):
