@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.checkpoint import checkpoint
 
@@ -69,9 +69,31 @@ def _checkpointed(block: nn.Module, forward: Callable[..., Any], *args: Any, **k
         forward,
         *args,
         use_reentrant=False,
-        context_fn=lambda: (nullcontext(), _resting_statistics(block)),
+        context_fn=lambda: (nullcontext(), _second_pass(block, _state_of_mps())),
         **kwargs,
     )
+
+
+def _state_of_mps() -> Tensor | None:
+    return torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
+
+
+@contextmanager
+def _second_pass(block: nn.Module, state_of_mps: Tensor | None) -> Iterator[None]:
+    drawing = nullcontext() if state_of_mps is None else _drawing_again(state_of_mps)
+    with _resting_statistics(block), drawing:
+        yield
+
+
+@contextmanager
+def _drawing_again(state: Tensor) -> Iterator[None]:
+    """Draw on MPS what the first pass drew; torch sees to CUDA and the CPU, but not to MPS."""
+    before = torch.mps.get_rng_state()
+    torch.mps.set_rng_state(state)
+    try:
+        yield
+    finally:
+        torch.mps.set_rng_state(before)
 
 
 @contextmanager

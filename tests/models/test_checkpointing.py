@@ -13,6 +13,7 @@ from pipeline.errors import ConfigError
 from pipeline.models.checkpointing import enable_gradient_checkpointing
 from pipeline.models.network import Network
 from pipeline.models.registry import build_model
+from pipeline.models.resnet import BasicBlock
 from pipeline.models.split import split
 
 NUM_CLASSES = 3
@@ -73,6 +74,36 @@ def test_dropout_and_stochastic_depth_draw_the_same(name):
     plain, batch = build(name, drop_path=0.5, dropout=0.5), images(name)
     other = checkpointed(plain)
     assert_equal(step(other.module, batch)[0], step(plain.module, batch)[0])
+
+
+class OtherDropout(nn.Module):
+    """Draws from a generator that torch doesn't look after, as MPS's."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs * torch.empty_like(inputs).bernoulli_(generator=self.generator)
+
+
+def test_dropout_on_mps_draws_the_same(monkeypatch):
+    generator = torch.Generator()
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.mps, "get_rng_state", generator.get_state)
+    monkeypatch.setattr(torch.mps, "set_rng_state", generator.set_state)
+    found = []
+    for is_checkpointed in (False, True):
+        network = build("resnet18_cifar")
+        for block in [part for part in network.module.modules() if isinstance(part, BasicBlock)]:
+            block.relu = OtherDropout(generator)  # type: ignore[assignment]
+        if is_checkpointed:
+            enable_gradient_checkpointing(network)
+        generator.manual_seed(1)
+        found.append((step(network.module, images("resnet18_cifar"))[0], generator.get_state()))
+    (expected, state), (gradients, state_after) = found
+    assert_equal(gradients, expected)
+    assert torch.equal(state_after, state)
 
 
 def count_calls(network: Network, batch: Tensor) -> int:
