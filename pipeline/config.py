@@ -143,7 +143,10 @@ class Experiment(StrictModel):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
-        if self.train.progressive and self.views.recipe == "custom":
+        growth = self.train.progressive
+        if growth and growth.from_px >= self.images.size_px:
+            raise ValueError("train.progressive.from_px must be less than images.size_px")
+        if growth and self.views.recipe == "custom":
             raise ValueError(
                 "train.progressive must be left out where views.recipe is 'custom', whose "
                 "transforms have a size of their own"

@@ -87,10 +87,10 @@ class MixingConfig(StrictModel):
 class ProgressiveConfig(StrictModel):
     """Small images first: from `from_px` on, growing to the full size over `epochs`.
 
-    (Tan and Le 2021, EfficientNetV2.)
+    In multiples of 32 pixels (Tan and Le 2021, EfficientNetV2).
     """
 
-    from_px: Annotated[int, Field(ge=16)]
+    from_px: Annotated[int, Field(ge=32)]
     epochs: Count
 
 

@@ -125,6 +125,6 @@ def test_choices_hold_what_they_name():
 def test_a_value_below_a_table_that_is_left_out_can_be_changed():
     plain = tiny.experiment(method="finetune")
     assert plain.at("train.progressive.epochs") is None
-    changes = {"train.progressive.epochs": 2, "train.progressive.from_px": 16}
+    changes = {"train.progressive.epochs": 2, "train.progressive.from_px": 32, "images.size_px": 64}
     assert plain.changed(changes, "x").at("train.progressive.epochs") == 2
     assert tomllib.loads(SPACE)["tune"]  # the text above is what TOML makes tables of

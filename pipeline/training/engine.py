@@ -17,6 +17,7 @@ from pipeline.predictions import FloatArray, IntArray
 from pipeline.scoring.metrics import get_metric
 from pipeline.training import processes
 from pipeline.training.device import pick_device, set_up
+from pipeline.training.growth import size_in_epoch
 from pipeline.training.inputs import Inputs
 from pipeline.training.interrupts import deferred_interrupt
 from pipeline.training.loss_watch import LossWatch, Step
@@ -228,11 +229,7 @@ class Engine:
         return epoch_batches(self._classes, self._config, self._lesson.seed, epoch)
 
     def _size_px(self, epoch: int) -> int:
-        """Return the images' size in an epoch, a multiple of 32 while it grows."""
-        full, growth = self._experiment.images.size_px, self._config.progressive
-        if growth is None or epoch >= growth.epochs:
-            return full
-        return round((growth.from_px + (full - growth.from_px) * epoch / growth.epochs) / 32) * 32
+        return size_in_epoch(self._experiment.images.size_px, self._config.progressive, epoch)
 
     def _agree_on(self, flag: bool, step: int) -> bool:  # noqa: FBT001
         if num_processes() == 1:
