@@ -70,11 +70,13 @@ class Trainings:
         self.folds: IntArray = used.folds["fold"].to_numpy()
 
     def train(self) -> dict[str, list[str | None]]:
-        """Train what isn't up to date.
+        """Train what isn't up to date, once all of it is known to be possible.
 
         Returns:
             By recipe, the digest of each training's stamp.
         """
+        for recipe, (first, *_) in self._experiments.items():  # seeds change nothing about it
+            self._run(recipe, first).check([])
         for recipe, experiments in self._experiments.items():
             for experiment in experiments:
                 self._run(recipe, experiment).train([])

@@ -24,6 +24,7 @@ __all__ = [
     "Trunk",
     "build_model",
     "build_random",
+    "build_random_trunk",
     "build_trunk",
     "model_names",
     "trunk_of",
@@ -105,6 +106,11 @@ def build_trunk(config: ModelConfig, seed: int, size_px: int | None = None) -> T
         network, target = _construct_trunk(config, seed, size_px)
     digest = load_weights(target, config)
     return Trunk(network, digest + _options_text(config))
+
+
+def build_random_trunk(config: ModelConfig, size_px: int | None = None) -> nn.Module:
+    """Build a headless network as `build_trunk` does, but load no weights."""
+    return _construct_trunk(config, 0, size_px)[0]
 
 
 def _construct(config: ModelConfig, num_classes: int, size_px: int | None) -> Network:

@@ -7,6 +7,7 @@ import pandas as pd
 from rich.table import Table
 
 from pipeline.competition import Competition
+from pipeline.config import Experiment
 from pipeline.console import result, say
 from pipeline.errors import ConfigError
 from pipeline.experiment_files import load_experiments
@@ -50,8 +51,7 @@ def run(
         raise ConfigError(f"--set name: must be left out for {experiment_name}, which is several")
     if study == "degradation":
         check_measures(experiments)
-        for one in experiments:
-            ExperimentRun(paths, competition, one, tables).train([FOLD])
+        _train(paths, competition, experiments, tables)
     name = Path(experiment_name).stem
     out = paths.study(name, study)
     folds = {one: digest(paths.experiment(one).fold(FOLD).stamp) for one in names}
@@ -69,6 +69,16 @@ def run(
         stamp.write([out.table, out.picture])
     result(_summary(study, load_record(out.table)))
     say(f"{title}: -> {out.picture}")
+
+
+def _train(
+    paths: Paths, competition: Competition, experiments: Sequence[Experiment], tables: Tables
+) -> None:
+    """Train what isn't up to date, once all of it is known to be possible."""
+    for one in experiments:
+        ExperimentRun(paths, competition, one, tables).check([FOLD])
+    for one in experiments:
+        ExperimentRun(paths, competition, one, tables).train([FOLD])
 
 
 def _responses(

@@ -25,6 +25,8 @@ def run(  # noqa: PLR0913
 ) -> None:
     """Train every named experiment, or the competition's defaults for this device.
 
+    All of them are checked before the first is trained.
+
     With `pseudo_label`, their students instead, which also learn from test images of whose class
     the experiments are so sure.
 
@@ -53,6 +55,8 @@ def run(  # noqa: PLR0913
             f"--fold {unknown[0]}: must be a fold of {paths.folds_csv}, 0 to {highest}"
         )
     warn_of_unreadable(tables.test)
+    for experiment in experiments:
+        ExperimentRun(paths, competition, experiment, tables).check(only_folds)
     for experiment in experiments:
         training = ExperimentRun(paths, competition, experiment, tables)
         training.train(only_folds, tensorboard=tensorboard)

@@ -20,6 +20,7 @@ from pipeline.reports.study import best_trials, save_pictures, trials_table
 from pipeline.tables import write_table
 from pipeline.training.device import pick_device
 from pipeline.training.experiment_run import ExperimentRun
+from pipeline.training.feasibility import check_trainable
 from pipeline.training.pseudo_labels import check_allowed
 from pipeline.training.tables import load_tables
 from pipeline.tuning.outcome import Outcome, describe, judge
@@ -113,6 +114,7 @@ def _search(
             "none; docs/tuning.md shows how"
         )
     check_allowed(experiment, competition)
+    check_trainable(experiment, competition.num_classes)
     tables = load_tables(paths)
     return Search(
         paths,

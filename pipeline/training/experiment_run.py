@@ -68,6 +68,18 @@ class ExperimentRun:
         self._targets = targets_of(competition, tables.train)
         self._all_folds = sorted(tables.folds["fold"].unique().tolist())
 
+    def check(self, only_folds: Sequence[int]) -> None:
+        """Refuse what can't be trained, in a second or so; nothing where all is up to date.
+
+        Raises:
+            ConfigError: It is impossible; see `feasibility.check_trainable`.
+            ArtifactError: Weights aren't installed.
+        """
+        if self._not_fresh(only_folds or self._all_folds):
+            from pipeline.training.feasibility import check_trainable
+
+            check_trainable(self._experiment, self._competition.num_classes)
+
     def train(self, only_folds: Sequence[int], *, tensorboard: bool = False) -> None:
         """Train what isn't up to date; gather the results once every fold is there."""
         start = time.monotonic()

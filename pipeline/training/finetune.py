@@ -14,7 +14,6 @@ from pipeline.images.cache import CachedCopies
 from pipeline.images.transforms import check_recipe
 from pipeline.images.views import View, plain_views, training_view
 from pipeline.images.working_copy import WorkingCopies, working_side_px
-from pipeline.models.checkpointing import enable_gradient_checkpointing
 from pipeline.models.classifier import set_classifier
 from pipeline.models.recording import recorded_features
 from pipeline.models.registry import Network, Trunk, build_model, trunk_of
@@ -32,6 +31,7 @@ from pipeline.training.learned_images import LearnedImages, learned_images
 from pipeline.training.memory import free_memory
 from pipeline.training.predictor import predict
 from pipeline.training.probe import Probe
+from pipeline.training.readiness import make_ready
 from pipeline.training.task import FoldResult, FoldTask, Review, TrainingData
 from pipeline.training.tensorboard import scalar_log
 
@@ -54,12 +54,9 @@ class Finetune:
         network = build_model(experiment.model, data.num_classes, experiment.seed, size)
         device = pick_device()
         network.module.to(device).to(memory_format=torch.channels_last)
+        parts = make_ready(experiment, network, device)
         if experiment.train.init_head == "probe":
             self._init_head(network, task)
-        if experiment.train.gradient_checkpointing:
-            enable_gradient_checkpointing(network)
-        example = torch.zeros(2, 3, size, size, device=device)
-        parts = split(network, experiment.train.freeze, example)
         inputs = _FoldInputs(self._paths, experiment, network, parts)
         plain = inputs.to_validate(data.train)
         val = np.flatnonzero(task.is_val)

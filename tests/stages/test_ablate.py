@@ -132,6 +132,14 @@ def test_fine_tuning_is_compared_on_a_cut(site, tmp_path):
         assert row["accuracy_gap"] == pytest.approx(gap, abs=1e-5)
 
 
+def test_a_recipe_that_cannot_be_drawn_is_refused_before_the_first_is_trained(site):
+    overrides = ["views.recipe=custom", "views.transforms=[{name = 'Blurr'}]"]
+    line = r"^tiny-custom-seed0: views\.transforms\.0, 'Blurr': .*; did you mean 'Blur'\?$"
+    with pytest.raises(ConfigError, match=line):
+        run(site, "none,custom", overrides=overrides)
+    assert not site[3].training("none", 0).experiment_dir.exists()
+
+
 def test_several_processes_are_refused(site, monkeypatch):
     monkeypatch.setattr(ablate, "num_processes", lambda: 2)
     with pytest.raises(ConfigError, match=r"^ablate: must be one process, is one of 2; run it"):

@@ -1,5 +1,7 @@
 """The stage `study` with tiny networks on the drawn demo of two folds."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
@@ -86,6 +88,15 @@ def test_an_experiment_that_does_not_measure_its_training_error_is_refused(site)
     line = r"^experiment 'nets-a': must fine-tune a network and measure its training error; set"
     with pytest.raises(ConfigError, match=line):
         run(site, "degradation", ["train.measure_train=false"])
+
+
+def test_a_network_that_cannot_be_built_is_refused_before_the_first_is_trained(site):
+    paths, _, path = site
+    text = EXPERIMENT + '[variants.c.model]\nname = "plain35"\n'
+    Path(path).write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"^nets-c: model\.name: .* did you mean 'plain34'"):
+        run(site, "degradation")
+    assert not paths.experiment("nets-a").experiment_dir.exists()
 
 
 def test_networks_of_one_name_are_refused(site):

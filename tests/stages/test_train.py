@@ -276,6 +276,36 @@ def test_a_fault_in_the_last_experiment_stops_before_the_first(site):
     assert files(site) == {}
 
 
+FINETUNE = ["method=finetune", "train.epochs=2", "train.batch_size=16"]
+LATE_FAULTS = {
+    "model.name=timm/nonesuch": "model.name: timm must know the network, knows no 'nonesuch'",
+    "train.optimizer.name=timm/adamq": "train.optimizer.name: must name an optimizer of timm, is",
+    "train.freeze=layer9": "train.freeze: must be 'none', 'trunk' or the name of a layer, is",
+}
+
+
+@pytest.mark.parametrize("override", LATE_FAULTS)
+def test_what_the_last_experiment_cannot_do_stops_before_the_first(site, tmp_path, override):
+    paths, competition, path, _ = site
+    key, _, value = override.partition("=")
+    table, _, name = key.rpartition(".")
+    faulty = f'[variants.well]\n[variants.ill.{table}]\n{name} = "{value}"\n'
+    both = tmp_path / "both.toml"
+    both.write_text(tiny.TOML + faulty, encoding="utf-8")
+    with pytest.raises(ConfigError, match=f"^both-ill: {re.escape(LATE_FAULTS[override])}"):
+        train.run(paths, competition, [path, str(both)], [], FINETUNE)
+    assert not paths.experiment("tiny").experiment_dir.exists()
+    assert not paths.experiment("both-well").experiment_dir.exists()
+
+
+def test_what_is_up_to_date_is_not_checked_again(site, monkeypatch):
+    from pipeline.training import feasibility
+
+    run(site)
+    monkeypatch.setattr(feasibility, "check_trainable", None)
+    run(site)
+
+
 def test_an_unreadable_test_image_gets_the_class_shares_and_is_named(site, capsys):
     paths, competition, _, out = site
     test = load_test(paths)
@@ -313,6 +343,9 @@ def test_without_a_name_the_devices_defaults_are_trained(site, monkeypatch, tmp_
         def __init__(self, *arguments):
             experiment = arguments[2]
             trained.append(experiment.name)
+
+        def check(self, _):
+            trained.pop()  # made for that alone
 
         def train(self, only_folds, *, tensorboard):
             pass

@@ -72,6 +72,14 @@ def test_the_best_values_are_trained_and_reproduce_their_score(site, capsys):
     assert "train demo tiny-tuned: up to date" in capsys.readouterr().err
 
 
+def test_an_experiment_that_cannot_be_trained_is_refused_before_the_study_is_made(site):
+    paths, competition, path = site
+    faulty = ["method=finetune", "train.optimizer.name=timm/adamq"]
+    with pytest.raises(ConfigError, match=r"^tiny: train\.optimizer\.name: must name an optimizer"):
+        tune.run(paths, competition, path, faulty, Options(2))
+    assert not paths.studies_dir.exists()
+
+
 def test_the_first_trial_is_the_experiment_as_it_stands(site):
     run(site, 2)
     paths, competition, path = site

@@ -9,7 +9,7 @@ import pytest
 from accelerate.state import AcceleratorState
 
 from pipeline.config import Experiment
-from pipeline.errors import ArtifactError
+from pipeline.errors import ArtifactError, ConfigError
 from pipeline.models.registry import build_model, trunk_of
 from pipeline.scoring.oof import targets_of
 from pipeline.tables import load_test, load_train
@@ -176,6 +176,13 @@ def test_history_has_a_row_per_epoch_with_its_rate(fit):
     assert history["learning_rate"].tolist() == pytest.approx([0.0005, 0.001])
 
 
+@pytest.mark.parametrize("fault", [{"freeze": "layer9"}, {"gradient_checkpointing": True}])
+def test_what_the_network_cannot_do_is_refused_before_a_head_is_fitted(fit, monkeypatch, fault):
+    monkeypatch.setattr("pipeline.training.finetune.Probe", None)
+    with pytest.raises(ConfigError, match=rf"^train\.{next(iter(fault))}: must"):
+        fit(finetune("sample_resnet", init_head="probe", **fault))
+
+
 def test_images_grow_with_the_epochs(fit, monkeypatch):
     from pipeline.training.inputs import PixelInputs
 
@@ -187,8 +194,9 @@ def test_images_grow_with_the_epochs(fit, monkeypatch):
         return load(self, views, batches, size_px)
 
     monkeypatch.setattr(PixelInputs, "load", noted)
-    changes = finetune(epochs=3, progressive={"from_px": 32, "epochs": 2}).model_dump()
-    fit(tiny.experiment(**(changes | {"images": {"size_px": 96}})))
+    changes = finetune(epochs=3).model_dump() | {"images": {"size_px": 96}}
+    changes["train"]["progressive"] = {"from_px": 32, "epochs": 2}
+    fit(tiny.experiment(**changes))
     assert sizes[::2][:3] == [32, 64, 96]  # every other one is the validation's
 
 

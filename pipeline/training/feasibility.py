@@ -1,0 +1,79 @@
+"""Whether an experiment can be trained at all, told before any image is read."""
+
+import torch
+from torch import nn
+
+from pipeline.config import Experiment
+from pipeline.errors import ConfigError
+from pipeline.images.transforms import check_recipe
+from pipeline.models.hub import hub_repository
+from pipeline.models.identity import chosen_source
+from pipeline.models.registry import build_random, build_random_trunk
+from pipeline.training.device import Precision, pick_device
+from pipeline.training.growth import size_in_epoch
+from pipeline.training.optim import build_optimizer
+from pipeline.training.readiness import make_ready
+from pipeline.training.train_mode import set_train_mode
+
+# What networks raise at images of a size that they can't take.
+_REFUSALS = (AssertionError, RuntimeError, TypeError, ValueError)
+_REMEDIES = {"images.size_px": "choose another", "train.progressive": "leave it out"}
+
+
+def check_trainable(experiment: Experiment, num_classes: int) -> None:
+    """Refuse what would be refused later: at the first fold, or amidst a training.
+
+    It takes a second or so. Networks are built without weights, and mostly without data (torch's
+    device "meta"); only where layers are frozen is the cut tried on real numbers.
+
+    Args:
+        experiment: How to train.
+        num_classes: K.
+
+    Raises:
+        ConfigError: A transform, the precision, the network, a size of its images, the source of
+            its weights, its head, the layer it is frozen up to, gradient checkpointing or the
+            optimizer is impossible; begins with the experiment's name.
+        ArtifactError: A hub must say what the network is, and doesn't.
+    """
+    try:
+        check_recipe(experiment.views, experiment.images)
+        Precision.choose(experiment.train.precision, pick_device())
+        if experiment.method == "probe":
+            with torch.device("meta"):
+                trunk = build_random_trunk(experiment.model, experiment.images.size_px)
+            _check_sizes(experiment, trunk, torch.device("meta"))
+        else:
+            _check_network(experiment, num_classes)
+        if chosen_source(experiment.model) == "hub":
+            hub_repository(experiment.model.name)
+    except ConfigError as error:
+        raise ConfigError(f"{experiment.name}: {error}") from error
+
+
+def _check_network(experiment: Experiment, num_classes: int) -> None:
+    config, size = experiment.train, experiment.images.size_px
+    device = torch.device("meta" if config.freeze == "none" else "cpu")
+    with device:
+        network = build_random(experiment.model, num_classes, experiment.seed, size)
+    _check_sizes(experiment, network.module, device)
+    learner = make_ready(experiment, network, device).upper
+    set_train_mode(learner, config)
+    build_optimizer(config.optimizer, learner, network.is_head)
+
+
+@torch.no_grad()
+def _check_sizes(experiment: Experiment, module: nn.Module, device: torch.device) -> None:
+    full, growth = experiment.images.size_px, experiment.train.progressive
+    epochs = range(growth.epochs if growth else 0)
+    sizes = {full, *(size_in_epoch(full, growth, epoch) for epoch in epochs)}
+    for size in sorted(sizes):
+        try:
+            module.eval()(torch.zeros(1, 3, size, size, device=device))
+        except _REFUSALS as error:
+            reason = str(error).strip().partition("\n")[0] or "refused"
+            key = "images.size_px" if size == full else "train.progressive"
+            raise ConfigError(
+                f"{key}: must give images that {experiment.model.name} can take, gives some of "
+                f"{size} x {size} pixels ({reason}); {_REMEDIES[key]}"
+            ) from error
