@@ -118,8 +118,8 @@ class FoldModels:
 
     def _probe(self, files: ExperimentPaths, num_classes: int) -> Predict:  # noqa: ARG002
         """Run the trunk once for all folds' heads."""
-        trunk = build_trunk(self.experiment.model, self.experiment.seed).network
-        network = self._ready(trunk)
+        model, size = self.experiment.model, self.experiment.images.size_px
+        network = self._ready(build_trunk(model, self.experiment.seed, size).network)
         heads = [LinearHead.load(files.fold(fold).checkpoint) for fold in self.folds]
         self._networks = [nn.Sequential(network, self._linear(head)) for head in heads]
         self._trunks = [network] * len(heads)
@@ -169,7 +169,8 @@ def load_network(experiment: Experiment, num_classes: int, path: Path) -> Networ
     Raises:
         ArtifactError: The checkpoint is missing, damaged or another network's.
     """
-    network = build_random(experiment.model, num_classes, experiment.seed)
+    size = experiment.images.size_px
+    network = build_random(experiment.model, num_classes, experiment.seed, size)
     tensors: Any = {name: torch.tensor(one) for name, one in load_checkpoint(path).items()}
     try:
         network.module.load_state_dict(tensors)

@@ -28,12 +28,15 @@ pytestmark = pytest.mark.usefixtures("_one_thread")
 
 @pytest.fixture(scope="module")
 def trained(drawn, tmp_path_factory):
-    """Paths and competition with a probe and a fine-tuned network; never change them."""
+    """Paths and competition with probes and fine-tuned networks; never change them."""
     root, competition = tmp_path_factory.mktemp("predict") / "root", drawn[1]
     shutil.copytree(drawn[0], root)
     paths = Paths(root, competition.name)
     for name, text in (("probe", ""), ("finetune", FINETUNE)):
-        train.run(paths, competition, [tiny.write_toml(root / f"{name}.toml", text)], [], [])
+        file = tiny.write_toml(root / f"{name}.toml", text)
+        train.run(paths, competition, [file], [], [])
+        transformer = [f"name={name}-vit", "model.name=timm/test_vit"]  # built for 160 px
+        train.run(paths, competition, [file], [], transformer)
     return paths, competition
 
 
@@ -61,7 +64,7 @@ def rows_of(trained, folder, name="probe", policy=None, suffix=".csv"):
         return {row["image"]: row for row in csv.DictReader(file)}
 
 
-@pytest.mark.parametrize("name", ["probe", "finetune"])
+@pytest.mark.parametrize("name", ["probe", "probe-vit", "finetune", "finetune-vit"])
 def test_the_test_images_are_predicted_as_in_training(trained, folder, name):
     rows = rows_of(trained, folder, name)
     predictions = load_predictions(trained[0].experiment(name).test, "")
