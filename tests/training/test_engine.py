@@ -216,10 +216,28 @@ def test_gradient_checkpointing_learns_the_same(fit):
     np.testing.assert_array_equal(plain.val_probs, checkpointed.val_probs)
 
 
-@pytest.mark.slow
-def test_a_compiled_network_learns_nearly_the_same(fit):
-    plain, compiled = (fit(finetune(compile=on, precision="fp32")) for on in (False, True))
+def assert_compiled_as_plain(fit: Any, **train: Any) -> None:
+    """Train compiled and not; names and shapes must be the same, predictions nearly."""
+    rate = {"name": "sgd", "learning_rate": 0.01}
+    settings: Any = {"epochs": 2, "optimizer": rate, "ema_decay": 0.9} | train
+    plain, compiled = (fit(finetune(compile=on, **settings)) for on in (False, True))
     np.testing.assert_allclose(plain.val_probs, compiled.val_probs, atol=0.05)
+    shapes = [
+        {name: weight.shape for name, weight in one.weights.items()} for one in (plain, compiled)
+    ]
+    assert shapes[0] == shapes[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("train", [{"precision": "fp32"}, {"precision": "bf16"} | NO_NORM])
+def test_a_compiled_network_learns_nearly_the_same(fit, train):
+    assert_compiled_as_plain(fit, **train)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["auto", "bf16", "fp16"])
+def test_a_compiled_network_learns_nearly_the_same_on_a_gpu(fit, precision):
+    assert_compiled_as_plain(fit, precision=precision, **NO_NORM)
 
 
 def test_processes_that_see_other_states_are_told_to_share_a_folder(fit, monkeypatch):
