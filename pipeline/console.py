@@ -46,6 +46,12 @@ def say(message: str) -> None:
     _stderr.print(printable(message), markup=False)
 
 
+def tell_off_terminal(message: str) -> None:
+    """Say what a bar shows on a terminal, where there is none: in a log file, in a notebook."""
+    if not _stderr.is_terminal:
+        say(message)
+
+
 def warn(message: str) -> None:
     """Tell of something that needs a look but doesn't stop the work, one line."""
     _stderr.print(Text("warning: ", style="yellow") + Text(printable(message)))

@@ -99,7 +99,8 @@ class TrainConfig(StrictModel):
 
     `batch_size` is what one step learns from, over all processes; `micro_batch_size` what one
     process computes at once: gradients add up until the batch is whole.
-    `precision`: "auto" takes bfloat16 where the device computes in it, float32 elsewhere.
+    `precision`: "auto" takes bfloat16 where the device computes in it, float16 on CUDA devices that
+    have tensor cores and no bfloat16, float32 elsewhere.
     `freeze`: "none", "trunk" (all but the head), or the name of a layer: all up to and including
     it. What is frozen stays as the weights brought it, batch norm included, and its output is
     cached where the same views come again (`views.cycle`, or a recipe without randomness).

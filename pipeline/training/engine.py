@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.config import Experiment
+from pipeline.console import say
 from pipeline.errors import ArtifactError, StoppedError
 from pipeline.images.views import training_view
 from pipeline.machine import num_processes
@@ -32,7 +33,8 @@ from pipeline.training.training_state import load_state, save_state
 Row = dict[str, float]
 StateDict = dict[str, Tensor]
 
-# Processes ask each other for a Ctrl-C so often: asking stops a GPU's queue.
+# Processes ask each other for a Ctrl-C so often: asking stops a GPU's queue. A CPU has none, and
+# ten of its steps may take longer than a launcher waits.
 STEPS_PER_QUESTION = 10
 
 
@@ -65,12 +67,12 @@ class Listeners:
         validate: Measures the module as it would be kept, after every epoch; `val_score` decides
             which epoch is best, all of it joins the history.
         advance: Called with the number of images newly seen and a line about the training.
-        log: Called with every new row of the history.
+        log: Called with the history after every epoch.
     """
 
     validate: Callable[[nn.Module], Row]
     advance: Callable[[int, str], None]
-    log: Callable[[Row], None]
+    log: Callable[[list[Row]], None]
 
 
 @dataclass
@@ -117,7 +119,8 @@ class Engine:
         lesson: Lesson,
         task: FoldTask,
     ) -> None:
-        set_up(pick_device())
+        self._device = pick_device()
+        set_up(self._device)
         config = experiment.train
         self._experiment = experiment
         self._config = config
@@ -161,8 +164,10 @@ class Engine:
                 self._module.eval()
                 row |= listeners.validate(self._stepper.kept_module)
                 self._finish_epoch(at, row)
-                listeners.log(row)
+                listeners.log(at.history)
                 self._save(at)
+            if processes.any_of(is_interrupted()):  # since the last step
+                raise self._stopped(at)
         kept = at.best or self._stepper.kept_module.state_dict()
         return pd.DataFrame(at.history), at.snapshots or [kept]
 
@@ -194,10 +199,7 @@ class Engine:
                 self._save(at)
                 saved = time.monotonic()
             if is_stopping:
-                raise StoppedError(
-                    f"fold {self._task.fold}: stopped by Ctrl-C after step {at.step}, and saved; "
-                    "the same command goes on from there"
-                )
+                raise self._stopped(at)
         seconds = time.monotonic() - begun
         return {
             "epoch": at.epoch,
@@ -234,7 +236,16 @@ class Engine:
     def _agree_on(self, flag: bool, step: int) -> bool:  # noqa: FBT001
         if num_processes() == 1:
             return flag
-        return step % STEPS_PER_QUESTION == 0 and processes.any_of(flag)
+        is_asked = self._device.type == "cpu" or step % STEPS_PER_QUESTION == 0
+        return is_asked and processes.any_of(flag)
+
+    def _stopped(self, at: Position) -> StoppedError:
+        """Say where the training stopped, once the main process has saved."""
+        processes.wait_for_all()
+        return StoppedError(
+            f"fold {self._task.fold}: stopped by Ctrl-C after step {at.step}, and saved; the same "
+            "command goes on from there"
+        )
 
     def _finish_epoch(self, at: Position, row: Row) -> None:
         """Move on to the next epoch, noting the best so far and what ends a cycle."""
@@ -277,6 +288,10 @@ class Engine:
                 "that the machines share"
             )
         if state:
+            say(
+                f"fold {self._task.fold}: going on after step {at.step}, {at.epoch} of "
+                f"{self._config.epochs} epochs are done"
+            )
             self._schedule.load_state_dict(state["schedule"])
             self._stepper.load_state_dict(state)
         return at

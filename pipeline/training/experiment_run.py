@@ -132,6 +132,7 @@ class ExperimentRun:
             is_val=(self._tables.folds["fold"] == fold).to_numpy(),
             key=fingerprint(self._fold_stamp(fold).inputs),
             state_path=files.training_state,
+            history_path=files.history,
             tensorboard_dir=files.tensorboard_dir if tensorboard else None,
             num_folds_left=num_folds_left,
             pseudo_labels=self._pseudo_labels(fold),

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pipeline.config import Experiment
-from pipeline.console import Advance, progress
+from pipeline.console import Advance, progress, tell_off_terminal
 from pipeline.images.cache import CachedCopies
 from pipeline.images.transforms import check_recipe
 from pipeline.images.views import View, plain_views, training_view
@@ -21,6 +21,7 @@ from pipeline.models.split import Split, split
 from pipeline.paths import Paths
 from pipeline.predictions import FloatArray, IntArray
 from pipeline.scoring.metrics import score
+from pipeline.tables import write_table
 from pipeline.training import processes
 from pipeline.training.checkpoint import Tensors
 from pipeline.training.device import pick_device
@@ -129,10 +130,13 @@ class Finetune:
         ):
             advance_all = _with_time_left(advance, total, task.num_folds_left)
 
-            def tell(row: Row) -> None:
-                log(row)
+            def tell(history: list[Row]) -> None:
+                log(history[-1])
+                if task.history_path and processes.is_main():
+                    write_table(pd.DataFrame(history), task.history_path)
+                tell_off_terminal(_describe(task.fold, history, experiment.train.epochs))
                 if task.on_epoch:
-                    task.on_epoch(row)
+                    task.on_epoch(history[-1])
 
             return engine.fit(Listeners(validate, advance_all, tell))
 
@@ -217,6 +221,15 @@ def _tensors(module: nn.Module) -> Tensors:
     items = module.state_dict().items()
     # Copied: the next snapshot is loaded into the same memory.
     return {name: tensor.float().cpu().contiguous().numpy().copy() for name, tensor in items}
+
+
+def _describe(fold: int, history: list[Row], num_epochs: int) -> str:
+    row = history[-1]
+    return (
+        f"fold {fold}: epoch {len(history)} of {num_epochs}: loss {row['train_loss']:.4f}, "
+        f"val loss {row['val_loss']:.4f}, score {row['val_score']:.4f}, "
+        f"{row['images_per_second']:.0f} images/s"
+    )
 
 
 def _with_time_left(advance: Advance, total: int, num_folds: int) -> Callable[[int, str], None]:

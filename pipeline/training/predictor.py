@@ -41,6 +41,7 @@ def predict(
     Returns:
         `(n, K)`, rows sum to 1.
     """
+    module.train()  # some networks keep what they derive from their weights, until they train again
     module.eval()
     views = plain_views(experiment)
     precision = Precision.choose(experiment.train.precision, pick_device())

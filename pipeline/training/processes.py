@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from pipeline.errors import ConfigError
 from pipeline.files.locks import held
 from pipeline.machine import num_processes, rank
 
@@ -36,7 +37,14 @@ def connect() -> "PartialState":
     from pipeline.training.device import pick_device
 
     options: dict[str, Any] = {"timeout": _PATIENCE} if num_processes() > 1 else {}
-    return PartialState(cpu=pick_device().type == "cpu", **options)
+    state = PartialState(cpu=pick_device().type == "cpu", **options)
+    if state.num_processes != num_processes():
+        raise ConfigError(
+            f"WORLD_SIZE: must be the number of processes that train together, is "
+            f"{num_processes()}, accelerate counts {state.num_processes}; start them by "
+            "'accelerate launch', or unset WORLD_SIZE and RANK"
+        )
+    return state
 
 
 def wait_for_all() -> None:

@@ -24,10 +24,18 @@ def epoch_batches(targets: IntArray, config: TrainConfig, seed: int, epoch: int)
     random = np.random.default_rng((seed, epoch))
     draw = _balanced_order if config.sampling == "balanced" else _uniform_order
     order = draw(targets, random)
-    starts = list(range(config.batch_size, len(order), config.batch_size))
-    if starts and starts[-1] == len(order) - 1:
+    return [order[part] for part in parts_of(len(order), config.batch_size)]
+
+
+def parts_of(count: int, size: int) -> list[slice]:
+    """Cut `count` neighbours into parts of `size`; a last one alone joins the part before.
+
+    Unless parts of one are what is asked for.
+    """
+    starts = list(range(0, count, size))
+    if size > 1 and len(starts) > 1 and starts[-1] == count - 1:
         starts.pop()
-    return np.split(order, starts)
+    return [slice(start, end) for start, end in zip(starts, [*starts[1:], count], strict=True)]
 
 
 def _uniform_order(targets: IntArray, random: np.random.Generator) -> IntArray:

@@ -8,6 +8,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.console import warn
 from pipeline.errors import ArtifactError
@@ -22,7 +23,11 @@ from pipeline.training.losses import Criterion
 from pipeline.training.memory import free_memory, is_out_of_memory
 from pipeline.training.mixing import Mixing
 from pipeline.training.optim import build_optimizer
+from pipeline.training.sampling import parts_of
 from pipeline.training.training_state import State
+
+# What Adam keeps of every weight; no common optimizer keeps more.
+MOMENTS = 2
 
 
 class _Batch(NamedTuple):
@@ -73,6 +78,12 @@ class Stepper:
         optimizer = build_optimizer(config.optimizer, module, is_head)
         self._local_learner: nn.Module = learner  # computes without the other processes
         self._learner, self._optimizer = self._accelerator.prepare(learner, optimizer)
+        if isinstance(self._learner, DistributedDataParallel):
+            # Else every step begins with the first process's statistics of batch norm, and what
+            # the others saw is lost before it can be averaged.
+            self._learner.forward_sync_buffers = False
+        self._buffers = list(module.buffers())
+        self._buffers_before = [buffer.clone() for buffer in self._buffers]
         self._most_rehearsed = 0
 
     @property
@@ -112,7 +123,9 @@ class Stepper:
         self._rehearse(batch)
         torch.manual_seed(seed)
         while (loss := self._attempt(self._learner, batch)) is None:
-            self._halve(len(loaded), is_alone=num_processes() == 1)
+            if num_processes() > 1:  # the others wait amidst the step and can't be told
+                raise self._too_large(len(loaded))
+            self._halve(len(loaded))
             torch.manual_seed(seed)
         if self._config.clip_norm:
             self._accelerator.clip_grad_norm_(self._module.parameters(), self._config.clip_norm)
@@ -132,41 +145,62 @@ class Stepper:
         size = len(batch.targets) * batch.loaded[0].numel()
         if num_processes() == 1 or size <= self._most_rehearsed:
             return
-        before = [buffer.clone() for buffer in self._module.buffers()]
-        while processes.any_of(self._attempt(self._local_learner, batch) is None):
-            self._halve(len(batch.loaded), is_alone=True)
+        reserve = self._optimizer_memory()
+        while True:
+            fits = self._attempt(self._local_learner, batch) is not None
+            sizes = processes.gathered((fits, self._size(len(batch.loaded))))
+            if all(one for one, _ in sizes):
+                break
+            if (False, 1) in sizes:
+                raise self._too_large(1)
+            if self._size(len(batch.loaded)) > 1:
+                self._halve(len(batch.loaded))
+        del reserve
         self._optimizer.zero_grad()
-        for buffer, kept in zip(self._module.buffers(), before, strict=True):
-            buffer.copy_(kept)
+        self._restore_buffers()
         self._most_rehearsed = size
 
+    def _optimizer_memory(self) -> list[Tensor]:
+        """Take the memory that most optimizers take with their first update, if that is to come."""
+        if self._optimizer.state:
+            return []
+        learning = [one for one in self._module.parameters() if one.requires_grad]
+        return [torch.empty_like(one) for one in learning for _ in range(MOMENTS)]
+
     def _attempt(self, learner: nn.Module, batch: _Batch) -> Tensor | None:
-        """Accumulate gradients; None, and no gradients, where memory isn't enough."""
+        """Accumulate gradients; None, and all as it was, where memory isn't enough."""
+        if self._buffers:
+            torch._foreach_copy_(self._buffers_before, self._buffers)
         try:
             return self._accumulate(learner, batch)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
         self._optimizer.zero_grad()
+        self._restore_buffers()
         free_memory()
         return None
+
+    @torch.no_grad()
+    def _restore_buffers(self) -> None:
+        """Forget what batch norm saw in an attempt that doesn't count."""
+        if self._buffers:
+            torch._foreach_copy_(self._buffers, self._buffers_before)
 
     def _accumulate(self, learner: nn.Module, batch: _Batch) -> Tensor:
         """Add up the gradients of micro-batches; their sum is that of the batch's mean loss."""
         loaded, prepare, targets, epoch, first = batch
         share = processes.share_of(len(targets))
-        starts = range(0, len(loaded), self._micro_batch_size)
+        parts = parts_of(len(loaded), self._micro_batch_size)
         total = torch.zeros((), device=self._accelerator.device)
-        for start in starts:
-            own = slice(start, min(start + self._micro_batch_size, len(loaded)))
+        for own in parts:
             seen = self._mixing.around(own, len(loaded))
             place = slice(share.rows.start + seen.start, share.rows.start + seen.stop)
             inputs = prepare(loaded[seen])
             soft = sent(targets[place], inputs.device)
             mixed = self._mixing.apply(inputs, soft, epoch, first + place.start)
             inputs, soft = (one[own.start - seen.start :][: own.stop - own.start] for one in mixed)
-            is_last = start == starts[-1]
-            syncing = nullcontext() if is_last else self._accelerator.no_sync(learner)
+            syncing = nullcontext() if own == parts[-1] else self._accelerator.no_sync(learner)
             with syncing, self._kernels:
                 with self._accelerator.autocast():
                     logits = learner(inputs)
@@ -176,18 +210,26 @@ class Stepper:
             total += loss.detach()
         return total
 
-    def _halve(self, num_loaded: int, *, is_alone: bool) -> None:
-        size = min(self._micro_batch_size, num_loaded)
-        smaller = (size + 1) // 2
-        if smaller >= size or not is_alone:
-            raise ArtifactError(
-                f"train.micro_batch_size: must fit in memory, {size} images don't; choose a "
-                "smaller one, a smaller images.size_px or train.gradient_checkpointing = true"
-            )
-        self._micro_batch_size = smaller
+    def _size(self, num_loaded: int) -> int:
+        """Return the size of the largest micro-batch of so many images."""
+        parts = parts_of(num_loaded, self._micro_batch_size)
+        return max(len(range(num_loaded)[part]) for part in parts)
+
+    def _halve(self, num_loaded: int) -> None:
+        size = self._size(num_loaded)
+        if size == 1:
+            raise self._too_large(1)
+        self._micro_batch_size = size // 2
         warn(
-            f"out of memory with {size} images at once: going on with {smaller}, gradients "
-            f"add up to the same batch; train.micro_batch_size = {smaller} saves this attempt"
+            f"out of memory with {size} images at once: going on with {self._micro_batch_size}, "
+            "gradients add up to the same batch"
+        )
+
+    def _too_large(self, size: int) -> ArtifactError:
+        return ArtifactError(
+            f"train.micro_batch_size: must fit in memory, {size} images don't; choose a smaller "
+            "one, a smaller images.size_px or train.gradient_checkpointing = true, which begin "
+            "this fold anew"
         )
 
     def average_statistics(self) -> None:
@@ -211,7 +253,7 @@ class Stepper:
         """Go on from what `state_dict` returned."""
         self._module.load_state_dict(state["module"])
         self._optimizer.load_state_dict(state["optimizer"])
-        if self._accelerator.scaler:
+        if self._accelerator.scaler and state["scaler"]:  # on a device that had none before
             self._accelerator.scaler.load_state_dict(state["scaler"])
         if self.ema:
             self.ema.load_state_dict(state["ema"])

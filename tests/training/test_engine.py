@@ -1,15 +1,17 @@
 """The training loop, on the tiny drawn competition and small networks."""
 
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from accelerate.state import AcceleratorState
 
 from pipeline.config import Experiment
-from pipeline.errors import ArtifactError, ConfigError
+from pipeline.errors import ArtifactError, ConfigError, StoppedError
 from pipeline.models.registry import build_model, trunk_of
 from pipeline.scoring.oof import targets_of
 from pipeline.tables import load_test, load_train
@@ -17,6 +19,7 @@ from pipeline.train_config import TrainConfig
 from pipeline.training.finetune import Finetune
 from pipeline.training.probe import Probe
 from pipeline.training.task import FoldResult, FoldTask, TrainingData
+from pipeline.training.training_state import remove_state
 from tests import tiny
 
 # Without batch norm, which sees whole batches, an image's gradient doesn't depend on the others.
@@ -100,6 +103,28 @@ def test_a_probed_head_predicts_before_anything_is_learned_as_the_probe_does(fit
     trunk = trunk_of(build_model(experiment.model, 2, experiment.seed))
     probe = Probe(paths, experiment, images, trunk).fit_fold(FoldTask(0, is_val, "", Path()))
     np.testing.assert_allclose(fit(experiment).val_probs, probe.val_probs, atol=0.02)
+
+
+def test_a_ctrl_c_while_the_last_epoch_is_validated_stops_the_fold_and_costs_nothing(
+    fit, data, tmp_path
+):
+    paths, images = data
+    is_val = np.arange(len(images.train)) >= len(images.train) - 4
+    expected = fit(finetune(epochs=2))
+    remove_state(tmp_path / "training.pt")
+    history_path = tmp_path / "history.csv"
+
+    def interrupt(row: dict[str, float]) -> None:
+        assert len(pd.read_csv(history_path)) == row["epoch"] + 1  # there while it is trained
+        if row["epoch"] == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    task = FoldTask(0, is_val, "key", tmp_path / "training.pt", history_path, on_epoch=interrupt)
+    with pytest.raises(StoppedError, match="stopped by Ctrl-C after step 4, and saved"):
+        Finetune(paths, finetune(epochs=2), images).fit_fold(task)
+    task = FoldTask(0, is_val, "key", tmp_path / "training.pt")
+    found = Finetune(paths, finetune(epochs=2), images).fit_fold(task)
+    np.testing.assert_array_equal(found.test_probs, expected.test_probs)
 
 
 def test_an_average_is_what_is_kept(fit):

@@ -1,6 +1,7 @@
 """Trainings in processes of their own: killed, interrupted, and two at once."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -118,7 +119,9 @@ def test_ctrl_c_saves_and_says_how_to_go_on(site, unbroken):
     assert process.returncode == 130, told
     assert "error: fold 0: stopped by Ctrl-C after step" in told
     assert "Traceback" not in told
-    finish(start(arguments))
+    told = finish(start(arguments))
+    assert re.search(r"^fold 0: going on after step \d+, \d of \d epochs are done$", told, re.M)
+    assert re.search(r"^fold 0: epoch \d of \d: loss \d\.\d{4}, val loss ", told, re.M)
     assert results(paths) == unbroken
 
 

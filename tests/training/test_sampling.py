@@ -40,7 +40,7 @@ def test_batches_are_full_but_an_image_alone_joins_the_batch_before(num_images, 
 
 
 def test_batches_of_one_stay():
-    assert [len(batch) for batch in batches([0, 0, 0], batch_size=1)] == [1, 2]
+    assert [len(batch) for batch in batches([0, 0, 0], batch_size=1)] == [1, 1, 1]
 
 
 @given(targets=ALL_TARGETS, epoch=st.integers(0, 3))

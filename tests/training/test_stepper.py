@@ -76,6 +76,15 @@ def test_one_image_that_does_not_fit_is_an_error():
         learn(Linear(0))
 
 
+@pytest.mark.parametrize(
+    ("count", "size", "sizes"), [(9, 8, [9]), (9, 4, [4, 5]), (9, 3, [3, 3, 3]), (3, 1, [1, 1, 1])]
+)
+def test_no_image_is_a_micro_batch_of_its_own_unless_all_are(count, size, sizes):
+    module = Linear(9)
+    learn(module, count, micro_batch_size=size, batch_size=size * count)
+    assert module.sizes == sizes
+
+
 @pytest.mark.parametrize("limit", [1, 2, 3])
 @pytest.mark.parametrize("count", [8, 9])
 def test_mixing_needs_no_pairs_in_memory(count, limit):
@@ -126,23 +135,74 @@ def test_processes_agree_on_a_micro_batch_that_fits_in_the_smallest_memory():
     np.testing.assert_allclose(weights, learn(Linear(8)).flatten(), rtol=1e-5)
 
 
+def learn_what_fits_one_alone() -> tuple[list[int], list[float]]:
+    module = Linear(8 if rank() == 0 else 1)
+    weights = learn(module, 5)
+    return module.sizes, weights.flatten().tolist()
+
+
+@pytest.mark.slow
+def test_a_process_that_has_room_for_one_image_waits_for_the_others_to_agree():
+    (_, weights), (sizes, theirs) = in_processes.run(learn_what_fits_one_alone)
+    assert sizes[-3:] == [1, 1, 1]
+    assert weights == theirs
+    np.testing.assert_allclose(weights, learn(Linear(8), 5).flatten(), rtol=1e-5)
+
+
+def refuse_for_all() -> str:
+    with pytest.raises(ArtifactError) as caught:
+        learn(Linear(8 if rank() == 0 else 0))
+    return str(caught.value)
+
+
+@pytest.mark.slow
+def test_an_image_that_does_not_fit_in_one_process_is_an_error_in_all():
+    first, second = in_processes.run(refuse_for_all)
+    assert first == second
+    assert "must fit in memory, 1 images don't" in first
+
+
 class Normalised(Linear):
     """Normalises its inputs."""
 
-    def __init__(self) -> None:
-        super().__init__(limit=8)
+    def __init__(self, limit: int = 8) -> None:
+        super().__init__(limit)
         self.norm = nn.BatchNorm1d(3)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         return super().forward(self.norm(inputs))
 
 
-def statistics_after_a_step() -> tuple[list[float], list[float]]:
+def test_batch_norm_forgets_what_it_saw_when_memory_was_not_enough():
+    class Late(Normalised):
+        """Has room for its second micro-batch only once that is smaller."""
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            self.limit = 8 if len(self.sizes) == 0 else 2
+            return super().forward(inputs)
+
+    late, plain = Late(), Normalised()
+    learn(late, micro_batch_size=4)
+    learn(plain, micro_batch_size=2)
+    assert late.sizes == [4, 4, 2, 2, 2, 2]
+    assert late.norm.num_batches_tracked == plain.norm.num_batches_tracked == 4
+    torch.testing.assert_close(late.norm.running_mean, plain.norm.running_mean, rtol=0, atol=0)
+
+
+STEPS = 10
+
+
+def points_of(step: int) -> torch.Tensor:
+    return torch.randn(8, 3, generator=torch.Generator().manual_seed(step)) + 10 * step
+
+
+def statistics_after_steps() -> tuple[list[float], list[float]]:
     module = Normalised()
-    engine = stepper(module, ema_decay=0.9)
-    points = torch.arange(24.0).reshape(8, 3)
-    own = points[processes.share_of(8).rows]
-    engine.step(own, lambda loaded: loaded, torch.eye(2)[torch.arange(8) % 2], 0.1, (0, 0, 0))
+    engine = stepper(module, ema_decay=1e-9)
+    targets = torch.eye(2)[torch.arange(8) % 2]
+    for step in range(STEPS):
+        own = points_of(step)[processes.share_of(8).rows]
+        engine.step(own, lambda loaded: loaded, targets, 0.1, (step, 0, 0))
     engine.average_statistics()
     kept: Any = engine.kept_module
     mean: Any = module.norm.running_mean
@@ -150,10 +210,12 @@ def statistics_after_a_step() -> tuple[list[float], list[float]]:
 
 
 @pytest.mark.slow
-def test_statistics_of_batch_norm_are_the_mean_over_all_processes():
-    expected = (0.1 * torch.arange(24.0).reshape(8, 3).mean(0)).tolist()
-    for found in in_processes.run(statistics_after_a_step):
-        np.testing.assert_allclose(found, [expected, expected], rtol=1e-5)
+def test_statistics_of_batch_norm_are_the_mean_over_what_all_processes_saw():
+    expected = torch.zeros(3)
+    for step in range(STEPS):
+        expected = torch.lerp(expected, points_of(step).mean(0), 0.1)
+    for found in in_processes.run(statistics_after_steps):
+        np.testing.assert_allclose(found, [expected.tolist()] * 2, rtol=1e-4)
 
 
 class Hungry(Linear):
