@@ -49,7 +49,7 @@ def fine_tuned(name: str, size_px: int) -> tuple[Experiment, nn.Module]:
     values = {"name": "prediction", "model": model, "images": {"size_px": size_px}}
     experiment = Experiment.model_validate(values)
     module = build_model(experiment.model, NUM_CLASSES).module
-    return experiment, module.eval().to(pick_device(), memory_format=torch.channels_last)
+    return experiment, module.eval().to(pick_device()).to(memory_format=torch.channels_last)
 
 
 def prediction(images: pd.DataFrame, root: Path, experiment: Experiment, module: nn.Module) -> Work:

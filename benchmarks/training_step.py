@@ -87,7 +87,7 @@ def timms(name: str, size_px: int, *, is_mixed: bool) -> Work:
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
     module = timm.create_model(name.removeprefix("timm/"), num_classes=NUM_CLASSES)
-    module = module.to(device, memory_format=torch.channels_last).train()
+    module = module.to(device).to(memory_format=torch.channels_last).train()
     fused = True if device.type == "cuda" else None  # one kernel for all weights
     optimizer = create_optimizer_v2(module, opt="adam", lr=LEARNING_RATE, fused=fused)
     criterion = nn.CrossEntropyLoss()
