@@ -193,3 +193,23 @@ def test_two_gpus_give_what_one_gives(site):
     # Adam would divide what rounding made by next to nothing; TF32 would round a lot.
     slow = "train.optimizer={name='sgd',learning_rate=0.01}"
     assert_two_give_what_one_gives(site, 1e-3, slow, NVIDIA_TF32_OVERRIDE="0")
+
+
+@pytest.mark.faults
+def test_ctrl_c_of_two_processes_saves_and_the_same_command_goes_on(site):
+    paths, arguments = site
+    arguments += ["--set", "train.freeze_batch_norm=true"]
+    launcher = [str(Path(sys.executable).with_name(IN_TWO[0])), *IN_TWO[1:]]
+    finish(start(arguments, *launcher))
+    expected = load_predictions(paths.experiment("tiny").fold(0).oof, "x")
+    remove(paths)
+    process = start(arguments, *launcher)
+    wait_for_steps(paths, 2, process)
+    os.killpg(process.pid, signal.SIGINT)  # the workers have sessions of their own
+    _, told = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "stopped by Ctrl-C after step" in told
+    told = finish(start(arguments, *launcher))
+    assert "going on after step" in told
+    found = load_predictions(paths.experiment("tiny").fold(0).oof, "x")
+    np.testing.assert_allclose(found.probs, expected.probs, atol=1e-6)
