@@ -21,9 +21,9 @@ from pipeline.results import load_result, making_command
 from pipeline.strict import parse
 from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.device import Precision, pick_device, set_up
-from pipeline.training.features import FLOAT16_MAX
 from pipeline.training.head import LinearHead
 from pipeline.training.inputs import to_inputs
+from pipeline.training.rounding import rounded
 
 # What the models at some places of `folds` make of inputs: (N, 3, H, W) → (F, N, K).
 Predict = Callable[[Tensor, Sequence[int]], FloatArray]
@@ -126,8 +126,7 @@ class FoldModels:
 
         def predict(inputs: Tensor, places: Sequence[int]) -> FloatArray:
             # Rounded as in the cache of features that the heads learned from.
-            features = network(inputs).float().clamp(-FLOAT16_MAX, FLOAT16_MAX).half().float()
-            rows = features.cpu().numpy()
+            rows = rounded(network(inputs)).float().cpu().numpy()
             return np.stack([softmax(heads[place].logits(rows), axis=1) for place in places])
 
         return predict

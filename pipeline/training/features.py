@@ -3,12 +3,15 @@
 The cache holds one file per block of images and view. A block's name is the hash of all that
 decides its numbers (weights, precision, preparation, view, the images' own hashes), so nothing
 stale can be read, a broken-off run goes on where it stopped, and experiments share what they have
-in common.
+in common. Where there is no room for them all, none is kept: they are computed whenever they are
+wanted, and rounded alike.
 """
 
 import io
 import itertools
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -26,7 +29,7 @@ from pipeline.errors import ArtifactError
 from pipeline.files.array_files import DAMAGE
 from pipeline.files.atomic import write_bytes
 from pipeline.files.freshness import fingerprint
-from pipeline.images.cache_room import VARIABLE, limit_bytes
+from pipeline.images.cache_room import VARIABLE
 from pipeline.images.dataset import Batch, ViewDataset
 from pipeline.images.loader import ViewLoader
 from pipeline.images.transforms import transform_text
@@ -37,16 +40,21 @@ from pipeline.models.registry import Trunk
 from pipeline.paths import Paths
 from pipeline.training import processes
 from pipeline.training.device import Precision, pick_device, set_up
+from pipeline.training.feature_room import SUFFIX, make_room, mark_used
 from pipeline.training.inputs import to_inputs
 from pipeline.training.memory import in_parts
+from pipeline.training.rounding import rounded
 
 FeatureArray = npt.NDArray[np.float16]
 
 BLOCK_SIZE = 256
 BATCH_SIZE = 32
-FLOAT16_MAX = float(np.finfo(np.float16).max)
 # Views that run through the trunk together: on a CPU, more of them fall out of its caches.
 CPU_CHUNK = 16
+
+
+class GoneError(ArtifactError):
+    """A block of the cache was deleted by another command, which needed the room."""
 
 
 @dataclass(frozen=True)
@@ -72,17 +80,27 @@ class FeatureExtractor:
     """Computes and caches what one experiment's frozen layers make of images.
 
     A feature is what `trunk` gives for one image: a vector `(D,)` or a map `(C, h, w)`.
+
+    Args:
+        paths: Where the images lie and the cache goes.
+        experiment: How views are made of images, and in which precision it is computed.
+        trunk: The frozen layers.
+        since: When the run began that they serve, in nanoseconds since 1970: what was used later
+            isn't deleted to make room. None is now.
     """
 
-    def __init__(self, paths: Paths, experiment: Experiment, trunk: Trunk) -> None:
+    def __init__(
+        self, paths: Paths, experiment: Experiment, trunk: Trunk, since: int | None = None
+    ) -> None:
         self._paths = paths
         self._experiment = experiment
         self._trunk = trunk
+        self._since = time.time_ns() if since is None else since
         self._device = pick_device()
         self._precision = Precision.choose(experiment.train.precision, self._device)
 
     def extract(self, images: pd.DataFrame, views: Sequence[View], what: str) -> FeatureArray:
-        """Return the features of images under views, computing those that aren't cached.
+        """Return the features of images under views, from the cache if there is room for them.
 
         Args:
             images: Readable rows of `train.csv` or `test.csv`, N of them.
@@ -96,45 +114,88 @@ class FeatureExtractor:
             ArtifactError: A cached block is damaged.
             DataError: An image can't be read any more.
         """
-        self.fill_cache(images, views, what)
-        return np.stack([np.concatenate(self.open_blocks(images, view)) for view in views])
+        if self._fill_cache(images, views, what):
+            with suppress(GoneError):
+                return np.stack([np.concatenate(self.open_blocks(images, view)) for view in views])
+        blocks = _blocks_with(images, views)
+        parts = [features for _, features in self._compute(images, blocks, what)]  # (n, V, ...)
+        return np.ascontiguousarray(np.concatenate(parts).swapaxes(0, 1))
 
-    @torch.inference_mode()
-    def has_room(self, images: pd.DataFrame, views: Sequence[View]) -> bool:
+    def cached(
+        self, images: pd.DataFrame, views: Sequence[View], what: str
+    ) -> dict[View, list[FeatureArray]] | None:
+        """Return the same as memory-mapped blocks, by view; None where there is no room for them.
+
+        All processes of a launch compute them together, and agree on what is returned.
+
+        Raises:
+            ArtifactError: A cached block is damaged.
+            DataError: An image can't be read any more.
+        """
+        if not self._fill_cache(images, views, what):
+            return None
+        found = {}
+        with suppress(GoneError):
+            found = {view: self.open_blocks(images, view) for view in views}
+        return None if processes.any_of(not found) else found
+
+    def _fill_cache(self, images: pd.DataFrame, views: Sequence[View], what: str) -> bool:
+        """Compute the features that aren't cached, if there is room; processes share the blocks."""
+        if not processes.agreed(processes.is_main() and self._has_room(images, views)):
+            return False
+        blocks = [
+            Block(block.first, block.images, self._missing(block.images, views))
+            for block in _blocks_with(images, views)[rank() :: num_processes()]
+        ]
+        for block, features in self._compute(images, [one for one in blocks if one.missing], what):
+            for number, view in enumerate(block.missing):
+                self._write(block.images, view, features[:, number])
+        processes.wait_for_all()
+        return True
+
+    def _has_room(self, images: pd.DataFrame, views: Sequence[View]) -> bool:
         """Whether the disk budget allows these features; says so if it doesn't.
 
         Vectors are small whatever the data; the maps of lower layers aren't.
         """
-        size_px = self._experiment.images.size_px
-        feature = self._trunk.network(torch.zeros(1, 3, size_px, size_px, device=self._device))
-        wanted = feature.numel() * len(images) * len(views) * np.dtype(np.float16).itemsize
+        counts = {
+            self._cache_path(block, view): len(block) for block in _blocks(images) for view in views
+        }
+        are_there = [mark_used(path) for path in counts]
+        if all(are_there):
+            return True
         folder = self._paths.features_dir
         folder.mkdir(parents=True, exist_ok=True)
-        allowed = limit_bytes({path: path.stat().st_size for path in folder.rglob("*.npy")}, folder)
-        if wanted > allowed:
+        size = self._num_bytes()
+        wanted = sum(counts.values()) * size
+        room = make_room(folder, {path: num * size for path, num in counts.items()}, self._since)
+        if wanted > room:
             warn(
-                f"{folder}: has room for {allowed / 1e9:.1f} GB, what the frozen layers make of "
+                f"{folder}: has room for {room / 1e9:.1f} GB, what the frozen layers make of "
                 f"{len(images):,} images in {len(views)} views takes {wanted / 1e9:.1f} GB and is "
-                f"computed in every epoch; {VARIABLE} and free space allow more"
+                f"computed whenever it is wanted; {VARIABLE} and free space allow more"
             )
-        return bool(wanted <= allowed)
+        return wanted <= room
 
-    def fill_cache(self, images: pd.DataFrame, views: Sequence[View], what: str) -> None:
-        """Compute the features that aren't cached; all processes of a launch share the blocks."""
-        blocks = [
-            Block(number * BLOCK_SIZE, block, self._missing(block, views))
-            for number, block in enumerate(_blocks(images))
-            if number % num_processes() == rank()
-        ]
-        blocks = [block for block in blocks if block.missing]
-        if blocks:
-            self._compute(images, blocks, what)
-        processes.wait_for_all()
+    @torch.inference_mode()
+    def _num_bytes(self) -> int:
+        """Count the bytes of one image's feature."""
+        size_px = self._experiment.images.size_px
+        feature = self._network()(torch.zeros(1, 3, size_px, size_px, device=self._device))
+        return int(feature.numel()) * np.dtype(np.float16).itemsize
 
-    def _compute(self, images: pd.DataFrame, blocks: list[Block], what: str) -> None:
-        set_up(self._device)
+    def _network(self) -> nn.Module:
         network = self._trunk.network.to(self._device).eval()
-        network = network.to(memory_format=torch.channels_last)
+        return network.to(memory_format=torch.channels_last)
+
+    def _compute(
+        self, images: pd.DataFrame, blocks: list[Block], what: str
+    ) -> Iterator[tuple[Block, FeatureArray]]:
+        """Yield blocks with the features that they lack, `(n, V, ...)`."""
+        if not blocks:
+            return
+        set_up(self._device)
+        network = self._network()
         loading = self._load(images, blocks)
         total = sum(len(block.images) for block in blocks)
         with progress(f"features {self._experiment.name} {what}", total) as advance:
@@ -143,9 +204,7 @@ class FeatureExtractor:
                 for pixels in itertools.islice(loading, len(block.batches(0))):
                     parts.append(self._forward(network, pixels))  # (B, V, H, W, 3) uint8
                     advance(len(pixels))
-                features = np.concatenate(parts)  # (n, V, ...)
-                for number, view in enumerate(block.missing):
-                    self._write(block.images, view, features[:, number])
+                yield block, np.concatenate(parts)
 
     def is_cached(self, images: pd.DataFrame, views: Sequence[View]) -> bool:
         """Whether the features of all these images are at hand."""
@@ -155,7 +214,8 @@ class FeatureExtractor:
         """Open the cached features of a view, one memory-mapped array per BLOCK_SIZE images.
 
         Raises:
-            ArtifactError: A block is missing or damaged.
+            GoneError: A block is missing.
+            ArtifactError: A block is damaged.
         """
         return [read_block(self._cache_path(block, view), len(block)) for block in _blocks(images)]
 
@@ -175,7 +235,7 @@ class FeatureExtractor:
             "images": images["sha256"].tolist(),
         }
         name = fingerprint(key)
-        return self._paths.features_dir / name[:2] / f"{name}.npy"
+        return self._paths.features_dir / name[:2] / f"{name}{SUFFIX}"
 
     def _load(self, images: pd.DataFrame, blocks: list[Block]) -> Iterator[torch.Tensor]:
         """Read each image once; its features are cached, so no cache of images is needed."""
@@ -197,7 +257,7 @@ class FeatureExtractor:
 
         with self._precision.autocast():
             parts = [in_parts(forward, chunk) for chunk in torch.split(images, size)]
-        features = torch.cat(parts).clamp(-FLOAT16_MAX, FLOAT16_MAX).half().contiguous()
+        features = rounded(torch.cat(parts)).contiguous()
         return np.asarray(features.reshape(*pixels.shape[:2], *features.shape[1:]).cpu())
 
     def _write(self, images: pd.DataFrame, view: View, features: FeatureArray) -> None:
@@ -210,13 +270,19 @@ def read_block(path: Path, num_images: int) -> FeatureArray:
     """Map a file of the cache.
 
     Raises:
-        ArtifactError: It is missing or damaged.
+        GoneError: It is missing.
+        ArtifactError: It is damaged.
     """
     try:
         features: FeatureArray = np.load(path, mmap_mode="r", allow_pickle=False)
         if len(features) != num_images or features.dtype != np.float16:
             found = f"{features.dtype} of shape {features.shape}"
             raise ValueError(f"float16 of {num_images} rows expected, found {found}")
+    except FileNotFoundError as error:
+        raise GoneError(
+            f"{path}: must be in the cache, another command has made room there; run the same "
+            "command again"
+        ) from error
     except DAMAGE as error:
         reason = str(error).partition("\n")[0]
         raise ArtifactError(
@@ -227,3 +293,8 @@ def read_block(path: Path, num_images: int) -> FeatureArray:
 
 def _blocks(images: pd.DataFrame) -> list[pd.DataFrame]:
     return [images.iloc[start : start + BLOCK_SIZE] for start in range(0, len(images), BLOCK_SIZE)]
+
+
+def _blocks_with(images: pd.DataFrame, views: Sequence[View]) -> list[Block]:
+    numbered = enumerate(_blocks(images))
+    return [Block(number * BLOCK_SIZE, block, tuple(views)) for number, block in numbered]

@@ -45,6 +45,7 @@ class Finetune:
         self._paths = paths
         self._experiment = experiment
         self._data = data
+        self._begun = time.time_ns()
         self._probe: Probe | None = None  # made when the first fold's head is wanted
 
     def fit_fold(self, task: FoldTask) -> FoldResult:
@@ -58,7 +59,7 @@ class Finetune:
         parts = make_ready(experiment, network, device)
         if experiment.train.init_head == "probe":
             self._init_head(network, task)
-        inputs = _FoldInputs(self._paths, experiment, network, parts)
+        inputs = _FoldInputs(self._paths, experiment, network, parts, self._begun)
         plain = inputs.to_validate(data.train)
         val = np.flatnonzero(task.is_val)
         learned = learned_images(data, task)
@@ -87,7 +88,9 @@ class Finetune:
         network.module.to(device).to(memory_format=torch.channels_last)
         example = torch.zeros(2, 3, size, size, device=device)
         parts = split(network, experiment.train.freeze, example)
-        inputs = _FoldInputs(self._paths, experiment, network, parts).to_validate(data.train)
+        inputs = _FoldInputs(self._paths, experiment, network, parts, self._begun).to_validate(
+            data.train
+        )
         network.module.load_state_dict({name: torch.tensor(one) for name, one in weights.items()})
         with recorded_features(network) as recorded:
             probs = predict(experiment, parts.upper, inputs, np.arange(len(data.train)))
@@ -166,8 +169,9 @@ class _FoldInputs:
     """What the learning part of one network reads, cached where it would be computed again."""
 
     def __init__(
-        self, paths: Paths, experiment: Experiment, network: Network, parts: Split
+        self, paths: Paths, experiment: Experiment, network: Network, parts: Split, since: int
     ) -> None:
+        self._since = since  # of all folds together: they share what is cached
         self._paths = paths
         self._experiment = experiment
         self._network = network
@@ -209,12 +213,9 @@ class _FoldInputs:
         trunk = Trunk(
             self._lower, f"{self._network.weights_sha256}, up to {self._experiment.train.freeze}"
         )
-        extractor = FeatureExtractor(self._paths, self._experiment, trunk)
-        if not processes.agreed(extractor.has_room(images, views)):
-            return None
-        extractor.fill_cache(images, views, what)
-        blocks = {view: extractor.open_blocks(images, view) for view in views}
-        return CachedInputs(blocks, pick_device())
+        extractor = FeatureExtractor(self._paths, self._experiment, trunk, self._since)
+        blocks = extractor.cached(images, views, what)
+        return CachedInputs(blocks, pick_device()) if blocks else None
 
 
 def _tensors(module: nn.Module) -> Tensors:

@@ -14,6 +14,7 @@ from pipeline.images.loader import ViewLoader
 from pipeline.images.views import View
 from pipeline.images.working_copy import WorkingCopies
 from pipeline.training.device import Precision, sent
+from pipeline.training.rounding import rounded
 
 
 def to_inputs(pixels: torch.Tensor, config: ImageConfig, device: torch.device) -> torch.Tensor:
@@ -67,6 +68,8 @@ class Inputs(ABC):
 class PixelInputs(Inputs):
     """Views of images, drawn anew; what is frozen runs without gradient.
 
+    Its output is rounded as in the feature cache: where there is no room, as much is learned.
+
     Args:
         copies: The images' working copies.
         experiment: How views are made and normalised.
@@ -102,7 +105,7 @@ class PixelInputs(Inputs):
         if self._lower is None:
             return inputs
         with torch.no_grad(), self._precision.autocast():
-            return self._lower(inputs).float()  # type: ignore[no-any-return]
+            return rounded(self._lower(inputs)).float()
 
 
 class CachedInputs(Inputs):

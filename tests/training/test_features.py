@@ -1,3 +1,4 @@
+import os
 import re
 import shutil
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import torch
 
 from pipeline.config import Experiment
 from pipeline.errors import ArtifactError, DataError
+from pipeline.images.cache_room import VARIABLE
 from pipeline.images.views import View, ViewMaker
 from pipeline.images.working_copy import working_copy, working_side_px
 from pipeline.models.registry import build_trunk
@@ -95,11 +97,12 @@ def test_blocks_and_batches_change_no_number(paths, images, monkeypatch):
 def test_processes_that_train_together_share_the_blocks(paths, images, monkeypatch):
     extractor = extractor_of(paths, tiny.experiment())
     monkeypatch.setattr("pipeline.training.features.processes.wait_for_all", lambda: None)
+    monkeypatch.setattr("pipeline.training.features.processes.agreed", lambda _: True)
     monkeypatch.setenv("WORLD_SIZE", "2")
     counts = []
     for number in ("1", "0"):
         monkeypatch.setenv("RANK", number)
-        extractor.fill_cache(images, [View()], "train")
+        extractor._fill_cache(images, [View()], "train")
         counts.append(len(cached(paths)))
     assert counts == [1, 3]
     assert sum(map(len, extractor.open_blocks(images, View()))) == 10
@@ -200,3 +203,78 @@ def test_batches_cover_their_block_and_nothing_else(small_blocks, images):
     del small_blocks
     rows = [batch.rows for batch in Block(4, images.head(4), (View(),)).batches(32)]
     assert rows == [[4, 5, 6], [7]]
+
+
+@pytest.fixture
+def budget(monkeypatch):
+    """Allows so many bytes."""
+    return lambda num_bytes: monkeypatch.setenv(VARIABLE, str(num_bytes / 1e9))
+
+
+def age(paths: Paths) -> None:
+    """Let what is cached be of an earlier run."""
+    for path in cached(paths):
+        os.utime(path, (0, 0))
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_what_has_no_room_is_computed_every_time_to_the_same_bits(paths, images, budget, capsys):
+    budget(0)
+    computed = extract(paths, images)
+    assert cached(paths) == {}
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"{paths.features_dir}: has room for 0.0 GB, what the frozen layers make of 10" in told
+    budget(10**9)
+    np.testing.assert_array_equal(extract(paths, images), computed)
+    assert len(cached(paths)) == 3 * len(VIEWS)
+
+
+def test_what_lies_there_counts_unless_an_earlier_run_left_it(paths, images, budget):
+    extract(paths, images, [View()])
+    (first,) = cached(paths)
+    budget(1.5 * first.stat().st_size)
+    extract(paths, images, [View()], seed=1)
+    assert set(cached(paths)) == {first}
+    age(paths)
+    extract(paths, images, [View()], seed=1)
+    (second,) = cached(paths)
+    assert second != first
+
+
+def test_the_longest_unused_goes_first_and_nothing_more_than_must(paths, images, budget):
+    for seed in (0, 1):
+        extract(paths, images, [View()], seed=seed)
+    age(paths)
+    extract(paths, images, [View()])  # used again
+    used = next(path for path in cached(paths) if path.stat().st_mtime > 0)
+    (unused,) = cached(paths).keys() - {used}
+    os.utime(used, (1, 1))
+    budget(2.5 * used.stat().st_size)
+    extract(paths, images, [View()], seed=2)
+    assert used in cached(paths)
+    assert unused not in cached(paths)
+
+
+def test_nothing_is_deleted_for_what_does_not_fit_anyway(paths, images, budget):
+    extract(paths, images, [View()])
+    before = cached(paths)
+    age(paths)
+    budget(2.5 * next(iter(before)).stat().st_size)
+    extract(paths, images, VIEWS, seed=1)
+    assert cached(paths) == before
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_what_another_run_deletes_before_it_is_opened_is_computed(paths, images, monkeypatch):
+    expected = extract(paths, images)
+    extractor = extractor_of(paths, tiny.experiment())
+    read = features.read_block
+
+    def deleted(path, num_images):
+        path.unlink()
+        return read(path, num_images)
+
+    monkeypatch.setattr(features, "read_block", deleted)
+    np.testing.assert_array_equal(extractor.extract(images, VIEWS, "train"), expected)
+    extractor.extract(images, VIEWS, "train")
+    assert extractor.cached(images, VIEWS, "train") is None
