@@ -57,17 +57,18 @@ class Block:
 
 
 class CachedCopies(WorkingCopies):
-    """Working copies of one table's images, kept on the disk as far as there is room.
+    """Working copies of some tables' images, kept on the disk as far as there is room.
 
     Args:
         paths: Where the images lie and the cache goes.
         side_px: Their short side, see `working_copy`.
-        images: Readable rows of `train.csv` or `test.csv`.
+        tables: Readable rows of `train.csv` or `test.csv`; room goes to the first ones first.
     """
 
-    def __init__(self, paths: Paths, side_px: int, images: pd.DataFrame) -> None:
+    def __init__(self, paths: Paths, side_px: int, *tables: pd.DataFrame) -> None:
         super().__init__(paths, side_px)
-        self._blocks = list(_blocks(paths.cache_dir, side_px, images))
+        blocks = (block for images in tables for block in _blocks(paths.cache_dir, side_px, images))
+        self._blocks = list({block.path: block for block in blocks}.values())
         self._places = {
             image.sha256: (block.path, row)
             for block in self._blocks
@@ -98,8 +99,9 @@ class CachedCopies(WorkingCopies):
         if len(kept) < len(self._blocks):
             warn(
                 f"{folder}: holds {_count(kept):,} of {_count(self._blocks):,} images, the others "
-                f"are decoded in every epoch; for all, {sum(sizes.values()) / 1e9:.1f} GB must be "
-                f"allowed by {VARIABLE} and twice as much be free"
+                "are decoded whenever they are wanted; for all, "
+                f"{sum(sizes.values()) / 1e9:.1f} GB must be allowed by {VARIABLE} and twice as "
+                "much be free"
             )
         return kept
 

@@ -13,7 +13,7 @@ from pipeline.console import Advance, progress, tell_off_terminal
 from pipeline.images.cache import CachedCopies
 from pipeline.images.transforms import check_recipe
 from pipeline.images.views import View, plain_views, training_view
-from pipeline.images.working_copy import WorkingCopies, working_side_px
+from pipeline.images.working_copy import working_side_px
 from pipeline.models.classifier import set_classifier
 from pipeline.models.recording import recorded_features
 from pipeline.models.registry import Network, Trunk, build_model, trunk_of
@@ -176,17 +176,17 @@ class _FoldInputs:
         self._experiment = experiment
         self._network = network
         self._lower = parts.lower
+        self._cached: list[pd.DataFrame] = []  # tables whose working copies are kept
 
     def to_validate(self, train: pd.DataFrame) -> Inputs:
         """Return inputs that are predicted from after every epoch."""
         views = plain_views(self._experiment)
-        return self._features(train, views, "train") or self._pixels(train, self._kept(train))
+        return self._features(train, views, "train") or self._pixels(train)
 
     def to_test(self, test: pd.DataFrame) -> Inputs:
         """Return inputs that are predicted from once a fold."""
-        copies = WorkingCopies(self._paths, working_side_px(self._experiment.images))
         views = plain_views(self._experiment)
-        return self._features(test, views, "test") or self._pixels(test, copies)
+        return self._features(test, views, "test") or self._pixels(test)
 
     def to_learn(self, train: pd.DataFrame) -> Inputs:
         """Return inputs to learn from; features only if the same views come again."""
@@ -194,17 +194,17 @@ class _FoldInputs:
         views = list(dict.fromkeys(training_view(self._experiment, epoch) for epoch in epochs))
         come_again = len(views) < len(epochs) or self._experiment.views.cycle
         features = self._features(train, views, "train") if come_again else None
-        return features or self._pixels(train, self._kept(train))
+        return features or self._pixels(train)
 
-    def _pixels(self, images: pd.DataFrame, copies: WorkingCopies) -> Inputs:
-        return PixelInputs(copies, self._experiment, images, self._lower, pick_device())
-
-    def _kept(self, images: pd.DataFrame) -> WorkingCopies:
-        copies = CachedCopies(self._paths, working_side_px(self._experiment.images), images)
+    def _pixels(self, images: pd.DataFrame) -> Inputs:
+        """Return images themselves; those that are asked for first are the first to be cached."""
+        self._cached.append(images)
+        side = working_side_px(self._experiment.images)
+        copies = CachedCopies(self._paths, side, *self._cached)
         if processes.is_main():
             copies.build()
         processes.wait_for_all()
-        return copies
+        return PixelInputs(copies, self._experiment, images, self._lower, pick_device())
 
     def _features(self, images: pd.DataFrame, views: list[View], what: str) -> Inputs | None:
         """Return what frozen layers make of images, if any are frozen and there is room for it."""

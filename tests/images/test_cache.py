@@ -164,9 +164,26 @@ def test_only_as_much_is_cached_as_is_allowed(paths, train, monkeypatch, capsys)
     assert_cached(copies, train, decoded(paths, train, side_px=36))
     line = (
         rf"warning: {re.escape(str(paths.cache_dir))}: holds \d+ of {len(train)} images, the "
-        rf"others are decoded in every epoch; for all, \d\.\d GB must be allowed by {VARIABLE}"
+        r"others are decoded whenever they are wanted; for all, \d\.\d GB must be allowed by "
+        rf"{VARIABLE}"
     )
     assert re.search(line, capsys.readouterr().err)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_second_table_takes_no_room_from_the_first(paths, train, monkeypatch):
+    first, second = train.head(12), train.tail(12)
+    built(paths, first)
+    before = files(paths)
+    sizes = [(paths.cache_dir / name).stat().st_size for name in before]
+    monkeypatch.setenv(VARIABLE, str((sum(sizes) + 0.5 * min(sizes)) / 1e9))
+    both = CachedCopies(paths, SIDE, first, second)
+    both.build()
+    assert files(paths) == before
+    monkeypatch.delenv(VARIABLE)
+    both.build()
+    assert before.items() < files(paths).items()
+    assert_cached(both, train, decoded(paths, train))
 
 
 def test_nothing_is_cached_where_nothing_is_allowed(paths, train, monkeypatch):

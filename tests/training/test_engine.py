@@ -208,6 +208,13 @@ def test_what_the_network_cannot_do_is_refused_before_a_head_is_fitted(fit, monk
         fit(finetune("sample_resnet", init_head="probe", **fault))
 
 
+def test_images_are_decoded_once_for_all_folds_those_of_the_test_set_too(fit, data):
+    first = fit(finetune(), fold=0)
+    data[0].images_dir.rename(data[0].images_dir.with_name("away"))
+    again = fit(finetune(), fold=0)
+    np.testing.assert_array_equal(again.test_probs, first.test_probs)
+
+
 def test_images_grow_with_the_epochs(fit, monkeypatch):
     from pipeline.training.inputs import PixelInputs
 
