@@ -74,6 +74,19 @@ def test_a_package_takes_no_tag_and_auto_takes_the_hub_with_one():
     assert not has_packaged_weights(name)
 
 
+@pytest.mark.parametrize(
+    "name", ["volo_d1_224", "deit_tiny_distilled_patch16_224", "levit_128s", "inception_v3"]
+)
+def test_a_gradient_reaches_auxiliary_and_distilled_heads(name):
+    """Processes that train together would wait forever for what gets none."""
+    with torch.device("meta"):
+        module = build_model(config(f"timm/{name}"), 3).module.train()
+        side = 299 if name == "inception_v3" else 224
+        module(torch.empty(2, 3, side, side)).sum().backward()
+    dead = [key for key, weight in module.named_parameters() if weight.grad is None]
+    assert dead == []
+
+
 @pytest.mark.parametrize("name", [VIT, "timm/test_vit_relpos", "timm/test_convnext"])
 @pytest.mark.parametrize("side", [96, 160, 224])
 def test_a_network_is_built_for_the_size_of_the_images(name, side):
