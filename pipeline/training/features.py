@@ -42,7 +42,7 @@ from pipeline.training import processes
 from pipeline.training.device import Precision, pick_device, set_up
 from pipeline.training.feature_room import SUFFIX, make_room, mark_used
 from pipeline.training.inputs import to_inputs
-from pipeline.training.memory import in_parts
+from pipeline.training.memory import FittingForward
 from pipeline.training.rounding import rounded
 
 FeatureArray = npt.NDArray[np.float16]
@@ -195,14 +195,14 @@ class FeatureExtractor:
         if not blocks:
             return
         set_up(self._device)
-        network = self._network()
+        forward = self._forward()
         loading = self._load(images, blocks)
         total = sum(len(block.images) for block in blocks)
         with progress(f"features {self._experiment.name} {what}", total) as advance:
             for block in blocks:
                 parts = []
                 for pixels in itertools.islice(loading, len(block.batches(0))):
-                    parts.append(self._forward(network, pixels))  # (B, V, H, W, 3) uint8
+                    parts.append(self._features(forward, pixels))  # (B, V, H, W, 3) uint8
                     advance(len(pixels))
                 yield block, np.concatenate(parts)
 
@@ -246,18 +246,21 @@ class FeatureExtractor:
         return ViewLoader(dataset, self._device.type).load(batches)
 
     @torch.inference_mode()
-    def _forward(self, network: nn.Module, pixels: torch.Tensor) -> FeatureArray:
-        """Run the trunk: `(B, V, H, W, 3)` uint8 → `(B, V, ...)`."""
-        images = pixels.flatten(0, 1)  # (B·V, H, W, 3)
-        size = CPU_CHUNK if self._device.type == "cpu" else len(images)
+    def _forward(self) -> FittingForward:
+        """Return the trunk as it is run: `(n, H, W, 3)` uint8 → `(n, ...)`."""
+        network = self._network()
 
-        def forward(chunk: torch.Tensor) -> torch.Tensor:
-            outputs = network(to_inputs(chunk, self._experiment.images, self._device))
+        def forward(images: torch.Tensor) -> torch.Tensor:
+            outputs = network(to_inputs(images, self._experiment.images, self._device))
             return outputs.float()  # type: ignore[no-any-return]
 
+        return FittingForward(forward, CPU_CHUNK if self._device.type == "cpu" else None)
+
+    def _features(self, forward: FittingForward, pixels: torch.Tensor) -> FeatureArray:
+        """Make features of pixels: `(B, V, H, W, 3)` uint8 → `(B, V, ...)`."""
         with self._precision.autocast():
-            parts = [in_parts(forward, chunk) for chunk in torch.split(images, size)]
-        features = rounded(torch.cat(parts)).contiguous()
+            outputs = forward(pixels.flatten(0, 1))
+        features = rounded(outputs).contiguous()
         return np.asarray(features.reshape(*pixels.shape[:2], *features.shape[1:]).cpu())
 
     def _write(self, images: pd.DataFrame, view: View, features: FeatureArray) -> None:

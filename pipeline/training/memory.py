@@ -27,28 +27,40 @@ def free_memory() -> None:
     clear_device_cache(garbage_collection=True)
 
 
-def in_parts(forward: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """Run a forward pass on all images at once, or on as many as fit in memory.
+class FittingForward:
+    """A forward pass on as many images at once as fit in memory, which it finds out once.
 
     Args:
         forward: `(n, ...)` → `(n, ...)`, image by image.
-        images: `(N, ...)`, N > 0.
-
-    Returns:
-        `(N, ...)`.
-
-    Raises:
-        ArtifactError: One image doesn't fit.
+        most: So many at once to begin with; None for all that are given.
     """
-    try:
-        return forward(images)
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        if len(images) == 1:
-            raise ArtifactError(
-                "images.size_px: one image must fit in memory, doesn't; choose a smaller size or "
-                "network, or free memory that other programs hold"
-            ) from error
-    free_memory()
-    return torch.cat([in_parts(forward, half) for half in images.tensor_split(2)])
+
+    def __init__(self, forward: Callable[[Tensor], Tensor], most: int | None = None) -> None:
+        self._forward = forward
+        self._most = most
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Run it on `(N, ...)`, N > 0.
+
+        Raises:
+            ArtifactError: One image doesn't fit.
+        """
+        while (outputs := self._attempt(images)) is None:
+            free_memory()
+        return outputs
+
+    def _attempt(self, images: Tensor) -> Tensor | None:
+        size = min(self._most or len(images), len(images))
+        try:
+            parts = [self._forward(part) for part in torch.split(images, size)]
+            return parts[0] if len(parts) == 1 else torch.cat(parts)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            if size == 1:
+                raise ArtifactError(
+                    "images.size_px: one image must fit in memory, doesn't; choose a smaller size "
+                    "or network, or free memory that other programs hold"
+                ) from error
+        self._most = (size + 1) // 2
+        return None

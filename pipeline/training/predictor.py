@@ -15,7 +15,7 @@ from pipeline.predictions import FloatArray, IntArray
 from pipeline.training import processes
 from pipeline.training.device import Precision, pick_device
 from pipeline.training.inputs import Inputs
-from pipeline.training.memory import in_parts
+from pipeline.training.memory import FittingForward
 from pipeline.training.readback import one_behind
 
 
@@ -49,14 +49,16 @@ def predict(
     size = experiment.train.micro_batch_size or experiment.train.batch_size
     batches = [own[start : start + size].tolist() for start in range(0, len(own), size)]
 
-    def forward() -> Iterator[Tensor]:
+    forward = FittingForward(lambda part: module(inputs.prepare(part)))
+
+    def by_batch() -> Iterator[Tensor]:
         for loaded in inputs.load(views, batches, experiment.images.size_px):  # (B, V, ...)
             with precision.autocast():
-                logits = in_parts(lambda part: module(inputs.prepare(part)), loaded.flatten(0, 1))
+                logits = forward(loaded.flatten(0, 1))
             yield logits.float().reshape(*loaded.shape[:2], -1)  # (B, V, K)
 
     probs = []
-    for by_view in one_behind(forward()):
+    for by_view in one_behind(by_batch()):
         probs.append(softmax(by_view.numpy(), axis=-1).mean(axis=1, dtype=np.float32))
         if advance:
             advance(len(by_view))
