@@ -6,6 +6,7 @@ import pytest
 from pipeline.competition import load_competition
 from pipeline.errors import ConfigError
 from pipeline.experiment_files import load_experiment
+from pipeline.models.packages import has_packaged_weights
 from pipeline.schema.archive import Archive
 from pipeline.strict import built_in_names, locate_toml
 
@@ -19,6 +20,20 @@ def test_every_shipped_competition_loads_and_names_shipped_experiments(name):
     assert competition.num_classes == len(competition.classes) != 1
     for experiment in (*competition.experiments.cpu, *competition.experiments.cuda):
         assert load_experiment(experiment, []).name == experiment
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_what_is_trained_by_default_needs_no_network(name):
+    defaults = load_competition(name).experiments
+    for experiment in (*defaults.cpu, *defaults.cuda):
+        model = load_experiment(experiment, []).model
+        assert model.weights == "package"
+        assert has_packaged_weights(model.name)
+
+
+def test_machines_with_a_gpu_fine_tune_for_cat_12_as_well():
+    defaults = load_competition("cat-12").experiments
+    assert defaults.cuda == (*defaults.cpu, "lite0-finetune")
 
 
 @pytest.mark.parametrize(
