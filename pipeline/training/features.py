@@ -245,7 +245,6 @@ class FeatureExtractor:
         batches = [batch for block in blocks for batch in block.batches(config.images.size_px)]
         return ViewLoader(dataset, self._device.type).load(batches)
 
-    @torch.inference_mode()
     def _forward(self) -> FittingForward:
         """Return the trunk as it is run: `(n, H, W, 3)` uint8 → `(n, ...)`."""
         network = self._network()
@@ -256,6 +255,7 @@ class FeatureExtractor:
 
         return FittingForward(forward, CPU_CHUNK if self._device.type == "cpu" else None)
 
+    @torch.inference_mode()
     def _features(self, forward: FittingForward, pixels: torch.Tensor) -> FeatureArray:
         """Make features of pixels: `(B, V, H, W, 3)` uint8 → `(B, V, ...)`."""
         with self._precision.autocast():
