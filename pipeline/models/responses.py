@@ -23,18 +23,23 @@ class Moments:
 
     def __init__(self) -> None:
         self._count = 0
-        self._sums = torch.zeros(2, dtype=torch.float64)
+        self._sum = 0.0
+        self._squares = 0.0
 
     def add(self, response: Tensor) -> None:
         """Count one pass's output, of any shape."""
-        wide = response.detach().double().flatten()
-        self._count += len(wide)
-        self._sums += torch.stack([wide.sum(), wide @ wide]).cpu()
+        # A pass in float32, as MPS knows no float64; passes are added up in Python's.
+        found = torch.var_mean(response.detach().float(), correction=0)
+        variance, mean = torch.stack(found).tolist()
+        count = response.numel()
+        self._count += count
+        self._sum += count * mean
+        self._squares += count * (variance + mean**2)
 
     def std(self) -> float:
         """Return the standard deviation over images, channels and places."""
-        mean, square = (self._sums / self._count).tolist()
-        return math.sqrt(max(square - mean**2, 0.0))
+        mean = self._sum / self._count
+        return math.sqrt(max(self._squares / self._count - mean**2, 0.0))
 
 
 @contextmanager

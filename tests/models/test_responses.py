@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from pipeline.config import ModelConfig
 from pipeline.models.registry import build_random
-from pipeline.models.responses import recorded_responses
+from pipeline.models.responses import Moments, recorded_responses
 
 
 def test_responses_are_those_of_a_direct_computation():
@@ -28,6 +30,26 @@ def test_responses_are_those_of_a_direct_computation():
     assert list(moments) == ["1", "4"]
     for one, response in zip(moments.values(), expected, strict=True):
         assert one.std() == pytest.approx(response.double().std(correction=0).item(), rel=1e-5)
+
+
+class NoFloat64(TorchDispatchMode):
+    """Stands in for MPS, which has none."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        output = func(*args, **(kwargs or {}))
+        found = {leaf.dtype for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor)}
+        assert torch.float64 not in found, func
+        return output
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (300.0, 0.1), (-2.0, 1e-3)])
+def test_a_device_without_float64_finds_the_same(mean, std):
+    drawn = torch.randn(4, 6, 5, 32, 32, generator=torch.Generator().manual_seed(0)) * std + mean
+    moments = Moments()
+    with NoFloat64():
+        for response in drawn:
+            moments.add(response)
+    assert moments.std() == pytest.approx(drawn.double().std(correction=0).item(), rel=1e-4)
 
 
 @pytest.mark.parametrize(
