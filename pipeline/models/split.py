@@ -33,7 +33,8 @@ class Split:
             map `(N, C, h, w)`, in transformers tokens `(N, T, C)`. It needs no gradient and stays
             in evaluation mode, whatever `train` says. None where nothing is frozen.
         upper: That, or the images → logits `(N, K)`. Its parameters have the network's names, and
-            its `train` leaves the lower part alone.
+            its `train` leaves the lower part alone. It tells by `no_weight_decay`, as networks of
+            timm do, which parameters mustn't decay.
     """
 
     lower: nn.Module | None
@@ -76,6 +77,9 @@ def split(network: Network, freeze: str, example: Tensor) -> Split:
         ) from error
     network.module.requires_grad_(requires_grad=False)
     parts.upper.requires_grad_(requires_grad=True)
+    # As timm's networks tell it; not by their own method, with which a copy would copy the network.
+    undecayed = frozenset(getattr(network.module, "no_weight_decay", frozenset)())
+    parts.upper.no_weight_decay = lambda: undecayed  # type: ignore[assignment]
     return parts
 
 

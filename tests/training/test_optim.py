@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from pipeline.config import ModelConfig
 from pipeline.errors import ConfigError
 from pipeline.models.registry import build_model
+from pipeline.models.split import split
 from pipeline.train_config import OptimizerConfig
 from pipeline.training.optim import build_optimizer
 
@@ -75,6 +76,16 @@ def test_tokens_and_position_embeddings_of_timm_do_not_decay():
     decays = by_name(module, build(module=module, weight_decay=0.1), "weight_decay")
     assert decays["pos_embed"] == decays["cls_token"] == 0.0
     assert decays["patch_embed.proj.weight"] == 0.1
+
+
+def test_nor_do_they_where_layers_below_are_frozen():
+    model = ModelConfig(name="timm/swin_tiny_patch4_window7_224", weights="none")
+    network = build_model(model, num_classes=2, size_px=56)
+    module = split(network, "layers.2", torch.zeros(2, 3, 56, 56)).upper
+    table = "layers.3.blocks.0.attn.relative_position_bias_table"  # two dimensions
+    decays = by_name(module, build(module=module, weight_decay=0.1), "weight_decay")
+    assert decays[table] == 0.0
+    assert decays["head.fc.weight"] == 0.1
 
 
 def test_frozen_parameters_are_left_out():
