@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 import torch
+from accelerate.utils import is_bf16_available
 
 from pipeline.errors import ConfigError
 from pipeline.machine import keep_freed_memory
@@ -73,12 +74,18 @@ class Precision:
         """Choose by the name that an experiment gives, "auto" being what is fast here.
 
         Raises:
-            ConfigError: "fp16" elsewhere than on CUDA, where gradients can't be scaled.
+            ConfigError: "fp16" elsewhere than on CUDA, where gradients can't be scaled; "bf16" on a
+                device without, as MPS before macOS 14.
         """
         if name == "fp16" and device.type != "cuda":
             raise ConfigError(
                 f"train.precision: must be auto, bf16 or fp32 on this device ({device.type}), is "
                 "fp16; set it to auto"
+            )
+        if name == "bf16" and device.type != "cpu" and not is_bf16_available(ignore_tpu=True):
+            raise ConfigError(
+                f"train.precision: must be what this device ({device.type}) can compute in, is "
+                "bf16; set it to auto"
             )
         named = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
         return cls(device.type, fast_dtype(device) if name == "auto" else named[name])

@@ -11,6 +11,7 @@ from pipeline.models.identity import chosen_source
 from pipeline.models.registry import build_random, build_random_trunk
 from pipeline.training.device import Precision, pick_device
 from pipeline.training.growth import size_in_epoch
+from pipeline.training.mixing import Mixing
 from pipeline.training.optim import build_optimizer
 from pipeline.training.readiness import make_ready
 from pipeline.training.train_mode import set_train_mode
@@ -32,8 +33,8 @@ def check_trainable(experiment: Experiment, num_classes: int) -> None:
 
     Raises:
         ConfigError: A transform, the precision, the network, a size of its images, the source of
-            its weights, its head, the layer it is frozen up to, gradient checkpointing or the
-            optimizer is impossible; begins with the experiment's name.
+            its weights, its head, the layer it is frozen up to, gradient checkpointing, mixing or
+            the optimizer is impossible; begins with the experiment's name.
         ArtifactError: A hub must say what the network is, and doesn't.
     """
     try:
@@ -51,15 +52,19 @@ def check_trainable(experiment: Experiment, num_classes: int) -> None:
         raise ConfigError(f"{experiment.name}: {error}") from error
 
 
+@torch.no_grad()
 def _check_network(experiment: Experiment, num_classes: int) -> None:
     config, size = experiment.train, experiment.images.size_px
     device = torch.device("meta" if config.freeze == "none" else "cpu")
     with device:
         network = build_random(experiment.model, num_classes, experiment.seed, size)
     _check_sizes(experiment, network.module, device)
-    learner = make_ready(experiment, network, device).upper
-    set_train_mode(learner, config)
-    build_optimizer(config.optimizer, learner, network.is_head)
+    parts = make_ready(experiment, network, device)
+    if parts.lower:
+        inputs = parts.lower(torch.zeros(2, 3, size, size))
+        Mixing(config.mixing, experiment.seed).apply(inputs, torch.zeros(2, num_classes), 0, 0)
+    set_train_mode(parts.upper, config)
+    build_optimizer(config.optimizer, parts.upper, network.is_head)
 
 
 @torch.no_grad()

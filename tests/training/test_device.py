@@ -1,7 +1,9 @@
 import pytest
 import torch
+from accelerate.utils import imports
 
-from pipeline.training.device import describe_device, fast_dtype, pick_device
+from pipeline.errors import ConfigError
+from pipeline.training.device import Precision, describe_device, fast_dtype, pick_device
 
 CPU = torch.device("cpu")
 
@@ -54,6 +56,21 @@ def test_a_gpu_never_emulates_bfloat16(monkeypatch, is_native, capability, expec
 
 def test_other_devices_compute_in_float32():
     assert fast_dtype(torch.device("mps")) == torch.float32
+
+
+@pytest.mark.parametrize(("is_macos_14", "name"), [(True, "bf16"), (False, "auto")])
+def test_bfloat16_by_name_is_taken_where_accelerate_takes_it(monkeypatch, is_macos_14, name):
+    monkeypatch.setattr(imports, "is_cuda_available", lambda: False)
+    monkeypatch.setattr(imports, "is_mps_available", lambda: True)
+    monkeypatch.setattr(torch.backends.mps, "is_macos_or_newer", lambda *_: is_macos_14)
+    expected = torch.bfloat16 if is_macos_14 else torch.float32
+    assert Precision.choose(name, torch.device("mps")).dtype == expected
+    if not is_macos_14:
+        line = (
+            r"^train\.precision: must be what this device \(mps\) can compute in, is bf16; set it"
+        )
+        with pytest.raises(ConfigError, match=line):
+            Precision.choose("bf16", torch.device("mps"))
 
 
 def test_a_device_is_described_with_its_precision(monkeypatch):

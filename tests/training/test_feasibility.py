@@ -49,6 +49,9 @@ FAULTS = {
     r"train\.init_head: must be 'random' for a network whose head is more": experiment(
         "resnet50_attention", train={"init_head": "probe"}
     ),
+    r"train\.mixing\.cutmix_alpha: must be 0 where a frozen trunk's features are": experiment(
+        train={"freeze": "trunk", "mixing": {"cutmix_alpha": 1.0}}
+    ),
     r"train\.precision: must be auto, bf16 or fp32 on this device": experiment(
         train={"precision": "fp16"}
     ),
