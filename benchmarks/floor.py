@@ -9,12 +9,14 @@ import os
 import time
 
 import torch
+from torch import Tensor, nn
 
 from benchmarks.ratio import Work
 from benchmarks.training_step import BATCH_SIZE, NETWORKS, NUM_CLASSES, ours
 from pipeline.config import ModelConfig
 from pipeline.console import result
 from pipeline.machine import keep_freed_memory
+from pipeline.models.network import Network
 from pipeline.models.profile import profile
 from pipeline.models.registry import build_model
 
@@ -48,11 +50,33 @@ def copy_bandwidth(num_bytes: int = COPY_BYTES) -> float:
     return 2 * num_bytes / fastest(lambda: target.copy_(source))
 
 
-def training_flops(name: str, size_px: int) -> float:
-    """Measure the operations per second of the convolutions and matrices of training."""
-    network = build_model(ModelConfig(name=name, weights="none"), NUM_CLASSES)
-    per_image = 2 * PASSES * profile(network, size_px).macs
-    return BATCH_SIZE * per_image / fastest(ours(name, size_px), rounds=3)
+def step_flops(network: Network, size_px: int) -> int:
+    """Count the operations of convolutions and matrices in a step of training."""
+    return BATCH_SIZE * 2 * PASSES * profile(network, size_px).macs
+
+
+def step_bytes(network: Network, size_px: int) -> int:
+    """Count the bytes that a step must at least pass over: what layers read and write in bfloat16.
+
+    Additions between layers, weights and the optimizer come on top.
+    """
+    module = network.module.to("meta").train()
+    elements = 0
+
+    def count(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal elements
+        elements += inputs[0].numel() + output.numel()
+
+    for part in module.modules():
+        if not list(part.children()):
+            part.register_forward_hook(count)
+    module(torch.empty(BATCH_SIZE, 3, size_px, size_px, device="meta"))
+    return PASSES * elements * torch.bfloat16.itemsize
+
+
+def built(name: str) -> Network:
+    """Build a network without weights."""
+    return build_model(ModelConfig(name=name, weights="none"), NUM_CLASSES)
 
 
 def main() -> None:
@@ -62,11 +86,15 @@ def main() -> None:
     keep_freed_memory()
     bf16, float32 = matrix_flops(torch.bfloat16), matrix_flops(torch.float32)
     result(f"matrix product: bfloat16 {bf16 / 1e9:,.0f}, float32 {float32 / 1e9:,.0f} GFLOP/s")
-    result(f"copy: {copy_bandwidth() / 1e9:.1f} GB/s read and written")
+    bandwidth = copy_bandwidth()
+    result(f"copy: {bandwidth / 1e9:.1f} GB/s read and written")
     for name, size_px in NETWORKS.items():
-        rate = training_flops(name, size_px)
+        seconds = fastest(ours(name, size_px), rounds=3)
+        flops = step_flops(built(name), size_px) / seconds
+        passed = step_bytes(built(name), size_px) / seconds
         result(
-            f"training, {name}: {rate / 1e9:,.0f} GFLOP/s, {rate / bf16:.0%} of the matrix product"
+            f"training, {name}: {flops / 1e9:,.0f} GFLOP/s, {flops / bf16:.0%} of the matrix "
+            f"product; at least {passed / 1e9:.1f} GB/s, {passed / bandwidth:.0%} of the copy"
         )
 
 

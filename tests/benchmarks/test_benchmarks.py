@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from torch import nn
 
 from benchmarks import data_waiting, floor, prediction, time_to_accuracy, training_step
 from benchmarks.input_pipeline import draw, tabulate
+from pipeline.models.network import Network
 from pipeline.paths import Paths
 from tests import tiny
 
@@ -75,7 +77,15 @@ def test_memory_of_a_prediction_is_told_for_both_numbers(tmp_path, capsys):
 def test_rates_of_the_floor_are_positive():
     assert floor.matrix_flops(torch.bfloat16, side=64) > 0
     assert floor.copy_bandwidth(2**16) > 0
-    assert floor.training_flops(NETWORK, SIZE_PX) > 0
+
+
+def test_a_step_passes_over_what_its_layers_read_and_write_in_three_passes():
+    conv, relu = nn.Conv2d(3, 4, 1, bias=False), nn.ReLU()
+    module = nn.Sequential(conv, relu)
+    network = Network(module, trunk=module, head=nn.Identity(), head_names=())
+    pixels = training_step.BATCH_SIZE * 5 * 5
+    assert floor.step_flops(network, size_px=5) == 3 * 2 * pixels * 3 * 4
+    assert floor.step_bytes(network, size_px=5) == 3 * 2 * pixels * (3 + 4 + 4 + 4)
 
 
 def test_the_other_way_to_accuracy_counts_the_seconds_of_all_epochs(workspace, monkeypatch):
