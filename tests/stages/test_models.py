@@ -89,7 +89,7 @@ def test_a_package_counts_where_it_is_installed(monkeypatch):
 
 
 def test_the_cache_of_the_hub_is_looked_into_and_nobody_asked(monkeypatch, tmp_path):
-    monkeypatch.setattr(hub, "_ask", pytest.fail)
+    monkeypatch.setattr(hub, "_download", pytest.fail)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     assert weights_at_hand("resnet18") == ["hub: timm/resnet18.tv_in1k"]
     home = tmp_path / "models--timm--resnet18.tv_in1k"
