@@ -10,6 +10,7 @@ import time
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from benchmarks.ratio import Work
 from benchmarks.training_step import BATCH_SIZE, NETWORKS, NUM_CLASSES, ours
@@ -68,7 +69,8 @@ def step_bytes(network: Network, size_px: int) -> int:
         elements += inputs[0].numel() + output.numel()
 
     for part in module.modules():
-        if not list(part.children()):
+        is_layer = isinstance(part, _BatchNorm) or not list(part.children())
+        if is_layer and not isinstance(part, nn.Identity | nn.Dropout):
             part.register_forward_hook(count)
     module(torch.empty(BATCH_SIZE, 3, size_px, size_px, device="meta"))
     return PASSES * elements * torch.bfloat16.itemsize

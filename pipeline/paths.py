@@ -40,6 +40,11 @@ class FoldPaths:
         return self.fold_dir / "training.pt"
 
     @property
+    def training_history(self) -> Path:
+        """The history of an unfinished training so far; gone once the fold is done."""
+        return self.fold_dir / "training.csv"
+
+    @property
     def tensorboard_dir(self) -> Path:
         """TensorBoard's event files, where they were asked for."""
         return self.fold_dir / "tensorboard"

@@ -114,7 +114,7 @@ def _ask(url: str) -> requests.Response:
     future: Future[requests.Response] = Future()
     seconds = ANSWER_SECONDS
 
-    headers = authorization()
+    headers = authorization() | {"Accept-Encoding": "identity"}  # else its ETag isn't the file's
 
     def ask() -> None:
         try:

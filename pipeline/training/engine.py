@@ -33,8 +33,8 @@ from pipeline.training.training_state import load_state, save_state
 Row = dict[str, float]
 StateDict = dict[str, Tensor]
 
-# Processes ask each other for a Ctrl-C so often: asking stops a GPU's queue. A CPU has none, and
-# ten of its steps may take longer than a launcher waits.
+# Processes ask each other whether to stop or save so often: asking stops a GPU's queue. A CPU has
+# none, and ten of its steps may take longer than a launcher waits.
 STEPS_PER_QUESTION = 10
 
 
@@ -193,9 +193,11 @@ class Engine:
             at.batch += 1
             at.step += 1
             listeners.advance(len(batch), watch.describe(rate))
-            is_stopping = self._agree_on(is_interrupted(), at.step)
-            if is_stopping or time.monotonic() - saved > 60 * config.save_minutes:
+            is_due = time.monotonic() - saved > 60 * config.save_minutes
+            is_stopping, is_saving = self._agree_on(is_interrupted(), is_due, at.step)
+            if is_saving:
                 watch.settle()
+                self._stepper.average_statistics()  # else what the others saw would be lost
                 self._save(at)
                 saved = time.monotonic()
             if is_stopping:
@@ -233,11 +235,14 @@ class Engine:
     def _size_px(self, epoch: int) -> int:
         return size_in_epoch(self._experiment.images.size_px, self._config.progressive, epoch)
 
-    def _agree_on(self, flag: bool, step: int) -> bool:  # noqa: FBT001
-        if num_processes() == 1:
-            return flag
+    def _agree_on(self, is_interrupted: bool, is_due: bool, step: int) -> tuple[bool, bool]:  # noqa: FBT001
+        """Return whether to stop and whether to save: any process may stop, the main one saves."""
         is_asked = self._device.type == "cpu" or step % STEPS_PER_QUESTION == 0
-        return is_asked and processes.any_of(flag)
+        if num_processes() > 1 and not is_asked:
+            return False, False
+        answers = processes.gathered((is_interrupted, is_due))
+        is_stopping = any(stops for stops, _ in answers)
+        return is_stopping, is_stopping or answers[0][1]
 
     def _stopped(self, at: Position) -> StoppedError:
         """Say where the training stopped, once the main process has saved."""

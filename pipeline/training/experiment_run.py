@@ -132,7 +132,7 @@ class ExperimentRun:
             is_val=(self._tables.folds["fold"] == fold).to_numpy(),
             key=fingerprint(self._fold_stamp(fold).inputs),
             state_path=files.training_state,
-            history_path=files.history,
+            history_path=files.training_history,
             tensorboard_dir=files.tensorboard_dir if tensorboard else None,
             num_folds_left=num_folds_left,
             pseudo_labels=self._pseudo_labels(fold),
@@ -198,6 +198,7 @@ class ExperimentRun:
         outputs = [*checkpoints, files.history, files.oof, files.test]
         self._fold_stamp(task.fold).write(outputs)
         remove_state(files.training_state)
+        remove(files.training_history)
         targets = self._targets[task.is_val]
         accuracy, loss = (score(one, targets, result.val_probs) for one in ("accuracy", "log_loss"))
         say(

@@ -25,7 +25,8 @@ def check_trainable(experiment: Experiment, num_classes: int) -> None:
     """Refuse what would be refused later: at the first fold, or amidst a training.
 
     It takes a second or so. Networks are built without weights, and mostly without data (torch's
-    device "meta"); only where layers are frozen is the cut tried on real numbers.
+    device "meta"); where layers are frozen, the cut is tried on real numbers, and so is what can't
+    do without them, before it is refused.
 
     Args:
         experiment: How to train.
@@ -40,22 +41,27 @@ def check_trainable(experiment: Experiment, num_classes: int) -> None:
     try:
         check_recipe(experiment.views, experiment.images)
         Precision.choose(experiment.train.precision, pick_device())
-        if experiment.method == "probe":
-            with torch.device("meta"):
-                trunk = build_random_trunk(experiment.model, experiment.images.size_px)
-            _check_sizes(experiment, trunk, torch.device("meta"))
-        else:
-            _check_network(experiment, num_classes)
+        check = _check_trunk if experiment.method == "probe" else _check_network
+        try:
+            check(experiment, num_classes, torch.device("meta"))
+        except (ConfigError, *_REFUSALS):  # some networks can't do without data, either
+            check(experiment, num_classes, torch.device("cpu"))
         if chosen_source(experiment.model) == "hub":
             hub_repository(experiment.model.name)
     except ConfigError as error:
         raise ConfigError(f"{experiment.name}: {error}") from error
 
 
+def _check_trunk(experiment: Experiment, _: int, device: torch.device) -> None:
+    with device:
+        trunk = build_random_trunk(experiment.model, experiment.images.size_px)
+    _check_sizes(experiment, trunk, device)
+
+
 @torch.no_grad()
-def _check_network(experiment: Experiment, num_classes: int) -> None:
+def _check_network(experiment: Experiment, num_classes: int, device: torch.device) -> None:
     config, size = experiment.train, experiment.images.size_px
-    device = torch.device("meta" if config.freeze == "none" else "cpu")
+    device = device if config.freeze == "none" else torch.device("cpu")
     with device:
         network = build_random(experiment.model, num_classes, experiment.seed, size)
     _check_sizes(experiment, network.module, device)

@@ -12,7 +12,7 @@ SUFFIX = ".npy"
 CLOCKS_DIFFER_NS = 60 * 10**9
 
 
-def make_room(folder: Path, wanted: Mapping[Path, int], since: int) -> int:
+def room_for(folder: Path, wanted: Mapping[Path, int], since: int) -> int:
     """Return the bytes there are for some files, having made room for them if all fit.
 
     What else lies there counts, but for what nobody has used since this run began: that goes as
@@ -38,9 +38,9 @@ def make_room(folder: Path, wanted: Mapping[Path, int], since: int) -> int:
     for path in sorted(idle, key=lambda path: others[path].st_mtime_ns):
         if total <= free or total > room:
             break
-        with suppress(OSError):  # gone by now, or open on Windows
-            path.unlink()
-        free += others[path].st_size
+        with suppress(OSError):  # open on Windows
+            path.unlink(missing_ok=True)
+            free += others[path].st_size
     return max(room, 0)
 
 

@@ -11,7 +11,6 @@ import io
 import itertools
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -40,7 +39,7 @@ from pipeline.models.registry import Trunk
 from pipeline.paths import Paths
 from pipeline.training import processes
 from pipeline.training.device import Precision, pick_device, set_up
-from pipeline.training.feature_room import SUFFIX, make_room, mark_used
+from pipeline.training.feature_room import SUFFIX, mark_used, room_for
 from pipeline.training.inputs import to_inputs
 from pipeline.training.memory import FittingForward
 from pipeline.training.rounding import rounded
@@ -115,8 +114,10 @@ class FeatureExtractor:
             DataError: An image can't be read any more.
         """
         if self._fill_cache(images, views, what):
-            with suppress(GoneError):
+            try:
                 return np.stack([np.concatenate(self.open_blocks(images, view)) for view in views])
+            except GoneError as error:
+                _warn_of_lost(error)
         blocks = _blocks_with(images, views)
         parts = [features for _, features in self._compute(images, blocks, what)]  # (n, V, ...)
         return np.ascontiguousarray(np.concatenate(parts).swapaxes(0, 1))
@@ -135,8 +136,10 @@ class FeatureExtractor:
         if not self._fill_cache(images, views, what):
             return None
         found = {}
-        with suppress(GoneError):
+        try:
             found = {view: self.open_blocks(images, view) for view in views}
+        except GoneError as error:
+            _warn_of_lost(error)
         return None if processes.any_of(not found) else found
 
     def _fill_cache(self, images: pd.DataFrame, views: Sequence[View], what: str) -> bool:
@@ -168,7 +171,7 @@ class FeatureExtractor:
         folder.mkdir(parents=True, exist_ok=True)
         size = self._num_bytes()
         wanted = sum(counts.values()) * size
-        room = make_room(folder, {path: num * size for path, num in counts.items()}, self._since)
+        room = room_for(folder, {path: num * size for path, num in counts.items()}, self._since)
         if wanted > room:
             warn(
                 f"{folder}: has room for {room / 1e9:.1f} GB, what the frozen layers make of "
@@ -283,8 +286,8 @@ def read_block(path: Path, num_images: int) -> FeatureArray:
             raise ValueError(f"float16 of {num_images} rows expected, found {found}")
     except FileNotFoundError as error:
         raise GoneError(
-            f"{path}: must be in the cache, another command has made room there; run the same "
-            "command again"
+            f"{path}: must be in the cache, another command has made room there; give it more by "
+            f"{VARIABLE} and run the same command again"
         ) from error
     except DAMAGE as error:
         reason = str(error).partition("\n")[0]
@@ -292,6 +295,10 @@ def read_block(path: Path, num_images: int) -> FeatureArray:
             f"{path}: damaged ({reason}); delete it and run the same command again"
         ) from error
     return features
+
+
+def _warn_of_lost(error: GoneError) -> None:
+    warn(f"{error}, or wait: features are computed whenever they are wanted")
 
 
 def _blocks(images: pd.DataFrame) -> list[pd.DataFrame]:

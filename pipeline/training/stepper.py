@@ -1,7 +1,7 @@
 """One optimizer update: micro-batches, mixed precision, clipping, average."""
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -26,8 +26,8 @@ from pipeline.training.optim import build_optimizer
 from pipeline.training.sampling import parts_of
 from pipeline.training.training_state import State
 
-# What Adam keeps of every weight; no common optimizer keeps more.
-MOMENTS = 2
+# How many numbers an optimizer keeps of every weight, where it isn't two, as Adam's kin do.
+MOMENTS = {"sgd": 1}
 
 
 class _Batch(NamedTuple):
@@ -112,7 +112,8 @@ class Stepper:
             This process's share of the batch's mean loss, a scalar on the device.
 
         Raises:
-            ArtifactError: One image at a time doesn't fit in memory.
+            ArtifactError: One image at a time doesn't fit in memory; of several processes, one has
+                no longer room for what all had room for.
         """
         for group in self._optimizer.param_groups:
             group["lr"] = rate * group["rate_factor"]
@@ -124,7 +125,7 @@ class Stepper:
         torch.manual_seed(seed)
         while (loss := self._attempt(self._learner, batch)) is None:
             if num_processes() > 1:  # the others wait amidst the step and can't be told
-                raise self._too_large(len(loaded))
+                raise self._too_large(self._size(len(loaded)))
             self._halve(len(loaded))
             torch.manual_seed(seed)
         if self._config.clip_norm:
@@ -145,9 +146,9 @@ class Stepper:
         size = len(batch.targets) * batch.loaded[0].numel()
         if num_processes() == 1 or size <= self._most_rehearsed:
             return
-        reserve = self._optimizer_memory()
         while True:
-            fits = self._attempt(self._local_learner, batch) is not None
+            fits = self._attempt(self._local_learner, batch, self._optimizer_memory) is not None
+            self._restore_buffers()
             sizes = processes.gathered((fits, self._size(len(batch.loaded))))
             if all(one for one, _ in sizes):
                 break
@@ -155,24 +156,30 @@ class Stepper:
                 raise self._too_large(1)
             if self._size(len(batch.loaded)) > 1:
                 self._halve(len(batch.loaded))
-        del reserve
         self._optimizer.zero_grad()
-        self._restore_buffers()
         self._most_rehearsed = size
 
-    def _optimizer_memory(self) -> list[Tensor]:
-        """Take the memory that most optimizers take with their first update, if that is to come."""
-        if self._optimizer.state:
-            return []
+    @contextmanager
+    def _optimizer_memory(self) -> Iterator[None]:
+        """Hold the memory that the optimizer takes with its first update, if that is to come."""
         learning = [one for one in self._module.parameters() if one.requires_grad]
-        return [torch.empty_like(one) for one in learning for _ in range(MOMENTS)]
+        count = 0 if self._optimizer.state else MOMENTS.get(self._config.optimizer.name, 2)
+        reserve = [torch.empty_like(one) for one in learning for _ in range(count)]
+        yield
+        del reserve
 
-    def _attempt(self, learner: nn.Module, batch: _Batch) -> Tensor | None:
+    def _attempt(
+        self,
+        learner: nn.Module,
+        batch: _Batch,
+        beside: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> Tensor | None:
         """Accumulate gradients; None, and all as it was, where memory isn't enough."""
         if self._buffers:
             torch._foreach_copy_(self._buffers_before, self._buffers)
         try:
-            return self._accumulate(learner, batch)
+            with beside():
+                return self._accumulate(learner, batch)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise

@@ -41,7 +41,7 @@ class FoldTask:
         is_val: `(N,)`, the images of this fold; the others are learned from.
         key: Tells this training from any other with other inputs.
         state_path: Where an unfinished training is kept; None for nowhere.
-        history_path: Where its history is written after every epoch; None for nowhere.
+        history_path: Where its history so far is written after every epoch; None for nowhere.
         tensorboard_dir: Where to log for TensorBoard; None for not at all.
         num_folds_left: Folds still to be trained, this one included.
         pseudo_labels: Test images that join the training; None for none.

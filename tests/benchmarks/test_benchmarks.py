@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from timm.layers.norm_act import BatchNormAct2d
 from torch import nn
 
 from benchmarks import data_waiting, floor, prediction, time_to_accuracy, training_step
@@ -80,12 +81,12 @@ def test_rates_of_the_floor_are_positive():
 
 
 def test_a_step_passes_over_what_its_layers_read_and_write_in_three_passes():
-    conv, relu = nn.Conv2d(3, 4, 1, bias=False), nn.ReLU()
-    module = nn.Sequential(conv, relu)
+    conv, norm = nn.Conv2d(3, 4, 1, bias=False), BatchNormAct2d(4)  # an activation is within it
+    module = nn.Sequential(conv, nn.Identity(), norm)
     network = Network(module, trunk=module, head=nn.Identity(), head_names=())
     pixels = training_step.BATCH_SIZE * 5 * 5
     assert floor.step_flops(network, size_px=5) == 3 * 2 * pixels * 3 * 4
-    assert floor.step_bytes(network, size_px=5) == 3 * 2 * pixels * (3 + 4 + 4 + 4)
+    assert floor.step_bytes(network, size_px=5) == 3 * 2 * pixels * (3 + 4 + 4 + 4 + 4 + 4)
 
 
 def test_the_other_way_to_accuracy_counts_the_seconds_of_all_epochs(workspace, monkeypatch):

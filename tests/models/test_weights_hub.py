@@ -1,12 +1,13 @@
 """Weights from a hub: a stand-in on this machine, spoken to over HTTP as the real one is."""
 
 import hashlib
+import multiprocessing
 import re
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -360,9 +361,10 @@ def test_a_download_that_is_too_large_is_left(cache, monkeypatch):
     assert files_in(cache) == set()
 
 
-def test_of_several_processes_one_downloads(stand_in):
-    with ThreadPoolExecutor(4) as pool:
-        paths = set(pool.map(fetch, [hub_repository(NAME)] * 4))
+def test_of_several_processes_one_downloads(stand_in, cache, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(cache))
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        paths = set(pool.map(fetch, [hub_repository(NAME)] * 2))
     assert len(paths) == 1
     assert sum(COMMIT in asked for asked in stand_in.asked) == 1
 

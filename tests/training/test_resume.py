@@ -198,7 +198,7 @@ def test_two_gpus_give_what_one_gives(site):
 @pytest.mark.faults
 def test_ctrl_c_of_two_processes_saves_and_the_same_command_goes_on(site):
     paths, arguments = site
-    arguments += ["--set", "train.freeze_batch_norm=true"]
+    arguments += ["--set", "train.precision=fp32"]
     launcher = [str(Path(sys.executable).with_name(IN_TWO[0])), *IN_TWO[1:]]
     finish(start(arguments, *launcher))
     expected = load_predictions(paths.experiment("tiny").fold(0).oof, "x")
@@ -212,4 +212,4 @@ def test_ctrl_c_of_two_processes_saves_and_the_same_command_goes_on(site):
     told = finish(start(arguments, *launcher))
     assert "going on after step" in told
     found = load_predictions(paths.experiment("tiny").fold(0).oof, "x")
-    np.testing.assert_allclose(found.probs, expected.probs, atol=1e-6)
+    np.testing.assert_allclose(found.probs, expected.probs, atol=1e-4)

@@ -189,6 +189,19 @@ def test_batch_norm_forgets_what_it_saw_when_memory_was_not_enough():
     torch.testing.assert_close(late.norm.running_mean, plain.norm.running_mean, rtol=0, atol=0)
 
 
+def micro_batches_that_count() -> tuple[list[int], int]:
+    module = Normalised(8 if rank() == 0 else 2)
+    learn(module)
+    return module.sizes, int(module.norm.num_batches_tracked or 0)
+
+
+@pytest.mark.slow
+def test_batch_norm_forgets_what_processes_tried_for_the_others_sake():
+    (sizes, count), (their_sizes, theirs) = in_processes.run(micro_batches_that_count)
+    assert (sizes, their_sizes) == ([4, 2, 2, 2, 2], [4, 2, 2, 2, 2])
+    assert count == theirs == 2
+
+
 STEPS = 10
 
 
