@@ -4,12 +4,15 @@ A stage is imported inside its command, so that `--help` stays instant and only 
 torch ever import it.
 """
 
+import atexit
 import io
 import os
 import sys
+from typing import NoReturn
 
 from pipeline.cli import answers, data, experiments, overview
 from pipeline.cli.group import app
+from pipeline.machine import num_processes
 
 __all__ = ["app", "main"]
 
@@ -49,4 +52,21 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # 猫 on a terminal that has no such letter
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        if num_processes() == 1:
+            raise
+        _leave(end.code)
+
+
+def _leave(code: str | int | None) -> NoReturn:
+    """End one of several processes that trained together, as it is.
+
+    Threads that carried their messages may enter the interpreter while it is taken apart, and abort
+    the process: once in some twenty trainings by two processes, with all results written.
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))

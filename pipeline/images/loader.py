@@ -14,7 +14,7 @@ from pipeline.console import warn
 from pipeline.errors import DataError, DiskError
 from pipeline.images.dataset import Batch, ViewDataset
 from pipeline.images.processes import killed_worker, prepare_worker
-from pipeline.machine import num_cpus, num_local_processes
+from pipeline.machine import num_cpus, num_local_processes, num_processes
 
 # Where batches lie on their way from process to process; a container may have only 64 MB of it.
 SHARED_MEMORY = Path("/dev/shm")
@@ -93,6 +93,9 @@ class ViewLoader:
             num_workers=num_workers,
             prefetch_factor=_AHEAD if num_workers else None,
             persistent_workers=num_workers > 0,
+            # Beside threads of other processes' messages, a fork may end with a lock that nobody
+            # frees any more (seen once in some ten trainings by two processes, Python 3.11).
+            multiprocessing_context="spawn" if num_workers and num_processes() > 1 else None,
             worker_init_fn=_prepare,
             collate_fn=_shared,  # type: ignore[arg-type]  # there is nothing to collate
             pin_memory=self._is_pinned,

@@ -7,6 +7,7 @@ from pipeline.errors import ConfigError
 from pipeline.experiment_files import load_experiments
 from pipeline.paths import Paths
 from pipeline.priors import warn_of_unreadable
+from pipeline.training import processes
 from pipeline.training.device import pick_device
 from pipeline.training.experiment_run import ExperimentRun
 from pipeline.training.pseudo_labels import taught_by_itself
@@ -60,3 +61,4 @@ def run(  # noqa: PLR0913
     for experiment in experiments:
         training = ExperimentRun(paths, competition, experiment, tables)
         training.train(only_folds, tensorboard=tensorboard)
+    processes.disconnect()

@@ -47,6 +47,15 @@ def connect() -> "PartialState":
     return state
 
 
+def disconnect() -> None:
+    """Leave the others in order, once all is done.
+
+    Not after an error: a group that isn't whole any more may wait for those that are gone.
+    """
+    if num_processes() > 1:
+        connect().destroy_process_group()
+
+
 def wait_for_all() -> None:
     """Return once every process has come here."""
     if num_processes() > 1:
