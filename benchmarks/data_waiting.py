@@ -15,9 +15,9 @@ import pandas as pd
 
 from benchmarks.input_pipeline import draw, tabulate
 from benchmarks.training_step import NETWORKS, NUM_CLASSES
-from pipeline.config import Experiment
+from pipeline.config.experiment import Experiment
 from pipeline.console import result
-from pipeline.paths import Paths
+from pipeline.store.paths import Paths
 from pipeline.training.finetune import Finetune
 from pipeline.training.task import FoldTask, TrainingData
 

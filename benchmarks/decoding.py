@@ -7,9 +7,9 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.ratio import compare
+from pipeline.data.drawing.picture import draw_animal
+from pipeline.data.drawing.species import species_of
 from pipeline.images.decode import decode_rgb
-from pipeline.images.drawing.picture import draw_animal
-from pipeline.images.drawing.species import species_of
 
 NUM_IMAGES = 64
 SIDE_PX = 400

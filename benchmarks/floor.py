@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from benchmarks.ratio import Work
 from benchmarks.training_step import BATCH_SIZE, NETWORKS, NUM_CLASSES, ours
-from pipeline.config import ModelConfig
+from pipeline.config.experiment import ModelConfig
 from pipeline.console import result
 from pipeline.machine import keep_freed_memory
 from pipeline.models.network import Network

@@ -24,16 +24,16 @@ from torchvision.datasets.folder import pil_loader  # type: ignore[import-untype
 
 from benchmarks.ratio import Work
 from benchmarks.sides import Side, compare_sides
-from pipeline.config import ImageConfig, ViewConfig
+from pipeline.config.experiment import ImageConfig, ViewConfig
+from pipeline.data.drawing.picture import draw_animal
+from pipeline.data.drawing.species import species_of
 from pipeline.images.cache import CachedCopies
-from pipeline.images.dataset import Batch, ViewDataset
 from pipeline.images.decode import read_header
-from pipeline.images.drawing.picture import draw_animal
-from pipeline.images.drawing.species import species_of
-from pipeline.images.processes import prepare_worker
+from pipeline.images.decoder_pool import prepare_worker
 from pipeline.images.views import View
 from pipeline.images.working_copy import WorkingCopies, working_side_px
-from pipeline.paths import Paths
+from pipeline.store.paths import Paths
+from pipeline.training.dataset import Batch, ViewDataset
 from pipeline.training.inputs import to_inputs
 
 NUM_IMAGES = 256

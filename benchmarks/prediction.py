@@ -20,13 +20,13 @@ from torch import nn
 from benchmarks.input_pipeline import draw, tabulate
 from benchmarks.ratio import Work, compare
 from benchmarks.sides import Side
-from pipeline.config import Experiment
+from pipeline.config.experiment import Experiment
 from pipeline.console import result
 from pipeline.images.cache import CachedCopies
 from pipeline.images.working_copy import working_side_px
 from pipeline.models.profile import wait_for
 from pipeline.models.registry import build_model
-from pipeline.paths import Paths
+from pipeline.store.paths import Paths
 from pipeline.training.device import Precision, describe_device, pick_device, set_up
 from pipeline.training.inputs import PixelInputs
 from pipeline.training.predictor import predict

@@ -25,18 +25,18 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms  # type: ignore[import-untyped]
 from torchvision.datasets.folder import pil_loader  # type: ignore[import-untyped]
 
-from pipeline.competition import Competition, load_competition
+from pipeline.config.competition import Competition, load_competition
+from pipeline.config.experiment_files import load_experiment
 from pipeline.console import result
-from pipeline.experiment_files import load_experiment
 from pipeline.machine import num_cpus
 from pipeline.models.profile import wait_for
 from pipeline.models.registry import build_model
-from pipeline.paths import Paths
-from pipeline.predictions import IntArray, load_predictions
 from pipeline.scoring.metrics import score
 from pipeline.scoring.oof import targets_of
 from pipeline.stages import download, folds, prepare, train
-from pipeline.tables import load_folds, load_train
+from pipeline.store.paths import Paths
+from pipeline.store.predictions import IntArray, load_predictions
+from pipeline.store.tables import load_folds, load_train
 from pipeline.training.device import describe_device, pick_device
 
 EXPERIMENT = "lite0-probe"

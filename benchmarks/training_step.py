@@ -21,15 +21,15 @@ from torch import nn
 
 from benchmarks.ratio import Work
 from benchmarks.sides import Side, compare_sides
-from pipeline.config import ImageConfig, ModelConfig
+from pipeline.config.experiment import ImageConfig, ModelConfig
+from pipeline.config.train_table import OptimizerConfig, TrainConfig
 from pipeline.console import result
 from pipeline.models.registry import build_model
-from pipeline.train_config import OptimizerConfig, TrainConfig
 from pipeline.training.device import describe_device, pick_device, set_up
 from pipeline.training.inputs import to_inputs
 from pipeline.training.losses import build_criterion
+from pipeline.training.prepare_network import set_train_mode
 from pipeline.training.stepper import Stepper
-from pipeline.training.train_mode import set_train_mode
 
 # Networks, and the size of their images.
 NETWORKS = {"resnet50": 196, "timm/tf_efficientnet_lite0": 224}

@@ -3,6 +3,8 @@
     PipelineError
     ├── ConfigError       a TOML file, a --set or an argument says something impossible
     ├── DataError         archives, images, lists or tables aren't what they must be
+    │   ├── ArchiveError  an archive is missing or damaged; another copy may serve
+    │   ├── DownloadError a server didn't give a file; another one, or a later try, may
     │   └── DiskError     a disk is full, read-only or not ours to write to
     ├── ArtifactError     features, predictions or checkpoints are missing, stale or don't fit
     ├── SubmissionError   a CSV isn't what the judge wants
@@ -35,6 +37,14 @@ class ConfigError(PipelineError):
 
 class DataError(PipelineError):
     """Archives, images, label lists or tables aren't what they must be."""
+
+
+class ArchiveError(DataError):
+    """An archive can't be had, or isn't what it must be; another copy of it may serve."""
+
+
+class DownloadError(DataError):
+    """A file can't be had from where it was to come from; another server or try may bring it."""
 
 
 class DiskError(DataError):

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from pipeline.competition import Competition, load_competition
-from pipeline.paths import Paths
+from pipeline.config.competition import Competition, load_competition
 from pipeline.stages import download, folds, prepare
-from tests.downloads.website import Website, serve
+from pipeline.store.paths import Paths
+from tests.data.archives.website import Website, serve
 
 NUM_FOLDS = 2
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from pipeline.competition import Competition, load_competition
-from pipeline.schema.synthetic import Synthetic
+from pipeline.config.competition import Competition, load_competition
+from pipeline.config.synthetic_table import Synthetic
 
 _BREEDS = """
 affenpinscher afghan_hound african_hunting_dog airedale american_staffordshire_terrier appenzeller

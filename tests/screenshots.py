@@ -11,7 +11,7 @@ from typing import Literal
 from PIL import Image
 from playwright.sync_api import ViewportSize
 
-from pipeline.paths import Paths
+from pipeline.store.paths import Paths
 from tests.browser import Seen, browser
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"

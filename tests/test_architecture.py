@@ -1,34 +1,25 @@
-"""Holds the code to the layers of docs/architecture.md, by reading its imports."""
+"""Hold every folder of the package to its layer (docs/architecture.md), by reading the imports."""
 
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
-
-import pytest
 
 import pipeline
 
 PACKAGE = Path(pipeline.__file__).parent
-# Whoever stands higher may import what stands lower, never the other way round.
-LEVELS = {
-    "cli": 4,
-    "__main__": 5,
-    "stages": 3,
-    "training": 2,
-    "tuning": 2,
-    "ablation": 2,
-    "studies": 2,
-    "inference": 2,
-    "reports": 2,
-    "preparing": 2,
-    "inspecting": 2,
-    "models": 1,
-    "images": 1,
-    "scoring": 1,
-    "archives": 1,
-}
+# From the ground up: a room imports only rooms that stand before it, so there is no circle either.
+GROUND = ["errors", "reproducibility", "machine", "console", "config", "store"]
+WORK = [
+    "images", "scoring", "submission", "data", "models", "training", "inference", "tuning",
+    "ablation", "reports", "studies",
+]  # fmt: skip
+COMMANDS = ["stages", "cli", "__main__"]
+ORDER = GROUND + WORK + COMMANDS
+WITHOUT_TORCH = {*GROUND, "images", "scoring", "submission", "data"}
 HEAVY = {"torch", "torchvision", "timm", "accelerate"}
+MOST_FILES = 252
 MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
     for path in PACKAGE.rglob("*.py")
@@ -36,7 +27,7 @@ MODULES = {
 }
 LIGHT_STAGES = [
     "folds", "ensemble", "suspects", "submit", "validate", "grade", "prepare", "status", "download",
-    "score", "check_overlap", "init", "report",
+    "log_score", "init", "report",
 ]  # fmt: skip
 
 
@@ -52,57 +43,85 @@ def imports(path: Path) -> set[str]:
     return names
 
 
-def own_imports(path: Path) -> set[str]:
-    """Return the modules of this package that a file imports, relative to it."""
-    names = {name.removeprefix("pipeline.") for name in imports(path)}
+def own_imports(module: str) -> set[str]:
+    """Return the modules of this package that a module imports, relative to it."""
+    names = {name.removeprefix("pipeline.") for name in imports(MODULES[module])}
     return {name for name in names if name in MODULES}
 
 
-def top(module: str) -> str:
+def room(module: str) -> str:
     return module.partition(".")[0]
 
 
-def level(module: str) -> int:
-    return LEVELS.get(top(module), 0)
+def test_every_module_is_found_and_stands_in_a_room_that_has_its_place():
+    assert {"cli", "config.strict", "stages.train", "data.drawing.pen"} <= set(MODULES)
+    assert "training.probe" in own_imports("training.methods")
+    assert {room(module) for module in MODULES} == set(ORDER)
 
 
-def test_modules_are_found():
-    assert {"cli", "strict", "stages.train", "scoring.oof", "images.drawing.pen"} <= set(MODULES)
-    assert "training.probe" in own_imports(MODULES["training.methods"])
-
-
-@pytest.mark.parametrize("module", sorted(MODULES))
-def test_imports_point_downwards(module):
-    upwards = [name for name in own_imports(MODULES[module]) if level(name) > level(module)]
+def test_rooms_import_only_what_stands_below_them():
+    upwards = [
+        f"{module} -> {name}"
+        for module in MODULES
+        for name in own_imports(module)
+        if ORDER.index(room(name)) > ORDER.index(room(module))
+    ]
     assert upwards == []
 
 
-@pytest.mark.parametrize("module", sorted(name for name in MODULES if level(name) == 1))
-def test_neighbours_of_one_level_do_not_know_each_other(module):
+def test_modules_import_each_other_in_no_circle():
+    waiting = {module: own_imports(module) - {module} for module in MODULES}
+    while free := {module for module, needed in waiting.items() if not needed}:
+        waiting = {name: needed - free for name, needed in waiting.items() if name not in free}
+    assert waiting == {}
+
+
+def test_rooms_that_do_without_networks_never_import_torch():
+    heavy = [
+        f"{module} -> {name}"
+        for module in MODULES
+        if room(module) in WITHOUT_TORCH
+        for name in imports(MODULES[module])
+        if room(name) in HEAVY
+    ]
+    assert heavy == []
+
+
+def test_no_stage_imports_another():
+    stages = [module for module in MODULES if module.startswith("stages.")]
     others = [
-        name
-        for name in own_imports(MODULES[module])
-        if level(name) == 1 and top(name) != top(module)
+        f"{stage} -> {name}"
+        for stage in stages
+        for name in own_imports(stage)
+        if name.startswith("stages.")
     ]
     assert others == []
 
 
-@pytest.mark.parametrize("module", sorted(name for name in MODULES if name.startswith("stages.")))
-def test_no_stage_imports_another(module):
-    assert [name for name in own_imports(MODULES[module]) if name.startswith("stages.")] == []
+def test_file_names_are_unique_so_that_one_never_asks_which():
+    names = Counter(path.name for path in MODULES.values() if not path.name.startswith("__"))
+    twice = {name for name, count in names.items() if count > 1}
+    assert twice <= {"answers.py", "tta.py", "study.py", "responses.py"}
+    assert len(MODULES) <= MOST_FILES
 
 
-@pytest.mark.parametrize("module", sorted(name for name in MODULES if top(name) == "scoring"))
-def test_scoring_imports_neither_torch_nor_training(module):
-    assert not {top(name) for name in imports(MODULES[module])} & HEAVY
-    assert not {top(name) for name in own_imports(MODULES[module])} & {"training", "models"}
-
-
-COMMANDS = ["cli.data", "cli.experiments", "cli.answers", "cli.overview"]
+def test_folders_of_tests_mirror_the_package():
+    tests = Path(__file__).parent
+    others = {"faults", "benchmarks"}
+    folders = {
+        path.parent.relative_to(tests)
+        for path in tests.rglob("test_*.py")
+        if path.parent != tests and path.parent.relative_to(tests).parts[0] not in others
+    }
+    assert [str(folder) for folder in folders if not (PACKAGE / folder).is_dir()] == []
 
 
 def test_each_command_imports_its_stage_alone_and_only_when_called():
-    trees = [ast.parse(MODULES[name].read_text(encoding="utf-8")) for name in COMMANDS]
+    trees = [
+        ast.parse(path.read_text(encoding="utf-8"))
+        for module, path in MODULES.items()
+        if module.startswith("cli.")
+    ]
     commands = {
         node.name: {
             alias.name
@@ -115,19 +134,25 @@ def test_each_command_imports_its_stage_alone_and_only_when_called():
         if isinstance(node, ast.FunctionDef)
     }
     stages = {name.removeprefix("stages.") for name in MODULES if name.startswith("stages.")}
-    assert commands == {stage: {stage} for stage in stages}
+    used = [names for names in commands.values() if names]
+    assert all(len(names) == 1 for names in used)
+    assert set().union(*used) == stages
 
 
-@pytest.mark.parametrize("module", sorted(name for name in MODULES if top(name) == "cli"))
-def test_command_line_imports_nothing_heavy_before_a_command_is_called(module):
-    body = ast.parse(MODULES[module].read_text(encoding="utf-8")).body
-    names = {node.module or "" for node in body if isinstance(node, ast.ImportFrom)}
-    names |= {alias.name for node in body if isinstance(node, ast.Import) for alias in node.names}
-    ours = {name for name in names if top(name) == "pipeline"}
-    assert not {name for name in ours if not f"{name}.".startswith("pipeline.cli.")} - {
-        "pipeline.errors",
-        "pipeline.machine",
-    }
+def test_command_line_imports_nothing_heavy_before_a_command_is_called():
+    heavy = []
+    for module in (name for name in MODULES if room(name) == "cli"):
+        body = ast.parse(MODULES[module].read_text(encoding="utf-8")).body
+        names = {node.module or "" for node in body if isinstance(node, ast.ImportFrom)}
+        names |= {one.name for node in body if isinstance(node, ast.Import) for one in node.names}
+        ours = {name for name in names if room(name) == "pipeline"}
+        allowed = {"pipeline.errors", "pipeline.machine"}
+        heavy += [
+            f"{module} -> {name}"
+            for name in ours - allowed
+            if not f"{name}.".startswith("pipeline.cli.")
+        ]
+    assert heavy == []
 
 
 def loaded(code: str) -> set[str]:
@@ -140,9 +165,8 @@ def loaded(code: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("import_", ["from pipeline.stages import " + ", ".join(LIGHT_STAGES)])
-def test_stages_without_a_network_never_load_torch(import_):
-    packages = loaded(import_)
+def test_stages_without_a_network_never_load_torch():
+    packages = loaded("from pipeline.stages import " + ", ".join(LIGHT_STAGES))
     assert {"pandas", "pipeline"} <= packages
     assert not packages & HEAVY
 

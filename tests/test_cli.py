@@ -12,9 +12,9 @@ from typer.testing import CliRunner, Result
 
 import pipeline
 from pipeline.cli import app
-from pipeline.competition import load_competition
-from pipeline.paths import Paths
-from pipeline.strict import built_in_names, locate_toml
+from pipeline.config.competition import load_competition
+from pipeline.config.strict import built_in_names, locate_toml
+from pipeline.store.paths import Paths
 from tests import tiny
 
 COMMANDS = [

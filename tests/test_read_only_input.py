@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.images.synthetic import draw_competition
+from pipeline.data.drawing.draw_competition import draw_competition
 from tests import tiny
 from tests.editions import edition
 

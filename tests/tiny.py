@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import Experiment
+from pipeline.config.experiment import Experiment
 
 TOML = """
 [model]

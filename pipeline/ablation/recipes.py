@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import get_args
 
-from pipeline.config import Experiment, ViewConfig
+from pipeline.config.experiment import Experiment, ViewConfig
+from pipeline.config.strict import did_you_mean
 from pipeline.errors import ConfigError
-from pipeline.strict import did_you_mean
 
 RECIPES: tuple[str, ...] = get_args(ViewConfig.model_fields["recipe"].annotation)
 

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.competition import Competition
-from pipeline.config import Experiment
-from pipeline.files.freshness import digest
-from pipeline.paths import AblationPaths, Paths
-from pipeline.predictions import FloatArray, IntArray, load_predictions
+from pipeline.config.competition import Competition
+from pipeline.config.experiment import Experiment
+from pipeline.data.training_table import Tables, cut
 from pipeline.scoring.metrics import score
 from pipeline.scoring.oof import targets_of
 from pipeline.scoring.separation import scatter_ratio, silhouette
+from pipeline.store.freshness import digest
+from pipeline.store.paths import AblationPaths, Paths
+from pipeline.store.predictions import FloatArray, IntArray, load_predictions
 from pipeline.training.experiment_run import ExperimentRun
-from pipeline.training.tables import Tables, cut
 from pipeline.training.task import Review
 
 

@@ -61,9 +61,9 @@ def score(
 
     Fails if 'submit' didn't write that very file, or a log is damaged.
     """
-    from pipeline.stages import score
+    from pipeline.stages import log_score
 
-    score.run(root, csv, public, private)
+    log_score.run(root, csv, public, private)
 
 
 def tta(

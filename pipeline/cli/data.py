@@ -43,7 +43,7 @@ def init(
 
     Fails if the file is there already, there are no images, or a list can't be made out.
     """
-    from pipeline.inspecting.roles import Named
+    from pipeline.data.init.file_roles import Named
     from pipeline.stages import init
 
     init.run(name, Named(train, test, labels, sample_submission), source, out, force=force)

@@ -14,8 +14,8 @@ from pipeline.cli.arguments import ROOT_VARIABLE
 from pipeline.errors import PipelineError, StoppedError
 
 if TYPE_CHECKING:
-    from pipeline.competition import Competition
-    from pipeline.paths import Paths
+    from pipeline.config.competition import Competition
+    from pipeline.store.paths import Paths
 
 
 class StageGroup(TyperGroup):
@@ -58,8 +58,8 @@ def load(
     name_or_path: str, root: Path, *, as_declared: bool = False
 ) -> "tuple[Paths, Competition]":
     """Load a competition, with what `prepare` has read of it unless it is wanted as declared."""
-    from pipeline.competition import load_competition
-    from pipeline.paths import Paths
+    from pipeline.config.competition import load_competition
+    from pipeline.store.paths import Paths
 
     competition = load_competition(name_or_path)
     argument = shlex.quote(name_or_path)
@@ -69,6 +69,6 @@ def load(
     paths = Paths(root, competition.name)
     if as_declared:
         return paths, competition
-    from pipeline.resolution import resolve
+    from pipeline.data.resolution import resolve
 
     return paths, resolve(competition, paths)

@@ -8,8 +8,8 @@ import albumentations as A
 import cv2
 import numpy as np
 
-from pipeline.config import ImageConfig, ViewConfig
-from pipeline.images.custom_recipe import build_transforms, check_transforms
+from pipeline.config.experiment import ImageConfig, ViewConfig
+from pipeline.images.custom_transforms import build_transforms, check_transforms
 from pipeline.images.decode import ByteImage
 from pipeline.images.working_copy import describe_working_copies, working_side_px
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.config import ImageConfig
+from pipeline.config.experiment import ImageConfig
 from pipeline.images.decode import ByteImage
 from pipeline.images.working_copy import working_side_px
 

@@ -7,7 +7,7 @@ import albumentations as A
 import cv2
 import numpy as np
 
-from pipeline.config import Experiment, ImageConfig, ViewConfig
+from pipeline.config.experiment import Experiment, ImageConfig, ViewConfig
 from pipeline.images.decode import ByteImage
 from pipeline.images.transforms import STILL_RECIPES, draw, plain_view, recipe_view
 from pipeline.reproducibility import sample_seed

@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 import PIL
 
-from pipeline.config import ImageConfig
+from pipeline.config.experiment import ImageConfig
 from pipeline.errors import DataError
 from pipeline.images.decode import ByteImage, decode_rgb
-from pipeline.paths import Paths
+from pipeline.store.paths import Paths
 
 # What is longer than so many times its short side loses its ends: a strip of 1 x 20,000 pixels
 # would become gigabytes where its short side is scaled up.

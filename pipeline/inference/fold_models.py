@@ -9,21 +9,20 @@ import torch
 from scipy.special import softmax
 from torch import Tensor, nn
 
-from pipeline.competition import Competition
-from pipeline.config import Experiment
+from pipeline.config.competition import Competition
+from pipeline.config.experiment import Experiment
+from pipeline.config.strict import parse
 from pipeline.errors import ArtifactError
-from pipeline.files.freshness import Stamp
 from pipeline.inference.grad_cam import Maps, grad_cam, has_map
 from pipeline.models.registry import Network, build_random, build_trunk
-from pipeline.paths import ExperimentPaths, Paths
-from pipeline.predictions import FloatArray, load_predictions
-from pipeline.results import load_result, making_command
-from pipeline.strict import parse
+from pipeline.store.freshness import Stamp
+from pipeline.store.paths import ExperimentPaths, Paths
+from pipeline.store.predictions import FloatArray, load_predictions
+from pipeline.store.results import load_result, making_command
 from pipeline.training.checkpoint import load_checkpoint
-from pipeline.training.device import Precision, pick_device, set_up
+from pipeline.training.device import Precision, pick_device, rounded, set_up
 from pipeline.training.head import LinearHead
 from pipeline.training.inputs import to_inputs
-from pipeline.training.rounding import rounded
 
 # What the models at some places of `folds` make of inputs: (N, 3, H, W) → (F, N, K).
 Predict = Callable[[Tensor, Sequence[int]], FloatArray]

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.config import ImageConfig
+from pipeline.config.experiment import ImageConfig
+from pipeline.data.catalog import IMAGE_SUFFIXES
 from pipeline.errors import DataError
-from pipeline.files.folders import list_files
-from pipeline.images.inventory import IMAGE_SUFFIXES
-from pipeline.images.processes import map_in_processes
+from pipeline.images.decoder_pool import map_in_processes
 from pipeline.images.tta import TtaView
 from pipeline.images.working_copy import ReadOutcome, read_copies, working_side_px
 from pipeline.machine import num_cpus
+from pipeline.store.folders import list_files
 
 
 @dataclass(frozen=True)

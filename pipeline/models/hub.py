@@ -13,14 +13,11 @@ from huggingface_hub import constants, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 
 from pipeline import console
-from pipeline.downloads.errors import DownloadError
-from pipeline.downloads.fetch import MAX_BYTES
-from pipeline.downloads.fetch import fetch as fetch_file
-from pipeline.downloads.patience import DEFAULT_PATIENCE
-from pipeline.errors import ArtifactError, ConfigError
-from pipeline.files.atomic import write_text
-from pipeline.files.locks import held
-from pipeline.models.hub_origin import (
+from pipeline.data.archives.fetch import MAX_BYTES
+from pipeline.data.archives.fetch import fetch as fetch_file
+from pipeline.data.archives.retries import DEFAULT_PATIENCE
+from pipeline.errors import ArtifactError, ConfigError, DownloadError
+from pipeline.models.hub_address import (
     Repository,
     authorization,
     endpoint,
@@ -28,6 +25,8 @@ from pipeline.models.hub_origin import (
     missing_file,
 )
 from pipeline.models.timm_backbone import HUB as HUB_PREFIX
+from pipeline.store.atomic import write_text
+from pipeline.store.locks import held
 
 # With a connection that breaks off; whether there is a hub at all is known within seconds.
 PATIENCE = DEFAULT_PATIENCE

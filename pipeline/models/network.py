@@ -1,11 +1,17 @@
 """What every network of this project offers: logits, and the boundary between trunk and head."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+import torch
 from torch import Tensor, nn
+
+from pipeline.errors import ConfigError
+from pipeline.store.predictions import FloatArray
 
 
 class Classifier(nn.Module, ABC):
@@ -64,3 +70,85 @@ class Network:
     def is_head(self, name: str) -> bool:
         """Tell whether a parameter or buffer, named as in the state dict, is the head's."""
         return any(name.startswith(f"{prefix}.") for prefix in self.head_names)
+
+
+# A head that was fitted elsewhere, put into a network.
+
+
+def check_classifier(network: Network) -> None:
+    """Refuse a network whose head isn't one linear layer (or 1x1 convolution).
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    if network.classifier is None:
+        raise ConfigError(
+            "train.init_head: must be 'random' for a network whose head is more than one linear "
+            f"layer, {type(network.module).__name__}'s is {', '.join(network.head_names)}"
+        )
+
+
+def set_classifier(network: Network, weight: Tensor, bias: Tensor) -> None:
+    """Copy a linear head into a network, in place: `logits = weight @ features + bias`.
+
+    Args:
+        network: One whose head is one linear layer (or 1x1 convolution).
+        weight: `(K, D)` float32, on any device.
+        bias: `(K,)` float32.
+
+    Raises:
+        ConfigError: The network's head is something else.
+    """
+    check_classifier(network)
+    layer = network.classifier
+    assert layer is not None
+    assert layer.bias is not None
+    with torch.no_grad():
+        layer.weight.copy_(weight.reshape(layer.weight.shape))
+        layer.bias.copy_(bias)
+
+
+# What passes through a network while something else runs it.
+
+
+@contextmanager
+def recorded_features(network: Network) -> Iterator[list[FloatArray]]:
+    """Record what the network's head reads, pass by pass, `(N, D)` each; a map is averaged.
+
+    Args:
+        network: Run within this context, as a whole or from any layer below its head on.
+
+    Yields:
+        A list that grows with every pass.
+    """
+    recorded: list[FloatArray] = []
+
+    def record(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        features = inputs[0].detach().float()
+        pooled = features.flatten(2).mean(2) if features.ndim > 2 else features
+        recorded.append(np.asarray(pooled.cpu()))
+
+    head = network.module.get_submodule(network.head_names[0])
+    handle = head.register_forward_pre_hook(record)
+    try:
+        yield recorded
+    finally:
+        handle.remove()
+
+
+# Random weights from which deep ReLU networks learn.
+
+
+def he_initialisation(network: nn.Module) -> None:
+    """Draw the weights of all convolutions from `N(0, 2 / (k² · channels out))`, in place.
+
+    He et al. 2015, "Delving Deep into Rectifiers", eq. 14 (fan out), which keeps the variance of
+    the gradient from layer to layer; eq. 10 (fan in) keeps the activations' and does as well, says
+    the paper. Fan out is what torchvision and timm draw. Linear layers and batch norms keep
+    PyTorch's own start, also as there.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.config import ModelConfig
+from pipeline.config.experiment import ModelConfig
 from pipeline.models.network import Network
 from pipeline.models.registry import build_random
 

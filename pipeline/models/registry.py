@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from pipeline.config import ModelConfig
+from pipeline.config.experiment import ModelConfig
+from pipeline.config.strict import did_you_mean
 from pipeline.errors import ConfigError
 from pipeline.models.architectures import Architecture, named_architectures
 from pipeline.models.hub import fetch_hub_config
@@ -17,7 +18,6 @@ from pipeline.models.resnet50_attention import ResNet50Attention
 from pipeline.models.sample_resnet import SampleResNet
 from pipeline.models.timm_backbone import build_timm_network, build_timm_trunk
 from pipeline.models.weights import Target, dropped_head, load_weights
-from pipeline.strict import did_you_mean
 
 __all__ = [
     "Network",

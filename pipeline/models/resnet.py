@@ -12,10 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.models.architectures import STAGE_PLANES, Architecture
-from pipeline.models.cbam import CBAM
-from pipeline.models.initialisation import he_initialisation
-from pipeline.models.network import Classifier
-from pipeline.models.squeeze_excitation import SqueezeExcitation
+from pipeline.models.attention import CBAM, SqueezeExcitation
+from pipeline.models.network import Classifier, he_initialisation
 
 
 class PaddedShortcut(nn.Module):

@@ -5,9 +5,8 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from pipeline.models.architectures import named_architectures
-from pipeline.models.initialisation import he_initialisation
-from pipeline.models.network import Classifier
-from pipeline.models.res_attention import ResAttention
+from pipeline.models.attention import ResAttention
+from pipeline.models.network import Classifier, he_initialisation
 from pipeline.models.resnet import ResNet
 
 LOWER_DIMENSION = 512

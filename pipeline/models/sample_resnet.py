@@ -4,10 +4,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from pipeline.models.cbam import CBAM
-from pipeline.models.initialisation import he_initialisation
-from pipeline.models.network import Classifier
-from pipeline.models.res_attention import ResAttention
+from pipeline.models.attention import CBAM, ResAttention
+from pipeline.models.network import Classifier, he_initialisation
 
 RATIO = 8
 

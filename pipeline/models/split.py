@@ -11,10 +11,10 @@ from typing import Self
 import torch
 from torch import Tensor, fx, nn
 
+from pipeline.config.strict import did_you_mean
 from pipeline.errors import ConfigError
-from pipeline.models.continuation import EntangledError, after_layer, after_trunk
 from pipeline.models.network import Network
-from pipeline.strict import did_you_mean
+from pipeline.models.suffix_graph import EntangledError, after_layer, after_trunk
 
 NUM_SUGGESTIONS = 8
 # What is raised by networks whose code meets the recorder's stand-in, or lacks its upper part.

@@ -9,9 +9,9 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pipeline.config.strict import did_you_mean
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.models.network import Network
-from pipeline.strict import did_you_mean
 
 HUB = "hf-hub:"
 # Our options and timm's names for them.

@@ -1,13 +1,39 @@
 """Weights of a network, from the source that `model.weights` names."""
 
-from pipeline.config import ModelConfig
+from pipeline.config.experiment import ModelConfig
 from pipeline.console import say
-from pipeline.files.freshness import file_sha256
-from pipeline.models.fitting import Fit, Source, Target, dropped_head
-from pipeline.models.hub import fetch, hub_repository
-from pipeline.models.identity import chosen_source
-from pipeline.models.packages import PACKAGES, packaged_weights
-from pipeline.models.weights_file import find_weights_file
+from pipeline.errors import ConfigError
+from pipeline.models.hub import fetch, find_cached, hub_repository
+from pipeline.models.state_dict_loading import Fit, Source, Target, dropped_head
+from pipeline.models.weights_source import (
+    PACKAGES,
+    chosen_source,
+    find_weights_file,
+    has_packaged_weights,
+    packaged_weights,
+)
+from pipeline.store.freshness import file_sha256
+
+# Which weights a network could be given, as far as can be told without asking the network.
+
+
+def weights_at_hand(name: str) -> list[str]:
+    """Name the package and the hub's repository that hold weights for a network.
+
+    A repository may be out of reach, or gone: only the hub's cache on this machine is looked into.
+    A file of one's own serves every network.
+    """
+    found = []
+    if name in PACKAGES:
+        state = "" if has_packaged_weights(name) else " (not installed)"
+        found.append(f"package {PACKAGES[name]}{state}")
+    try:
+        repository = hub_repository(name)
+    except ConfigError:  # timm knows of none
+        return found
+    state = " (in the cache)" if find_cached(repository) else ""
+    return [*found, f"hub: {repository.repo_id}{state}"]
+
 
 __all__ = ["PACKAGES", "Target", "dropped_head", "load_weights", "packaged_weights"]
 

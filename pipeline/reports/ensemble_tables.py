@@ -5,8 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from pipeline.scoring.ensembling.method_scores import MethodScore
-from pipeline.scoring.ensembling.selection import AUTO, FALLBACK
+from pipeline.scoring.ensembling.selection import AUTO, FALLBACK, MethodScore
 
 
 def methods_table(scores: Sequence[MethodScore], metric: str, used: str) -> Table:

@@ -1,12 +1,57 @@
 """Probabilities that mean what they say: temperature scaling, and a floor where log loss judges."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 
-from pipeline.predictions import FloatArray, IntArray
-from pipeline.scoring.log_probs import LogProbs, log_probs, log_ratios, softmax_loss
-from pipeline.scoring.metrics import score
+from pipeline.scoring.metrics import SMALLEST_PROB, score
+from pipeline.store.predictions import FloatArray, IntArray
+
+# Logarithms of probabilities, where fitting happens.
+
+LogProbs = npt.NDArray[np.float64]
+
+
+def log_probs(probs: npt.NDArray[Any]) -> LogProbs:
+    """Take logarithms, finite even of a 0."""
+    logs: LogProbs = np.log(np.maximum(probs.astype(np.float64), SMALLEST_PROB))
+    return logs
+
+
+def log_ratios(probs: FloatArray, targets: IntArray) -> LogProbs:
+    """Return log(probability of each class / probability of the true class).
+
+    Of such ratios d, log loss is the mean over the images of `logsumexp(d)` over the classes; it
+    is convex in whatever they depend on linearly.
+
+    Args:
+        probs: Probabilities, `(..., N, K)`.
+        targets: True class indices, `(N,)`.
+
+    Returns:
+        `(..., N, K)`, 0 at the true classes.
+    """
+    logs = log_probs(probs)
+    return logs - logs[..., np.arange(len(targets)), targets][..., None]
+
+
+def softmax_loss(logits: LogProbs) -> tuple[LogProbs, LogProbs]:
+    """Return what fitting needs of one pass over logits: each row's logsumexp, and the softmax.
+
+    Args:
+        logits: `(N, K)`.
+
+    Returns:
+        `(N,)` and `(N, K)`.
+    """
+    largest = logits.max(axis=1, keepdims=True)
+    exponentials = np.exp(logits - largest)
+    sums = exponentials.sum(axis=1, keepdims=True)
+    return (np.log(sums) + largest)[:, 0], exponentials / sums
+
 
 TEMPERATURES = (0.1, 10.0)  # what lies beyond lacks more than calibration
 # The largest is far below 1 / 2, so the largest of a row's probabilities stays the largest.
@@ -83,3 +128,52 @@ def fit_temperature_and_floor(probs: FloatArray, targets: IntArray) -> Calibrati
     scaled = fit_temperature(probs, targets)
     tried = [Calibration(scaled.temperature, float(floor)) for floor in FLOORS]
     return min(tried, key=lambda one: score("log_loss", targets, one.apply(probs)))
+
+
+# How far confidence and accuracy lie apart (Guo et al. 2017, section 2).
+
+NUM_BINS = 15  # of equal width on [0, 1], as in the paper
+
+
+def reliability_table(
+    probs: FloatArray, targets: IntArray, num_bins: int = NUM_BINS
+) -> pd.DataFrame:
+    """Compare how sure predictions are with how often they are right, bin by bin.
+
+    Args:
+        probs: Probabilities, `(N, K)`.
+        targets: True class indices, `(N,)`.
+        num_bins: Number of bins (low, high] of equal width; the first also holds 0.
+
+    Returns:
+        One row per bin: `low` and `high` edge, `count` of the images whose largest probability
+        lies in it, their mean `confidence` and `accuracy` (NaN where there are none).
+    """
+    confidence = probs.max(axis=1).astype(np.float64)
+    is_right = probs.argmax(axis=1) == targets
+    edges = np.linspace(0, 1, num_bins + 1)
+    # float32 probabilities may exceed 1 by a hair
+    bins = np.clip(np.searchsorted(edges, confidence) - 1, 0, num_bins - 1)
+    counts = np.bincount(bins, minlength=num_bins)
+    with np.errstate(invalid="ignore"):
+        mean_confidence = np.bincount(bins, confidence, num_bins) / counts
+        accuracy = np.bincount(bins, is_right, num_bins) / counts
+    return pd.DataFrame(
+        {
+            "low": edges[:-1],
+            "high": edges[1:],
+            "count": counts,
+            "confidence": mean_confidence,
+            "accuracy": accuracy,
+        }
+    )
+
+
+def expected_calibration_error(table: pd.DataFrame) -> float:
+    """Average |accuracy - confidence| over the bins, each by its share of the images (ECE).
+
+    Args:
+        table: As of `reliability_table`.
+    """
+    gaps = (table["accuracy"] - table["confidence"]).abs().fillna(0)
+    return float((gaps * table["count"]).sum() / table["count"].sum())

@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pipeline.predictions import FloatArray, IntArray
-from pipeline.scoring.bootstrap import resampled, tails
+from pipeline.scoring.measures import resampled, tails
 from pipeline.scoring.metrics import get_metric, measure_of
+from pipeline.store.predictions import FloatArray, IntArray
 
 Verdict = Literal["better", "worse", "can't tell"]
 

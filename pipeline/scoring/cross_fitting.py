@@ -5,7 +5,7 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
-from pipeline.predictions import FloatArray, IntArray
+from pipeline.store.predictions import FloatArray, IntArray
 
 
 class Fitted(Protocol):

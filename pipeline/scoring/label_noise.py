@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from pipeline.predictions import FloatArray, IntArray
+from pipeline.store.predictions import FloatArray, IntArray
 
 
 def find_suspects(probs: FloatArray, targets: IntArray) -> pd.DataFrame:

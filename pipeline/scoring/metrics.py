@@ -1,13 +1,12 @@
 """What predictions are worth: metrics with the interval that their sample size leaves open."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.config.competition import Competition
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.predictions import IntArray
-from pipeline.scoring.bootstrap import resampled, tails
 from pipeline.scoring.measures import SMALLEST_PROB as SMALLEST_PROB
 from pipeline.scoring.measures import (
     UNDEFINED,
@@ -18,7 +17,11 @@ from pipeline.scoring.measures import (
     log_loss,
     macro_f1_of,
     quadratic_kappa,
+    resampled,
+    tails,
 )
+from pipeline.store.predictions import IntArray
+from pipeline.store.results import Result
 
 
 @dataclass(frozen=True)
@@ -160,3 +163,15 @@ def measure_of(metric: str, targets: IntArray, probs: Probs) -> Measure:
             f"the first is row {bad_rows[0]}; the training diverged"
         )
     return get_metric(metric).measure(targets, probs)
+
+
+# Results in the order of their scores.
+
+
+def best_first(competition: Competition, results: Iterable[Result]) -> list[Result]:
+    """Sort results by their out-of-fold scores in the competition's metric, the best first."""
+    return sorted(
+        results,
+        key=lambda one: float(one.metrics["oof_score"]),
+        reverse=get_metric(competition.metric).greater_is_better,
+    )

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.competition import Competition
+from pipeline.config.competition import Competition
 from pipeline.errors import ArtifactError
-from pipeline.predictions import FloatArray, IntArray
 from pipeline.scoring.metrics import evaluate, macro_f1, score
+from pipeline.store.predictions import FloatArray, IntArray
 
 
 def targets_of(competition: Competition, images: pd.DataFrame) -> IntArray:

@@ -1,9 +1,47 @@
 """How far classes lie apart in a space of features."""
 
 import numpy as np
+from sklearn.manifold import TSNE
 from sklearn.metrics import silhouette_score
 
-from pipeline.predictions import FloatArray, IntArray
+from pipeline.store.predictions import FloatArray, IntArray
+
+# Features as points on a plane, neighbours near each other (van der Maaten and Hinton 2008).
+
+PERPLEXITY = 30.0
+# The spread that t-SNE's authors start with: so small that every point may still go anywhere.
+START_SPREAD = 1e-4
+
+
+def principal_start(features: FloatArray) -> FloatArray:
+    """Return where t-SNE may start: the first two principal components, scaled; `(N, 2)`.
+
+    A little noise moves points off a line that all of them lie on, as logits of two classes do.
+    """
+    wide = features.astype(np.float64)
+    left, sizes, _ = np.linalg.svd(wide - wide.mean(axis=0), full_matrices=False)
+    points = left[:, :2] * sizes[:2]
+    points = points / max(points[:, 0].std(), np.finfo(np.float64).tiny)
+    noise = np.random.default_rng(0).normal(scale=0.01, size=points.shape)
+    start: FloatArray = (START_SPREAD * (points + noise)).astype(np.float32)
+    return start
+
+
+def tsne(features: FloatArray, start: FloatArray) -> FloatArray:
+    """Lay out features on a plane.
+
+    Args:
+        features: `(N, D)`, at least four images.
+        start: Where the points begin, `(N, 2)`. Layouts of the same images that start alike can be
+            laid side by side.
+
+    Returns:
+        `(N, 2)`.
+    """
+    perplexity = min(PERPLEXITY, (len(features) - 1) / 3)
+    layout = TSNE(perplexity=perplexity, init=start, learning_rate="auto", random_state=0)
+    points: FloatArray = layout.fit_transform(features)
+    return points
 
 
 def silhouette(features: FloatArray, targets: IntArray) -> float:

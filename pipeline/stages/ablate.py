@@ -7,22 +7,26 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.ablation.ablation_summary import Findings, Row, find
 from pipeline.ablation.recipes import read_recipes, with_recipes
-from pipeline.ablation.summary import Findings, Row, find
 from pipeline.ablation.trainings import Trainings
-from pipeline.competition import Competition
+from pipeline.config.competition import Competition
+from pipeline.config.experiment_files import load_experiment
 from pipeline.console import result, say
+from pipeline.data.priors import warn_of_unreadable
+from pipeline.data.training_table import load_tables
 from pipeline.errors import ConfigError
-from pipeline.experiment_files import load_experiment
-from pipeline.files.atomic import write_text
-from pipeline.files.freshness import Stamp
 from pipeline.machine import num_processes
-from pipeline.paths import AblationPaths, Paths
-from pipeline.priors import warn_of_unreadable
-from pipeline.reports.ablation import save_pictures
-from pipeline.reports.ablation_tables import comparison_table, numbers_table, verdicts
-from pipeline.tables import write_table
-from pipeline.training.tables import load_tables
+from pipeline.reports.ablation_figures import (
+    comparison_table,
+    numbers_table,
+    save_pictures,
+    verdicts,
+)
+from pipeline.store.atomic import write_text
+from pipeline.store.freshness import Stamp
+from pipeline.store.paths import AblationPaths, Paths
+from pipeline.store.tables import write_table
 
 
 def run(

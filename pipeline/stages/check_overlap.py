@@ -7,15 +7,15 @@ import numpy as np
 import pandas as pd
 
 from pipeline import console
-from pipeline.competition import Competition
+from pipeline.config.competition import Competition
+from pipeline.data.catalog import IMAGE_SUFFIXES
+from pipeline.data.duplicates import near_duplicates_between
+from pipeline.data.scan import Scan, scan_files
 from pipeline.errors import DataError
-from pipeline.files.folders import list_files
 from pipeline.images.decode import ByteImage
-from pipeline.images.duplicates import near_duplicates_between
-from pipeline.images.inventory import IMAGE_SUFFIXES
-from pipeline.images.scan import Scan, scan_files
-from pipeline.paths import Paths
-from pipeline.tables import OVERLAP_COLUMNS, load_test, write_table
+from pipeline.store.folders import list_files
+from pipeline.store.paths import Paths
+from pipeline.store.tables import OVERLAP_COLUMNS, load_test, write_table
 
 NUM_SHOWN = 10
 EXACT, NEAR = "exact", "near"

@@ -12,13 +12,13 @@ import psutil
 import torch
 from rich.table import Table
 
+from pipeline.config.strict import built_in_names
 from pipeline.console import result
 from pipeline.errors import PipelineError
 from pipeline.machine import num_cpus
-from pipeline.models.hub_origin import endpoint
+from pipeline.models.hub_address import endpoint
 from pipeline.models.weights import PACKAGES, packaged_weights
-from pipeline.paths import Paths
-from pipeline.strict import built_in_names
+from pipeline.store.paths import Paths
 from pipeline.training.device import describe_device, pick_device
 
 HUB_TIMEOUT_SECONDS = 3.0

@@ -12,18 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import console
-from pipeline.archives.errors import ArchiveError
-from pipeline.archives.gathering import advised, gather
-from pipeline.archives.sources import Source, find_sources, parts
-from pipeline.archives.unpack import unpack
-from pipeline.archives.work import Whole, Work, fetched_dir
-from pipeline.competition import Competition
-from pipeline.files.atomic import PARTIAL_SUFFIX
-from pipeline.files.disk_errors import explained_os_errors
-from pipeline.files.folders import list_files
-from pipeline.files.locks import held
-from pipeline.paths import Paths
-from pipeline.schema.archive import Archive, container_of
+from pipeline.config.archive_table import Archive, container_of
+from pipeline.config.competition import Competition
+from pipeline.data.archives.fetch_all import Whole, Work, advised, fetched_dir, gather
+from pipeline.data.archives.sources import Source, find_sources, parts
+from pipeline.data.archives.unpack import unpack
+from pipeline.errors import ArchiveError
+from pipeline.store.atomic import PARTIAL_SUFFIX
+from pipeline.store.disk_errors import explained_os_errors
+from pipeline.store.folders import list_files
+from pipeline.store.locks import held
+from pipeline.store.paths import Paths
 
 DRAWN = Source("drawn")
 
@@ -104,7 +103,7 @@ def _tell(work: Work, archives: Mapping[str, Whole], num_files: int) -> None:
 
 
 def _draw(work: Work) -> dict[str, Whole]:
-    from pipeline.images.synthetic import draw_competition
+    from pipeline.data.drawing.draw_competition import draw_competition
 
     with explained_os_errors(work.incoming_dir):
         work.incoming_dir.mkdir(parents=True)
@@ -138,7 +137,7 @@ def _unpack(work: Work, archive: Archive, whole: Whole) -> int:
     folder = work.images_dir / archive.stem
     try:
         if archive.format == "cifar-batches":
-            from pipeline.archives.cifar import unpack_batches
+            from pipeline.data.archives.cifar import unpack_batches
 
             return unpack_batches(whole.place, folder, work.competition.classes, work.truth_csv)
         return unpack(whole.place, folder)

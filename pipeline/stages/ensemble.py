@@ -9,26 +9,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.competition import MAX_NAME_LENGTH, NAME_PATTERN, Competition
+from pipeline.config.competition import MAX_NAME_LENGTH, NAME_PATTERN, Competition
+from pipeline.config.strict import did_you_mean
 from pipeline.console import result, say
+from pipeline.data.priors import fill_with_prior, is_readable, warn_of_unreadable
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.files.atomic import remove, write_text
-from pipeline.files.freshness import Stamp, digest, file_sha256
-from pipeline.files.locks import held
-from pipeline.paths import ExperimentPaths, Paths
-from pipeline.predictions import FloatArray, Predictions
-from pipeline.priors import fill_with_prior, is_readable, warn_of_unreadable
+from pipeline.reports.calibration_figure import save_reliability_diagram
 from pipeline.reports.ensemble_tables import members_table, methods_table
-from pipeline.reports.reliability import save_reliability_diagram
-from pipeline.results import all_members, list_results, load_probs, load_result
-from pipeline.scoring.ensembling.build import Built, MemberProbs, build
-from pipeline.scoring.ensembling.description import describe_ensemble
+from pipeline.scoring.ensembling.build import Built, MemberProbs, build, describe_ensemble
 from pipeline.scoring.ensembling.members import Member, group_seeds
-from pipeline.scoring.ensembling.methods import METHODS
+from pipeline.scoring.ensembling.method_table import METHODS
 from pipeline.scoring.ensembling.selection import AUTO
 from pipeline.scoring.oof import describe_oof, targets_of
-from pipeline.strict import did_you_mean
-from pipeline.tables import load_folds, load_test
+from pipeline.store.atomic import remove, write_text
+from pipeline.store.freshness import Stamp, digest, file_sha256
+from pipeline.store.locks import held
+from pipeline.store.paths import ExperimentPaths, Paths
+from pipeline.store.predictions import FloatArray, Predictions
+from pipeline.store.results import all_members, list_results, load_probs, load_result
+from pipeline.store.tables import load_folds, load_test
 
 
 @dataclass(frozen=True)

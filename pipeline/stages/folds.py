@@ -5,15 +5,15 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.competition import Competition
+from pipeline.config.competition import Competition
 from pipeline.console import say
+from pipeline.data.corrections import Corrections, load_corrections, recorded_corrections
+from pipeline.data.splitting import assign_folds
 from pipeline.errors import DataError
-from pipeline.files.freshness import Stamp, file_sha256, read_stamp
-from pipeline.files.locks import held
-from pipeline.labelling.corrections import Corrections, load_corrections, recorded_corrections
-from pipeline.labelling.splitting import assign_folds
-from pipeline.paths import Paths
-from pipeline.tables import FOLD_COLUMNS, load_train, to_text, write_table
+from pipeline.store.freshness import Stamp, file_sha256, read_stamp
+from pipeline.store.locks import held
+from pipeline.store.paths import Paths
+from pipeline.store.tables import FOLD_COLUMNS, load_train, to_text, write_table
 
 DEFAULTS = {"num_folds": 5, "seed": 0}
 NONE = "none"

@@ -7,18 +7,18 @@ from rich import box
 from rich.table import Table
 
 from pipeline import console
-from pipeline.competition import Competition
+from pipeline.config.competition import Competition
+from pipeline.data.priors import warn_of_unreadable
 from pipeline.errors import SubmissionError
-from pipeline.judging.judge_ids import ordered_ids
-from pipeline.paths import Paths
-from pipeline.predictions import IntArray
-from pipeline.priors import warn_of_unreadable
-from pipeline.scoring.answers import Answers, decode, read_bytes
-from pipeline.scoring.faults import summary
 from pipeline.scoring.metrics import Score, confusion, evaluate, get_metric, macro_f1
-from pipeline.scoring.truth import load_truth
-from pipeline.scoring.validation import find_faults
-from pipeline.tables import load_test
+from pipeline.store.paths import Paths
+from pipeline.store.predictions import IntArray
+from pipeline.store.tables import load_test
+from pipeline.submission.answers import Answers, decode, read_bytes
+from pipeline.submission.faults import summary
+from pipeline.submission.judge_ids import ordered_ids
+from pipeline.submission.truth import load_truth
+from pipeline.submission.validation import find_faults
 
 LARGEST_MATRIX = 12  # classes; of more only the most confused pairs fit a terminal
 MOST_PAIRS = 10

@@ -7,14 +7,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pipeline import console
-from pipeline.competition import NAME_PATTERN, Competition
+from pipeline.config.competition import NAME_PATTERN, Competition
+from pipeline.config.strict import parse
+from pipeline.data.init.draft import Section, to_toml, told
+from pipeline.data.init.file_roles import Named
+from pipeline.data.init.infer import infer
+from pipeline.data.init.user_files import take_stock
 from pipeline.errors import ConfigError
-from pipeline.files.atomic import write_text
-from pipeline.inspecting.document import Section, to_toml, told
-from pipeline.inspecting.holdings import take_stock
-from pipeline.inspecting.inferring import infer
-from pipeline.inspecting.roles import Named
-from pipeline.strict import parse
+from pipeline.store.atomic import write_text
 
 GUIDE = "docs/competitions.md explains every key"
 

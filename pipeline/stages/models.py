@@ -6,13 +6,12 @@ from typing import Any
 
 from rich.table import Table
 
-from pipeline.config import ModelConfig
+from pipeline.config.experiment import ModelConfig
 from pipeline.console import result
 from pipeline.errors import ConfigError
-from pipeline.models.at_hand import weights_at_hand
 from pipeline.models.profile import Profile, images_per_second, profile
 from pipeline.models.registry import Network, build_random, model_names
-from pipeline.models.weights import PACKAGES
+from pipeline.models.weights import PACKAGES, weights_at_hand
 from pipeline.training.device import describe_device, fast_dtype, pick_device, set_up
 
 BATCH_SIZE = 16

@@ -6,20 +6,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.competition import Competition
+from pipeline.config.competition import Competition
 from pipeline.console import progress, say, warn
+from pipeline.data.audit import Audit, summarise
+from pipeline.data.catalog import take_census
+from pipeline.data.duplicates import clusters, near_duplicates
+from pipeline.data.priors import is_readable, warn_of_unreadable
+from pipeline.data.resolution import write_resolution
+from pipeline.data.scan import Scan, scan_files
 from pipeline.errors import DataError
-from pipeline.files.atomic import remove, write_text
-from pipeline.files.freshness import Stamp, digest, read_stamp
-from pipeline.files.locks import held
-from pipeline.images.duplicates import clusters, near_duplicates
-from pipeline.images.scan import Scan, scan_files
-from pipeline.paths import Paths
-from pipeline.preparing.audit import Audit, summarise
-from pipeline.preparing.census import take_census
-from pipeline.priors import is_readable, warn_of_unreadable
-from pipeline.resolution import write_resolution
-from pipeline.tables import TEST_COLUMNS, TRAIN_COLUMNS, load_test, write_table
+from pipeline.store.atomic import remove, write_text
+from pipeline.store.freshness import Stamp, digest, read_stamp
+from pipeline.store.locks import held
+from pipeline.store.paths import Paths
+from pipeline.store.tables import TEST_COLUMNS, TRAIN_COLUMNS, load_test, write_table
 
 NO_FILE = Scan("", None, None, "there is no such file")
 # What a competition's file says that changes no table: it may change without a look at every image.

@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.competition import Competition
+from pipeline.config.competition import Competition
+from pipeline.config.experiment_files import load_experiment
 from pipeline.console import result, say
-from pipeline.experiment_files import load_experiment
-from pipeline.files.atomic import write_bytes
 from pipeline.images.contact_sheet import SheetRow, contact_sheet
 from pipeline.images.transforms import check_recipe
 from pipeline.images.views import View, ViewMaker, training_view
 from pipeline.images.working_copy import WorkingCopies, image_rows, working_side_px
-from pipeline.paths import Paths
-from pipeline.tables import load_train
+from pipeline.store.atomic import write_bytes
+from pipeline.store.paths import Paths
+from pipeline.store.tables import load_train
 
 
 def run(

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from pipeline.competition import Competition
+from pipeline.config.competition import Competition
 from pipeline.console import result, say
-from pipeline.files.atomic import write_text
-from pipeline.files.freshness import Stamp, digest, fingerprint
-from pipeline.paths import Paths
-from pipeline.reports.page.document import build_page
-from pipeline.reports.page.evidence import gather
+from pipeline.reports.page.build_page import build_page
+from pipeline.reports.page.report_data import gather
+from pipeline.store.atomic import write_text
+from pipeline.store.freshness import Stamp, digest, fingerprint
+from pipeline.store.paths import Paths
 
 PACKAGE = Path(__file__).parents[1]
 CODE_SUFFIXES = {".py", ".html", ".css", ".js"}

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from rich.table import Table
 
-from pipeline.competition import Competition
+from pipeline.config.competition import Competition
 from pipeline.console import result
-from pipeline.files.freshness import Stamp, digest, read_stamp
-from pipeline.judging.submission_log import Entry, load_log
-from pipeline.labelling.corrections import recorded_corrections
-from pipeline.paths import Paths
-from pipeline.results import Result, changed_members, list_results, load_result
-from pipeline.scoring.ranking import best_first
+from pipeline.data.corrections import recorded_corrections
+from pipeline.scoring.metrics import best_first
+from pipeline.store.freshness import Stamp, digest, read_stamp
+from pipeline.store.paths import Paths
+from pipeline.store.results import Result, changed_members, list_results, load_result
+from pipeline.submission.submission_log import Entry, load_log
 
 DONE, MISSING, STALE = "done", "to do", "stale"
 

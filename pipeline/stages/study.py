@@ -6,21 +6,21 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
-from pipeline.competition import Competition
-from pipeline.config import Experiment
+from pipeline.config.competition import Competition
+from pipeline.config.experiment import Experiment
+from pipeline.config.experiment_files import load_experiments
+from pipeline.config.strict import did_you_mean
 from pipeline.console import result, say
+from pipeline.data.training_table import Tables, load_tables
 from pipeline.errors import ConfigError
-from pipeline.experiment_files import load_experiments
-from pipeline.files.atomic import write_bytes
-from pipeline.files.freshness import Stamp, digest
-from pipeline.paths import Paths
 from pipeline.reports.network_studies import draw_degradation, draw_responses
-from pipeline.strict import did_you_mean
+from pipeline.store.atomic import write_bytes
+from pipeline.store.freshness import Stamp, digest
+from pipeline.store.paths import Paths
+from pipeline.store.tables import load_record, write_table
 from pipeline.studies.degradation import check_measures, error_curves, family_of
 from pipeline.studies.responses import layer_responses
-from pipeline.tables import load_record, write_table
 from pipeline.training.experiment_run import ExperimentRun
-from pipeline.training.tables import Tables, load_tables
 
 DRAWINGS = {"degradation": draw_degradation, "responses": draw_responses}
 FOLD = 0  # the paper trains once, and one fold tells what five would

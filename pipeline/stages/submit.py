@@ -7,21 +7,21 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import console
-from pipeline.competition import Competition
+from pipeline.config.competition import Competition
+from pipeline.data.priors import warn_of_unreadable
 from pipeline.errors import ConfigError, SubmissionError
-from pipeline.files.atomic import atomic_path
-from pipeline.judging.judge_ids import ordered_ids
-from pipeline.judging.kaggle_service import Kaggle
-from pipeline.judging.submission_log import Entry, SubmissionLog, now, open_log
-from pipeline.paths import Paths
-from pipeline.predictions import FloatArray
-from pipeline.priors import warn_of_unreadable
 from pipeline.reproducibility import commit
-from pipeline.results import load_probs, load_result
-from pipeline.scoring.faults import summary
-from pipeline.scoring.submission import encode, submission_table
-from pipeline.scoring.validation import find_faults
-from pipeline.tables import load_test
+from pipeline.store.atomic import atomic_path
+from pipeline.store.paths import Paths
+from pipeline.store.predictions import FloatArray
+from pipeline.store.results import load_probs, load_result
+from pipeline.store.tables import load_test
+from pipeline.submission.faults import summary
+from pipeline.submission.judge_ids import ordered_ids
+from pipeline.submission.kaggle import Kaggle
+from pipeline.submission.submission_log import Entry, SubmissionLog, now, open_log
+from pipeline.submission.validation import find_faults
+from pipeline.submission.writer import encode, submission_table
 
 VERDICT_SECONDS = 120
 

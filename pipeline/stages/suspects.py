@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.competition import Competition
+from pipeline.config.competition import Competition
 from pipeline.console import result, say
+from pipeline.data.corrections import DROP, RELABEL
 from pipeline.errors import ArtifactError
-from pipeline.labelling.corrections import DROP, RELABEL
-from pipeline.paths import Paths
-from pipeline.results import load_probs
 from pipeline.scoring.label_noise import find_suspects
 from pipeline.scoring.oof import targets_of
-from pipeline.tables import SUSPECT_COLUMNS, load_folds, read_image_table, write_table
+from pipeline.store.paths import Paths
+from pipeline.store.results import load_probs
+from pipeline.store.tables import SUSPECT_COLUMNS, load_folds, read_image_table, write_table
 
 
 def run(paths: Paths, competition: Competition, experiment: str) -> None:

@@ -2,16 +2,16 @@
 
 from collections import Counter
 
-from pipeline.competition import Competition
+from pipeline.config.competition import Competition
+from pipeline.config.experiment_files import load_experiments
+from pipeline.data.priors import warn_of_unreadable
+from pipeline.data.training_table import load_tables
 from pipeline.errors import ConfigError
-from pipeline.experiment_files import load_experiments
-from pipeline.paths import Paths
-from pipeline.priors import warn_of_unreadable
+from pipeline.store.paths import Paths
 from pipeline.training import processes
 from pipeline.training.device import pick_device
 from pipeline.training.experiment_run import ExperimentRun
 from pipeline.training.pseudo_labels import taught_by_itself
-from pipeline.training.tables import load_tables
 
 
 def run(  # noqa: PLR0913

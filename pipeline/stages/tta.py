@@ -4,15 +4,15 @@ import json
 
 from rich.table import Table
 
-from pipeline.competition import Competition
+from pipeline.config.competition import Competition
 from pipeline.console import progress, result, say
-from pipeline.files.atomic import write_text
+from pipeline.data.training_table import load_tables
 from pipeline.inference.fold_models import FoldModels
-from pipeline.inference.policies import oof_by_view, recommended, record, score_policies
-from pipeline.paths import Paths
-from pipeline.results import load_probs
+from pipeline.inference.tta_policies import oof_by_view, recommended, record, score_policies
 from pipeline.scoring.oof import targets_of
-from pipeline.training.tables import load_tables
+from pipeline.store.atomic import write_text
+from pipeline.store.paths import Paths
+from pipeline.store.results import load_probs
 
 
 def run(paths: Paths, competition: Competition, experiment_name: str) -> None:

@@ -5,24 +5,24 @@ from dataclasses import dataclass
 
 from optuna.study import Study
 
-from pipeline.competition import Competition
+from pipeline.config.competition import Competition
+from pipeline.config.experiment_files import load_search
 from pipeline.console import result, say
+from pipeline.data.priors import warn_of_unreadable
+from pipeline.data.training_table import load_tables
 from pipeline.errors import ConfigError
-from pipeline.experiment_files import load_search
-from pipeline.files.atomic import write_text
-from pipeline.files.freshness import Stamp
-from pipeline.files.locks import held
-from pipeline.files.toml_text import toml_text
 from pipeline.machine import num_processes
-from pipeline.paths import Paths
-from pipeline.priors import warn_of_unreadable
-from pipeline.reports.study import best_trials, save_pictures, trials_table
-from pipeline.tables import write_table
+from pipeline.reports.tuning_figures import best_trials, save_pictures, trials_table
+from pipeline.store.atomic import write_text
+from pipeline.store.freshness import Stamp
+from pipeline.store.locks import held
+from pipeline.store.paths import Paths
+from pipeline.store.tables import write_table
+from pipeline.store.toml_writer import toml_text
 from pipeline.training.device import pick_device
+from pipeline.training.dry_run import check_trainable
 from pipeline.training.experiment_run import ExperimentRun
-from pipeline.training.feasibility import check_trainable
 from pipeline.training.pseudo_labels import check_allowed
-from pipeline.training.tables import load_tables
 from pipeline.tuning.outcome import Outcome, describe, judge
 from pipeline.tuning.samplers import SAMPLERS
 from pipeline.tuning.search import Search

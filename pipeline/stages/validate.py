@@ -3,15 +3,15 @@
 from pathlib import Path
 
 from pipeline import console
-from pipeline.competition import Competition
+from pipeline.config.competition import Competition
+from pipeline.data.priors import warn_of_unreadable
 from pipeline.errors import SubmissionError
-from pipeline.judging.judge_ids import ordered_ids
-from pipeline.paths import Paths
-from pipeline.priors import warn_of_unreadable
-from pipeline.scoring.answers import read_bytes
-from pipeline.scoring.faults import summary
-from pipeline.scoring.validation import find_faults
-from pipeline.tables import load_test
+from pipeline.store.paths import Paths
+from pipeline.store.tables import load_test
+from pipeline.submission.answers import read_bytes
+from pipeline.submission.faults import summary
+from pipeline.submission.judge_ids import ordered_ids
+from pipeline.submission.validation import find_faults
 
 
 def run(paths: Paths, competition: Competition, csv: Path) -> None:

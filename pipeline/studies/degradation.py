@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from pipeline.config import Experiment
+from pipeline.config.experiment import Experiment
 from pipeline.errors import ConfigError
-from pipeline.paths import Paths
-from pipeline.tables import load_record
+from pipeline.store.paths import Paths
+from pipeline.store.tables import load_record
 
 COLUMNS = ["experiment", "family", "network", "epoch", "train_error", "val_error"]
 

@@ -3,19 +3,19 @@
 import numpy as np
 import pandas as pd
 
-from pipeline.competition import Competition
-from pipeline.config import Experiment
+from pipeline.config.competition import Competition
+from pipeline.config.experiment import Experiment
+from pipeline.config.strict import parse
+from pipeline.data.training_table import Tables, cut
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.files.freshness import Stamp, read_stamp
 from pipeline.images.working_copy import WorkingCopies, working_side_px
 from pipeline.inference.fold_models import load_network
 from pipeline.models.responses import recorded_responses
-from pipeline.paths import FoldPaths, Paths
-from pipeline.strict import parse
+from pipeline.store.freshness import Stamp, read_stamp
+from pipeline.store.paths import FoldPaths, Paths
 from pipeline.training.device import pick_device
 from pipeline.training.inputs import PixelInputs
 from pipeline.training.predictor import predict
-from pipeline.training.tables import Tables, cut
 
 COLUMNS = ["experiment", "family", "network", "layer", "name", "std", "rank"]
 

@@ -4,11 +4,23 @@ import os
 from dataclasses import dataclass
 from typing import Literal, Self
 
+import numpy as np
 import torch
 from accelerate.utils import is_bf16_available
+from torch import Tensor
 
 from pipeline.errors import ConfigError
 from pipeline.machine import keep_freed_memory
+
+# Features as the cache keeps them, whether they were cached or not.
+
+FLOAT16_MAX = float(np.finfo(np.float16).max)
+
+
+def rounded(features: Tensor) -> Tensor:
+    """Round features to float16; what is too large for it becomes the largest."""
+    return features.float().clamp(-FLOAT16_MAX, FLOAT16_MAX).half()
+
 
 # What accelerate's launcher sets.
 _USE_CPU = "ACCELERATE_USE_CPU"

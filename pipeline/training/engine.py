@@ -9,26 +9,25 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from pipeline.config import Experiment
+from pipeline.config.experiment import Experiment
 from pipeline.console import say
 from pipeline.errors import ArtifactError, StoppedError
 from pipeline.images.views import training_view
 from pipeline.machine import num_processes
-from pipeline.predictions import FloatArray, IntArray
 from pipeline.scoring.metrics import get_metric
+from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.training import processes
+from pipeline.training.checkpoint import load_state, save_state
 from pipeline.training.device import pick_device, set_up
-from pipeline.training.growth import size_in_epoch
 from pipeline.training.inputs import Inputs
 from pipeline.training.interrupts import deferred_interrupt
-from pipeline.training.loss_watch import LossWatch, Step
 from pipeline.training.losses import build_criterion
+from pipeline.training.prepare_network import set_train_mode, size_in_epoch
+from pipeline.training.readback import LossWatch, Step
 from pipeline.training.sampling import epoch_batches
 from pipeline.training.schedules import Schedule
 from pipeline.training.stepper import Stepper
 from pipeline.training.task import FoldTask
-from pipeline.training.train_mode import set_train_mode
-from pipeline.training.training_state import load_state, save_state
 
 Row = dict[str, float]
 StateDict = dict[str, Tensor]

@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.competition import Competition
-from pipeline.config import Experiment
+from pipeline.config.competition import Competition
+from pipeline.config.experiment import Experiment
 from pipeline.console import say
-from pipeline.files.atomic import remove, write_text
-from pipeline.files.freshness import Stamp, digest, fingerprint
-from pipeline.files.locks import held
-from pipeline.models.identity import weights_identity
-from pipeline.paths import ExperimentPaths, FoldPaths, Paths
-from pipeline.predictions import FloatArray, Predictions, load_predictions
-from pipeline.priors import fill_with_prior, is_readable
+from pipeline.data.priors import fill_with_prior, is_readable
+from pipeline.data.training_table import Tables, cut
+from pipeline.models.weights_source import weights_identity
 from pipeline.reproducibility import environment
 from pipeline.scoring.metrics import score
 from pipeline.scoring.oof import assemble_oof, describe_oof, targets_of
-from pipeline.tables import write_table
+from pipeline.store.atomic import remove, write_text
+from pipeline.store.freshness import Stamp, digest, fingerprint
+from pipeline.store.locks import held
+from pipeline.store.paths import ExperimentPaths, FoldPaths, Paths
+from pipeline.store.predictions import FloatArray, Predictions, load_predictions
+from pipeline.store.tables import write_table
 from pipeline.training import processes
-from pipeline.training.checkpoint import load_checkpoint, save_checkpoint
+from pipeline.training.checkpoint import load_checkpoint, remove_state, save_checkpoint
 from pipeline.training.device import describe_device, pick_device
 from pipeline.training.pseudo_labels import (
     PseudoLabels,
@@ -31,9 +32,7 @@ from pipeline.training.pseudo_labels import (
     load_pseudo_labels,
     teacher_digest,
 )
-from pipeline.training.tables import Tables, cut
 from pipeline.training.task import FoldResult, FoldTask, Review
-from pipeline.training.training_state import remove_state
 
 if TYPE_CHECKING:
     from pipeline.training.methods import Method
@@ -76,7 +75,7 @@ class ExperimentRun:
             ArtifactError: Weights aren't installed.
         """
         if self._not_fresh(only_folds or self._all_folds):
-            from pipeline.training.feasibility import check_trainable
+            from pipeline.training.dry_run import check_trainable
 
             check_trainable(self._experiment, self._competition.num_classes)
 

@@ -22,27 +22,25 @@ import pandas as pd
 import torch
 from torch import nn
 
-from pipeline.config import Experiment
+from pipeline.config.experiment import Experiment
 from pipeline.console import progress, warn
 from pipeline.errors import ArtifactError
-from pipeline.files.array_files import DAMAGE
-from pipeline.files.atomic import write_bytes
-from pipeline.files.freshness import fingerprint
-from pipeline.images.cache_room import VARIABLE
-from pipeline.images.dataset import Batch, ViewDataset
-from pipeline.images.loader import ViewLoader
+from pipeline.images.cache_budget import SUFFIX, VARIABLE, mark_used, room_for
 from pipeline.images.transforms import transform_text
 from pipeline.images.views import View
 from pipeline.images.working_copy import WorkingCopies, working_side_px
 from pipeline.machine import num_processes, rank
 from pipeline.models.registry import Trunk
-from pipeline.paths import Paths
+from pipeline.store.atomic import write_bytes
+from pipeline.store.disk_errors import DAMAGE
+from pipeline.store.freshness import fingerprint
+from pipeline.store.paths import Paths
 from pipeline.training import processes
-from pipeline.training.device import Precision, pick_device, set_up
-from pipeline.training.feature_room import SUFFIX, mark_used, room_for
+from pipeline.training.dataset import Batch, ViewDataset
+from pipeline.training.device import Precision, pick_device, rounded, set_up
 from pipeline.training.inputs import to_inputs
+from pipeline.training.loader import ViewLoader
 from pipeline.training.memory import FittingForward
-from pipeline.training.rounding import rounded
 
 FeatureArray = npt.NDArray[np.float16]
 

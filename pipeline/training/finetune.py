@@ -8,32 +8,37 @@ import pandas as pd
 import torch
 from torch import nn
 
-from pipeline.config import Experiment
+from pipeline.config.experiment import Experiment
 from pipeline.console import Advance, progress, tell_off_terminal
 from pipeline.images.cache import CachedCopies
 from pipeline.images.transforms import check_recipe
 from pipeline.images.views import View, plain_views, training_view
 from pipeline.images.working_copy import working_side_px
-from pipeline.models.classifier import set_classifier
-from pipeline.models.recording import recorded_features
+from pipeline.models.network import recorded_features, set_classifier
 from pipeline.models.registry import Network, Trunk, build_model, trunk_of
 from pipeline.models.split import Split, split
-from pipeline.paths import Paths
-from pipeline.predictions import FloatArray, IntArray
 from pipeline.scoring.metrics import score
-from pipeline.tables import write_table
+from pipeline.store.paths import Paths
+from pipeline.store.predictions import FloatArray, IntArray
+from pipeline.store.tables import write_table
 from pipeline.training import processes
 from pipeline.training.checkpoint import Tensors
 from pipeline.training.device import pick_device
 from pipeline.training.engine import Engine, Lesson, Listeners, Row, StateDict
 from pipeline.training.features import FeatureExtractor
 from pipeline.training.inputs import CachedInputs, Inputs, PixelInputs
-from pipeline.training.learned_images import LearnedImages, learned_images
 from pipeline.training.memory import free_memory
 from pipeline.training.predictor import predict
+from pipeline.training.prepare_network import make_ready
 from pipeline.training.probe import Probe
-from pipeline.training.readiness import make_ready
-from pipeline.training.task import FoldResult, FoldTask, Review, TrainingData
+from pipeline.training.task import (
+    FoldResult,
+    FoldTask,
+    LearnedImages,
+    Review,
+    TrainingData,
+    learned_images,
+)
 from pipeline.training.tensorboard import scalar_log
 
 

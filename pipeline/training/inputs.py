@@ -8,13 +8,12 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from pipeline.config import Experiment, ImageConfig
-from pipeline.images.dataset import Batch, ViewDataset
-from pipeline.images.loader import ViewLoader
+from pipeline.config.experiment import Experiment, ImageConfig
 from pipeline.images.views import View
 from pipeline.images.working_copy import WorkingCopies
-from pipeline.training.device import Precision, sent
-from pipeline.training.rounding import rounded
+from pipeline.training.dataset import Batch, ViewDataset
+from pipeline.training.device import Precision, rounded, sent
+from pipeline.training.loader import ViewLoader
 
 
 def to_inputs(pixels: torch.Tensor, config: ImageConfig, device: torch.device) -> torch.Tensor:

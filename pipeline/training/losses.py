@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pipeline.predictions import FloatArray, IntArray
-from pipeline.train_config import LossConfig
+from pipeline.config.train_table import LossConfig
+from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.training.device import sent
 
 # Logits `(B, K)` float32 and targets `(B, K)`, whose rows sum to 1 → losses `(B,)`.

@@ -2,15 +2,15 @@
 
 from typing import Protocol
 
-from pipeline.competition import Competition
-from pipeline.config import Experiment
-from pipeline.paths import Paths
-from pipeline.priors import is_readable
+from pipeline.config.competition import Competition
+from pipeline.config.experiment import Experiment
+from pipeline.data.priors import is_readable
+from pipeline.data.training_table import Tables
 from pipeline.scoring.oof import targets_of
+from pipeline.store.paths import Paths
 from pipeline.training.checkpoint import Tensors
 from pipeline.training.finetune import Finetune
 from pipeline.training.probe import Probe
-from pipeline.training.tables import Tables
 from pipeline.training.task import FoldResult, FoldTask, Review, TrainingData
 
 

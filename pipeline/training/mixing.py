@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.config.train_table import MixingConfig
 from pipeline.errors import ConfigError
-from pipeline.train_config import MixingConfig
 from pipeline.training.device import sent
 
 

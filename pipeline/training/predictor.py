@@ -7,11 +7,11 @@ import torch
 from scipy.special import softmax
 from torch import Tensor, nn
 
-from pipeline.config import Experiment
+from pipeline.config.experiment import Experiment
 from pipeline.console import Advance
 from pipeline.images.views import plain_views
 from pipeline.machine import num_processes, rank
-from pipeline.predictions import FloatArray, IntArray
+from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.training import processes
 from pipeline.training.device import Precision, pick_device
 from pipeline.training.inputs import Inputs

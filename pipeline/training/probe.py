@@ -7,12 +7,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.config import Experiment, HeadConfig
+from pipeline.config.experiment import Experiment, HeadConfig
 from pipeline.images.transforms import check_recipe
 from pipeline.images.views import augmented_views, plain_views
 from pipeline.models.registry import Trunk, build_trunk
-from pipeline.paths import Paths
 from pipeline.scoring.metrics import score
+from pipeline.store.paths import Paths
 from pipeline.training.checkpoint import Tensors
 from pipeline.training.features import FeatureExtractor
 from pipeline.training.head import LinearHead, fit_head

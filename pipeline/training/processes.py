@@ -9,8 +9,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pipeline.errors import ConfigError
-from pipeline.files.locks import held
 from pipeline.machine import num_processes, rank
+from pipeline.store.locks import held
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

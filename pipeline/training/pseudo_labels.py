@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.competition import Competition
-from pipeline.config import PSEUDO_SUFFIX, Experiment
+from pipeline.config.competition import Competition
+from pipeline.config.experiment import PSEUDO_SUFFIX, Experiment
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.files.freshness import Stamp, digest
-from pipeline.paths import Paths
-from pipeline.predictions import FloatArray, IntArray, load_predictions
+from pipeline.store.freshness import Stamp, digest
+from pipeline.store.paths import Paths
+from pipeline.store.predictions import FloatArray, IntArray, load_predictions
 
 
 @dataclass(frozen=True)

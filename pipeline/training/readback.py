@@ -1,9 +1,13 @@
 """Numbers on their way from the device: who asks for them too early stops its queue."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from pipeline.errors import ArtifactError
 
 
 class Readback:
@@ -41,3 +45,60 @@ def one_behind(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
         before = reading
     if before:
         yield before.get()
+
+
+# The losses of an epoch, and the stop at the first one that isn't finite.
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimizer update: its number counted from 0, its learning rate, its images' ids."""
+
+    number: int
+    learning_rate: float
+    image_ids: list[str]
+
+
+@dataclass
+class LossWatch:
+    """Takes losses as they come and looks at each one step later, when it is there anyway.
+
+    Attributes:
+        losses: Those looked at.
+    """
+
+    losses: list[float] = field(default_factory=list)
+    _pending: tuple[Readback, Step] | None = None
+
+    def add(self, loss: Tensor, step: Step) -> None:
+        """Take the loss of a step, and look at the one before; see `settle`."""
+        self.settle()
+        self._pending = (Readback(loss), step)
+
+    def describe(self, learning_rate: float) -> str:
+        """Say the last known loss and the learning rate, for a progress bar."""
+        loss = f"loss {self.losses[-1]:.3f}, " if self.losses else ""
+        return f"{loss}lr {learning_rate:.1e}"
+
+    def settle(self) -> list[float]:
+        """Look at the last loss.
+
+        Returns:
+            All losses so far.
+
+        Raises:
+            ArtifactError: It isn't finite.
+        """
+        if self._pending is not None:
+            reading, step = self._pending
+            value = float(reading.get())
+            if not np.isfinite(value):
+                raise ArtifactError(
+                    f"step {step.number}: the loss must be finite, is {value} at learning rate "
+                    f"{step.learning_rate:.3g} on the {len(step.image_ids)} images "
+                    f"{', '.join(step.image_ids)}; lower train.optimizer.learning_rate or set "
+                    "train.clip_norm"
+                )
+            self.losses.append(value)
+            self._pending = None
+        return self.losses

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from pipeline.predictions import IntArray
-from pipeline.train_config import TrainConfig
+from pipeline.config.train_table import TrainConfig
+from pipeline.store.predictions import IntArray
 
 
 def epoch_batches(targets: IntArray, config: TrainConfig, seed: int, epoch: int) -> list[IntArray]:

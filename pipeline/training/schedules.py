@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from pipeline.train_config import ScheduleConfig
+from pipeline.config.train_table import ScheduleConfig
 
 # Where one-cycle starts and ends, as in fastai and torch: 1/25 of the peak, and 1/10000 of that.
 ONE_CYCLE_START = 1 / 25

@@ -10,12 +10,13 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from pipeline.config.train_table import TrainConfig
 from pipeline.console import warn
 from pipeline.errors import ArtifactError
 from pipeline.machine import num_processes, rank
 from pipeline.reproducibility import sample_seed
-from pipeline.train_config import TrainConfig
 from pipeline.training import processes
+from pipeline.training.checkpoint import State
 from pipeline.training.depthwise import DepthwiseGradients
 from pipeline.training.device import Precision, pick_device, sent
 from pipeline.training.ema import Ema
@@ -24,7 +25,6 @@ from pipeline.training.memory import free_memory, is_out_of_memory
 from pipeline.training.mixing import Mixing
 from pipeline.training.optim import build_optimizer
 from pipeline.training.sampling import parts_of
-from pipeline.training.training_state import State
 
 # How many numbers an optimizer keeps of every weight, where it isn't two, as Adam's kin do.
 MOMENTS = {"sgd": 1}

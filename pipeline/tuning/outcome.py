@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from pipeline.config import Experiment
+from pipeline.config.experiment import Experiment
 from pipeline.errors import ArtifactError
 from pipeline.scoring.comparison import Comparison, compare_folds
 from pipeline.tuning.search import Search

@@ -10,8 +10,8 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.files.freshness import fingerprint
 from pipeline.reproducibility import sample_seed
+from pipeline.store.freshness import fingerprint
 from pipeline.tuning.search import SamplerName
 from pipeline.tuning.trials import stream_number
 

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from pipeline.competition import Competition
-from pipeline.config import Experiment
-from pipeline.files.freshness import fingerprint
-from pipeline.models.identity import weights_identity
-from pipeline.paths import Paths
-from pipeline.search_space import SearchSpace
+from pipeline.config.competition import Competition
+from pipeline.config.experiment import Experiment
+from pipeline.config.search_space import SearchSpace
+from pipeline.data.training_table import Tables
+from pipeline.models.weights_source import weights_identity
+from pipeline.store.freshness import fingerprint
+from pipeline.store.paths import Paths
 from pipeline.training.pseudo_labels import teacher_digest
-from pipeline.training.tables import Tables
 
 SamplerName = Literal["tpe", "gp", "random"]
 

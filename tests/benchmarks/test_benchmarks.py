@@ -8,7 +8,7 @@ from torch import nn
 from benchmarks import data_waiting, floor, prediction, time_to_accuracy, training_step
 from benchmarks.input_pipeline import draw, tabulate
 from pipeline.models.network import Network
-from pipeline.paths import Paths
+from pipeline.store.paths import Paths
 from tests import tiny
 
 NETWORK, SIZE_PX = "timm/test_resnet", 32

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.competition import Competition
+from pipeline.config.competition import Competition
+from pipeline.data.scan import scan_file
 from pipeline.images.decode import decode_rgb
-from pipeline.images.scan import scan_file
-from pipeline.paths import Paths
+from pipeline.store.paths import Paths
 
 # Stands in for a decoder with a hole: every Python below imports it before anything else.
 SPOILED_DECODER = """

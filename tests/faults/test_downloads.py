@@ -15,16 +15,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeline.archives.bring import bring
-from pipeline.archives.errors import ArchiveError
-from pipeline.archives.sources import Source
-from pipeline.downloads.errors import DownloadError
-from pipeline.downloads.fetch import _retry_after_seconds, fetch
-from pipeline.downloads.patience import Patience
-from pipeline.errors import DataError
-from pipeline.schema.archive import Archive
-from tests.archives.test_untar import tar_of
-from tests.downloads.website import Answer, Handler, Website, part_from, status
+from pipeline.config.archive_table import Archive
+from pipeline.data.archives.fetch import _retry_after_seconds, fetch
+from pipeline.data.archives.fetch_archive import bring
+from pipeline.data.archives.retries import Patience
+from pipeline.data.archives.sources import Source
+from pipeline.errors import ArchiveError, DataError, DownloadError
+from tests.data.archives.test_untar import tar_of
+from tests.data.archives.website import Answer, Handler, Website, part_from, status
 
 CONTENT = bytes(range(256)) * 1000
 QUICK = Patience(attempts=4, first_wait_seconds=0.0, longest_wait_seconds=0.2, read_seconds=0.5)

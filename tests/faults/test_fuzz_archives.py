@@ -15,9 +15,9 @@ from tempfile import TemporaryDirectory
 
 import py7zr
 
-from pipeline.archives.unpack import Limits, looks_like, unpack
-from pipeline.schema.archive import container_of
-from tests.archives.test_untar import tar_of
+from pipeline.config.archive_table import container_of
+from pipeline.data.archives.unpack import Limits, looks_like, unpack
+from tests.data.archives.test_untar import tar_of
 from tests.faults.mutants import Outcome, assert_held, hold, in_own_process, mutants
 
 PER_KIND = 450

@@ -14,16 +14,14 @@ import pytest
 import torch
 from safetensors.numpy import save
 
-from pipeline.archives.cifar import read_class_names, unpack_batches
+from pipeline.data.archives.cifar import read_class_names, unpack_batches
 from pipeline.errors import ArtifactError
-from pipeline.images.cache import _opened
-from pipeline.images.copy_block import write_block
+from pipeline.images.cache import _opened, write_block
 from pipeline.models.tensors import read_tensors
-from pipeline.predictions import Predictions, load_predictions
-from pipeline.training.checkpoint import load_checkpoint
+from pipeline.store.predictions import Predictions, load_predictions
+from pipeline.training.checkpoint import load_checkpoint, load_state, save_state
 from pipeline.training.features import read_block
-from pipeline.training.training_state import load_state, save_state
-from tests.archives.test_cifar import CLASSES, archive_of, batches, python_2
+from tests.data.archives.test_cifar import CLASSES, archive_of, batches, python_2
 from tests.faults.mutants import Outcome, assert_held, hold, in_own_process, mutants
 
 PER_KIND = 250

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageCms
 
+from pipeline.data.scan import scan_file
 from pipeline.errors import DataError
 from pipeline.images.decode import decode_rgb
-from pipeline.images.scan import scan_file
 from pipeline.images.working_copy import working_copy
 from tests.faults.mutants import Outcome, assert_held, hold, in_own_process, mutants
 

@@ -12,23 +12,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.competition import Competition, load_competition
-from pipeline.experiment_files import load_search
-from pipeline.files.freshness import Stamp
-from pipeline.inspecting.lists import find_ids, read_list
-from pipeline.judging.sample import load_sample
-from pipeline.judging.submission_log import load_log
-from pipeline.labelling.corrections import load_corrections, recorded_corrections
-from pipeline.labelling.label_files import listed_labels
-from pipeline.labelling.labels import read_labels
-from pipeline.paths import Paths
-from pipeline.resolution import resolve
-from pipeline.results import all_members, list_results
-from pipeline.schema.labels import CsvLabels, ListFileLabels, OneHotLabels
-from pipeline.scoring.truth import load_truth
-from pipeline.scoring.validation import find_faults
-from pipeline.strict import parse
-from pipeline.tables import load_folds, load_train
+from pipeline.config.competition import Competition, load_competition
+from pipeline.config.experiment_files import load_search
+from pipeline.config.labels_table import CsvLabels, ListFileLabels, OneHotLabels
+from pipeline.config.strict import parse
+from pipeline.data.corrections import load_corrections, recorded_corrections
+from pipeline.data.init.user_lists import find_ids, read_list
+from pipeline.data.labels import listed_labels, read_labels
+from pipeline.data.resolution import resolve
+from pipeline.data.sample import load_sample
+from pipeline.store.freshness import Stamp
+from pipeline.store.paths import Paths
+from pipeline.store.results import all_members, list_results
+from pipeline.store.tables import load_folds, load_train
+from pipeline.submission.submission_log import load_log
+from pipeline.submission.truth import load_truth
+from pipeline.submission.validation import find_faults
 from tests.faults.mutants import READ, REFUSED, attempt
 
 PER_READER = 150

@@ -14,12 +14,12 @@ from pathlib import Path, PurePosixPath
 import py7zr
 import pytest
 
-from pipeline.archives.bring import check
-from pipeline.archives.errors import ArchiveError
-from pipeline.archives.unpack import DEFAULT_LIMITS, peek, unpack
-from pipeline.schema.archive import Archive
-from tests.archives.test_unpack import files_below, make_zip, patch
-from tests.archives.test_untar import tar_of
+from pipeline.config.archive_table import Archive
+from pipeline.data.archives.fetch_archive import check
+from pipeline.data.archives.unpack import DEFAULT_LIMITS, peek, unpack
+from pipeline.errors import ArchiveError
+from tests.data.archives.test_unpack import files_below, make_zip, patch
+from tests.data.archives.test_untar import tar_of
 from tests.faults.mutants import READ, attempt, in_own_process
 
 PICTURE = bytes(range(256)) * 400

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
+from pipeline.data.scan import scan_file, scan_files
 from pipeline.errors import DataError
 from pipeline.images.decode import FORMATS, decode_rgb, read_header
-from pipeline.images.scan import scan_file, scan_files
 from pipeline.images.working_copy import MAX_ASPECT, working_copy
 from tests.faults.test_fuzz_images import encoded, seeds
 

@@ -13,15 +13,14 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.config import ModelConfig
+from pipeline.config.experiment import ModelConfig
+from pipeline.config.strict import read_toml
 from pipeline.errors import ArtifactError, PipelineError
 from pipeline.images.cache import _opened
 from pipeline.models.registry import build_trunk
-from pipeline.predictions import load_predictions
-from pipeline.strict import read_toml
-from pipeline.training.checkpoint import load_checkpoint
+from pipeline.store.predictions import load_predictions
+from pipeline.training.checkpoint import load_checkpoint, load_state
 from pipeline.training.features import read_block
-from pipeline.training.training_state import load_state
 
 
 class Trap:

@@ -15,13 +15,13 @@ import psutil
 import pytest
 
 from pipeline.errors import ConfigError, DataError
-from pipeline.files.freshness import file_sha256
 from pipeline.images import cache
 from pipeline.images.cache import CachedCopies
-from pipeline.images.cache_room import VARIABLE, limit_bytes
+from pipeline.images.cache_budget import VARIABLE, limit_bytes
 from pipeline.images.working_copy import WorkingCopies, image_rows
-from pipeline.paths import Paths
-from pipeline.tables import load_train
+from pipeline.store.freshness import file_sha256
+from pipeline.store.paths import Paths
+from pipeline.store.tables import load_train
 
 SIDE = 37
 PIXELS = SIDE * SIDE * 3  # of the smallest copy

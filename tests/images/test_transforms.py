@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.config import ImageConfig, TransformConfig, ViewConfig
+from pipeline.config.experiment import ImageConfig, TransformConfig, ViewConfig
 from pipeline.images.decode import ByteImage
 from pipeline.images.transforms import (
     STILL_RECIPES,

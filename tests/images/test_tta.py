@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.config import ImageConfig, ViewConfig
+from pipeline.config.experiment import ImageConfig, ViewConfig
 from pipeline.images.tta import CORNERS, POLICIES, TtaView
 from pipeline.images.views import View, ViewMaker
 

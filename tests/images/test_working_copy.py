@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from pipeline.config import ImageConfig, ViewConfig
+from pipeline.config.experiment import ImageConfig, ViewConfig
 from pipeline.errors import DataError
 from pipeline.images.decode import ByteImage, decode_rgb
 from pipeline.images.transforms import plain_view
@@ -20,8 +20,8 @@ from pipeline.images.working_copy import (
     working_shape,
     working_side_px,
 )
-from pipeline.paths import Paths
-from pipeline.tables import load_train
+from pipeline.store.paths import Paths
+from pipeline.store.tables import load_train
 
 
 def smooth(height: int, width: int) -> ByteImage:

@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from pipeline.models.architectures import Architecture
-from pipeline.models.cbam import CBAM, ChannelAttention, SpatialAttention
+from pipeline.models.attention import CBAM, ChannelAttention, SpatialAttention, SqueezeExcitation
 from pipeline.models.resnet import ResNet
-from pipeline.models.squeeze_excitation import SqueezeExcitation
 
 
 def sigmoid(x):

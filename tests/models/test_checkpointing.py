@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.config import ModelConfig
+from pipeline.config.experiment import ModelConfig
 from pipeline.errors import ConfigError
 from pipeline.models.checkpointing import enable_gradient_checkpointing
 from pipeline.models.network import Network

@@ -5,9 +5,9 @@ import re
 import pytest
 import torch
 
-from pipeline.config import ModelConfig
+from pipeline.config.experiment import ModelConfig
 from pipeline.errors import ConfigError
-from pipeline.models.classifier import set_classifier
+from pipeline.models.network import set_classifier
 from pipeline.models.registry import build_model
 
 # The name of the layer, if the head is one.

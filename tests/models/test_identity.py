@@ -4,12 +4,11 @@ import sys
 import pytest
 import torch
 
-from pipeline.config import ModelConfig
+from pipeline.config.experiment import ModelConfig
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.files.freshness import file_sha256
-from pipeline.models.identity import weights_identity
-from pipeline.models.packages import PACKAGES, packaged_weights
 from pipeline.models.registry import build_trunk
+from pipeline.models.weights_source import PACKAGES, packaged_weights, weights_identity
+from pipeline.store.freshness import file_sha256
 
 LITE0 = "timm/tf_efficientnet_lite0"
 
@@ -64,5 +63,5 @@ def test_no_library_of_networks_is_loaded_for_it():
     code = "import sys, pipeline.models.identity; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert "pipeline.models.packages" in loaded
+    assert "pipeline.models.weights_source" in loaded
     assert not loaded & {"torch", "timm", "huggingface_hub", "numpy"}

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pipeline.config import ModelConfig
+from pipeline.config.experiment import ModelConfig
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.models.registry import Trunk, build_trunk
 from pipeline.models.weights import PACKAGES

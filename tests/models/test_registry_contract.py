@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.config import ModelConfig
+from pipeline.config.experiment import ModelConfig
 from pipeline.errors import ConfigError
 from pipeline.models.architectures import named_architectures
 from pipeline.models.registry import build_model, build_trunk, model_names

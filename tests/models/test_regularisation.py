@@ -5,7 +5,7 @@ import torch
 from timm.layers.drop import DropPath
 from torch import nn
 
-from pipeline.config import ModelConfig
+from pipeline.config.experiment import ModelConfig
 from pipeline.errors import ConfigError
 from pipeline.models.registry import build_model, build_trunk
 

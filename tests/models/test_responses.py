@@ -5,7 +5,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from pipeline.config import ModelConfig
+from pipeline.config.experiment import ModelConfig
 from pipeline.models.registry import build_random
 from pipeline.models.responses import Moments, recorded_responses
 

@@ -8,9 +8,8 @@ import torch
 from torch import nn
 
 from pipeline.errors import ConfigError
-from pipeline.models.cbam import CBAM
+from pipeline.models.attention import CBAM, ResAttention
 from pipeline.models.lenet import LeNet
-from pipeline.models.res_attention import ResAttention
 from pipeline.models.resnet50_attention import ResNet50Attention
 from pipeline.models.sample_resnet import SampleResNet
 

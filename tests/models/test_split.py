@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from pipeline.config import ModelConfig
+from pipeline.config.experiment import ModelConfig
 from pipeline.errors import ConfigError
 from pipeline.models.network import Network
 from pipeline.models.registry import build_model

@@ -6,12 +6,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipeline.config import ModelConfig
+from pipeline.config.experiment import ModelConfig
 from pipeline.errors import ConfigError
 from pipeline.models.hub import hub_repository
-from pipeline.models.hub_origin import Repository
-from pipeline.models.packages import has_packaged_weights
+from pipeline.models.hub_address import Repository
 from pipeline.models.registry import build_model, build_random, build_trunk
+from pipeline.models.weights_source import has_packaged_weights
 
 VIT = "timm/test_vit"
 

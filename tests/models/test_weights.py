@@ -12,7 +12,7 @@ import timm
 import torch
 
 import pipeline
-from pipeline.config import ModelConfig
+from pipeline.config.experiment import ModelConfig
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.models import weights
 from pipeline.models.registry import build_model, build_trunk

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from pipeline.config import ModelConfig
+from pipeline.config.experiment import ModelConfig
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.models.network import Network
 from pipeline.models.registry import build_model, build_trunk

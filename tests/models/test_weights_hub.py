@@ -21,12 +21,12 @@ from huggingface_hub import constants
 from safetensors.torch import save
 from timm.models import PretrainedCfg
 
-from pipeline.config import ModelConfig
-from pipeline.downloads.patience import Patience
+from pipeline.config.experiment import ModelConfig
+from pipeline.data.archives.retries import Patience
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.models import hub, hub_origin
+from pipeline.models import hub, hub_address
 from pipeline.models.hub import fetch, hub_repository
-from pipeline.models.hub_origin import Repository, endpoint
+from pipeline.models.hub_address import Repository, endpoint
 from pipeline.models.network import Network
 from pipeline.models.registry import build_model, build_trunk
 
@@ -138,7 +138,7 @@ class Handler(BaseHTTPRequestHandler):
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache of the hub, and little patience."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(hub_origin, "ANSWER_SECONDS", SECONDS)
+    monkeypatch.setattr(hub_address, "ANSWER_SECONDS", SECONDS)
     monkeypatch.setattr(hub, "PATIENCE", Patience(3, 0.01, 0.02, SECONDS, SECONDS))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("HF_TOKEN", "hf_a_token")
@@ -293,7 +293,7 @@ def test_a_hub_that_refuses_is_one_line(monkeypatch, closed_url):
 
 def test_a_hub_without_a_name_is_one_line(monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://no-such-host.invalid")
-    monkeypatch.setattr(hub_origin, "ANSWER_SECONDS", 5.0)
+    monkeypatch.setattr(hub_address, "ANSWER_SECONDS", 5.0)
     with pytest.raises(ArtifactError, match=r"the hub must give .* of timm/") as caught:
         load()
     assert_three_ways_out(caught.value)

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import softmax
 
-from pipeline.predictions import FloatArray
+from pipeline.store.predictions import FloatArray
 
 TARGETS = np.arange(90) % 3
 FOLDS = np.arange(90) // 2 % 5

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from pipeline.scoring import bootstrap as module
-from pipeline.scoring.bootstrap import NUM_RESAMPLES, bootstrap, tails
+from pipeline.scoring import measures as module
+from pipeline.scoring.measures import NUM_RESAMPLES, bootstrap, tails
 
 
 def mean(values):

@@ -4,7 +4,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import log_softmax, softmax
 
-from pipeline.predictions import FloatArray, IntArray
 from pipeline.scoring.calibration import (
     FLOORS,
     TEMPERATURES,
@@ -14,6 +13,7 @@ from pipeline.scoring.calibration import (
     fit_temperature_and_floor,
 )
 from pipeline.scoring.metrics import score
+from pipeline.store.predictions import FloatArray, IntArray
 
 
 def drawn_from_itself(

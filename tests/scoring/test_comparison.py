@@ -4,7 +4,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pipeline.predictions import FloatArray
 from pipeline.scoring.comparison import (
     Comparison,
     bonferroni,
@@ -14,6 +13,7 @@ from pipeline.scoring.comparison import (
     compare_trainings,
 )
 from pipeline.scoring.metrics import METRICS, score
+from pipeline.store.predictions import FloatArray
 from tests.scoring.drawn import member
 
 NUM = 600

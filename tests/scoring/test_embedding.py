@@ -1,7 +1,7 @@
 import numpy as np
 from sklearn.decomposition import PCA
 
-from pipeline.scoring.embedding import START_SPREAD, principal_start, tsne
+from pipeline.scoring.separation import START_SPREAD, principal_start, tsne
 
 TARGETS = np.arange(30) % 3
 FEATURES = (np.random.default_rng(0).normal(size=(30, 6)) + 8 * np.eye(6)[TARGETS]).astype(

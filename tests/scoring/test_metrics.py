@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.predictions import FloatArray, IntArray
 from pipeline.scoring.metrics import (
     METRICS,
     Score,
@@ -16,6 +15,7 @@ from pipeline.scoring.metrics import (
     macro_f1,
     score,
 )
+from pipeline.store.predictions import FloatArray, IntArray
 
 
 def drawn(num: int = 300, num_classes: int = 5, seed: int = 0) -> tuple[IntArray, FloatArray]:

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.competition import load_competition
+from pipeline.config.competition import load_competition
 from pipeline.errors import ArtifactError
-from pipeline.predictions import FloatArray
 from pipeline.scoring.metrics import score
 from pipeline.scoring.oof import assemble_oof, describe_oof, targets_of
+from pipeline.store.predictions import FloatArray
 
 FOLDS = pd.DataFrame(
     {

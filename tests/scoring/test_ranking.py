@@ -1,8 +1,8 @@
 import pytest
 
-from pipeline.competition import load_competition
-from pipeline.results import Result
-from pipeline.scoring.ranking import best_first
+from pipeline.config.competition import load_competition
+from pipeline.scoring.metrics import best_first
+from pipeline.store.results import Result
 
 
 @pytest.mark.parametrize(("metric", "names"), [("accuracy", "cab"), ("log_loss", "abc")])

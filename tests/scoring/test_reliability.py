@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.predictions import FloatArray
-from pipeline.scoring.reliability import expected_calibration_error, reliability_table
+from pipeline.scoring.calibration import expected_calibration_error, reliability_table
+from pipeline.store.predictions import FloatArray
 
 
 def sure(*confidences: float) -> FloatArray:

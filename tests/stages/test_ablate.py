@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.errors import ConfigError
-from pipeline.predictions import load_predictions
-from pipeline.results import list_results
 from pipeline.stages import ablate, train
+from pipeline.store.predictions import load_predictions
+from pipeline.store.results import list_results
 from pipeline.training.probe import Probe
 from tests import tiny
 

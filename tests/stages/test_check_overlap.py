@@ -8,7 +8,7 @@ from PIL import Image
 
 from pipeline.errors import DataError
 from pipeline.stages import check_overlap
-from pipeline.tables import load_test
+from pipeline.store.tables import load_test
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pipeline.archives.cifar import TEST_BATCH, TRAIN_BATCHES
-from pipeline.competition import Competition, load_competition
+from pipeline.config.competition import Competition, load_competition
+from pipeline.data.archives.cifar import TEST_BATCH, TRAIN_BATCHES
+from pipeline.data.drawing.draw_competition import draw_competition
 from pipeline.errors import DataError
-from pipeline.images.synthetic import draw_competition
-from pipeline.paths import Paths
 from pipeline.stages import download, grade, prepare
-from pipeline.tables import load_test, load_train
+from pipeline.store.paths import Paths
+from pipeline.store.tables import load_test, load_train
 
 ARCHIVE = "cifar-10-python.tar.gz"
 

@@ -3,9 +3,9 @@ import socket
 import pytest
 import torch
 
+from pipeline.config.strict import built_in_names
 from pipeline.models.weights import PACKAGES
 from pipeline.stages import doctor
-from pipeline.strict import built_in_names
 
 
 @pytest.fixture

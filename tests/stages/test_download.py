@@ -16,13 +16,13 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from pipeline.competition import Competition
+from pipeline.config.competition import Competition
+from pipeline.config.strict import parse
 from pipeline.errors import ConfigError, DataError
-from pipeline.files.locks import held
-from pipeline.paths import Paths
 from pipeline.stages import download
-from pipeline.strict import parse
-from tests.downloads.website import Website, status
+from pipeline.store.locks import held
+from pipeline.store.paths import Paths
+from tests.data.archives.website import Website, status
 
 
 def zip_of(**entries: bytes) -> bytes:

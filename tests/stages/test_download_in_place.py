@@ -9,14 +9,14 @@ from typing import Any
 import py7zr
 import pytest
 
-from pipeline import extras
-from pipeline.archives import bring
-from pipeline.competition import Competition
+from pipeline import machine
+from pipeline.config.competition import Competition
+from pipeline.data.archives import fetch_archive
 from pipeline.errors import ConfigError, DataError
-from pipeline.files.folders import list_files
-from pipeline.files.freshness import Stamp
-from pipeline.paths import Paths
 from pipeline.stages import download
+from pipeline.store.folders import list_files
+from pipeline.store.freshness import Stamp
+from pipeline.store.paths import Paths
 from tests.stages.test_download import LABELS, TEST, TRAIN, a_competition, images, said, zip_of
 
 
@@ -247,8 +247,8 @@ def test_7z_is_unpacked_and_without_its_package_the_folder_beside_it_serves(
     competition = a_competition({"name": "train.7z"})
     download.run(paths, competition, str(folder))
     assert images(paths).keys() == {"train/cat_0.jpg"}
-    monkeypatch.setattr(extras, "SEVEN_ZIP", "no_such_package")
-    monkeypatch.setattr("pipeline.archives.sources.SEVEN_ZIP", "no_such_package")
+    monkeypatch.setattr(machine, "SEVEN_ZIP", "no_such_package")
+    monkeypatch.setattr("pipeline.data.archives.sources.SEVEN_ZIP", "no_such_package")
     download.run(paths, competition, str(folder))
     assert (paths.images_dir / "train").resolve() == folder / "train"
 
@@ -258,8 +258,8 @@ def test_7z_without_its_package_is_refused_before_anything_is_copied(
 ) -> None:
     shutil.rmtree(folder / "train")
     seven_zip(folder / "train.7z")
-    monkeypatch.setattr(extras, "SEVEN_ZIP", "no_such_package")
-    monkeypatch.setattr("pipeline.archives.sources.SEVEN_ZIP", "no_such_package")
+    monkeypatch.setattr(machine, "SEVEN_ZIP", "no_such_package")
+    monkeypatch.setattr("pipeline.data.archives.sources.SEVEN_ZIP", "no_such_package")
     with pytest.raises(DataError, match=r"^train\.7z: a 7z needs the package no_such_package"):
         download.run(paths, a_competition({"name": "train.7z"}), str(folder))
     assert not paths.archives_dir.exists()
@@ -269,7 +269,7 @@ def test_archives_on_a_read_only_disk_are_linked_to_and_unpacked(
     paths: Paths, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "train.zip").write_bytes(TRAIN)
-    monkeypatch.setattr(bring, "is_read_only", lambda _: True)  # a test can't mount one
+    monkeypatch.setattr(fetch_archive, "is_read_only", lambda _: True)  # a test can't mount one
     download.run(paths, a_competition(), str(folder))
     assert (paths.archives_dir / "train.zip").resolve() == folder / "train.zip"
     assert (folder / "train.zip").stat().st_mode & 0o200

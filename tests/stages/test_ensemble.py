@@ -9,19 +9,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.competition import load_competition
+from pipeline.config.competition import load_competition
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.files.atomic import write_text
-from pipeline.files.freshness import Stamp, file_sha256
-from pipeline.paths import Paths
-from pipeline.predictions import FloatArray, Predictions, load_predictions
-from pipeline.results import list_results, load_probs
-from pipeline.scoring.ensembling.methods import METHODS
+from pipeline.scoring.ensembling.method_table import METHODS
 from pipeline.scoring.ensembling.selection import AUTO
 from pipeline.scoring.metrics import score
 from pipeline.scoring.oof import describe_oof
 from pipeline.stages import ensemble
-from pipeline.tables import FOLD_COLUMNS, TEST_COLUMNS, load_folds, load_test, write_table
+from pipeline.store.atomic import write_text
+from pipeline.store.freshness import Stamp, file_sha256
+from pipeline.store.paths import Paths
+from pipeline.store.predictions import FloatArray, Predictions, load_predictions
+from pipeline.store.results import list_results, load_probs
+from pipeline.store.tables import FOLD_COLUMNS, TEST_COLUMNS, load_folds, load_test, write_table
 
 NUM, NUM_TEST = 60, 10
 TARGETS = np.arange(NUM) % 3 % 2

@@ -6,12 +6,18 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.competition import Competition, load_competition
+from pipeline.config.competition import Competition, load_competition
 from pipeline.errors import DataError
-from pipeline.files.freshness import file_sha256
-from pipeline.paths import Paths
 from pipeline.stages import folds
-from pipeline.tables import SUSPECT_COLUMNS, TRAIN_COLUMNS, load_folds, load_train, write_table
+from pipeline.store.freshness import file_sha256
+from pipeline.store.paths import Paths
+from pipeline.store.tables import (
+    SUSPECT_COLUMNS,
+    TRAIN_COLUMNS,
+    load_folds,
+    load_train,
+    write_table,
+)
 
 NUM = 40
 

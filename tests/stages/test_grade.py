@@ -5,13 +5,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.competition import Competition, load_competition
+from pipeline.config.competition import Competition, load_competition
 from pipeline.errors import DataError, SubmissionError
-from pipeline.paths import Paths
 from pipeline.scoring.metrics import evaluate
-from pipeline.scoring.submission import encode, submission_table
 from pipeline.stages import grade
-from pipeline.tables import TEST_COLUMNS, write_table
+from pipeline.store.paths import Paths
+from pipeline.store.tables import TEST_COLUMNS, write_table
+from pipeline.submission.writer import encode, submission_table
 
 NUM = 20
 TARGETS = [number % 3 % 2 for number in range(NUM)]  # of 0.jpg, 1.jpg, ...

@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.competition import Competition, load_competition
+from pipeline.config.competition import Competition, load_competition
+from pipeline.config.strict import built_in_names
+from pipeline.data.drawing.draw_competition import draw_competition
+from pipeline.data.init.file_roles import Named
+from pipeline.data.labels import read_labels
+from pipeline.data.resolution import resolve
 from pipeline.errors import ConfigError, DataError
-from pipeline.images.synthetic import draw_competition
-from pipeline.inspecting.roles import Named
-from pipeline.judging.judge_ids import ordered_ids
-from pipeline.labelling.labels import read_labels
-from pipeline.paths import Paths
-from pipeline.resolution import resolve
-from pipeline.scoring.submission import encode, submission_table
 from pipeline.stages import download, init, prepare
-from pipeline.strict import built_in_names
-from pipeline.tables import load_test, load_train
+from pipeline.store.paths import Paths
+from pipeline.store.tables import load_test, load_train
+from pipeline.submission.judge_ids import ordered_ids
+from pipeline.submission.writer import encode, submission_table
 from tests.editions import edition, shipped
 
 SHIPPED = built_in_names("competitions")

@@ -4,13 +4,13 @@ import pytest
 import torch
 from huggingface_hub import constants
 
-from pipeline.config import ModelConfig
+from pipeline.config.experiment import ModelConfig
 from pipeline.errors import ConfigError
 from pipeline.models import hub
-from pipeline.models.at_hand import weights_at_hand
-from pipeline.models.packages import PACKAGES
 from pipeline.models.profile import profile
 from pipeline.models.registry import build_random, model_names
+from pipeline.models.weights import weights_at_hand
+from pipeline.models.weights_source import PACKAGES
 from pipeline.stages import models
 
 LITE0 = "timm/tf_efficientnet_lite0"

@@ -11,10 +11,10 @@ from pyarrow import parquet
 
 from pipeline.errors import ArtifactError, ConfigError, DataError
 from pipeline.images.tta import POLICIES
-from pipeline.paths import Paths
-from pipeline.predictions import load_predictions
 from pipeline.stages import ensemble, predict, train, tta
-from pipeline.tables import load_test
+from pipeline.store.paths import Paths
+from pipeline.store.predictions import load_predictions
+from pipeline.store.tables import load_test
 from tests import tiny
 
 FINETUNE = """

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pipeline.competition import Competition
+from pipeline.config.competition import Competition
+from pipeline.config.labels_table import FolderLabels
 from pipeline.errors import DataError
-from pipeline.paths import Paths
-from pipeline.schema.labels import FolderLabels
 from pipeline.stages import download, prepare
-from pipeline.tables import AUDIT_COLUMNS, load_test, load_train, read_table
+from pipeline.store.paths import Paths
+from pipeline.store.tables import AUDIT_COLUMNS, load_test, load_train, read_table
 from tests.conftest import tiny_demo
 
 OUTPUTS = ("train_csv", "test_csv", "audit_json", "audit_csv", "prepare_stamp")

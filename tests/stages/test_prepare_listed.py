@@ -9,13 +9,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from pipeline.competition import Competition, load_competition
+from pipeline.config.competition import Competition, load_competition
+from pipeline.data.resolution import resolve
 from pipeline.errors import ConfigError, DataError
-from pipeline.judging.judge_ids import ordered_ids
-from pipeline.paths import Paths
-from pipeline.resolution import resolve
 from pipeline.stages import download, prepare
-from pipeline.tables import AUDIT_COLUMNS, load_test, load_train, read_table
+from pipeline.store.paths import Paths
+from pipeline.store.tables import AUDIT_COLUMNS, load_test, load_train, read_table
+from pipeline.submission.judge_ids import ordered_ids
 
 TOML = """
 title = "Leaves"

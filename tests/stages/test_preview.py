@@ -9,7 +9,7 @@ from pipeline.errors import ConfigError, DataError
 from pipeline.images.contact_sheet import CELL_PX
 from pipeline.stages import preview
 from pipeline.stages.preview import _chosen
-from pipeline.tables import load_train, write_table
+from pipeline.store.tables import load_train, write_table
 from tests import tiny
 
 

@@ -5,9 +5,9 @@ import shutil
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.paths import Paths
 from pipeline.stages import report, train
-from pipeline.tables import load_folds, write_table
+from pipeline.store.paths import Paths
+from pipeline.store.tables import load_folds, write_table
 from tests import tiny
 
 

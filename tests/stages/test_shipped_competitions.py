@@ -15,16 +15,16 @@ import torch
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from pipeline.competition import Competition
-from pipeline.files.atomic import write_text
-from pipeline.files.freshness import file_sha256
-from pipeline.images.synthetic import draw_competition
-from pipeline.paths import Paths
-from pipeline.predictions import Predictions
-from pipeline.resolution import resolve
+from pipeline.config.competition import Competition
+from pipeline.config.strict import built_in_names, locate_toml
+from pipeline.data.drawing.draw_competition import draw_competition
+from pipeline.data.resolution import resolve
 from pipeline.stages import download, folds, grade, prepare, submit, validate
-from pipeline.strict import built_in_names, locate_toml
-from pipeline.tables import load_test
+from pipeline.store.atomic import write_text
+from pipeline.store.freshness import file_sha256
+from pipeline.store.paths import Paths
+from pipeline.store.predictions import Predictions
+from pipeline.store.tables import load_test
 from tests import tiny
 from tests.editions import BREEDS, edition, shipped
 

@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.competition import load_competition
-from pipeline.files.atomic import write_text
-from pipeline.files.freshness import digest
-from pipeline.paths import Paths
+from pipeline.config.competition import load_competition
 from pipeline.scoring.oof import describe_oof
 from pipeline.stages import ensemble, folds, status, submit
-from pipeline.tables import SUSPECT_COLUMNS, load_folds, load_train, write_table
+from pipeline.store.atomic import write_text
+from pipeline.store.freshness import digest
+from pipeline.store.paths import Paths
+from pipeline.store.tables import SUSPECT_COLUMNS, load_folds, load_train, write_table
 from tests.stages import test_ensemble as made_up
 
 

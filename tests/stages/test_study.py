@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.results import list_results
 from pipeline.stages import study
+from pipeline.store.results import list_results
 from pipeline.training.finetune import Finetune
 from tests import tiny
 

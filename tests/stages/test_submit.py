@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.competition import Competition, load_competition
+from pipeline.config.competition import Competition, load_competition
 from pipeline.errors import ArtifactError, DataError, SubmissionError
-from pipeline.files.atomic import write_text
-from pipeline.files.freshness import file_sha256
-from pipeline.paths import Paths
-from pipeline.predictions import FloatArray, Predictions
 from pipeline.stages import submit, validate
-from pipeline.tables import FOLD_COLUMNS, TEST_COLUMNS, write_table
+from pipeline.store.atomic import write_text
+from pipeline.store.freshness import file_sha256
+from pipeline.store.paths import Paths
+from pipeline.store.predictions import FloatArray, Predictions
+from pipeline.store.tables import FOLD_COLUMNS, TEST_COLUMNS, write_table
 
 NUM = 12
 IMAGE_IDS = [f"test/{number}.jpg" for number in range(NUM)]

@@ -9,11 +9,11 @@ from functools import partial
 
 import pytest
 
+from pipeline.config.strict import locate_toml
 from pipeline.errors import ConfigError, SubmissionError
-from pipeline.judging.kaggle_service import Kaggle, Verdict
-from pipeline.judging.submission_log import load_log
 from pipeline.stages import submit
-from pipeline.strict import locate_toml
+from pipeline.submission.kaggle import Kaggle, Verdict
+from pipeline.submission.submission_log import load_log
 from tests.kaggle_stand_in import StandIn, serve
 from tests.stages.test_submit import EXPECTED, default_probs, demo, paths, save
 

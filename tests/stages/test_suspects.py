@@ -4,11 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.competition import load_competition
+from pipeline.config.competition import load_competition
 from pipeline.errors import ArtifactError
-from pipeline.paths import Paths
 from pipeline.stages import folds, suspects
-from pipeline.tables import SUSPECT_COLUMNS, TRAIN_COLUMNS, load_folds, read_table, write_table
+from pipeline.store.paths import Paths
+from pipeline.store.tables import (
+    SUSPECT_COLUMNS,
+    TRAIN_COLUMNS,
+    load_folds,
+    read_table,
+    write_table,
+)
 from tests.stages import test_ensemble as made_up
 
 PLANTED = ["011.jpg", "012.jpg", "030.jpg"]  # their labels are wrong

@@ -15,17 +15,18 @@ import pandas as pd
 import pytest
 import torch
 
-from pipeline.competition import Competition
-from pipeline.config import Experiment
+from pipeline.config.competition import Competition
+from pipeline.config.experiment import Experiment
 from pipeline.errors import ArtifactError, ConfigError, DataError
-from pipeline.files.freshness import file_sha256
-from pipeline.paths import Paths
-from pipeline.predictions import load_predictions
-from pipeline.results import list_results
 from pipeline.scoring.metrics import score
 from pipeline.scoring.oof import targets_of
 from pipeline.stages import folds, submit, train
-from pipeline.tables import SUSPECT_COLUMNS, load_folds, load_test, load_train, write_table
+from pipeline.store.freshness import file_sha256
+from pipeline.store.paths import Paths
+from pipeline.store.predictions import load_predictions
+from pipeline.store.results import list_results
+from pipeline.store.tables import SUSPECT_COLUMNS, load_folds, load_test, load_train, write_table
+from pipeline.training import dry_run
 from pipeline.training.head import LinearHead
 from tests import tiny
 
@@ -299,10 +300,9 @@ def test_what_the_last_experiment_cannot_do_stops_before_the_first(site, tmp_pat
 
 
 def test_what_is_up_to_date_is_not_checked_again(site, monkeypatch):
-    from pipeline.training import feasibility
 
     run(site)
-    monkeypatch.setattr(feasibility, "check_trainable", None)
+    monkeypatch.setattr(dry_run, "check_trainable", None)
     run(site)
 
 

@@ -13,9 +13,9 @@ import torch
 from optuna.trial import TrialState
 
 from pipeline.errors import ArtifactError, ConfigError, StoppedError
-from pipeline.results import list_results
 from pipeline.stages import ensemble, train, tune
 from pipeline.stages.tune import Options
+from pipeline.store.results import list_results
 from pipeline.training.probe import Probe
 from tests import tiny
 

@@ -12,17 +12,17 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
-from pipeline.config import Experiment
+from pipeline.config.experiment import Experiment
+from pipeline.config.train_table import TrainConfig
 from pipeline.errors import ArtifactError, ConfigError, StoppedError
 from pipeline.models.registry import build_model, trunk_of
 from pipeline.scoring.oof import targets_of
-from pipeline.tables import load_test, load_train
-from pipeline.train_config import TrainConfig
+from pipeline.store.tables import load_test, load_train
+from pipeline.training.checkpoint import remove_state
 from pipeline.training.finetune import Finetune
 from pipeline.training.probe import Probe
 from pipeline.training.stepper import Stepper
 from pipeline.training.task import FoldResult, FoldTask, TrainingData
-from pipeline.training.training_state import remove_state
 from tests import tiny
 
 # Without batch norm, which sees whole batches, an image's gradient doesn't depend on the others.

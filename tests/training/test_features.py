@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 import torch
 
-from pipeline.config import Experiment
+from pipeline.config.experiment import Experiment
 from pipeline.errors import ArtifactError, DataError
-from pipeline.images.cache_room import VARIABLE
+from pipeline.images.cache_budget import VARIABLE
 from pipeline.images.views import View, ViewMaker
 from pipeline.images.working_copy import working_copy, working_side_px
 from pipeline.models.registry import build_trunk
-from pipeline.paths import Paths
-from pipeline.tables import load_train
+from pipeline.store.paths import Paths
+from pipeline.store.tables import load_train
 from pipeline.training import features
 from pipeline.training.features import Block, FeatureArray, FeatureExtractor
 from tests import tiny

@@ -5,13 +5,12 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from pipeline.config import HeadConfig
+from pipeline.config.experiment import HeadConfig
 from pipeline.errors import ArtifactError
-from pipeline.predictions import FloatArray, IntArray
 from pipeline.scoring.calibration import fit_temperature
+from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.training.checkpoint import save_checkpoint
-from pipeline.training.discriminant import fit_discriminant
-from pipeline.training.head import LinearHead, fit_head
+from pipeline.training.head import LinearHead, fit_discriminant, fit_head
 
 CONFIG = HeadConfig(l2=0.01)
 

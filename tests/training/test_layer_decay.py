@@ -3,10 +3,10 @@ import functools
 import pytest
 from torch import nn
 
-from pipeline.config import ModelConfig
+from pipeline.config.experiment import ModelConfig
+from pipeline.config.train_table import OptimizerConfig
 from pipeline.models.registry import build_model
-from pipeline.train_config import OptimizerConfig
-from pipeline.training.layer_decay import number_blocks, rate_factors
+from pipeline.training.optim import number_blocks, rate_factors
 
 # The lowest and the highest numbers of a network's blocks, each with a parameter of it.
 BLOCKS = {

@@ -7,7 +7,7 @@ from hypothesis.extra import numpy as hnp
 from torch.nn import functional as F
 from torchvision.ops import sigmoid_focal_loss  # type: ignore[import-untyped]
 
-from pipeline.train_config import LossConfig
+from pipeline.config.train_table import LossConfig
 from pipeline.training.losses import balanced_weights, build_criterion
 
 COUNTS = np.array([40, 10, 0, 50])

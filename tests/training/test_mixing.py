@@ -4,8 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.config.train_table import MixingConfig
 from pipeline.errors import ConfigError
-from pipeline.train_config import MixingConfig
 from pipeline.training.mixing import Mixing
 
 MIXUP = MixingConfig(mixup_alpha=0.4)

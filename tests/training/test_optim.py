@@ -4,11 +4,11 @@ from timm.optim import list_optimizers  # type: ignore[attr-defined]
 from torch import nn
 from torch.nn import functional as F
 
-from pipeline.config import ModelConfig
+from pipeline.config.experiment import ModelConfig
+from pipeline.config.train_table import OptimizerConfig
 from pipeline.errors import ConfigError
 from pipeline.models.registry import build_model
 from pipeline.models.split import split
-from pipeline.train_config import OptimizerConfig
 from pipeline.training.optim import build_optimizer
 
 NAMES = [str(name) for name in list_optimizers()]

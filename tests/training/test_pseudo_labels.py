@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.files.freshness import digest
-from pipeline.predictions import Predictions, load_predictions
 from pipeline.scoring.oof import targets_of
 from pipeline.stages import folds, train
-from pipeline.tables import load_folds, load_test, load_train, write_table
-from pipeline.training.learned_images import learned_images
+from pipeline.store.freshness import digest
+from pipeline.store.predictions import Predictions, load_predictions
+from pipeline.store.tables import load_folds, load_test, load_train, write_table
 from pipeline.training.probe import Probe
 from pipeline.training.pseudo_labels import PseudoLabels, load_pseudo_labels, taught_by_itself
-from pipeline.training.task import FoldTask, TrainingData
+from pipeline.training.task import FoldTask, TrainingData, learned_images
 from tests import tiny
 
 TEACHER = tiny.experiment()

@@ -15,8 +15,8 @@ import psutil
 import pytest
 import torch
 
-from pipeline.paths import Paths
-from pipeline.predictions import load_predictions
+from pipeline.store.paths import Paths
+from pipeline.store.predictions import load_predictions
 from tests import tiny
 
 TRAIN = """

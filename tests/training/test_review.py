@@ -5,7 +5,7 @@ import pytest
 from scipy.special import softmax
 
 from pipeline.scoring.oof import targets_of
-from pipeline.tables import load_test, load_train
+from pipeline.store.tables import load_test, load_train
 from pipeline.training.finetune import Finetune
 from pipeline.training.probe import Probe
 from pipeline.training.task import FoldTask, TrainingData

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
-from pipeline.train_config import ScheduleConfig
+from pipeline.config.train_table import ScheduleConfig
 from pipeline.training.schedules import Schedule
 
 NAMES = ("constant", "cosine", "one_cycle", "step", "plateau")

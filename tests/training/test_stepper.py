@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.config.train_table import TrainConfig
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.machine import rank
-from pipeline.train_config import TrainConfig
 from pipeline.training import processes
+from pipeline.training.checkpoint import State, load_state, save_state
 from pipeline.training.losses import build_criterion
 from pipeline.training.stepper import Stepper
-from pipeline.training.training_state import State, load_state, save_state
 from tests.training import in_processes
 
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.competition import Competition
-from pipeline.experiment_files import load_search
-from pipeline.paths import Paths
-from pipeline.training.tables import load_tables
+from pipeline.config.competition import Competition
+from pipeline.config.experiment_files import load_search
+from pipeline.data.training_table import load_tables
+from pipeline.store.paths import Paths
 from pipeline.tuning.search import Search
 from tests import tiny
 

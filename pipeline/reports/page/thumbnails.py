@@ -9,9 +9,9 @@ from PIL import Image
 
 from pipeline.images.decode import ByteImage
 from pipeline.images.working_copy import WorkingCopies, image_rows
-from pipeline.paths import Paths
 from pipeline.reports.page.blocks import Picture
 from pipeline.reports.style import data_uri
+from pipeline.store.paths import Paths
 
 SIDE_PX = 160
 _QUALITY = 70  # of WebP: about 4 kB per picture

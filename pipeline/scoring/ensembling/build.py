@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from pipeline.predictions import FloatArray, IntArray
 from pipeline.scoring.comparison import Comparison
 from pipeline.scoring.ensembling.blending import Weights
 from pipeline.scoring.ensembling.contribution import Contributions
 from pipeline.scoring.ensembling.members import Member
-from pipeline.scoring.ensembling.method_scores import MethodScore, score_methods
-from pipeline.scoring.ensembling.methods import METHODS
+from pipeline.scoring.ensembling.method_table import METHODS
 from pipeline.scoring.ensembling.recalibration import Recalibration, recalibrate
-from pipeline.scoring.ensembling.selection import AUTO, Candidates
+from pipeline.scoring.ensembling.selection import AUTO, Candidates, MethodScore, score_methods
+from pipeline.store.predictions import FloatArray, IntArray
 
 
 @dataclass(frozen=True)
@@ -103,3 +103,34 @@ def build(probs: MemberProbs, method: str, *, prune: bool) -> Built:
         methods=score_methods(candidates, [*METHODS, AUTO] if method == AUTO else list(METHODS)),
         recalibration=recalibration,
     )
+
+
+# What `metrics.json` says of an ensemble, besides its scores.
+
+
+def describe_ensemble(built: Built, members: Sequence[Member]) -> dict[str, Any]:
+    """Describe the methods, the members and the calibration.
+
+    Args:
+        built: The ensemble.
+        members: What it was built of, pruned ones included.
+    """
+    kept = [members[index] for index in built.kept]
+    lacks: Sequence[Comparison | None] = built.lacks or [None]
+    return {
+        "method": built.method,
+        "methods": [one.record() for one in built.methods],
+        "members": [
+            {
+                "name": member.name,
+                "experiments": list(member.experiments),
+                "copies": list(member.copies),
+                "weight": round(float(weight), 6),
+                "without": None if lack is None else lack.record(),
+                "helps": lack is None or lack.verdict == "worse",
+            }
+            for member, weight, lack in zip(kept, built.weights, lacks, strict=True)
+        ],
+        "pruned": [member.name for member in members if member not in kept],
+        "calibration": built.recalibration.record(),
+    }

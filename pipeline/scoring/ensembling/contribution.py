@@ -1,10 +1,10 @@
 """What each member is worth: what the ensemble loses without it."""
 
-from pipeline.predictions import FloatArray, IntArray
 from pipeline.scoring.calibration import at_best_temperature
 from pipeline.scoring.comparison import Comparison, compare_all
 from pipeline.scoring.cross_fitting import cross_fitted
-from pipeline.scoring.ensembling.methods import Method
+from pipeline.scoring.ensembling.method_table import Method
+from pipeline.store.predictions import FloatArray, IntArray
 
 
 class Contributions:

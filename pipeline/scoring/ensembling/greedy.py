@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from pipeline.predictions import FloatArray, IntArray
 from pipeline.scoring.ensembling.blending import WeightedMean, true_class_probs
 from pipeline.scoring.metrics import SMALLEST_PROB
+from pipeline.store.predictions import FloatArray, IntArray
 
 NUM_ROUNDS = 100
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.files.freshness import fingerprint
-from pipeline.predictions import FloatArray
-from pipeline.results import Result
+from pipeline.store.freshness import fingerprint
+from pipeline.store.predictions import FloatArray
+from pipeline.store.results import Result
 
 # What may differ between trainings of one and the same experiment.
 INCIDENTAL = {"name", "description", "seed"}

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.predictions import FloatArray, IntArray
 from pipeline.scoring.ensembling.blending import Weights
 from pipeline.scoring.metrics import SMALLEST_PROB
+from pipeline.store.predictions import FloatArray, IntArray
 
 Ordered = npt.NDArray[np.float64]
 

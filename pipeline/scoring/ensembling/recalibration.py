@@ -6,11 +6,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.predictions import FloatArray
-from pipeline.scoring.calibration import Calibration, fit_temperature, fit_temperature_and_floor
+from pipeline.scoring.calibration import (
+    Calibration,
+    expected_calibration_error,
+    fit_temperature,
+    fit_temperature_and_floor,
+    reliability_table,
+)
 from pipeline.scoring.comparison import Comparison, compare
 from pipeline.scoring.ensembling.selection import Candidates
-from pipeline.scoring.reliability import expected_calibration_error, reliability_table
+from pipeline.store.predictions import FloatArray
 
 
 @dataclass(frozen=True)

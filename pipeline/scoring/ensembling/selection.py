@@ -1,15 +1,18 @@
 """Which method to use, chosen so that the choice itself is scored honestly."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from pipeline.predictions import FloatArray, IntArray
 from pipeline.scoring.calibration import at_best_temperature
 from pipeline.scoring.comparison import Comparison, bonferroni, compare, compare_all
 from pipeline.scoring.cross_fitting import CrossFits
-from pipeline.scoring.ensembling.methods import METHODS, Ensemble
+from pipeline.scoring.ensembling.method_table import METHODS, Ensemble
+from pipeline.scoring.metrics import Score, evaluate, score
+from pipeline.store.predictions import FloatArray, IntArray
 
 AUTO = "auto"
 # A weighted mean that takes no member for better or worse than it is by how sure it sounds.
@@ -121,3 +124,62 @@ def _against_fallback(
     scaled = {name: at_best_temperature(probs, targets) for name, probs in by_method.items()}
     baseline = scaled.pop(FALLBACK)
     return compare_all("log_loss", targets, baseline, scaled, CONFIDENCE)
+
+
+# What the methods score, side by side.
+
+
+@dataclass(frozen=True)
+class MethodScore:
+    """What a method scores, honestly and fitted to the very images that it is scored on.
+
+    Attributes:
+        method: Its name.
+        score: By the competition's metric, cross-fitted or nested.
+        log_loss: The same.
+        fitted_score: What the method's optimism makes of it.
+        fitted_log_loss: The same.
+        against_fallback: Difference in log loss, see `choose`; None for AUTO and the fallback.
+    """
+
+    method: str
+    score: Score
+    log_loss: Score
+    fitted_score: float
+    fitted_log_loss: float
+    against_fallback: Comparison | None
+
+    def record(self) -> dict[str, Any]:
+        """Return what metrics.json says of it."""
+        against = self.against_fallback
+        return {
+            "method": self.method,
+            "oof_score": round(self.score.value, 6),
+            "oof_interval_95": [round(self.score.low, 6), round(self.score.high, 6)],
+            "log_loss": round(self.log_loss.value, 6),
+            "log_loss_interval_95": [round(self.log_loss.low, 6), round(self.log_loss.high, 6)],
+            "fitted_score": round(self.fitted_score, 6),
+            "fitted_log_loss": round(self.fitted_log_loss, 6),
+            "against_fallback": against.record() if against else None,
+        }
+
+
+def score_methods(candidates: Candidates, methods: Sequence[str]) -> list[MethodScore]:
+    """Score each method, or AUTO, on all training images."""
+    against = candidates.against_fallback()
+    targets, metric = candidates.targets, candidates.metric
+    scores = []
+    for method in methods:
+        oof_probs = candidates.oof(method)
+        fitted_probs = candidates.fitted(method).apply(candidates.members)
+        scores.append(
+            MethodScore(
+                method=method,
+                score=evaluate(metric, targets, oof_probs),
+                log_loss=evaluate("log_loss", targets, oof_probs),
+                fitted_score=score(metric, targets, fitted_probs),
+                fitted_log_loss=score("log_loss", targets, fitted_probs),
+                against_fallback=against.get(method),
+            )
+        )
+    return scores

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.predictions import FloatArray, IntArray
+from pipeline.scoring.calibration import log_probs, log_ratios, softmax_loss
 from pipeline.scoring.ensembling.blending import Weights, equal_weights
-from pipeline.scoring.log_probs import log_probs, log_ratios, softmax_loss
+from pipeline.store.predictions import FloatArray, IntArray
 
 L2 = 0.01
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.competition import Competition
-from pipeline.paths import Paths
+from pipeline.config.competition import Competition
 from pipeline.reports.page.blocks import Section
-from pipeline.reports.page.document import build_sections, render
-from pipeline.reports.page.evidence import Evidence, gather
+from pipeline.reports.page.build_page import build_sections, render
+from pipeline.reports.page.report_data import Evidence, gather
 from pipeline.stages import ensemble, submit, train, tune
+from pipeline.store.paths import Paths
 from tests import tiny
 
 PROBE = """

@@ -8,22 +8,22 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from pipeline.predictions import load_predictions
 from pipeline.reports.page.blocks import Charts, Commands, Facts, Gallery, Hint, Paragraph, Table
-from pipeline.reports.page.evidence import Evidence
+from pipeline.reports.page.report_data import Evidence
 from pipeline.reports.page.sections import (
-    ablations,
-    confusion,
-    ensemble,
-    experiments,
-    features,
-    folds,
-    mistakes,
+    ablation_results,
+    confusions,
+    ensemble_weights,
+    experiment_scores,
+    feature_map,
+    fold_scores,
     summary,
-    tuning,
+    tuning_trials,
+    worst_mistakes,
 )
 from pipeline.scoring.label_noise import find_suspects
-from pipeline.tables import load_folds, load_record, load_test, load_train
+from pipeline.store.predictions import load_predictions
+from pipeline.store.tables import load_folds, load_record, load_test, load_train
 
 
 def blocks(sections, kind):
@@ -112,7 +112,7 @@ def test_the_page_does_not_tell_where_the_project_lies(project):
 def test_submissions_are_listed_with_our_score(project):
     listed = table(project, "summary", "Submissions")
     score = next(one for one in project.evidence.results if one.is_ensemble).metrics["oof_score"]
-    assert listed["ensemble"][0] == "ensemble.csv"
+    assert listed["ensemble"][0] == "ensemble_weights.csv"
     assert listed["ensemble"][2] == score
     assert str(listed["ensemble"][-1]).startswith("there now")
 
@@ -183,7 +183,7 @@ def test_parameters_are_counted_with_the_head_and_added_up_for_ensembles(project
 
 def test_what_was_trained_over_other_folds_is_named_and_left_out(project):
     evidence = without(project.evidence, results=(), left_out={"old": "its folds changed"})
-    texts = [one.text for one in blocks(experiments.build(evidence), Paragraph)]
+    texts = [one.text for one in blocks(experiment_scores.build(evidence), Paragraph)]
     assert texts == ["old is left out: its folds changed"]
 
 
@@ -234,12 +234,12 @@ def test_every_image_is_in_a_bin_of_the_reliability_table(project, judged):
 
 
 def test_worst_mistakes_are_mistakes_and_the_worst_come_first(judged):
-    found = mistakes.worst_mistakes(judged)
+    found = worst_mistakes.worst_mistakes(judged)
     own = judged.probs[np.arange(len(judged.targets)), judged.targets]
     is_wrong = judged.probs.argmax(axis=1) != judged.targets
     assert is_wrong[found].all()
     assert (np.diff(own[found]) >= 0).all()
-    assert len(found) == min(mistakes.MOST_SHOWN, is_wrong.sum())
+    assert len(found) == min(worst_mistakes.MOST_SHOWN, is_wrong.sum())
     assert own[found].max() <= own[is_wrong & ~np.isin(np.arange(len(own)), found)].min(initial=1)
 
 
@@ -261,7 +261,7 @@ def test_mistakes_stand_beside_two_maps(project):
 def test_features_of_a_fine_tuned_network_are_of_the_fold_it_held_out(project, judged):
     tuned = next(one for one in project.evidence.results if one.name == "finetune")
     evidence = without(project.evidence, judged=dataclasses.replace(judged, trained=tuned))
-    found = features.build(evidence)
+    found = feature_map.build(evidence)
     text, charts = blocks(found, Paragraph)[0].text, blocks(found, Charts)[0].charts
     num = (load_folds(project.paths)["fold"] == 0).sum()
     assert "fold 0 of finetune" in text
@@ -276,7 +276,7 @@ def test_features_of_a_fine_tuned_network_are_of_the_fold_it_held_out(project, j
 def test_features_of_a_probe_are_of_its_frozen_trunk(project, judged):
     probe = next(one for one in project.evidence.results if one.name == "probe")
     evidence = without(project.evidence, judged=dataclasses.replace(judged, trained=probe))
-    text = blocks(features.build(evidence), Paragraph)[0].text
+    text = blocks(feature_map.build(evidence), Paragraph)[0].text
     assert "the frozen trunk of probe" in text
 
 
@@ -310,7 +310,7 @@ def test_test_shares_are_those_of_the_predictions(project, judged):
     ("build", "stage"),
     [
         (summary.build, "pipeline train demo"),
-        (experiments.build, "pipeline train demo"),
+        (experiment_scores.build, "pipeline train demo"),
     ],
 )
 def test_before_any_training_the_page_names_the_command(project, build, stage):
@@ -321,9 +321,9 @@ def test_before_any_training_the_page_names_the_command(project, build, stage):
 @pytest.mark.parametrize(
     ("build", "command"),
     [
-        (ensemble.build, "pipeline ensemble demo"),
-        (tuning.build, "pipeline tune demo"),
-        (ablations.build, "pipeline ablate demo --experiment probe"),
+        (ensemble_weights.build, "pipeline ensemble demo"),
+        (tuning_trials.build, "pipeline tune demo"),
+        (ablation_results.build, "pipeline ablate demo --experiment probe"),
     ],
 )
 def test_what_was_not_done_is_named_with_its_command(project, judged, build, command):
@@ -335,7 +335,7 @@ def test_what_was_not_done_is_named_with_its_command(project, judged, build, com
 
 def test_without_checkpoints_mistakes_are_shown_without_maps(project, judged):
     evidence = without(project.evidence, judged=dataclasses.replace(judged, trained=None))
-    found = mistakes.build(evidence)
+    found = worst_mistakes.build(evidence)
     assert blocks(found, Hint)[0].text.startswith("Where a network looks can't be shown")
     gallery = blocks(found, Gallery)[0]
     assert all(len(card.pictures) == 1 for card in gallery.cards)
@@ -343,5 +343,7 @@ def test_without_checkpoints_mistakes_are_shown_without_maps(project, judged):
 
 def test_without_folds_the_page_names_the_command(project):
     evidence = without(project.evidence, folds=None, results=(), judged=None)
-    assert [hint.command for hint in blocks(folds.build(evidence), Hint)] == ["pipeline folds demo"]
-    assert confusion.build(evidence) == []
+    assert [hint.command for hint in blocks(fold_scores.build(evidence), Hint)] == [
+        "pipeline folds demo"
+    ]
+    assert confusions.build(evidence) == []

@@ -3,8 +3,12 @@ import pytest
 
 from pipeline.scoring.calibration import Calibration, at_best_temperature
 from pipeline.scoring.cross_fitting import cross_fitted
-from pipeline.scoring.ensembling.blending import WeightedMean, fit_weighted
-from pipeline.scoring.ensembling.calibrated_mean import CalibratedMean, fit_calibrated
+from pipeline.scoring.ensembling.blending import (
+    CalibratedMean,
+    WeightedMean,
+    fit_calibrated,
+    fit_weighted,
+)
 from pipeline.scoring.metrics import score
 from tests.scoring.drawn import members
 

@@ -1,10 +1,10 @@
 import numpy as np
 
-from pipeline.predictions import FloatArray
 from pipeline.scoring.calibration import at_best_temperature
 from pipeline.scoring.comparison import compare
 from pipeline.scoring.ensembling.contribution import Contributions
-from pipeline.scoring.ensembling.methods import METHODS
+from pipeline.scoring.ensembling.method_table import METHODS
+from pipeline.store.predictions import FloatArray
 from tests.scoring.drawn import members
 
 NUM = 900

@@ -1,8 +1,8 @@
 import numpy as np
 
-from pipeline.config import Experiment
-from pipeline.results import Result
+from pipeline.config.experiment import Experiment
 from pipeline.scoring.ensembling.members import Member, group_seeds
+from pipeline.store.results import Result
 from tests import tiny
 
 

@@ -1,8 +1,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.predictions import FloatArray
 from pipeline.scoring.ensembling.rank_mean import fit_rank_mean
+from pipeline.store.predictions import FloatArray
 
 
 def two_classes(first: npt.ArrayLike) -> FloatArray:

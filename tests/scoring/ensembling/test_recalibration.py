@@ -2,12 +2,11 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from pipeline.predictions import FloatArray
-from pipeline.scoring.calibration import fit_temperature_and_floor
+from pipeline.scoring.calibration import expected_calibration_error, fit_temperature_and_floor
 from pipeline.scoring.ensembling.recalibration import recalibrate
 from pipeline.scoring.ensembling.selection import AUTO, Candidates
 from pipeline.scoring.metrics import score
-from pipeline.scoring.reliability import expected_calibration_error
+from pipeline.store.predictions import FloatArray
 from tests.scoring.drawn import members
 
 NUM = 900

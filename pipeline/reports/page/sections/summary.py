@@ -5,12 +5,12 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from pipeline.files.freshness import digest, read_stamp
-from pipeline.judging.submission_log import Entry, load_log
-from pipeline.paths import ExperimentPaths
 from pipeline.reports.page.blocks import Block, Commands, Facts, Hint, Paragraph, Section, table
-from pipeline.reports.page.evidence import Evidence, Judged
-from pipeline.results import Result, all_members, making_command, recorded_members
+from pipeline.reports.page.report_data import Evidence, Judged
+from pipeline.store.freshness import digest, read_stamp
+from pipeline.store.paths import ExperimentPaths
+from pipeline.store.results import Result, all_members, making_command, recorded_members
+from pipeline.submission.submission_log import Entry, load_log
 
 
 def build(evidence: Evidence) -> list[Section]:

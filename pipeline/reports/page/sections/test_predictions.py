@@ -2,13 +2,13 @@
 
 import numpy as np
 
+from pipeline.data.priors import is_readable
 from pipeline.errors import ArtifactError
-from pipeline.predictions import FloatArray
-from pipeline.priors import is_readable
 from pipeline.reports.page.blocks import Block, Cell, Chart, Charts, Hint, Section, chart, table
-from pipeline.reports.page.evidence import Evidence, Judged
+from pipeline.reports.page.report_data import Evidence, Judged
 from pipeline.reports.style import COLORS, brief, drawing, line, point
-from pipeline.results import load_probs
+from pipeline.store.predictions import FloatArray
+from pipeline.store.results import load_probs
 
 MOST_SHOWN = 40
 

@@ -1,1 +1,0 @@
-"""Archives: fetched, checked and unpacked."""

@@ -1,0 +1,87 @@
+"""The table `[[archives]]`: a file to bring, and what it is unpacked as."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from pipeline.config.strict import Name, Table
+
+Container = Literal["zip", "tar", "7z"]
+CONTAINERS: dict[str, Container] = {
+    ".zip": "zip",
+    ".7z": "7z",
+    ".tar": "tar",
+    ".tar.gz": "tar",
+    ".tgz": "tar",
+    ".tar.bz2": "tar",
+    ".tbz2": "tar",
+    ".tar.xz": "tar",
+    ".txz": "tar",
+}
+
+
+class Archive(Table):
+    """A file to bring: a zip, tar or 7z that is unpacked, or a plain file (a label list)."""
+
+    name: Name
+    """The file's name; its suffix says what it is unpacked as."""
+
+    aliases: tuple[Name, ...] = ()
+    """Other names under which a user's folder may hold the same file."""
+
+    urls: tuple[str, ...] = ()
+    """Where to fetch it, tried in order; left out where the data need a login."""
+
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """Checked where it is known."""
+
+    md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
+    """Checked where it is known."""
+
+    num_bytes: Annotated[int, Field(ge=1)] | None = None
+    """Size of the file, checked where it is known."""
+
+    optional: bool = False
+    """Whether a folder or server that lacks the file will do."""
+
+    format: Literal["files", "cifar-batches"] = "files"
+    """What is packed: files as they are, or the pickled batches of CIFAR-10, of which train and
+    test images and the test images' labels are made."""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.format == "cifar-batches" and self.container != "tar":
+            raise ValueError("must be a .tar, .tar.gz or .tgz where its format is 'cifar-batches'")
+        if self.format == "cifar-batches" and self.optional:
+            raise ValueError("must not be optional where its format is 'cifar-batches'")
+        return self
+
+    @property
+    def container(self) -> Container | None:
+        """What the file is unpacked as; None for a plain file."""
+        return container_of(self.name)
+
+    @property
+    def stem(self) -> str:
+        """The name without the suffix: the folder that the file is unpacked into."""
+        return stem_of(self.name)
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """The digests that are known, by algorithm."""
+        known = {"sha256": self.sha256, "md5": self.md5}
+        return {algorithm: value for algorithm, value in known.items() if value is not None}
+
+
+def container_of(name: str) -> Container | None:
+    """Tell by a file's name what it is unpacked as; None for a plain file."""
+    return CONTAINERS.get(_container_suffix(name))
+
+
+def stem_of(name: str) -> str:
+    """Return the name without what says that it is an archive: `a.tar.gz` → `a`."""
+    return name[: len(name) - len(_container_suffix(name))]
+
+
+def _container_suffix(name: str) -> str:
+    return next((suffix for suffix in CONTAINERS if name.lower().endswith(suffix)), "")

@@ -1,0 +1,233 @@
+"""A competition is data: one TOML file says what is given and what the judge wants back.
+
+`python -m pipeline.competition` prints the JSON schema of such files, for editors.
+"""
+
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+
+from pipeline.config.archive_table import Archive
+from pipeline.config.images_table import TestImages, TrainImages
+from pipeline.config.labels_table import tells_names
+from pipeline.config.strict import (
+    MAX_NAME_LENGTH,
+    NAME_PATTERN,
+    Name,
+    Table,
+    is_plain,
+    locate_toml,
+    parse,
+    read_toml,
+)
+from pipeline.config.submission_table import SubmissionFormat, match_columns
+from pipeline.config.synthetic_table import Synthetic
+
+__all__ = ["MAX_NAME_LENGTH", "NAME_PATTERN", "Competition", "Name", "load_competition"]
+
+FROM_LABELS = "from_labels"
+MetricName = Literal[
+    "accuracy",
+    "log_loss",
+    "roc_auc",
+    "macro_f1",
+    "micro_f1",
+    "quadratic_kappa",
+    "mean_column_auc",
+]
+
+
+def _empty_if_read(classes: Any) -> Any:
+    if classes == FROM_LABELS:
+        return ()
+    if not isinstance(classes, list | tuple) or len(classes) < 2:
+        raise ValueError(f"must be a list of 2 names or more, or '{FROM_LABELS}'")
+    return tuple(classes)
+
+
+Classes = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_empty_if_read),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": {"type": "string"}, "minItems": 2},
+                {"const": FROM_LABELS},
+            ]
+        }
+    ),
+]
+
+
+class DefaultExperiments(Table):
+    """The experiments that `train` runs when none is named, by device.
+
+    Names of shipped ones, or paths of TOML files, relative to the competition's own file.
+    """
+
+    cpu: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Where there is no GPU."""
+
+    cuda: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Where there is one."""
+
+
+class Competition(Table):
+    """Everything a stage must know of a competition."""
+
+    name: Name
+    """Names its folders; the file's own name where it is left out."""
+
+    title: str
+    """What people call it."""
+
+    url: str = ""
+    """Its page."""
+
+    kaggle: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] | None = None
+    """Its name in URLs of kaggle.com, for `submit --to-kaggle`."""
+
+    metric: MetricName = "accuracy"
+    """What the judge ranks by."""
+
+    classes: Classes
+    """The class names, in the order of their indices; "from_labels" reads them from the training
+    labels, sorted. They are empty then until `resolve` fills in what `prepare` has read."""
+
+    archives: tuple[Archive, ...] = ()
+    """The files to bring; none where the images lie in a plain folder that is read in place."""
+
+    train: TrainImages
+    """The labelled images."""
+
+    test: TestImages
+    """The images to predict."""
+
+    submission: SubmissionFormat
+    """The file that the judge wants."""
+
+    experiments: DefaultExperiments
+    """What `train` runs when no experiment is named."""
+
+    allows_pseudo_labels: bool = True
+    """Whether its rules allow learning from predictions of the test images."""
+
+    synthetic: Synthetic | None = None
+    """How to draw the archives instead of fetching them."""
+
+    @model_validator(mode="after")
+    def _has_consistent_archives(self) -> Self:
+        names = [archive.name for archive in self.archives]
+        if len(set(names)) != len(names):
+            raise ValueError("archives must differ in name")
+        folders = [archive.stem for archive in self.archives if archive.container]
+        if len(set(folders)) != len(folders):
+            raise ValueError("archives must differ in the folder that they are unpacked into")
+        if sum(archive.format == "cifar-batches" for archive in self.archives) > 1:
+            raise ValueError("archives must name one file of 'cifar-batches' at most")
+        return self
+
+    @model_validator(mode="after")
+    def _has_consistent_classes(self) -> Self:
+        if self.classes:
+            return self._with_known_classes()
+        needs_names = (
+            not tells_names(self.train.labels)
+            or self.synthetic is not None
+            or any(archive.format == "cifar-batches" for archive in self.archives)
+        )
+        if needs_names:
+            raise ValueError(
+                "classes must be named where labels are indices, pictures are drawn or a file is "
+                "of 'cifar-batches'"
+            )
+        return self
+
+    def _with_known_classes(self) -> Self:
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("classes must differ from each other")
+        odd = [name for name in self.classes if not is_plain(name)]
+        if odd:
+            raise ValueError(
+                f"classes must be printable text without spaces around it, {odd[0]!r} isn't"
+            )
+        positive = self.submission.positive
+        if positive is not None and positive not in self.classes:
+            raise ValueError(f"submission.positive must be one of the classes, is '{positive}'")
+        is_binary = len(self.classes) == 2
+        if not is_binary and (positive is not None or self.metric == "roc_auc"):
+            raise ValueError(
+                f"classes must be 2 where one probability is asked for or the metric is 'roc_auc', "
+                f"are {len(self.classes)}"
+            )
+        try:
+            self.column_classes  # noqa: B018 (computed to be checked)
+        except ValueError as error:
+            raise ValueError(f"submission.columns {error}") from error
+        return self
+
+    @model_validator(mode="after")
+    def _tells_train_from_test(self) -> Self:
+        shared = set(self.train.folders) & set(self.test.folders)
+        if shared and self.test.csv is None and self.submission.sample is None:
+            raise ValueError(
+                f"test.csv or submission.sample must list the test images where train and test "
+                f"share a folder, here '{min(shared)}'"
+            )
+        return self
+
+    @property
+    def num_classes(self) -> int:
+        """K, the number of classes."""
+        return len(self.classes)
+
+    @property
+    def listings(self) -> tuple[str, ...]:
+        """The files, by name, that hold labels or list the test images."""
+        labels = getattr(self.train.labels, "file", None)
+        test = self.test.csv and self.test.csv.file
+        return tuple(name for name in (labels, test, self.submission.sample) if name)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The submission's columns, the id's first."""
+        columns = self.submission.columns
+        if self.submission.label != "probabilities":
+            return columns or ("id", "label")
+        return columns if len(columns) > 1 else (*(columns or ("id",)), *self.classes)
+
+    @property
+    def column_classes(self) -> tuple[int, ...]:
+        """The class index of each probability column, where there is a column per class."""
+        if self.submission.label != "probabilities":
+            return ()
+        return match_columns(self.columns[1:], self.classes)
+
+
+def load_competition(name_or_path: str) -> Competition:
+    """Load a built-in competition by its name, or any by the path of its TOML file.
+
+    What the file leaves to the data (see `resolution`) is still open.
+
+    Raises:
+        ConfigError: There is no such competition, or its file is faulty.
+    """
+    path = locate_toml(name_or_path, "competitions")
+    competition = parse(Competition, {"name": path.stem, **read_toml(path)}, path.name)
+    cpu, cuda = (
+        tuple(str(path.parent / name) if name.endswith(".toml") else name for name in names)
+        for names in (competition.experiments.cpu, competition.experiments.cuda)
+    )
+    return competition.model_copy(update={"experiments": DefaultExperiments(cpu=cpu, cuda=cuda)})
+
+
+def json_schema() -> dict[str, Any]:
+    """Describe the files for editors; the name may be left out, as the file has one."""
+    schema = Competition.model_json_schema()
+    schema["required"].remove("name")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+if __name__ == "__main__":
+    print(json.dumps(json_schema(), indent=2))  # noqa: T201

@@ -1,0 +1,113 @@
+"""The table `[train] labels`: where the labels of the training images stand."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from pipeline.config.strict import Separator, Table, Text
+
+
+class FileNameLabels(Table):
+    """Labels in the images' names."""
+
+    source: Literal["file_name"]
+
+    pattern: str
+    """A regular expression, searched in the path below the training folder, case ignored; its
+    group `(?P<label>...)` is the class."""
+
+    @field_validator("pattern")
+    @classmethod
+    def _has_label_group(cls, pattern: str) -> str:
+        try:
+            groups = re.compile(pattern).groupindex
+        except re.error as error:
+            raise ValueError(f"must be a regular expression ({error})") from error
+        if "label" not in groups:
+            raise ValueError("must hold a group (?P<label>...)")
+        return pattern
+
+
+class FolderLabels(Table):
+    """Labels are the names of the folders that the images lie in."""
+
+    source: Literal["folder"]
+
+
+class ListFileLabels(Table):
+    """Labels stand in a text file without a header, a line per image."""
+
+    source: Literal["list_file"]
+
+    file: Text
+    """Name of the list, among the archives or inside one."""
+
+    separator: Text = "\t"
+    """What stands between columns; the image's name may hold it, too."""
+
+    columns: tuple[Literal["image", "label", "other"], ...] = ("image", "label")
+    """What stands in a line, from left to right; "other" isn't read."""
+
+    values: Literal["index", "name"] = "index"
+    """Whether a label is the class's number in `classes`, from 0, or its name."""
+
+    @field_validator("columns")
+    @classmethod
+    def _has_image_and_label(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
+        if columns.count("image") != 1 or columns.count("label") != 1:
+            raise ValueError("must name 'image' and 'label' once each")
+        return columns
+
+
+class CsvLabels(Table):
+    """Labels stand in a CSV with a header."""
+
+    source: Literal["csv"]
+
+    file: Text
+    """Name of the CSV, among the archives or inside one."""
+
+    id_column: str
+    """The column that names the image."""
+
+    label_column: Text
+    """The column that holds the label."""
+
+    separator: Separator = ","
+    """What stands between columns."""
+
+    extension: str = ""
+    """Added to ids that lack it, as `.jpg`."""
+
+    values: Literal["index", "name"] = "name"
+    """Whether a label is the class's number in `classes`, from 0, or its name."""
+
+
+class OneHotLabels(Table):
+    """Labels stand in a CSV with a column per class, 1 in that of the image's class, else 0."""
+
+    source: Literal["one_hot"]
+
+    file: Text
+    """Name of the CSV, among the archives or inside one."""
+
+    id_column: str
+    """The column that names the image; the classes name the others."""
+
+    separator: Separator = ","
+    """What stands between columns."""
+
+    extension: str = ""
+    """Added to ids that lack it, as `.jpg`."""
+
+
+Labels = Annotated[
+    FileNameLabels | FolderLabels | ListFileLabels | CsvLabels | OneHotLabels,
+    Field(discriminator="source"),
+]
+
+
+def tells_names(labels: Labels) -> bool:
+    """Whether the labels are the classes' names, so that these can be read from them."""
+    return getattr(labels, "values", "name") == "name"

@@ -1,0 +1,176 @@
+"""What a search may try: the table `[tune]` of an experiment's file."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from pydantic import Field, model_validator
+
+from pipeline.config.strict import StrictModel, did_you_mean, parse
+from pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pipeline.config.experiment import Experiment
+
+Plain = bool | int | float | str
+
+
+class Parameter(StrictModel):
+    """Where one value of an experiment may lie.
+
+    Between `low` and `high`, both included: evenly, evenly in its logarithm with `log`, or in
+    steps of `step`; or it is one of `choices`.
+    `when`: it takes part only where these other keys have these values, or one of a list.
+    """
+
+    low: int | float | None = None
+    high: int | float | None = None
+    log: bool = False
+    step: int | float | None = None
+    choices: tuple[Plain, ...] | None = None
+    when: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.choices is not None:
+            if (self.low, self.high, self.step, self.log) != (None, None, None, False):
+                raise ValueError("must be a range or 'choices', not both")
+            if len(set(self.choices)) < 2:
+                raise ValueError("choices must be two at least")
+            return self
+        if self.low is None or self.high is None:
+            raise ValueError("must have 'low' and 'high', or 'choices'")
+        if self.low >= self.high:
+            raise ValueError(f"low must be less than high, {self.low} isn't less than {self.high}")
+        self._check_scale(self.low, self.high)
+        return self
+
+    def _check_scale(self, low: float, high: float) -> None:
+        if self.log and (low <= 0 or self.step is not None):
+            raise ValueError("where 'log' is true, low must be greater than 0, and 'step' left out")
+        if self.step is not None:
+            num_steps = (high - low) / self.step if self.step > 0 else 0
+            if num_steps < 1 or not math.isclose(num_steps, round(num_steps), abs_tol=1e-9):
+                raise ValueError(f"step must divide {low} to {high} evenly, {self.step} doesn't")
+
+    @property
+    def extremes(self) -> tuple[Plain, ...]:
+        """The values that decide whether all are possible: both ends, or every choice."""
+        if self.choices is not None:
+            return self.choices
+        assert self.low is not None
+        assert self.high is not None
+        return self.low, self.high
+
+    def holds(self, value: Any) -> bool:
+        """Whether the parameter may take a value."""
+        if self.choices is not None:
+            return value in self.choices
+        low, high = self.extremes
+        if isinstance(value, str) or value is None or not low <= value <= high:
+            return False
+        num_steps = (value - low) / self.step if self.step else 0.0
+        return math.isclose(num_steps, round(num_steps), abs_tol=1e-9)
+
+
+class SearchSpace:
+    """Parameters by the dotted key of the value they change, in the order of the file.
+
+    Args:
+        parameters: A condition's key must stand before what depends on it.
+    """
+
+    def __init__(self, parameters: Mapping[str, Parameter]) -> None:
+        self.parameters = dict(parameters)
+
+    def active(self, value_of: Callable[[str], Any]) -> Iterator[tuple[str, Parameter]]:
+        """Walk the parameters that take part.
+
+        Args:
+            value_of: Returns a key's value; asked for keys that came before, or are fixed.
+        """
+        for key, parameter in self.parameters.items():
+            if all(value_of(other) in _options(wanted) for other, wanted in parameter.when.items()):
+                yield key, parameter
+
+    def baseline(self, experiment: "Experiment") -> dict[str, Any]:
+        """Return the values that an experiment has where it stands, by key.
+
+        Raises:
+            ConfigError: One of them isn't in the space.
+        """
+        values = {}
+        for key, parameter in self.active(experiment.at):
+            values[key] = experiment.at(key)
+            if not parameter.holds(values[key]):
+                raise ConfigError(
+                    f"{experiment.name}: [tune] '{key}' must hold the experiment's own value, the "
+                    f"first to be tried, which is {values[key]!r}; widen it"
+                )
+        return values
+
+    def example(self, key: str, value: Any) -> dict[str, Any]:
+        """Return values with which a key takes part and has this value."""
+        values = {key: value}
+        for other, wanted in self.parameters[key].when.items():
+            first = _options(wanted)[0]
+            values |= self.example(other, first) if other in self.parameters else {other: first}
+        return values
+
+    def check(self, experiment: "Experiment", where: str) -> None:
+        """Refuse a space with values that the experiment can't have.
+
+        Raises:
+            ConfigError: Names the key, the value and what is wrong with it.
+        """
+        for key, parameter in self.parameters.items():
+            for value in parameter.extremes:
+                experiment.changed(self.example(key, value), f"{where}: [tune]")
+
+
+def parse_space(table: Mapping[str, Any], known: list[str], where: str) -> SearchSpace:
+    """Read the table `[tune]`.
+
+    Args:
+        table: As TOML gives it: a dotted key without quotes is a table in a table.
+        known: Every key that an experiment has, its tables included.
+        where: Names the file.
+
+    Raises:
+        ConfigError: A key is unknown, a range is empty or of the wrong type, or a condition stands
+            below what depends on it.
+    """
+    parameters: dict[str, Parameter] = {}
+    keys = _flattened(table, known)
+    for key, fields in keys.items():
+        place = f"{where}: [tune] {key}"
+        if not isinstance(fields, dict):
+            raise ConfigError(f"{place}: must be {{ low, high }} or {{ choices }}, is {fields!r}")
+        when = _flattened(fields.get("when") or {}, known)
+        for unknown in [other for other in [key, *when] if other not in known]:
+            raise ConfigError(
+                f"{where}: [tune] unknown key '{unknown}'{did_you_mean(unknown, known)}"
+            )
+        for other in when:
+            if other in keys and other not in parameters:
+                raise ConfigError(f"{place}: 'when' must name keys that stand above, not '{other}'")
+        parameters[key] = parse(Parameter, {**fields, "when": when}, place)
+    return SearchSpace(parameters)
+
+
+def _flattened(table: Mapping[str, Any], known: list[str], prefix: str = "") -> dict[str, Any]:
+    """Join the names of nested tables by dots, down to the keys of values."""
+    flat: dict[str, Any] = {}
+    for name, value in table.items():
+        key = prefix + name
+        is_table = any(other.startswith(f"{key}.") for other in known)
+        if is_table and isinstance(value, dict):
+            flat |= _flattened(value, known, f"{key}.")
+        else:
+            flat[key] = value
+    return flat
+
+
+def _options(wanted: Any) -> list[Any]:
+    """Return the values that meet a condition."""
+    return wanted if isinstance(wanted, list) else [wanted]

@@ -1,0 +1,121 @@
+"""The table `[submission]`: the file that the judge wants."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from pipeline.config.strict import Table, Text, is_plain
+
+IdForm = Literal["file_name", "stem", "path", "integer"]
+Order = Literal["any", "ascending", "sample"]
+LabelForm = Literal["index", "name", "probability", "probabilities"]
+
+
+class SubmissionFormat(Table):
+    """What the judge wants: one line per test image, its id first."""
+
+    file_name: Text | None = None
+    """The name under which the judge wants the file; told when it is written."""
+
+    id: IdForm
+    """How a test image is named: "file_name" (`0.jpg`), "stem" (`0`), "path" (`a/0.jpg`, the path
+    below the test folder) or "integer" (`0`, a number without leading zeros)."""
+
+    id_prefix: str = ""
+    """What stands before every id, as `test/`."""
+
+    label: LabelForm = "index"
+    """What is answered: the class's "index" in `classes`, its "name", the "probability" of the
+    class `positive`, or "probabilities", one column per class."""
+
+    positive: str | None = None
+    """The class whose probability is wanted, where `label` is "probability"."""
+
+    columns: tuple[str, ...] = ()
+    """The header; left out, it is the sample's, else `id,label`, or `id` and the class names. Of
+    probability columns only the id's need be named. Columns named after the classes may stand in
+    any order, others stand in the order of `classes`."""
+
+    has_header: bool = False
+    """Whether the judge wants the header."""
+
+    sample: Text | None = None
+    """Name of the sample submission, among the archives or inside one. Its ids are those that must
+    be answered, in its order, and its header is that of the submission."""
+
+    order: Order | None = None
+    """What the judge demands of the ids; left out, the "sample" order where there is a sample, else
+    "ascending" by number or code point. That is also what is written where "any" order will do."""
+
+    separator: Literal[",", ";", "\t"] = ","
+    """What stands between columns."""
+
+    line_ending: Literal["lf", "crlf", "any"] = "lf"
+    """What ends a line; "any" writes LF and accepts CRLF, too."""
+
+    encoding: Literal["utf-8", "utf-8-sig", "gb18030"] = "utf-8"
+    """How text becomes bytes; "utf-8-sig" begins with a byte order mark."""
+
+    float_digits: Annotated[int, Field(ge=1, le=15)] = 8
+    """Decimals of a probability as it is written; any number of them is accepted."""
+
+    rows_sum_to_1: bool = True
+    """Whether the probabilities of one image must sum to 1, where there is a column per class."""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if (self.positive is not None) != (self.label == "probability"):
+            raise ValueError("positive must name a class where label is 'probability', only there")
+        if len(set(self.columns)) != len(self.columns):
+            raise ValueError("columns must differ from each other")
+        odd = [name for name in self.columns if not is_plain(name)]
+        if odd:
+            raise ValueError(
+                f"columns must be printable text without spaces around it, {odd[0]!r} isn't"
+            )
+        if self.columns and self.label != "probabilities" and len(self.columns) != 2:
+            raise ValueError(f"columns must be 2, an id's and a label's, are {len(self.columns)}")
+        if self.order == "sample" and self.sample is None:
+            raise ValueError("sample must name a file where order is 'sample'")
+        if self.order == "ascending" and self.sample is not None:
+            raise ValueError("order must be 'any' or 'sample' where there is a sample")
+        if self.id == "integer" and self.id_prefix:
+            raise ValueError("id_prefix must be empty where id is 'integer'")
+        return self
+
+    @property
+    def demanded_order(self) -> Order:
+        """The order that a submission must have."""
+        return self.order or ("ascending" if self.sample is None else "sample")
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether probabilities are answered rather than classes."""
+        return self.label in ("probability", "probabilities")
+
+
+def match_columns(names: Sequence[str], classes: Sequence[str]) -> tuple[int, ...]:
+    """Find the class of each probability column.
+
+    Args:
+        names: The columns after the id's.
+        classes: The class names, in order.
+
+    Returns:
+        Class indices, one per column.
+
+    Raises:
+        ValueError: Some columns are named after classes and others aren't, or their number isn't
+            that of the classes.
+    """
+    if sorted(names) == sorted(classes):
+        return tuple(list(classes).index(name) for name in names)
+    strangers = [name for name in names if name not in classes]
+    if len(names) != len(classes) or len(strangers) < len(names):
+        first = f", the first other one is '{strangers[0]}'" if strangers else ""
+        raise ValueError(
+            f"must be one column per class ({len(classes)}), all named after them or none, are "
+            f"{len(names)}, {len(names) - len(strangers)} of them named after a class{first}"
+        )
+    return tuple(range(len(classes)))

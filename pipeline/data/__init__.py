@@ -1,0 +1,1 @@
+"""Find out which files are which images, with what label, in which fold."""

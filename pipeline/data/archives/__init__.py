@@ -1,0 +1,1 @@
+"""Fetch, check and unpack a competition's archives."""

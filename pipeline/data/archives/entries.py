@@ -1,0 +1,166 @@
+"""What unpacking needs to know of an archive's entries, whatever the kind of archive."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import IO, NamedTuple, Protocol, Self
+
+from pipeline.errors import ArchiveError
+
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Entry:
+    """One thing that an archive says it holds; nothing of it is believed yet.
+
+    Two entries are two things even if they say the same.
+
+    Attributes:
+        name: As the archive spells it.
+        num_bytes: Size that it claims to unpack to.
+        packed_bytes: Size that this comes from.
+        is_dir: Whether it is a folder.
+        flaw: Why it mustn't be unpacked, as the end of a sentence that begins with its name.
+        open: Opens its content; None where entries can't be read one by one.
+    """
+
+    name: str
+    num_bytes: int
+    packed_bytes: int
+    is_dir: bool
+    flaw: str
+    open: Callable[[], IO[bytes]] | None = None
+
+
+class Sink(Protocol):
+    """Takes the content of an entry, piece by piece."""
+
+    def write(self, chunk: bytes) -> None:
+        """Take the next bytes."""
+
+
+Receive = Callable[[Entry], AbstractContextManager[Sink]]
+
+
+class Contents(NamedTuple):
+    """An open archive: what it holds, and how to have some of it unpacked."""
+
+    entries: Iterator[Entry]
+    extract: Callable[[Sequence[Entry], Receive], None]
+
+
+def extract_each(entries: Sequence[Entry], receive: Receive) -> None:
+    """Unpack entries that can be read one by one."""
+    for entry in entries:
+        with receive(entry) as sink:
+            assert entry.open is not None, entry.name
+            with entry.open() as packed:
+                while chunk := packed.read(CHUNK_BYTES):
+                    sink.write(chunk)
+
+
+def decoded(raw: bytes, fallback: str) -> str:
+    """Read a name of unknown encoding as UTF-8, else as GBK, which Chinese Windows writes."""
+    for encoding in ("utf-8", "gbk"):
+        try:
+            return raw.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return fallback
+
+
+# Where the entries of an archive may be written, judged by their names before any is.
+
+LITTER = {".ds_store", "thumbs.db"}
+
+
+def files_to_write(where: str, entries: Sequence[Entry]) -> dict[Entry, PurePosixPath]:
+    """Name the entries worth writing by their paths below the folder, after checking all of them.
+
+    Raises:
+        ArchiveError: A name leads out of the folder, an entry is no plain file or is there
+            twice, or none is a file.
+    """
+    names: dict[Entry, PurePosixPath] = {}
+    for entry in entries:
+        name = _safe_name(where, entry.name)
+        if not entry.is_dir and name.parts and not _is_litter(name):
+            if entry.flaw:
+                raise ArchiveError(f"{where}: entry '{name}' {entry.flaw}")
+            names[entry] = name
+    repeated = [name for name, count in Counter(names.values()).items() if count > 1]
+    if repeated:
+        raise ArchiveError(f"{where}: entries must differ in name, '{repeated[0]}' is there twice")
+    if not names:
+        raise ArchiveError(f"{where}: must hold files, its {len(entries)} entries are none")
+    return names
+
+
+def _safe_name(where: str, name: str) -> PurePosixPath:
+    """Read an entry's name as a path below the folder, whatever its separators.
+
+    Harmless oddities (`./`, doubled slashes) vanish; a name that leads out is refused, because
+    whoever made the archive meant harm or packed the wrong thing.
+    """
+    name = name.replace("\\", "/")
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    has_drive = any(re.match(r"[A-Za-z]:", part) for part in parts)
+    has_controls = re.search(r"[\x00-\x1f\x7f]", name) is not None
+    if name.startswith("/") or has_drive or has_controls or ".." in parts:
+        raise ArchiveError(
+            f"{where}: entries must stay below the archive's folder, {name!r} doesn't"
+        )
+    return PurePosixPath(*parts)
+
+
+def _is_litter(name: PurePosixPath) -> bool:
+    is_resource_fork = "__MACOSX" in name.parts or name.name.startswith("._")
+    return is_resource_fork or name.name.lower() in LITTER
+
+
+# A file that an entry is unpacked into, no further than the entry claims to go.
+
+
+class OutFile:
+    """A new file of a size that is known beforehand; read-only when it is complete.
+
+    Raises:
+        EOFError: More or fewer bytes came than were declared.
+    """
+
+    def __init__(self, path: Path, num_bytes: int) -> None:
+        self._path = path
+        self._declared = num_bytes
+        self._num_written = 0
+
+    def __enter__(self) -> Self:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._path.open("xb")
+        return self
+
+    def write(self, chunk: bytes) -> None:
+        """Take the next bytes."""
+        self._num_written += len(chunk)
+        if self._num_written > self._declared:
+            self._check_size()
+        self._file.write(chunk)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._file.close()
+        if kind is None:
+            self._check_size()
+            self._path.chmod(0o444)
+
+    def _check_size(self) -> None:
+        if self._num_written != self._declared:
+            raise EOFError(f"{self._num_written:,} bytes came, {self._declared:,} were declared")

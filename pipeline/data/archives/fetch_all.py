@@ -1,0 +1,212 @@
+"""Gather the archives of a competition: those that are here, and those that must be brought."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline import console
+from pipeline.config.archive_table import Archive
+from pipeline.config.competition import Competition
+from pipeline.data.archives.fetch_archive import bring, mismatch
+from pipeline.data.archives.sources import Source, is_url, parts
+from pipeline.errors import ArchiveError, DataError
+from pipeline.machine import require_seven_zip
+from pipeline.store.atomic import PARTIAL_SUFFIX
+from pipeline.store.freshness import Stamp, digest, read_stamp
+from pipeline.store.paths import Paths
+
+# What a download has to bring, from where, and the places it stands at until all is whole.
+
+
+@dataclass(frozen=True)
+class Work:
+    """What to bring, from where, and the places it stands at until all of it is whole."""
+
+    paths: Paths
+    competition: Competition
+    source: str | None
+    candidates: Mapping[str, tuple[Source, ...]]
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the archives are drawn rather than brought."""
+        return self.competition.synthetic is not None and self.source is None
+
+    @property
+    def incoming_dir(self) -> Path:
+        """Archives under way; only what is fetched is worth keeping after a failure."""
+        if not self.is_drawn and (self.source is None or is_url(self.source)):
+            return fetched_dir(self.paths)
+        return self.paths.data_dir / f".archives{PARTIAL_SUFFIX}"
+
+    @property
+    def images_dir(self) -> Path:
+        """Images under way."""
+        return self.paths.data_dir / f".images{PARTIAL_SUFFIX}"
+
+    @property
+    def truth_csv(self) -> Path:
+        """There only where the truth becomes known, by drawing or by unpacking."""
+        return self.paths.data_dir / f".truth.csv{PARTIAL_SUFFIX}"
+
+    def accepted_sources(self) -> dict[str, Any]:
+        """Give the recorded sources, by archive, that this run would take as well."""
+        recorded = read_stamp(self.paths.download_stamp)
+        sources = recorded["inputs"].get("sources", {}) if recorded else {}
+        return {
+            name: sources[name]
+            for name, candidates in self.candidates.items()
+            if name in sources
+            and (self.source is None or sources[name] in [one.record for one in candidates])
+        }
+
+    def offers_more(self, accepted: Mapping[str, Any]) -> bool:
+        """Whether the folder holds an optional archive that wasn't there before."""
+        return any(
+            candidates and not candidates[0].is_url and name not in accepted
+            for name, candidates in self.candidates.items()
+        )
+
+    def stamp(self, sources: Mapping[str, Any]) -> Stamp:
+        """Name all that the outputs depend on; the archives' sha256 are the outputs' digests."""
+        fields = {"archives", "synthetic"}
+        if self.competition.synthetic is not None:
+            fields |= {"classes", "train", "test"}  # they shape what is drawn
+        if any(archive.format == "cifar-batches" for archive in self.competition.archives):
+            fields |= {"classes"}  # they name the folders
+        described = self.competition.model_dump(mode="json", include=fields)
+        return Stamp(self.paths.download_stamp, inputs={**described, "sources": dict(sources)})
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A whole archive: where it stands for now, and the record of where it is from.
+
+    Of a folder that is read in place, the place is where it is from.
+    """
+
+    place: Path
+    source: dict[str, Any]
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it was unpacked by others and is read in place."""
+        return self.place.is_dir()
+
+
+def fetched_dir(paths: Paths) -> Path:
+    """Where what came over the network stays after a failure."""
+    return paths.data_dir / ".fetched"
+
+
+def gather(work: Work, accepted: Mapping[str, Any]) -> dict[str, Whole]:
+    """Bring every archive that isn't here yet.
+
+    Args:
+        work: What to bring.
+        accepted: Records of the sources, by archive, whose archives need not be brought again.
+
+    Returns:
+        The archives by name, without optional ones that aren't to be had.
+
+    Raises:
+        DataError: An archive can't be had, or isn't what it must be.
+    """
+    whole, missing = {}, []
+    for archive in parts(work.competition):
+        here = _here(work.paths, archive, accepted.get(archive.name))
+        if here is None:
+            missing.append(archive)
+        else:
+            whole[archive.name] = here
+    _check_sources(work, missing)
+    for archive in missing:
+        try:
+            if work.candidates[archive.name]:
+                whole[archive.name] = _bring(work, archive)
+        except ArchiveError as error:
+            if not archive.optional:
+                raise advised(work, error) from error
+            console.say(f"{error}; {archive.name} is optional and left out")
+    return whole
+
+
+def _here(paths: Paths, archive: Archive, record: dict[str, Any] | None) -> Whole | None:
+    """Find an archive that an earlier run brought, if it is still that one and wanted now."""
+    if record is None:
+        return None
+    source = Source(**record)
+    if source.is_folder:
+        return Whole(Path(source.place), record)
+    place = paths.archives_dir / archive.name
+    recorded = (read_stamp(paths.download_stamp) or {"outputs": {}})["outputs"]
+    sha256 = recorded.get(place.relative_to(paths.data_dir).as_posix())
+    is_unchanged = sha256 is not None and digest(place) == sha256
+    return Whole(place, record) if is_unchanged and not mismatch(archive, place) else None
+
+
+def _check_sources(work: Work, missing: list[Archive]) -> None:
+    """Refuse what can't succeed before anything is copied or fetched."""
+    for archive in missing:
+        for source in work.candidates[archive.name]:
+            if source.is_folder:
+                _check_not_own(work, Path(source.place))
+            elif archive.container == "7z":
+                require_seven_zip(archive.name)
+    needed = [archive.name for archive in missing if not archive.optional]
+    unknown = [name for name in needed if not work.candidates[name]]
+    if not unknown:
+        return
+    competition = work.competition
+    names = ", ".join(unknown) if competition.archives else "the images"
+    origin = f" from {competition.url}" if competition.url else ""
+    them = "it" if len(unknown) == 1 and competition.archives else "them"
+    raise DataError(
+        f"{competition.name}: {names} must be brought by hand, no URL is open to all; "
+        f"download {them}{origin} into a folder DIR and run "
+        f"'pipeline download {competition.name} --from DIR'"
+    )
+
+
+def _check_not_own(work: Work, folder: Path) -> None:
+    """Refuse to link to what this run will replace."""
+    if folder.is_relative_to(work.paths.data_dir.resolve()):
+        raise DataError(
+            f"--from {work.source}: images must lie outside {work.paths.data_dir} to be read in "
+            f"place, '{folder}' doesn't; point --from at where they came from"
+        )
+
+
+def _bring(work: Work, archive: Archive) -> Whole:
+    """Bring one archive, unless a run that failed later had already fetched it."""
+    candidates = work.candidates[archive.name]
+    if candidates[0].is_folder:
+        return Whole(Path(candidates[0].place), candidates[0].record)
+    target = work.incoming_dir / archive.name
+    stamps = {source: _archive_stamp(target, archive, source) for source in candidates}
+    for source, stamp in stamps.items():
+        if stamp.is_fresh():
+            return Whole(target, source.record)
+    source = bring(archive, list(stamps), target)
+    stamps[source].write([target])
+    return Whole(target, source.record)
+
+
+def _archive_stamp(target: Path, archive: Archive, source: Source) -> Stamp:
+    inputs = {"archive": archive.model_dump(mode="json"), "source": source.record}
+    return Stamp(target.with_name(f"{target.name}.stamp"), inputs)
+
+
+def advised(work: Work, error: ArchiveError) -> ArchiveError:
+    """Add the next command to a message."""
+    command = f"pipeline download {work.competition.name} --from"
+    if work.source is not None:
+        place = shlex.quote(work.source)
+        return ArchiveError(f"{error}; put a good copy there and run '{command} {place}'")
+    origin = f" from {work.competition.url}" if work.competition.url else ""
+    return ArchiveError(
+        f"{error}; run the same command again, or download the archives by hand{origin} "
+        f"into a folder DIR and run '{command} DIR'"
+    )

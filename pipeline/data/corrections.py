@@ -1,0 +1,121 @@
+"""Corrections of training labels that a person has decided on: images dropped or relabelled.
+
+They are written into `suspects.csv`, or any table of its form, and given to `pipeline folds`, which
+keeps them in the stamp of the fold table: they stay in effect until others or none are asked for.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.config.competition import Competition
+from pipeline.errors import DataError
+from pipeline.store.freshness import file_sha256, read_stamp
+from pipeline.store.paths import Paths
+from pipeline.store.tables import SUSPECT_COLUMNS, read_image_table
+
+DROP, RELABEL = "drop", "relabel"
+MOST_NAMES = 5
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """What is done to which training image.
+
+    Attributes:
+        file: Name of the table that said so.
+        sha256: Of its content.
+        drop: Ids of the images that are left out.
+        relabel: image_id → the label that replaces the given one.
+    """
+
+    file: str
+    sha256: str
+    drop: list[str]
+    relabel: dict[str, str]
+
+    def apply(self, images: pd.DataFrame) -> pd.DataFrame:
+        """Leave out rows and replace labels; all else stays as it is, the order too.
+
+        Args:
+            images: A table with the columns image_id and label.
+        """
+        kept = images[~images["image_id"].isin(self.drop)].reset_index(drop=True)
+        pairs = zip(kept["image_id"], kept["label"], strict=True)
+        return kept.assign(label=[self.relabel.get(name, label) for name, label in pairs])
+
+    @property
+    def image_ids(self) -> set[str]:
+        """All images that are corrected."""
+        return {*self.drop, *self.relabel}
+
+    def record(self) -> dict[str, Any]:
+        """Return what the fold table's stamp says of them."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        parts = [
+            f"{len(names):,} {done} ({_first(names)})"
+            for names, done in ((self.drop, "dropped"), (list(self.relabel), "relabelled"))
+            if names
+        ]
+        return f"{', '.join(parts)} by {self.file}"
+
+
+def load_corrections(path: Path, competition: Competition, train: pd.DataFrame) -> Corrections:
+    """Read the rows of a table that have an action.
+
+    Args:
+        path: A table with SUSPECT_COLUMNS; `action` is empty, "drop" or "relabel" (to `suggested`).
+        competition: Its classes.
+        train: All rows of `train.csv`.
+
+    Raises:
+        DataError: The table is missing or damaged, or a row says something impossible.
+    """
+    table = read_image_table(path, SUSPECT_COLUMNS, f"pipeline suspects {competition.name}")
+    table = table.assign(action=table["action"].str.strip().str.lower())
+    table = table[table["action"] != ""]
+    if table.empty:
+        raise DataError(
+            f"{path}: action must be '{DROP}' or '{RELABEL}' somewhere, is empty everywhere; fill "
+            f"it in where you agree"
+        )
+    label_by_id = dict(zip(train["image_id"], train["label"], strict=True))
+    given = table["image_id"].map(label_by_id)
+    is_relabel = table["action"] == RELABEL
+    is_other_class = table["suggested"].isin(competition.classes) & (table["suggested"] != given)
+    for column, rule, holds in (
+        ("action", f"be empty, '{DROP}' or '{RELABEL}'", table["action"].isin([DROP, RELABEL])),
+        ("image_id", "stand in train.csv", given.notna()),
+        ("label", "be the one of train.csv", table["label"] == given),
+        ("suggested", "be another class of the competition", ~is_relabel | is_other_class),
+    ):
+        faults = table[~holds]
+        if len(faults):
+            first = faults.iloc[0]
+            raise DataError(
+                f"{path}: {column} must {rule}, that of {len(faults):,} images doesn't, the first "
+                f"is '{first[column]}' of '{first['image_id']}'; mend the file"
+            )
+    relabelled = table[is_relabel]
+    return Corrections(
+        file=path.name,
+        sha256=file_sha256(path),
+        drop=table.loc[table["action"] == DROP, "image_id"].tolist(),
+        relabel=dict(zip(relabelled["image_id"], relabelled["suggested"], strict=True)),
+    )
+
+
+def recorded_corrections(paths: Paths) -> Corrections | None:
+    """Return the corrections that the fold table was made with; None if with none."""
+    stamp = read_stamp(paths.folds_stamp) or {"inputs": {}}
+    recorded = stamp["inputs"].get("corrections")
+    return None if recorded is None else Corrections(**recorded)
+
+
+def _first(names: list[str]) -> str:
+    others = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + others

@@ -1,0 +1,193 @@
+"""Draws a whole competition, archives and truth, in the layout that its file describes.
+
+The same code then reads drawn competitions as reads real ones, and since the truth is known, the
+score that the judge would give can be computed.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from string import ascii_letters, digits
+
+import numpy as np
+import pandas as pd
+
+from pipeline.config.competition import Competition
+from pipeline.config.synthetic_table import Synthetic
+from pipeline.console import progress
+from pipeline.data.drawing.batches import SIDE_PX
+from pipeline.data.drawing.image_files import ORDINARY_ENCODINGS, FileJob, draw_file
+from pipeline.data.drawing.layout import Drawn, find_batched, write_archives
+from pipeline.data.drawing.oddities import TEST, TRAIN, Key, Oddities, plan_oddities
+from pipeline.data.drawing.species import species_of
+from pipeline.errors import ConfigError
+from pipeline.images.decoder_pool import map_in_processes
+from pipeline.machine import num_cpus
+from pipeline.store.tables import TRUTH_COLUMNS, write_table
+
+# What drawn images are called, and so as what they are encoded.
+
+
+def name_train_images(
+    competition: Competition,
+    synthetic: Synthetic,
+    targets: Sequence[int],
+    rng: np.random.Generator,
+) -> list[str]:
+    """Name the training images; counted per class where the template names the class."""
+    template = synthetic.name_template
+    if template is None:
+        return [random_name(competition, rng) for _ in targets]
+    names, counts = [], Counter[str]()
+    for target in targets:
+        label = competition.classes[target] if "{label" in template else ""
+        index = counts[label]
+        names.append(template.format(label=label, index=index, number=index + 1))
+        counts[label] += 1
+    return names
+
+
+def name_test_images(
+    competition: Competition, synthetic: Synthetic, rng: np.random.Generator
+) -> list[str]:
+    """Name the test images."""
+    template = synthetic.test_name_template
+    if template is None and competition.submission.id == "integer":
+        template = "{index}" + suffix_of(competition)
+    if template is None:
+        return [random_name(competition, rng) for _ in range(synthetic.num_test)]
+    indices = range(synthetic.num_test)
+    return [template.format(label="", index=index, number=index + 1) for index in indices]
+
+
+def random_name(competition: Competition, rng: np.random.Generator) -> str:
+    """Name an image by 32 random letters."""
+    return "".join(rng.choice(list(ascii_letters + digits), 32)) + suffix_of(competition)
+
+
+def suffix_of(competition: Competition) -> str:
+    """Tell the images' suffix by what the competition's file says of names; `.jpg` by default."""
+    if find_batched(competition):
+        return ".png"
+    template = competition.synthetic and competition.synthetic.name_template
+    lists = (competition.train.labels, competition.test.csv)
+    extensions = [getattr(listing, "extension", "") for listing in lists]
+    return PurePosixPath(template or "").suffix or next(filter(None, extensions), ".jpg")
+
+
+# Third member of the random stream's key, beside TRAIN and TEST: names, order and oddities.
+_PLAN = 2
+# Below this many images the start of the processes costs more than they save.
+_MIN_PARALLEL = 200
+
+
+def draw_competition(competition: Competition, archives_dir: Path, truth_csv: Path) -> None:
+    """Draw the images of a competition and pack them into its archives.
+
+    The first zip, tar or 7z among `competition.archives` holds the training images, the second
+    the test images (or the first again, where there is only one); one of format "cifar-batches"
+    holds them all. Label list, list of test images and sample submission are archives of their
+    own if they are named among them, else they lie in the first. What else is named is written
+    empty. Two draws give the same bytes, whatever the number of processes.
+
+    Args:
+        competition: What to draw; `synthetic` says how many, how large and how odd.
+        archives_dir: Where the archives go, each whole or not at all.
+        truth_csv: Gets `image_id` and `label` (the class's name) of each test image.
+
+    Raises:
+        ConfigError: The competition isn't to be drawn, has no zip, tar or 7z, its labels stand in
+            file names without a `name_template`, or its batches can't hold the pictures.
+        DataError: The disk is full or not writable, or what writes a 7z isn't installed.
+    """
+    synthetic = _drawable(competition)
+    rng = np.random.default_rng(np.random.SeedSequence((synthetic.seed, _PLAN)))
+    train_targets = [index % competition.num_classes for index in range(synthetic.num_train)]
+    test_targets = [index % competition.num_classes for index in range(synthetic.num_test)]
+    rng.shuffle(test_targets)
+    drawn = Drawn(
+        train_names=name_train_images(competition, synthetic, train_targets, rng),
+        test_names=name_test_images(competition, synthetic, rng),
+        train_targets=train_targets,
+        test_targets=test_targets,
+        odd=Oddities(),
+    )
+    if synthetic.odd_files:
+        has_list = competition.train.labels.source in ("list_file", "csv", "one_hot")
+        drawn.odd = plan_oddities(train_targets, test_targets, rng, has_list=has_list)
+    drawn.ghost_name = random_name(competition, rng)
+    jobs = _jobs(competition, synthetic, {TRAIN: train_targets, TEST: test_targets}, drawn.odd)
+    drawn.files = _drawn_files(jobs, f"drawing {competition.name}")
+    for key, source, change in drawn.odd.rewrites:
+        drawn.files[key] = change(drawn.files[source])
+    write_archives(competition, drawn, archives_dir)
+    labels = [competition.classes[target] for target in test_targets]
+    truth = pd.DataFrame(list(zip(drawn.test_names, labels, strict=True)), columns=TRUTH_COLUMNS)
+    write_table(truth, truth_csv)
+
+
+def _drawable(competition: Competition) -> Synthetic:
+    where = f"{competition.name}.toml"
+    if competition.synthetic is None:
+        raise ConfigError(
+            f"{where}: must have a table [synthetic] to be drawn, has none; "
+            f"run 'pipeline download {competition.name}'"
+        )
+    if not any(archive.container for archive in competition.archives):
+        raise ConfigError(f"{where}: archives must name a zip, tar or 7z to draw into, name none")
+    if find_batched(competition):
+        _check_batches_can_hold(competition.synthetic, where)
+    template = competition.synthetic.name_template or ""
+    if competition.train.labels.source == "file_name" and "{label}" not in template:
+        raise ConfigError(
+            f"{where}: synthetic.name_template must hold '{{label}}', since labels stand in file "
+            f"names, is '{template}'"
+        )
+    return competition.synthetic
+
+
+def _check_batches_can_hold(synthetic: Synthetic, where: str) -> None:
+    sides = (synthetic.min_side_px, synthetic.max_side_px)
+    if synthetic.odd_files or set(sides) != {SIDE_PX}:
+        raise ConfigError(
+            f"{where}: synthetic must have odd_files = false and sides of {SIDE_PX} px where the "
+            f"format is 'cifar-batches', has odd_files = {str(synthetic.odd_files).lower()} and "
+            f"sides of {sides[0]} to {sides[1]} px"
+        )
+
+
+def _jobs(
+    competition: Competition, synthetic: Synthetic, targets: dict[int, list[int]], odd: Oddities
+) -> dict[Key, FileJob]:
+    species = [
+        species_of(competition.classes, index, synthetic.seed)
+        for index in range(competition.num_classes)
+    ]
+    ordinary = ORDINARY_ENCODINGS.get(suffix_of(competition), "jpeg")
+    return {
+        (split, index): FileJob(
+            species[target],
+            (synthetic.seed, split, index),
+            synthetic.min_side_px,
+            synthetic.max_side_px,
+            odd.encodings.get((split, index), ordinary),
+        )
+        for split in targets
+        for index, target in enumerate(targets[split])
+    }
+
+
+def _drawn_files(jobs: dict[Key, FileJob], description: str) -> dict[Key, bytes]:
+    files: dict[Key, bytes] = {}
+    with progress(description, total=len(jobs)) as advance:
+        for key, content in zip(jobs, _map_draw(list(jobs.values())), strict=True):
+            files[key] = content
+            advance(1)
+    return files
+
+
+def _map_draw(jobs: Sequence[FileJob]) -> Iterator[bytes]:
+    if len(jobs) < _MIN_PARALLEL:
+        yield from map(draw_file, jobs)
+    else:
+        yield from map_in_processes(draw_file, jobs, min(num_cpus(), 16))

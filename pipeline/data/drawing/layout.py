@@ -1,0 +1,235 @@
+"""Packs drawn images into the archives of a competition, byte for byte the same every time."""
+
+import bz2
+import gzip
+import io
+import lzma
+import tarfile
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.config.archive_table import Archive
+from pipeline.config.competition import Competition
+from pipeline.config.images_table import ImageList
+from pipeline.config.labels_table import CsvLabels, ListFileLabels, OneHotLabels
+from pipeline.data.drawing.batches import batch_members
+from pipeline.data.drawing.oddities import TEST, TRAIN, Key, Oddities
+from pipeline.machine import require_seven_zip
+from pipeline.store.atomic import write_bytes
+from pipeline.submission.judge_ids import submission_ids
+
+# What was drawn: all that the archives and lists are made of.
+
+
+@dataclass
+class Drawn:
+    """Names, classes and files of the images, and what is odd about them."""
+
+    train_names: list[str]
+    test_names: list[str]
+    train_targets: list[int]
+    test_targets: list[int]
+    odd: Oddities
+    ghost_name: str = ""
+    files: dict[Key, bytes] = field(default_factory=dict)
+
+
+# The lists of a drawn competition: labels, test images and the sample submission.
+
+
+def draw_listings(competition: Competition, drawn: Drawn) -> dict[str, str]:
+    """Write the lists that the competition's file names, by file name."""
+    listings = {}
+    labels = competition.train.labels
+    if isinstance(labels, ListFileLabels | CsvLabels | OneHotLabels):
+        listings[labels.file] = _labels(competition, labels, _listed(drawn))
+    if competition.test.csv is not None:
+        listings[competition.test.csv.file] = _test_images(competition.test.csv, drawn)
+    if competition.submission.sample is not None:
+        listings[competition.submission.sample] = _sample(competition, drawn)
+    return listings
+
+
+def _listed(drawn: Drawn) -> list[tuple[str, int]]:
+    """Pair the names of the listed training images with their classes."""
+    pairs = list(zip(drawn.train_names, drawn.train_targets, strict=True))
+    rows = [pair for index, pair in enumerate(pairs) if index != drawn.odd.unlisted]
+    if drawn.odd.has_ghost:
+        rows.insert(len(rows) // 2, (drawn.ghost_name, 0))
+    return rows
+
+
+def _labels(
+    competition: Competition,
+    labels: ListFileLabels | CsvLabels | OneHotLabels,
+    rows: Sequence[tuple[str, int]],
+) -> str:
+    if isinstance(labels, OneHotLabels):
+        classes = range(competition.num_classes)
+        header = [labels.id_column, *competition.classes]
+        marks = [["1" if index == target else "0" for index in classes] for _, target in rows]
+        ids = [name.removesuffix(labels.extension) for name, _ in rows]
+        lines = ([name, *mark] for name, mark in zip(ids, marks, strict=True))
+        return _table([header, *lines], labels.separator)
+    is_name = labels.values == "name"
+    values = [competition.classes[target] if is_name else str(target) for _, target in rows]
+    if isinstance(labels, ListFileLabels):
+        folder = competition.train.folders[0]
+        pairs = [
+            {"image": f"{folder}/{name}", "label": value, "other": "0"}
+            for (name, _), value in zip(rows, values, strict=True)
+        ]
+        return _table(([pair[c] for c in labels.columns] for pair in pairs), labels.separator)
+    ids = [name.removesuffix(labels.extension) for name, _ in rows]
+    header = [labels.id_column, labels.label_column]
+    return _table([header, *zip(ids, values, strict=True)], labels.separator)
+
+
+def _test_images(listing: ImageList, drawn: Drawn) -> str:
+    names = [[name.removesuffix(listing.extension)] for name in drawn.test_names]
+    header = [[listing.id_column]] if listing.id_column is not None else []
+    return _table([*header, *names], listing.separator)
+
+
+def _sample(competition: Competition, drawn: Drawn) -> str:
+    """Give every test image the same answer, in the order in which the images were drawn."""
+    submission = competition.submission
+    num_classes = competition.num_classes
+    answer = {
+        "index": ["0"],
+        "name": [competition.classes[0]],
+        "probability": ["0.5"],
+        "probabilities": [str(1 / num_classes)] * num_classes,
+    }[submission.label]
+    rows = [[judge_id, *answer] for judge_id in submission_ids(submission, drawn.test_names)]
+    header = [competition.columns] if submission.has_header else []
+    return _table([*header, *rows], submission.separator)
+
+
+def _table(rows: Iterable[Sequence[str]], separator: str = ",") -> str:
+    return "".join(f"{separator.join(row)}\n" for row in rows)
+
+
+# Files packed into archives, byte for byte the same every time.
+
+Members = dict[str, bytes]
+
+_MEMBER_DATE = (2021, 1, 1, 0, 0, 0)
+
+
+def packed(archive: Archive, members: Members) -> bytes:
+    """Pack files by name as the archive's own name says.
+
+    Raises:
+        DataError: It is a 7z, and py7zr isn't installed.
+    """
+    if archive.container == "zip":
+        return _zipped(members)
+    if archive.container == "7z":
+        require_seven_zip(archive.name)
+        return _sevenzipped(members)
+    content = _tarred(members)
+    name = archive.name.lower()
+    if name.endswith(("bz2", "xz")):
+        return bz2.compress(content) if name.endswith("bz2") else lzma.compress(content)
+    return content if name.endswith(".tar") else _gzipped(content)
+
+
+def _zipped(members: Members) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            # Fixed date, system and rights: the same bytes on every machine and day.
+            info = zipfile.ZipInfo(name, _MEMBER_DATE)
+            info.create_system = 3
+            info.external_attr = 0o100644 << 16
+            archive.writestr(info, content)
+    return buffer.getvalue()
+
+
+def _sevenzipped(members: Members) -> bytes:
+    from py7zr import SevenZipFile
+    from py7zr.helpers import ArchiveTimestamp
+
+    buffer = io.BytesIO()
+    with SevenZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(content, name)
+        for info in archive.header.files_info.files:
+            date = ArchiveTimestamp.from_datetime(0)
+            info.update(creationtime=date, lastwritetime=date, lastaccesstime=date)
+    return buffer.getvalue()
+
+
+def _tarred(members: Members) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)  # of no date and nobody's
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def _gzipped(content: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, mtime=0) as file:
+        file.write(content)
+    return buffer.getvalue()
+
+
+# The header of the files in which macOS keeps icons and dates.
+_APPLE_DOUBLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        "
+
+
+def write_archives(competition: Competition, drawn: Drawn, archives_dir: Path) -> None:
+    """Write every archive of the competition, each whole or not at all."""
+    containers = [archive for archive in competition.archives if archive.container]
+    contents: dict[str, Members] = {archive.name: {} for archive in containers}
+    first, *others = contents
+    plain = {archive.name: b"" for archive in competition.archives if not archive.container}
+    if batched := find_batched(competition):
+        contents[batched.name] = batch_members(
+            competition.classes, drawn.files, drawn.train_targets, drawn.test_targets
+        )
+    else:
+        contents[first] |= _train_members(competition, drawn)
+        contents[next(iter(others), first)] |= _test_members(competition, drawn)
+    for name, listing in draw_listings(competition, drawn).items():
+        (plain if name in plain else contents[first])[name] = listing.encode("utf-8")
+    for archive in containers:
+        write_bytes(archives_dir / archive.name, packed(archive, contents[archive.name]))
+    for name, content in plain.items():
+        write_bytes(archives_dir / name, content)
+
+
+def find_batched(competition: Competition) -> Archive | None:
+    """Return the archive that holds all images as CIFAR's batches, if there is one."""
+    archives = competition.archives
+    return next((archive for archive in archives if archive.format == "cifar-batches"), None)
+
+
+def _train_members(competition: Competition, drawn: Drawn) -> Members:
+    folder = competition.train.folders[0]
+    members: Members = {}
+    for index, (name, target) in enumerate(
+        zip(drawn.train_names, drawn.train_targets, strict=True)
+    ):
+        has_class_folder = competition.train.labels.source == "folder"
+        parent = f"{folder}/{competition.classes[target]}" if has_class_folder else folder
+        members[f"{parent}/{name}"] = drawn.files[TRAIN, index]
+    if drawn.odd.has_junk:
+        first = next(iter(members), f"{folder}/x.jpg")
+        parent, _, name = first.rpartition("/")
+        members[f"__MACOSX/{parent}/._{name}"] = _APPLE_DOUBLE
+        members[f"__MACOSX/._{folder}"] = _APPLE_DOUBLE
+    return members
+
+
+def _test_members(competition: Competition, drawn: Drawn) -> Members:
+    folder = competition.test.folders[0]
+    return {
+        f"{folder}/{name}": drawn.files[TEST, index] for index, name in enumerate(drawn.test_names)
+    }

@@ -1,0 +1,206 @@
+"""From what the user has to the tables of the competition's file."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+from pipeline.config.strict import is_plain
+from pipeline.data.archives.cifar import read_class_names
+from pipeline.data.init.draft import Section
+from pipeline.data.init.file_roles import Named, Roles, find_roles
+from pipeline.data.init.infer_labels import LabelSource, find_labels
+from pipeline.data.init.infer_splits import Split, split_by_list, split_images
+from pipeline.data.init.infer_submission import Answer, from_sample, without_sample
+from pipeline.data.init.user_files import Holdings
+from pipeline.data.init.user_lists import ForeignList, Ids
+from pipeline.errors import DataError
+
+# What numbered classes are called: told by a list that has a line for each of them.
+
+
+def with_class_names(labels: LabelSource, lists: Iterable[ForeignList]) -> LabelSource:
+    """Name the classes by the first list that does, where the labels are their numbers.
+
+    Args:
+        labels: What was found.
+        lists: Any; such a list has a name per line, in the classes' order, or beside its number.
+    """
+    if labels.keys.get("values") != "index":
+        return labels
+    for table in lists:
+        names = _names(table, len(labels.classes))
+        if names:
+            why = f"{table.name} names as many as there are numbers in the labels"
+            return replace(labels, classes=names, classes_why=why)
+    return labels
+
+
+def _names(table: ForeignList, count: int) -> tuple[str, ...]:
+    """Read the names off a list; none where it isn't one of `count` classes."""
+    rows = table.rows[len(table.rows) - count :] if len(table.rows) in (count, count + 1) else []
+    columns = list(zip(*rows, strict=True))
+    numbers = [str(number) for number in range(count)]
+    if len(columns) == 2 and sorted(columns[0]) == sorted(numbers):
+        name_of = dict(rows)
+        return _if_names([name_of[number] for number in numbers])
+    return _if_names(columns[0]) if len(columns) == 1 and len(table.rows) == count else ()
+
+
+def _if_names(names: Sequence[str]) -> tuple[str, ...]:
+    are_names = all(is_plain(name) and not name.isdigit() for name in names)
+    return tuple(names) if are_names and len(set(names)) == len(names) else ()
+
+
+PROBES = ["lite0-probe", "lite1-probe", "lite2-probe"]
+METRICS = {
+    "name": ("accuracy", '"macro_f1", "micro_f1", "quadratic_kappa"'),
+    "index": ("accuracy", '"macro_f1", "micro_f1", "quadratic_kappa"'),
+    "probability": ("log_loss", '"roc_auc"'),
+    "probabilities": ("log_loss", '"mean_column_auc", "accuracy"'),
+}
+
+
+def infer(name: str, holdings: Holdings, named: Named) -> list[Section]:
+    """Infer the tables of a competition's file.
+
+    Raises:
+        DataError: There are no images, or a list has a form that no file can describe.
+    """
+    if holdings.meta is not None:
+        return _infer_batches(name, holdings, named)
+    train, test = split_images(holdings.files, *_places(name, holdings, named))
+    roles = find_roles(holdings, named, train, test)
+    labels = _labels(roles, named, train)
+    is_mixed = bool(train.folders) and train.folders == test.folders
+    if is_mixed and roles.sample is None and roles.test is None:
+        train, test = split_by_list(holdings.files, train, labels.images)
+        roles = find_roles(holdings, named, train, test)
+        labels = _labels(roles, named, train)
+    submission, answer = _judged(roles.sample, test.ids, labels.classes)
+    test_list = roles.test if roles.sample is None else None
+    listed = [labels.keys.get("file"), roles.sample.name if roles.sample else None]
+    listed.append(test_list[0].name if test_list else None)
+    return [
+        _head(name, labels, answer),
+        *_archives(holdings, listed),
+        _train(train, labels),
+        _test(test, test_list),
+        submission,
+        _experiments(),
+    ]
+
+
+def _places(
+    name: str, holdings: Holdings, named: Named
+) -> tuple[PurePosixPath | None, PurePosixPath | None]:
+    """Tell where the images of each split will lie, if the user named a place of their own."""
+    train_at, test_at = (
+        holdings.place(place, name) if place and holdings.root != place.resolve() else None
+        for place in (named.train, named.test)
+    )
+    return (None, None) if train_at == test_at else (train_at, test_at)
+
+
+def _labels(roles: Roles, named: Named, train: Split) -> LabelSource:
+    sample = roles.sample
+    answered = sample.rows[0][1] if sample is not None and sample.num_columns == 2 else ""
+    labels = find_labels(roles.labels, train.ids, answered)
+    if named.labels is not None and labels.keys.get("file") != named.labels.name:
+        first = f", the first of which is '{train.ids[0]}'" if train.ids else ""
+        raise DataError(
+            f"{named.labels}: must name training images in one column and labels in another, "
+            f"knows too few of the {len(train.ids):,} images{first}"
+        )
+    return with_class_names(labels, roles.others)
+
+
+def _judged(
+    sample: ForeignList | None, test_ids: Sequence[str], classes: Sequence[str]
+) -> tuple[Section, Answer]:
+    if sample is None:
+        return without_sample(test_ids)
+    return from_sample(sample, test_ids, classes)
+
+
+def _head(name: str, labels: LabelSource, answer: Answer) -> Section:
+    section = Section("")
+    section.guess("title", name, "what people call it")
+    section.unknown("url", "https://", "its page")
+    section.unknown("kaggle", name, "its name in URLs of kaggle.com, for 'submit --to-kaggle'")
+    metric, others = METRICS[answer.label]
+    section.guess("metric", metric, f"usual for such answers; else {others}")
+    if labels.classes:
+        section.found("classes", list(labels.classes), labels.classes_why)
+    else:
+        section.guess("classes", "from_labels", "no labels were found")
+    return section
+
+
+def _archives(holdings: Holdings, listed: Iterable[str | None]) -> list[Section]:
+    """Name what must be brought; a plain folder is read in place, lists in it included."""
+    if not holdings.archives:
+        return []
+    beside = [one for one in listed if one and holdings.lists[one].parent == holdings.root]
+    sections = []
+    for archive in [*holdings.archives, *dict.fromkeys(beside)]:
+        section = Section("[[archives]]")
+        is_there = (holdings.root / archive).exists()
+        why = "lies there" if is_there else "lies there unpacked, in a folder of its name"
+        section.found("name", archive, why)
+        sections.append(section)
+    return sections
+
+
+def _train(train: Split, labels: LabelSource) -> Section:
+    section = Section("[train]")
+    if train.folders:
+        section.found("folders", list(train.folders), train.why)
+    else:
+        section.guess("folders", ["train"], train.why)
+    if labels.keys:
+        (section.found if labels.is_certain else section.guess)("labels", labels.keys, labels.why)
+    else:
+        section.guess("labels", {"source": "folder"}, "no labels were found, see the other sources")
+    return section
+
+
+def _test(test: Split, listed: tuple[ForeignList, Ids] | None) -> Section:
+    """Name the folder; where no sample lists the test images, name the list that does."""
+    section = Section("[test]")
+    if test.folders:
+        section.found("folders", list(test.folders), test.why)
+    else:
+        section.guess("folders", ["test"], test.why)
+    if listed is not None:
+        table, ids = listed
+        header = {"id_column": table.rows[0][ids.column]} if ids.has_header else {}
+        keys = {"file": table.name, **header, **table.form}
+        extension = {"extension": ids.extension} if ids.extension else {}
+        section.found("csv", {**keys, **extension}, f"it names {ids.num_joined:,} test images")
+    return section
+
+
+def _experiments() -> Section:
+    section = Section("[experiments]")
+    section.guess("cpu", PROBES, "what 'train' runs without a GPU")
+    section.guess("cuda", PROBES, "what 'train' runs with one")
+    return section
+
+
+def _infer_batches(name: str, holdings: Holdings, named: Named) -> list[Section]:
+    """Describe CIFAR's batches, of which `download` makes the folders train and test."""
+    assert holdings.meta is not None
+    (archive,) = holdings.archives
+    classes = read_class_names(holdings.root / archive, holdings.meta)
+    roles = find_roles(holdings, named, Split((), ""), Split((), ""))
+    sample = roles.sample
+    why = f"{archive} holds pickled batches"
+    labels = LabelSource({"source": "folder"}, why, classes, "batches.meta")
+    numbers = [row[0] for row in sample.rows if row[0].isdigit()] if sample else ["0"]
+    test_ids = [f"{number}.png" for number in numbers]
+    submission, answer = _judged(sample, test_ids, classes)
+    archives = _archives(holdings, [sample.name] if sample else [])
+    archives[0].found("format", "cifar-batches", why)
+    train, test = (Split((split,), "made of the batches") for split in ("train", "test"))
+    head = _head(name, labels, answer)
+    return [head, *archives, _train(train, labels), _test(test, None), submission, _experiments()]

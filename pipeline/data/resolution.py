@@ -1,0 +1,105 @@
+"""What a competition's file leaves to the data: class names and the header of the submission.
+
+`prepare` reads them and writes them down; every later stage gets them from there, so that all
+of them see the same competition.
+"""
+
+import json
+from pathlib import Path
+
+from pipeline.config.competition import Competition
+from pipeline.config.strict import StrictModel, parse
+from pipeline.data.sample import Sample
+from pipeline.errors import DataError
+from pipeline.store.atomic import write_text
+from pipeline.store.paths import Paths
+
+
+class Resolution(StrictModel):
+    """Content of `resolved.json`.
+
+    Attributes:
+        classes: The class names, in the order of their indices.
+        columns: The header of the submission.
+        has_sample: Whether the sample submission was there, and test.csv stands in its order.
+    """
+
+    classes: tuple[str, ...]
+    columns: tuple[str, ...]
+    has_sample: bool
+
+
+def leaves_open(competition: Competition) -> bool:
+    """Whether something of the competition is to be read from its data."""
+    return not competition.classes or competition.submission.sample is not None
+
+
+def resolved(
+    competition: Competition, classes: tuple[str, ...], sample: Sample | None
+) -> Competition:
+    """Fill in what was read from the data.
+
+    Raises:
+        ConfigError: It doesn't fit the rest of the competition's file.
+        DataError: The labels name fewer than two classes, or the sample has another number of
+            columns than the competition's file says.
+    """
+    if not competition.classes and len(classes) < 2:
+        found_names = f"only {classes[0]!r}" if classes else "none"
+        raise DataError(
+            f"{competition.name}: the training labels must name 2 classes or more, name "
+            f"{found_names}; compare [train] labels in the competition's file"
+        )
+    found = Resolution(
+        classes=classes,
+        columns=(sample and sample.columns) or competition.submission.columns,
+        has_sample=sample is not None,
+    )
+    whole = _filled_in(competition, found)
+    if sample is not None and sample.num_columns != len(whole.columns):
+        raise DataError(
+            f"{sample.path}: must have {len(whole.columns)} columns, as {competition.name}.toml "
+            f"says, has {sample.num_columns}"
+        )
+    return whole
+
+
+def resolve(competition: Competition, paths: Paths) -> Competition:
+    """Fill in what `prepare` has read; before `prepare`, return the competition as it is.
+
+    Raises:
+        DataError: The record is missing beside prepared tables, or damaged.
+        ConfigError: The competition's file has changed and the record doesn't fit it any more.
+    """
+    path = paths.resolution_json
+    if not leaves_open(competition) or not (path.exists() or paths.train_csv.exists()):
+        return competition
+    try:
+        found = Resolution.model_validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path}: must be as 'pipeline prepare' wrote it, cannot be read; "
+            f"run 'pipeline prepare {competition.name}'"
+        ) from error
+    return _filled_in(competition, found)
+
+
+def write_resolution(competition: Competition, path: Path) -> None:
+    """Write down what was filled in."""
+    found = Resolution(
+        classes=competition.classes,
+        columns=competition.submission.columns,
+        has_sample=competition.submission.sample is not None,
+    )
+    text = json.dumps(found.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    write_text(path, text + "\n")
+
+
+def _filled_in(competition: Competition, found: Resolution) -> Competition:
+    """Check the whole again: what was read may contradict what the file says."""
+    values = competition.model_dump(mode="json")
+    values["classes"] = list(competition.classes or found.classes)
+    values["submission"]["columns"] = list(found.columns)
+    if not found.has_sample:
+        values["submission"]["sample"] = None
+    return parse(Competition, values, f"{competition.name}.toml")

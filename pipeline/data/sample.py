@@ -1,0 +1,79 @@
+"""The sample submission of a competition: the oracle for ids, their order and the header."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.config.competition import Competition
+from pipeline.data.labels import find_listing
+from pipeline.errors import DataError
+from pipeline.store.folders import find_file
+from pipeline.store.foreign import read_foreign_csv
+
+AGAIN = "; take the competition's own sample again, as it came"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a sample submission says; its labels say nothing.
+
+    Attributes:
+        path: The file.
+        columns: The header; empty where the judge wants none.
+        num_columns: The id's and those of the labels.
+        ids: The judge's ids of all test images, in order.
+    """
+
+    path: Path
+    columns: tuple[str, ...]
+    num_columns: int
+    ids: list[str]
+
+
+def load_sample(competition: Competition, source_dirs: Sequence[Path]) -> Sample | None:
+    """Read the sample submission, if the competition has one.
+
+    Returns:
+        The sample; None where the competition names none, or one that may be absent and is.
+
+    Raises:
+        DataError: It is missing, or doesn't look as the competition's file says.
+    """
+    name = competition.submission.sample
+    if name is None:
+        return None
+    is_optional = any(one.name == name and one.optional for one in competition.archives)
+    if is_optional and find_file(name, source_dirs) is None:
+        return None
+    path = find_listing(competition, name, source_dirs)
+    table = read_foreign_csv(path, competition.submission.separator)
+    columns: tuple[str, ...] = ()
+    rows = table.rows
+    if competition.submission.has_header:
+        columns, rows = tuple(table.header), rows[1:]
+        _check_columns(competition, path, columns)
+    num_columns = len(table.header)
+    _check_rows(table.path, rows, num_columns)
+    return Sample(path, columns, num_columns, [fields[0] for _, fields in rows])
+
+
+def _check_columns(competition: Competition, path: Path, columns: tuple[str, ...]) -> None:
+    declared = competition.submission.columns
+    if declared and declared != columns[: len(declared)]:
+        raise DataError(
+            f"{path}: the header must begin with {','.join(declared)}, as {competition.name}.toml "
+            f"says, is {','.join(columns)}; correct one of the two"
+        )
+
+
+def _check_rows(path: Path, rows: list[tuple[int, list[str]]], num_columns: int) -> None:
+    seen: set[str] = set()
+    for line, fields in rows:
+        at = f"{path}: line {line}"
+        if len(fields) != num_columns:
+            raise DataError(f"{at} must have {num_columns} columns, has {len(fields)}{AGAIN}")
+        if not fields[0] or fields[0] in seen:
+            raise DataError(f"{at} must hold an id of its own, holds {fields[0]!r}{AGAIN}")
+        seen.add(fields[0])
+    if not rows:
+        raise DataError(f"{path}: must hold a line per test image, holds none{AGAIN}")

@@ -1,1 +1,0 @@
-"""Files from the network: resumed, bounded, verified."""

@@ -1,0 +1,121 @@
+"""Custom recipes: Albumentations transforms by name and parameters, as an experiment lists them."""
+
+import inspect
+import random
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import albumentations as A
+import numpy as np
+from pydantic import ValidationError
+
+from pipeline.config.experiment import ImageConfig, TransformConfig
+from pipeline.config.strict import did_you_mean
+from pipeline.errors import ConfigError
+from pipeline.images.working_copy import MAX_ASPECT, working_side_px
+
+# What is outside this subpackage is an abstract base, or makes tensors.
+_KNOWN: dict[str, Any] = {
+    name: kind
+    for name, kind in vars(A).items()
+    if inspect.isclass(kind)
+    and issubclass(kind, A.BasicTransform)
+    and kind.__module__.startswith("albumentations.augmentations.")
+}
+
+
+def build_transforms(configs: Sequence[TransformConfig]) -> list[A.BasicTransform]:
+    """Build the transforms of a custom recipe.
+
+    Raises:
+        ConfigError: A transform doesn't exist, or a parameter of it is unknown or wrong.
+    """
+    return [_build(config, _place(number, config)) for number, config in enumerate(configs)]
+
+
+def check_transforms(configs: Sequence[TransformConfig], images: ImageConfig) -> None:
+    """Refuse a custom recipe that doesn't make views of the working size from every image.
+
+    It is tried on noise of several shapes, once with all transforms and once without those that
+    are left to chance.
+
+    Raises:
+        ConfigError: A transform can't be built, needs more than an image (masks, boxes), or gives
+            anything but pixels; or the images at the end have another size.
+    """
+    side = working_side_px(images)
+    for height, width in ((12, 16), (side, side * 4 // 3), (side * MAX_ASPECT, side)):
+        for with_chance in (True, False):
+            _try_out(configs, images.size_px, (height, width, 3), with_chance=with_chance)
+
+
+def _place(number: int, config: TransformConfig) -> str:
+    return f"views.transforms.{number}, '{config.name}'"
+
+
+def _build(config: TransformConfig, where: str) -> A.BasicTransform:
+    if config.name not in _KNOWN:
+        raise ConfigError(
+            f"{where}: must be an image transform of Albumentations, there is none of this name"
+            f"{did_you_mean(config.name, _KNOWN)}"
+        )
+    kind = _KNOWN[config.name]
+    known = inspect.signature(kind).parameters
+    given = config.model_extra or {}
+    for name in given:
+        if name not in known:
+            raise ConfigError(f"{where}: unknown parameter '{name}'{did_you_mean(name, known)}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # it may take a default instead of a value, and warn
+            return kind(**given, p=config.p)
+    except (ValueError, TypeError, Warning) as error:
+        raise ConfigError(f"{where}: {_explain(error)}") from error
+
+
+def _explain(error: Exception) -> str:
+    """Say in one line what Albumentations has against a transform's parameters."""
+    cause = error.__cause__
+    if isinstance(cause, ValidationError):
+        fault = cause.errors()[0]
+        message = fault["msg"].removeprefix("Value error, ")
+        return f"parameter '{fault['loc'][0]}': {message}"
+    return _one_line(error)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _try_out(
+    configs: Sequence[TransformConfig], size_px: int, shape: tuple[int, ...], *, with_chance: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, shape, dtype=np.uint8)
+    image.flags.writeable = False  # as an image from the cache
+    height, width, _ = shape
+    for number, transform in enumerate(build_transforms(configs)):
+        if transform.p < 1 and not with_chance:
+            continue
+        where = _place(number, configs[number])
+        transform.p = 1.0
+        transform.set_random_state(rng, random.Random(0))
+        try:
+            image = transform(image=image)["image"]
+        except Exception as error:  # whatever a library's transform raises, it can't be used
+            raise ConfigError(
+                f"{where}: must work on any image alone, fails on one of {height} x {width} "
+                f"pixels: {_one_line(error)}"
+            ) from error
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
+            raise ConfigError(
+                f"{where}: must give uint8 pixels of 3 channels, gives {image.dtype} of shape "
+                f"{image.shape}; mean and std belong to [images]"
+            )
+    if image.shape[:2] != (size_px, size_px):
+        found = " x ".join(map(str, image.shape[:2]))
+        raise ConfigError(
+            f"views.transforms: must end with {size_px} x {size_px} pixels, end with {found} for "
+            f"an image of {height} x {width}; add a Resize or RandomResizedCrop with p = 1"
+        )

@@ -1,1 +1,0 @@
-"""What the judge knows, was sent and said."""

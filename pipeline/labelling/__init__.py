@@ -1,1 +1,0 @@
-"""Which image has which label, and which fold."""

@@ -1,0 +1,146 @@
+"""The residual attention block of the sources' two networks for CIFAR-10."""
+
+import torch
+from torch import Tensor, nn
+
+# Squeeze-and-excitation: each channel is scaled by what the whole image says about all of them.
+
+
+class SqueezeExcitation(nn.Module):
+    """Scale the channels of a map by a gate computed from their means.
+
+    Hu et al. 2018, "Squeeze-and-Excitation Networks", eq. 2 to 4:
+    `s = sigmoid(W2 relu(W1 z))` with `z` the mean of each channel. The two layers are 1x1
+    convolutions with biases and called as in timm, so its `seresnet50` loads; the hidden width is
+    the paper's `C / r` (timm rounds it up to a multiple of 8, which changes its 18 and 34 layers).
+
+    Args:
+        channels: C.
+        ratio: r, by which the hidden layer is narrower; 16 in the paper.
+    """
+
+    def __init__(self, channels: int, ratio: int = 16) -> None:
+        super().__init__()
+        hidden = max(1, channels // ratio)
+        self.fc1 = nn.Conv2d(channels, hidden, kernel_size=1)
+        self.fc2 = nn.Conv2d(hidden, channels, kernel_size=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale `(N, C, H, W)`, the shape stays."""
+        squeezed = x.mean((2, 3), keepdim=True)  # (N, C, 1, 1)
+        gate = torch.sigmoid(self.fc2(torch.relu(self.fc1(squeezed))))
+        return x * gate
+
+
+# CBAM: attention over channels, then over places. Woo et al. 2018, arXiv 1807.06521.
+#
+# The paper's own code adds a batch norm behind the spatial convolution, and so does timm; eq. 3 has
+# none, and we follow the equation.
+
+
+class ChannelAttention(nn.Module):
+    """Which channels matter: eq. 2, `M_c(F) = sigmoid(MLP(AvgPool(F)) + MLP(MaxPool(F)))`.
+
+    One MLP serves both pooled vectors. It has no biases, as eq. 2 writes it (`W1(W0(·))`).
+
+    Args:
+        channels: C.
+        ratio: r, by which the hidden layer is narrower; 16 in the paper.
+    """
+
+    def __init__(self, channels: int, ratio: int = 16) -> None:
+        super().__init__()
+        hidden = max(1, channels // ratio)
+        self.fc1 = nn.Conv2d(channels, hidden, kernel_size=1, bias=False)
+        self.fc2 = nn.Conv2d(hidden, channels, kernel_size=1, bias=False)
+
+    def gate(self, x: Tensor) -> Tensor:
+        """Return `M_c`, `(N, C, 1, 1)` between 0 and 1."""
+        mean = self._mlp(x.mean((2, 3), keepdim=True))
+        peak = self._mlp(x.amax((2, 3), keepdim=True))
+        return torch.sigmoid(mean + peak)
+
+    def _mlp(self, pooled: Tensor) -> Tensor:
+        out: Tensor = self.fc2(torch.relu(self.fc1(pooled)))
+        return out
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale the channels of `(N, C, H, W)`, the shape stays."""
+        return x * self.gate(x)
+
+
+class SpatialAttention(nn.Module):
+    """Which places matter: eq. 3, `M_s(F) = sigmoid(f7x7([AvgPool(F); MaxPool(F)]))`.
+
+    Mean and maximum run over the channels here.
+
+    Args:
+        kernel_size: Of the convolution; 7 is the paper's choice over 3 (table 2).
+    """
+
+    def __init__(self, kernel_size: int = 7) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
+
+    def gate(self, x: Tensor) -> Tensor:
+        """Return `M_s`, `(N, 1, H, W)` between 0 and 1."""
+        pooled = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], dim=1)
+        return torch.sigmoid(self.conv(pooled))  # (N, 2, H, W) → (N, 1, H, W)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale the places of `(N, C, H, W)`, the shape stays."""
+        return x * self.gate(x)
+
+
+class CBAM(nn.Module):
+    """Channel attention, then spatial attention on its result: eq. 1; the order won in table 3."""
+
+    def __init__(self, channels: int, ratio: int = 16) -> None:
+        super().__init__()
+        self.channel = ChannelAttention(channels, ratio)
+        self.spatial = SpatialAttention()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale `(N, C, H, W)`, the shape stays."""
+        scaled: Tensor = self.spatial(self.channel(x))
+        return scaled
+
+
+class ResAttention(nn.Module):
+    """Attention on what comes in, two 3x3 convolutions, and a 1x1 shortcut with batch norm.
+
+    The source names the block, says that in `resnet50_attention` it ends in a 1x1 convolution
+    512→2048 without bias and a batch norm, and gives that network's number of parameters. The rest
+    is arithmetic: of the arrangements we tried (attention of several kinds, widths and places, one
+    to three convolutions, with and without biases and batch norms), this one was the simplest that
+    meets the number exactly. So the closing 1x1 convolution is the shortcut, listed last; there is
+    a batch norm behind the second convolution and none behind the first. Other arrangements may
+    meet the number, and the order inside the block is our choice.
+
+    Args:
+        channels: C coming in.
+        hidden: Channels between the two convolutions.
+        out: Channels going out; where it equals `channels` and the stride is 1, the shortcut is
+            the identity.
+        stride: Of the first convolution and the shortcut.
+        ratio: By which the hidden layer of the channel attention is narrower.
+    """
+
+    def __init__(
+        self, channels: int, hidden: int, out: int, *, stride: int = 1, ratio: int = 16
+    ) -> None:
+        super().__init__()
+        self.attention = CBAM(channels, ratio)
+        self.conv1 = nn.Conv2d(channels, hidden, 3, stride, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(hidden, out, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out)
+        self.downsample: nn.Module = nn.Identity()
+        if channels != out or stride != 1:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, C, H, W)` → `(N, out, H / stride, W / stride)`."""
+        branch = torch.relu(self.conv1(self.attention(x)))
+        return torch.relu(self.bn2(self.conv2(branch)) + self.downsample(x))

@@ -1,1 +1,0 @@
-"""What the images of a competition are, taken together."""

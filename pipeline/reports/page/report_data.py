@@ -1,0 +1,143 @@
+"""All that the sections of the page are made from, read once."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.config.competition import Competition
+from pipeline.data.training_table import load_training_table
+from pipeline.errors import ArtifactError, DataError
+from pipeline.scoring.calibration import expected_calibration_error, reliability_table
+from pipeline.scoring.metrics import best_first
+from pipeline.scoring.oof import targets_of
+from pipeline.store.paths import Paths
+from pipeline.store.predictions import FloatArray, IntArray
+from pipeline.store.results import Result, all_members, list_results, load_probs
+from pipeline.store.tables import AUDIT_COLUMNS, load_test, load_train, read_table
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The result that the page looks into: the best one.
+
+    Attributes:
+        result: Which it is.
+        probs: Its OOF predictions, `(N, K)`, rows in the order of the training table.
+        targets: True class indices, `(N,)`.
+        trained: The best experiment with checkpoints that it consists of: itself, or a member of
+            an ensemble. None where none has any.
+    """
+
+    result: Result
+    probs: FloatArray
+    targets: IntArray
+    trained: Result | None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What stands on the disk about a competition.
+
+    Attributes:
+        paths: Its files.
+        competition: What it is.
+        typed: How the user names it on the command line.
+        train: The training images that take part, rows of `train.csv`.
+        test: The test images.
+        folds: The fold table, in the order of `train`; None before it is made.
+        audit: Content of `audit.json`.
+        findings: Rows of `audit.csv`.
+        results: Experiments and ensembles that are complete and current, the best first.
+        calibration_errors: By name of a result, its ECE.
+        left_out: By name of a result that can't be shown, why.
+        judged: The best result; None before there is one.
+    """
+
+    paths: Paths
+    competition: Competition
+    typed: str
+    train: pd.DataFrame
+    test: pd.DataFrame
+    folds: pd.DataFrame | None
+    audit: dict[str, Any]
+    findings: pd.DataFrame
+    results: tuple[Result, ...] = ()
+    calibration_errors: dict[str, float] | None = None
+    left_out: dict[str, str] | None = None
+    judged: Judged | None = None
+
+    def below_root(self, path: Path) -> str:
+        """Name a file as seen from the project's root, wherever that lies."""
+        return path.relative_to(self.paths.root).as_posix()
+
+    def command(self, stage: str, options: str = "") -> str:
+        """Return a command line about this competition."""
+        return f"pipeline {stage} {self.typed} {options}".rstrip()
+
+
+def gather(paths: Paths, competition: Competition, typed: str) -> Evidence:
+    """Read the tables and the predictions of every result.
+
+    Raises:
+        DataError: The tables of `prepare` are missing or damaged, or the fold table is older.
+        ArtifactError: A result's files are damaged.
+    """
+    tables: dict[str, Any] = {
+        "paths": paths,
+        "competition": competition,
+        "typed": typed,
+        "test": load_test(paths),
+        "audit": _read_audit(paths),
+        "findings": read_table(
+            paths.audit_csv, AUDIT_COLUMNS, f"pipeline prepare {competition.name}"
+        ),
+    }
+    if not paths.folds_csv.is_file():
+        return Evidence(train=load_train(paths), folds=None, **tables)
+    train, folds = load_training_table(paths)
+    return Evidence(train=train, folds=folds, **tables, **_judge(paths, competition, train))
+
+
+def _read_audit(paths: Paths) -> dict[str, Any]:
+    try:
+        audit: dict[str, Any] = json.loads(paths.audit_json.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{paths.audit_json}: must be JSON, cannot be read ({error}); run 'pipeline prepare "
+            f"{paths.competition}'"
+        ) from error
+    return audit
+
+
+def _judge(paths: Paths, competition: Competition, train: pd.DataFrame) -> dict[str, Any]:
+    """Read the results one after the other: only the best one's predictions are kept."""
+    image_ids, targets = train["image_id"].tolist(), targets_of(competition, train)
+    errors: dict[str, float] = {}
+    left_out: dict[str, str] = {}
+    current = []
+    for result in list_results(paths):
+        try:
+            probs = load_probs(paths, competition, result.name, "oof", image_ids)
+        except ArtifactError as error:
+            left_out[result.name] = str(error).replace(f"{paths.root.absolute()}{os.sep}", "")
+            continue
+        errors[result.name] = expected_calibration_error(reliability_table(probs, targets))
+        current.append(result)
+    ranked = best_first(competition, current)
+    judged = None
+    if ranked:
+        best = ranked[0]
+        probs = load_probs(paths, competition, best.name, "oof", image_ids)
+        parts = {best.name, *all_members(paths, best.name)}
+        trained = next((x for x in ranked if x.name in parts and not x.is_ensemble), None)
+        judged = Judged(best, probs, targets, trained)
+    return {
+        "results": tuple(ranked),
+        "calibration_errors": errors,
+        "left_out": left_out,
+        "judged": judged,
+    }

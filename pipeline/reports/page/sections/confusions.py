@@ -1,0 +1,126 @@
+"""Which classes are taken for which, and how such images look."""
+
+import numpy as np
+
+from pipeline.reports.page.blocks import (
+    Block,
+    Card,
+    Chart,
+    Charts,
+    Gallery,
+    Paragraph,
+    Section,
+    chart,
+    table,
+)
+from pipeline.reports.page.report_data import Evidence, Judged
+from pipeline.reports.page.thumbnails import thumbnails
+from pipeline.reports.style import COLORMAP, brief, drawing
+from pipeline.scoring.metrics import confusion
+from pipeline.store.predictions import IntArray
+
+MOST_NUMBERED = 20  # classes whose cells can hold a number that one can read
+MOST_NAMED = 45
+MOST_TABLED = 60
+MOST_PAIRS = 6
+MOST_ROWS = 30
+
+
+def build(evidence: Evidence) -> list[Section]:
+    """Show the confusion matrix of the best result."""
+    judged = evidence.judged
+    if judged is None:
+        return []
+    names = list(evidence.competition.classes)
+    counts = confusion(judged.targets, judged.probs.argmax(axis=1), len(names))
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    wrong = int(counts.sum() - counts.diagonal().sum())
+    text = f"{judged.result.name}, out of fold: {wrong:,} of {counts.sum():,} images are mistaken."
+    blocks: list[Block] = [
+        Paragraph(text),
+        Charts([_matrix(counts, names, "images"), _matrix(shares, names, "share of the class")]),
+        *_pairs(evidence, judged, counts),
+    ]
+    if len(names) <= MOST_TABLED:
+        rows = [[name, *map(int, row)] for name, row in zip(names, counts, strict=True)]
+        caption = "Confusion matrix: images by true class (rows) and predicted class (columns)"
+        blocks.append(table(caption, ["true class", *names], rows, is_folded=True))
+    return [Section("confusion", "Confusion", blocks)]
+
+
+def _matrix(values: np.ndarray, names: list[str], what: str) -> Chart:
+    num = len(names)
+    from matplotlib.colors import PowerNorm
+
+    is_share = values.dtype.kind == "f"
+    side = min(7.0, max(3.2, 1.6 + 0.27 * num))
+    with drawing(side + 0.7, side) as figure:
+        axes = figure.subplots()
+        # The square root of the values is coloured, else rare confusions can't be seen.
+        largest = 1 if is_share else max(1, values.max())
+        image = axes.imshow(values, cmap=COLORMAP, norm=PowerNorm(0.5, 0, largest))
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+        axes.set(xlabel="predicted class", ylabel="true class")
+        figure.colorbar(image, ax=axes, label=what, shrink=0.75)
+        if num <= MOST_NAMED:
+            labels = list(map(brief, names))
+            is_narrow = num > 3 or max(map(len, labels)) > 8
+            axes.set_xticks(range(num), labels, rotation=90 if is_narrow else 0)
+            axes.set_yticks(range(num), labels)
+        if num <= MOST_NUMBERED:
+            for row, column in np.argwhere(values > 0):
+                value = values[row, column]
+                text = f"{value:.2f}".lstrip("0") if is_share and value < 0.995 else f"{value:.0f}"
+                color = "black" if value > largest / 4 else "white"
+                axes.text(
+                    column,
+                    row,
+                    text,
+                    color=color,
+                    ha="center",
+                    va="center",
+                    fontsize=7 if num > 4 else 10,
+                )
+        kind = "normalised: each row sums to 1" if is_share else "raw: images"
+        caption = f"Confusion matrix, {kind}; right predictions lie on the diagonal."
+        return chart(figure, f"confusion matrix, {what}", caption, is_wide=num > 3)
+
+
+def _pairs(evidence: Evidence, judged: Judged, counts: IntArray) -> list[Block]:
+    """Show the most frequent confusions: a mistaken image beside one that it was taken for."""
+    off = counts.copy()
+    np.fill_diagonal(off, 0)
+    flat = np.argsort(-off, axis=None, kind="stable")[: int((off > 0).sum())]
+    found = [(int(index) // len(off), int(index) % len(off)) for index in flat]
+    if not found:
+        return []
+    names = evidence.competition.classes
+    rows = [
+        [names[true], names[wrong], int(off[true, wrong]), off[true, wrong] / counts[true].sum()]
+        for true, wrong in found[:MOST_ROWS]
+    ]
+    cards = [_pair(evidence, judged, *pair, int(off[pair])) for pair in found[:MOST_PAIRS]]
+    caption = (
+        "The most frequent confusions: on the left the image that was mistaken most surely, on "
+        "the right the surest right one of the class that it was taken for."
+    )
+    headings = ["true class", "predicted class", "images", "share of the true class"]
+    return [Gallery(caption, cards), table("Confusions, the most frequent first", headings, rows)]
+
+
+def _pair(evidence: Evidence, judged: Judged, true: int, wrong: int, count: int) -> Card:
+    names = evidence.competition.classes
+    predicted = judged.probs.argmax(axis=1)
+    sure = judged.probs[:, wrong]
+    mistaken = (judged.targets == true) & (predicted == wrong)
+    right = (judged.targets == wrong) & (predicted == wrong)
+    candidates = [mask for mask in (mistaken, right) if mask.any()]
+    rows = [int(np.where(mask, sure, -1).argmax()) for mask in candidates]
+    pictures = thumbnails(evidence.paths, evidence.train.iloc[rows])
+    lines = [
+        f"{names[judged.targets[row]]}, {sure[row]:.1%} {names[wrong]}: "
+        f"{evidence.train['image_id'].iloc[row]}"
+        for row in rows
+    ]
+    return Card(pictures, f"{names[true]} taken for {names[wrong]}: {count:,} images", lines)

@@ -1,0 +1,177 @@
+"""What the data are: how many of each class, how large, how odd, how alike, and how they look."""
+
+import numpy as np
+import pandas as pd
+
+from pipeline.reports.page.blocks import Block, Card, Chart, Charts, Gallery, Section, chart, table
+from pipeline.reports.page.report_data import Evidence
+from pipeline.reports.page.thumbnails import thumbnails
+from pipeline.reports.style import COLORS, brief, drawing, line
+
+MOST_BARS = 40
+SHEET_PICTURES = 144  # on the whole sheet
+SHEET_PER_CLASS = 8
+SHEET_PX = 104
+MOST_CLUSTERS = 6  # of near copies, and of twins
+MEANINGS = {
+    "exact-duplicate": "its file is the same as another image's, byte by byte",
+    "near-duplicate": "its picture is nearly the same as another image's",
+    "train-test-twin": "a test image that nearly equals a training image",
+    "conflicting-labels": "copies of one picture have different labels",
+    "unreadable": "the file is no whole image; a test image gets the class shares",
+    "unlisted": "the list of labels doesn't name it, so it isn't used",
+    "missing": "it is listed, and there is no such file",
+    "not-rgb": "grey, a palette, transparency or CMYK; read as RGB",
+    "type-differs-from-name": "the content is of another type than the name says",
+    "rotated-by-exif": "its EXIF data turn it; it is turned upright",
+    "invalid-exif-orientation": "its EXIF orientation is no valid one and is ignored",
+}
+
+
+def build(evidence: Evidence) -> list[Section]:
+    """Show the tables of `prepare` and some images."""
+    blocks: list[Block] = [
+        Charts([_balance(evidence), _sizes(evidence)]),
+        _classes_table(evidence),
+        _sizes_table(evidence),
+        *_findings(evidence),
+        *_clusters(evidence),
+    ]
+    return [
+        Section("data", "Data", blocks),
+        Section("samples", "Samples of each class", _sheet(evidence)),
+    ]
+
+
+def _counts(evidence: Evidence) -> pd.Series:
+    counts = evidence.train["label"].value_counts()
+    return counts.reindex(evidence.competition.classes, fill_value=0)
+
+
+def _balance(evidence: Evidence) -> Chart:
+    counts = _counts(evidence).sort_values(kind="stable")
+    shown = counts.tail(MOST_BARS)
+    with drawing(4.8, max(2.0, 0.8 + 0.2 * len(shown))) as figure:
+        axes = figure.subplots()
+        axes.barh(range(len(shown)), shown.to_numpy(), color=COLORS[0], height=0.7)
+        axes.set_yticks(range(len(shown)), map(brief, shown.index))
+        axes.set(xlabel="training images", ylabel="class")
+        axes.grid(visible=False, axis="y")
+        caption = (
+            f"Class balance: the smallest class has {counts.min():,} training images, the largest "
+            f"{counts.max():,}."
+        )
+        if len(shown) < len(counts):
+            caption += f" The {MOST_BARS} largest of {len(counts):,} classes."
+        return chart(figure, "bar chart of training images per class", caption)
+
+
+def _sizes(evidence: Evidence) -> Chart:
+    splits = {"train": evidence.train, "test": evidence.test[evidence.test["width"] > 0]}
+    sides = np.concatenate([images[["width", "height"]].min(axis=1) for images in splits.values()])
+    edges = np.linspace(sides.min(initial=0), sides.max(initial=1) + 1, 41)
+    with drawing(4.8, 3.6) as figure:
+        upper, lower = figure.subplots(2)
+        for place, (name, images) in enumerate(splits.items()):
+            sides = images[["width", "height"]].to_numpy()
+            look = line(place) | {"histtype": "step", "linewidth": 1.5, "label": name}
+            look["weights"] = np.full(len(sides), 1 / max(1, len(sides)))
+            upper.hist(sides.min(axis=1), bins=edges, **look)
+            lower.hist(sides[:, 0] / sides[:, 1], bins=np.geomspace(0.25, 4, 41), **look)
+        upper.set(xlabel="short side, pixels", ylabel="share of images")
+        upper.legend()
+        lower.set(xlabel="width / height", ylabel="share of images", xscale="log")
+        lower.set_xticks([0.25, 0.5, 1, 2, 4], ["1/4", "1/2", "1", "2", "4"])
+        lower.minorticks_off()
+        caption = "Sizes and shapes: training and test images should look alike here."
+        return chart(figure, "histograms of short side and of aspect, train and test", caption)
+
+
+def _classes_table(evidence: Evidence) -> Block:
+    counts = _counts(evidence)
+    rows = [[str(name), int(n), int(n) / counts.sum()] for name, n in counts.items()]
+    headings = ["class", "training images", "share"]
+    return table("Training images per class", headings, rows, is_folded=True)
+
+
+def _sizes_table(evidence: Evidence) -> Block:
+    rows = []
+    for split in ("train", "test"):
+        told = evidence.audit[split]
+        spreads = [told[side].get(which) for side in ("width_px", "height_px") for which in _SPREAD]
+        formats = ", ".join(f"{count:,} {kind}" for kind, count in told["formats"].items())
+        rows.append([split, told["num_images"], *spreads, formats])
+    sides = [f"{which} {side}, px" for side in ("width", "height") for which in _SPREAD]
+    caption = "Files, by what their content says"
+    return table(caption, ["set", "images", *sides, "formats"], rows)
+
+
+_SPREAD = ("min", "median", "max")
+
+
+def _findings(evidence: Evidence) -> list[Block]:
+    findings = evidence.findings
+    if findings.empty:
+        return [table("Odd files: none", ["finding", "images"], [])]
+    rows = [
+        [kind, len(images), MEANINGS.get(kind, ""), ", ".join(images["image_id"].head(3))]
+        for kind, images in ((str(k), rows) for k, rows in findings.groupby("finding"))
+    ]
+    headings = ["finding", "images", "what it means", "the first ones"]
+    return [
+        table(
+            f"Odd files; all of them stand in {evidence.below_root(evidence.paths.audit_csv)}",
+            headings,
+            rows,
+        )
+    ]
+
+
+def _clusters(evidence: Evidence) -> list[Block]:
+    """Show copies within the training images, and those across train and test."""
+    columns = ["image_id", "path", "group", "sha256"]
+    train = evidence.train[[*columns, "label"]].assign(split="train")
+    test = evidence.test.loc[evidence.test["width"] > 0, columns].assign(split="test", label="")
+    images = pd.concat([train, test], ignore_index=True)
+    images = images[images["group"].duplicated(keep=False)]
+    splits = images.groupby("group")["split"]
+    is_across = splits.min() != splits.max()
+    blocks: list[Block] = []
+    for kind, groups in (
+        ("train-test twins", is_across[is_across].index),
+        ("copies within one set", is_across[~is_across].index),
+    ):
+        if len(groups):
+            shown = f", of which {MOST_CLUSTERS} here" if len(groups) > MOST_CLUSTERS else ""
+            caption = f"Clusters of {kind}: {len(groups):,}{shown}. A cluster never crosses folds."
+            found = (images[images["group"] == group] for group in groups[:MOST_CLUSTERS])
+            blocks.append(Gallery(caption, [_cluster_card(evidence, rows) for rows in found]))
+    return blocks
+
+
+def _cluster_card(evidence: Evidence, images: pd.DataFrame) -> Card:
+    # An image of each set first, then others, three in all.
+    order = images.groupby("split").cumcount().sort_values(kind="stable").index
+    shown = images.loc[order[:3]]
+    pictures = thumbnails(evidence.paths, shown)
+    told = zip(shown["split"], shown["label"], shown["image_id"], strict=True)
+    lines = [f"{split}{label and f', {label}'}: {name}" for split, label, name in told]
+    return Card(pictures, f"{len(images):,} images", lines)
+
+
+def _sheet(evidence: Evidence) -> list[Block]:
+    """Show some images of each class, drawn with a seed."""
+    counts = _counts(evidence)
+    classes = [str(name) for name in counts[counts > 0].index]
+    shown = classes[:SHEET_PICTURES]
+    per_class = max(1, min(SHEET_PER_CLASS, SHEET_PICTURES // len(shown)))
+    cards = []
+    for name in shown:
+        images = evidence.train[evidence.train["label"] == name]
+        drawn = images.sample(min(per_class, len(images)), random_state=0)
+        title = f"{name}, {len(images):,} images"
+        cards.append(Card(thumbnails(evidence.paths, drawn, SHEET_PX), title))
+    caption = f"{per_class} images of each class, drawn at random; the middle square of each."
+    if len(shown) < len(classes):
+        caption += f" The first {len(shown):,} of {len(classes):,} classes."
+    return [Gallery(caption, cards)]

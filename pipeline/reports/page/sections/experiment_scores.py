@@ -1,0 +1,140 @@
+"""What was tried: every current result with its scores, its costs and its settings."""
+
+from typing import Any
+
+import numpy as np
+
+from pipeline.config.experiment import Experiment, ModelConfig
+from pipeline.config.strict import parse
+from pipeline.errors import PipelineError
+from pipeline.reports.page.blocks import Block, Cell, Chart, Hint, Paragraph, Section, chart, table
+from pipeline.reports.page.report_data import Evidence
+from pipeline.reports.style import COLORS, brief, drawing
+from pipeline.store.paths import Paths
+from pipeline.store.results import Result, all_members
+from pipeline.store.tables import load_record
+
+MOST_SHOWN = 30
+
+
+def build(evidence: Evidence) -> list[Section]:
+    """Show the results side by side."""
+    blocks: list[Block] = []
+    if evidence.results:
+        blocks += [_intervals(evidence), _table(evidence)]
+    else:
+        blocks.append(Hint("Nothing is trained yet:", evidence.command("train")))
+    blocks += [
+        Paragraph(f"{name} is left out: {reason}")
+        for name, reason in (evidence.left_out or {}).items()
+    ]
+    return [Section("experiments", "Experiments", blocks)]
+
+
+def _intervals(evidence: Evidence) -> Chart:
+    metric = evidence.competition.metric
+    shown = evidence.results[:MOST_SHOWN][::-1]
+    scores = np.array([one.metrics["oof_score"] for one in shown])
+    ends = np.array([one.metrics["oof_interval_95"] for one in shown]).T
+    with drawing(4.8, max(1.8, 1.0 + 0.26 * len(shown))) as figure:
+        axes = figure.subplots()
+        errors = np.abs(ends - scores)
+        places = range(len(shown))
+        axes.errorbar(scores, places, xerr=errors, fmt="o", color=COLORS[0], capsize=3)
+        axes.set_yticks(places, [brief(one.name) for one in shown])
+        axes.set(xlabel=f"{metric}, out of fold", ylabel="result", ylim=(-0.6, len(shown) - 0.4))
+        caption = (
+            "Out-of-fold scores with 95 % intervals. Two results saw the same images, so they can "
+            "differ for certain though their intervals overlap."
+        )
+        return chart(figure, f"{metric} of each result with its interval", caption)
+
+
+def _table(evidence: Evidence) -> Block:
+    headings = [
+        "result", f"{evidence.competition.metric}, 95 % interval", "spread of the folds",
+        "log loss", "ECE", "parameters", "seconds", "differs from the defaults in",
+    ]  # fmt: skip
+    rows = [_row(evidence, one) for one in evidence.results]
+    caption = (
+        "Results, the best first. Spread: standard deviation of the folds' scores, the lowest and "
+        "the highest. ECE: expected calibration error. Parameters: of the network, for an ensemble "
+        "of all its members. Seconds: of all folds' training; cached features aren't counted again."
+    )
+    return table(caption, headings, rows)
+
+
+def _row(evidence: Evidence, one: Result) -> list[Any]:
+    metrics = one.metrics
+    low, high = metrics["oof_interval_95"]
+    folds = [value for value in metrics["fold_scores"] if value is not None]
+    spread = float(np.std(folds, ddof=1)) if len(folds) > 1 else None
+    told = f"{spread:.4f} ({min(folds):.3f} to {max(folds):.3f})" if spread is not None else ""
+    errors = evidence.calibration_errors or {}
+    score = float(metrics["oof_score"])
+    return [
+        one.name,
+        Cell(f"{score:.4f} [{low:.4f}, {high:.4f}]", score),
+        Cell(told, spread or 0.0),
+        float(metrics["log_loss"]),
+        errors.get(one.name),
+        _num_parameters(evidence, one),
+        _seconds(evidence.paths, one),
+        _settings(one),
+    ]
+
+
+def _parts(evidence: Evidence, one: Result) -> list[Result]:
+    """Return the trained experiments that a result consists of."""
+    names = {one.name, *all_members(evidence.paths, one.name)}
+    return [part for part in evidence.results if part.name in names and not part.is_ensemble]
+
+
+def _num_parameters(evidence: Evidence, one: Result) -> Cell:
+    from pipeline.models.profile import num_parameters  # here: torch takes seconds to import
+
+    total = 0
+    for part in _parts(evidence, one):
+        try:
+            config = parse(Experiment, part.config, part.name)
+            classes, size = evidence.competition.num_classes, config.images.size_px
+            total += num_parameters(config.model, classes, size)
+        except PipelineError:  # of a network that this installation doesn't know
+            return Cell("", 0.0)
+    return Cell(f"{total / 1e6:.2f} M" if total else "", float(total))
+
+
+def _seconds(paths: Paths, one: Result) -> Cell:
+    if one.is_ensemble:
+        return Cell("", 0.0)
+    files = sorted(paths.experiment(one.name).experiment_dir.glob("fold*/history.csv"))
+    seconds = sum(float(load_record(path)["seconds"].iloc[-1]) for path in files)
+    return Cell(f"{seconds:,.0f}", seconds)
+
+
+def _settings(one: Result) -> str:
+    """Say in what an experiment differs from one with all defaults, as `--set` would say it."""
+    if one.is_ensemble:
+        weights = ", ".join(
+            f"{weight:.2f} {name}" for name, weight in one.config["members"].items()
+        )
+        return f"{one.config.get('method', 'blend')} of {weights}"
+    defaults = Experiment(name="x", model=ModelConfig(name="")).model_dump(mode="json")
+    found = _flat(one.config)
+    usual = _flat(defaults)
+    return ", ".join(
+        f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
+        for key, value in found.items()
+        if key not in ("name", "description") and value != usual.get(key)
+    )
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested tables by dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,110 @@
+"""Probabilities of a set of images, as `oof.npz` and `test.npz` hold them."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import ArtifactError
+from pipeline.store.atomic import write_bytes
+from pipeline.store.disk_errors import DAMAGE
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Probabilities with all that is needed to join them to others by `image_id`.
+
+    Attributes:
+        image_ids: N ids, each once.
+        probs: `(N, K)` float32, every row sums to 1.
+        class_names: K names, the columns of `probs`.
+        folds_sha256: Digest of the fold table that the models were trained on.
+    """
+
+    image_ids: list[str]
+    probs: FloatArray
+    class_names: list[str]
+    folds_sha256: str
+
+    def __post_init__(self) -> None:
+        expected = (len(self.image_ids), len(self.class_names))
+        assert self.probs.shape == expected, f"probs are {self.probs.shape}, not {expected}"
+        assert self.probs.dtype == np.float32, f"probs are {self.probs.dtype}, not float32"
+
+    def save(self, path: Path) -> None:
+        """Write the file, whole or not at all; equal predictions give equal bytes."""
+        buffer = io.BytesIO()
+        np.savez(
+            buffer,
+            image_id=np.array(self.image_ids, dtype=np.str_),
+            probs=self.probs,
+            class_names=np.array(self.class_names, dtype=np.str_),
+            folds_sha256=np.array(self.folds_sha256),
+        )
+        write_bytes(path, buffer.getvalue())
+
+    def reordered(self, image_ids: list[str], where: str) -> FloatArray:
+        """Return the rows in the order of `image_ids`, `(len(image_ids), K)`.
+
+        Raises:
+            ArtifactError: The ids aren't the same set.
+        """
+        position = {image_id: row for row, image_id in enumerate(self.image_ids)}
+        missing = [image_id for image_id in image_ids if image_id not in position]
+        if missing or len(image_ids) != len(position):
+            first = f", the first missing is '{missing[0]}'" if missing else ""
+            raise ArtifactError(
+                f"{where}: must predict the {len(image_ids):,} images of the table, predicts "
+                f"{len(position):,} and misses {len(missing):,}{first}; train it again"
+            )
+        return self.probs[[position[image_id] for image_id in image_ids]]
+
+
+def load_predictions(path: Path, next_command: str) -> Predictions:
+    """Read a predictions file; nothing in it is ever unpickled.
+
+    Raises:
+        ArtifactError: The file is missing, damaged or inconsistent in itself.
+    """
+    if not path.is_file():
+        raise ArtifactError(f"{path}: must exist, is missing; run '{next_command}'")
+    try:
+        content = path.read_bytes()
+        # Through memory, as numpy leaves a damaged file open.
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            _check_claims(stored, len(content))
+            image_ids = [str(image_id) for image_id in stored["image_id"]]
+            class_names = [str(name) for name in stored["class_names"]]
+            probs = np.asarray(stored["probs"], dtype=np.float32)
+            folds_sha256 = str(stored["folds_sha256"])
+    except DAMAGE as error:
+        reason = str(error).partition("\n")[0]
+        raise ArtifactError(f"{path}: damaged ({reason}); run '{next_command}'") from error
+    if probs.shape != (len(image_ids), len(class_names)) or len(set(image_ids)) != len(image_ids):
+        raise ArtifactError(
+            f"{path}: must hold one row per image and one column per class, holds "
+            f"{probs.shape} for {len(set(image_ids))} images and {len(class_names)} classes; "
+            f"run '{next_command}'"
+        )
+    if not np.isfinite(probs).all() or np.abs(probs.sum(axis=1) - 1).max(initial=0) > 1e-3:
+        raise ArtifactError(f"{path}: every row must sum to 1, one doesn't; run '{next_command}'")
+    return Predictions(image_ids, probs, class_names, folds_sha256)
+
+
+def _check_claims(stored: Any, num_bytes: int) -> None:
+    """Refuse what would unpack to more than the file, as nothing that `save` writes does.
+
+    Arrays of empty text take no bytes at all, so their number is held to that as well.
+    """
+    claimed = sum(entry.file_size for entry in stored.zip.infolist())
+    if claimed > num_bytes:
+        raise ValueError(f"{claimed:,} bytes in a file of {num_bytes:,}")
+    for name in ("image_id", "class_names"):
+        if stored[name].size > num_bytes:
+            raise ValueError(f"{stored[name].size:,} values of {name} in {num_bytes:,} bytes")

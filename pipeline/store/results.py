@@ -1,0 +1,161 @@
+"""The trained experiments of a competition: which there are and what they predict."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.config.competition import Competition
+from pipeline.config.experiment import PSEUDO_SUFFIX
+from pipeline.errors import ArtifactError
+from pipeline.store.freshness import Stamp, digest, read_stamp
+from pipeline.store.paths import ExperimentPaths, Paths
+from pipeline.store.predictions import FloatArray, load_predictions
+
+
+@dataclass(frozen=True)
+class Result:
+    """An experiment or ensemble that is complete.
+
+    Attributes:
+        name: Its name.
+        config: Content of `config.json`.
+        metrics: Content of `metrics.json`.
+    """
+
+    name: str
+    config: dict[str, Any]
+    metrics: dict[str, Any]
+
+    @property
+    def is_ensemble(self) -> bool:
+        """Whether it blends others instead of having been trained."""
+        return "members" in self.config
+
+
+def load_result(paths: ExperimentPaths) -> Result:
+    """Read what a complete experiment left.
+
+    Raises:
+        ArtifactError: A file is missing or damaged.
+    """
+    name = paths.experiment_dir.name
+    return Result(name, _read_json(paths.config), _read_json(paths.metrics))
+
+
+def list_results(paths: Paths) -> list[Result]:
+    """List the complete experiments and ensembles of a competition by name."""
+    stamps = sorted(paths.artifacts_dir.glob("[!.]*/stamp.json"))
+    return [load_result(paths.experiment(stamp.parent.name)) for stamp in stamps]
+
+
+def load_probs(
+    paths: Paths, competition: Competition, name: str, which: Literal["oof", "test"], ids: list[str]
+) -> FloatArray:
+    """Read the probabilities of an experiment or ensemble, made with today's folds and classes.
+
+    Args:
+        paths: The competition's files.
+        competition: Its classes, in order.
+        name: The experiment.
+        which: Of the training images, out of fold, or of the test images.
+        ids: The images wanted, all of them and in this order.
+
+    Returns:
+        `(len(ids), K)`.
+
+    Raises:
+        ArtifactError: There is no such experiment, it is incomplete or damaged, or it was made
+            with another fold table, other classes or other images.
+    """
+    files = paths.experiment(name)
+    path = files.oof if which == "oof" else files.test
+    _check_exists(paths, competition, name)
+    load_result(files)  # whole?
+    again = making_command(paths, competition, name)
+    changed = Stamp(files.stamp, {}).damaged() or changed_members(paths, name)
+    if changed:
+        raise ArtifactError(
+            f"{path}: must be newer than what it is made from, {changed[0]} changed since; "
+            f"run '{again}'"
+        )
+    predictions = load_predictions(path, again)
+    if predictions.class_names != list(competition.classes):
+        raise ArtifactError(
+            f"{path}: classes must be {list(competition.classes)}, are {predictions.class_names}; "
+            f"run '{again}'"
+        )
+    if predictions.folds_sha256 != digest(paths.folds_csv):
+        raise ArtifactError(
+            f"{path}: must be made over the folds of {paths.folds_csv}, which changed since; "
+            f"run '{again}'"
+        )
+    return predictions.reordered(ids, str(path))
+
+
+def changed_members(paths: Paths, name: str) -> list[Path]:
+    """List the files of an ensemble's members, and of theirs, that changed since it was made."""
+    changed = []
+    for ensemble in [name, *all_members(paths, name)]:
+        for member, recorded in recorded_members(paths, ensemble).items():
+            files = paths.experiment(member)
+            pairs = zip((files.oof, files.test), recorded, strict=True)
+            changed += [path for path, sha256 in pairs if digest(path) != sha256]
+    return changed
+
+
+def all_members(paths: Paths, name: str) -> list[str]:
+    """List the members of an ensemble, their members, and so on; each once."""
+    found: list[str] = []
+    waiting = [name]
+    while waiting:
+        for member in recorded_members(paths, waiting.pop()):
+            if member not in found:
+                found.append(member)
+                waiting.append(member)
+    return found
+
+
+def recorded_members(paths: Paths, name: str) -> dict[str, list[str]]:
+    """Return what an ensemble was made of: name → sha256 of oof.npz and test.npz."""
+    stamp = read_stamp(paths.experiment(name).stamp) or {"inputs": {}}
+    members: dict[str, list[str]] = stamp["inputs"].get("members", {})
+    return members
+
+
+def making_command(paths: Paths, competition: Competition, name: str) -> str:
+    """Return the command that makes an experiment or ensemble anew."""
+    files = paths.experiment(name)
+    config = _read_json(files.config) if files.config.is_file() else {}
+    if "members" in config:
+        command = f"pipeline ensemble {competition.name} --name {name}"
+        return f"{command} {config.get('options', '')}".rstrip()
+    source = name
+    teaching = (config.get("data") or {}).get("pseudo_label")
+    if files.best_toml.is_file():  # of a search, whose name no shipped file has
+        source = str(files.best_toml)
+    elif teaching and name == teaching["experiment"] + PSEUDO_SUFFIX:
+        source = f"{teaching['experiment']} --pseudo-label {teaching['threshold']}"
+    return f"pipeline train {competition.name} --experiment {source}"
+
+
+def _check_exists(paths: Paths, competition: Competition, name: str) -> None:
+    present = [result.name for result in list_results(paths)]
+    if name not in present:
+        command = "ensemble" if name == "ensemble" and present else "train"
+        raise ArtifactError(
+            f"experiment '{name}': must be one of the complete ones "
+            f"({', '.join(present) or 'none yet'}); run 'pipeline {command} {competition.name}'"
+        )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError(f"a {type(content).__name__} instead of names and values")
+    except (OSError, ValueError, RecursionError) as error:
+        raise ArtifactError(
+            f"{path}: must be JSON, cannot be read ({error}); delete {path.parent} and train again"
+        ) from error
+    return content

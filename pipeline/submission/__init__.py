@@ -1,0 +1,1 @@
+"""Write, check, grade, log and send what the judge wants."""

@@ -1,0 +1,105 @@
+"""Checks of a submission's ids: all there, each once, written and ordered as they must be."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import PurePosixPath
+
+from pipeline.config.submission_table import SubmissionFormat
+from pipeline.submission.faults import FaultKind, FaultLog, shown
+
+INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
+NUMBER_LIKE = re.compile(r"\+?0*([0-9]+)(\.0*)?")
+
+
+class IdCheck:
+    """Checks ids one after the other, and at the end whether all of them came."""
+
+    def __init__(
+        self, submission: SubmissionFormat, expected_ids: Sequence[str], faults: FaultLog
+    ) -> None:
+        self.expected = set(expected_ids)
+        self._expected_ids = expected_ids
+        self._submission = submission
+        self._order = submission.demanded_order
+        self._faults = faults
+        self._present: set[str] = set()  # written as they must be
+        self._excused: set[str] = set()  # there, but reported as something else than missing
+        self._num_illegible = 0
+        self._previous: str | None = None
+
+    def check(self, line: int, judge_id: str) -> None:
+        """Check the id of one line."""
+        if judge_id not in self.expected:
+            self._explain(line, judge_id)
+        elif judge_id in self._present:
+            detail = f"each must stand once, {shown(judge_id)} stands again"
+            self._faults.add(FaultKind.REPEATED_ID, line, detail)
+        else:
+            self._present.add(judge_id)
+            self._check_order(line, judge_id)
+
+    def excuse(self, fields: list[str]) -> None:
+        """Don't call the ids of a line missing that has the wrong number of columns."""
+        self._excused.update(self.expected.intersection(fields))
+
+    def pass_over(self) -> None:
+        """Take a line that can't be read for one of those that would be missing."""
+        self._num_illegible += 1
+
+    def finish(self) -> None:
+        """Report the ids that never came."""
+        come = self._present | self._excused
+        missing = [judge_id for judge_id in self._expected_ids if judge_id not in come]
+        if len(missing) > self._num_illegible:
+            num = f"{len(missing):,} of {len(self._expected_ids):,}"
+            detail = f"{num}, the first is {shown(missing[0])}"
+            self._faults.add(FaultKind.MISSING_ID, 0, detail, len(missing))
+
+    @cached_property
+    def _by_plain(self) -> dict[str, str]:
+        return {_plain(judge_id): judge_id for judge_id in self._expected_ids}
+
+    @cached_property
+    def _position(self) -> dict[str, int]:
+        """The place of each id in the order that the judge demands."""
+        ids = self._expected_ids
+        if self._order == "ascending":
+            ids = sorted(ids, key=int) if self._submission.id == "integer" else sorted(ids)
+        return {judge_id: position for position, judge_id in enumerate(ids)}
+
+    def _explain(self, line: int, judge_id: str) -> None:
+        meant = self._by_plain.get(_plain(judge_id))
+        is_integer = self._submission.id == "integer"
+        if meant is not None:
+            self._excused.add(meant)
+            detail = f"must be written {shown(meant)}, found {shown(judge_id)}"
+            self._faults.add(FaultKind.MALFORMED_ID, line, detail)
+        elif is_integer and not INTEGER.fullmatch(judge_id):
+            detail = f"must be an integer, found {shown(judge_id)}"
+            self._faults.add(FaultKind.MALFORMED_ID, line, detail)
+        else:
+            detail = f"must be the id of a test image, found {shown(judge_id)}"
+            self._faults.add(FaultKind.UNKNOWN_ID, line, detail)
+
+    def _check_order(self, line: int, judge_id: str) -> None:
+        previous, self._previous = self._previous, judge_id
+        if previous is None or self._order == "any":
+            return
+        if self._position[previous] > self._position[judge_id]:
+            rule = "ascend" if self._order == "ascending" else "be in the sample's order"
+            detail = f"ids must {rule}, {shown(judge_id)} comes after {shown(previous)}"
+            self._faults.add(FaultKind.ORDER, line, detail)
+
+
+def _plain(judge_id: str) -> str:
+    """Reduce an id to what it would be without folder, extension, zeros, signs and spaces.
+
+    Two ids that reduce to the same are one id written in two ways, or close enough to say so.
+    """
+    text = unicodedata.normalize("NFKC", judge_id).strip().casefold().replace("\\", "/")
+    number = NUMBER_LIKE.fullmatch(text)
+    stem = text if number else PurePosixPath(text).stem
+    number = number or NUMBER_LIKE.fullmatch(stem)
+    return number[1] if number else stem

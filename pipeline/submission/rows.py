@@ -1,0 +1,151 @@
+"""A submission's bytes taken apart into rows, with what is wrong about bytes, lines and commas.
+
+Each step mends what it reports, so that one mistake isn't reported again by the next.
+"""
+
+import codecs
+import csv
+import re
+from dataclasses import dataclass
+
+from pipeline.config.submission_table import SubmissionFormat
+from pipeline.submission.faults import FaultKind, FaultLog, shown
+
+LINE_END = re.compile(r"(\r*\n|\r)")  # \r\r\n comes from text mode on Windows, written twice
+LINE_END_NAMES = {"\n": "LF", "\r\n": "CRLF", "\r": "CR"}
+SEPARATORS = (",", ";", "\t", "|", " ", "\uff0c")  # the last is the full-width comma
+UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+# What stands for a byte that is no text; no text holds it.
+BROKEN_BYTE = re.compile(r"[\udc80-\udcff]")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line that isn't blank.
+
+    Attributes:
+        line: Its number, counted from 1.
+        fields: What stands between the separators, without quotes.
+        is_legible: Whether all of it is text in the encoding that it must be in.
+    """
+
+    line: int
+    fields: list[str]
+    is_legible: bool = True
+
+
+def read_rows(submission: SubmissionFormat, content: bytes, faults: FaultLog) -> list[Row]:
+    """Take a file apart, header included."""
+    text = _decode(submission, content, faults)
+    if not text.strip():
+        detail = f"must hold one line per image, holds {len(content)} bytes"
+        faults.add(FaultKind.EMPTY, 0, detail)
+        return []
+    lines = _without_blank(_split_lines(text, submission, faults), faults)
+    separator = _find_separator(list(lines.values()), submission.separator, faults)
+    return [
+        Row(line, _split(line, text, separator, faults), BROKEN_BYTE.search(text) is None)
+        for line, text in lines.items()
+    ]
+
+
+def _decode(submission: SubmissionFormat, content: bytes, faults: FaultLog) -> str:
+    wanted = submission.encoding.removesuffix("-sig").upper()
+    if utf16 := _utf16_codec(content):
+        faults.add(FaultKind.ENCODING, 0, f"must be {wanted}, is UTF-16")
+        return content.decode(utf16, "replace").removeprefix("\ufeff")
+    has_mark = content.startswith(codecs.BOM_UTF8)
+    content = content.removeprefix(codecs.BOM_UTF8)
+    wants_mark = submission.encoding == "utf-8-sig"
+    if has_mark and not wants_mark:
+        detail = "the file must begin with its first id or header, not EF BB BF"
+        faults.add(FaultKind.BOM, 1, detail)
+    if wants_mark and not has_mark and content:
+        faults.add(FaultKind.BOM, 1, "the file must begin with EF BB BF, doesn't")
+    content = _without_nul(content, faults)
+    codec = wanted.lower()
+    try:
+        return content.decode(codec)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        detail = f"must be {wanted}, byte {error.start:,} is 0x{content[error.start]:02x}"
+        text = content.decode(codec, "surrogateescape")
+        count = sum(BROKEN_BYTE.search(piece) is not None for piece in text.split("\n"))
+        faults.add(FaultKind.ENCODING, line, detail, count)
+        return text
+
+
+def _utf16_codec(content: bytes) -> str | None:
+    if content.startswith(UTF16_MARKS):
+        return "utf-16"
+    # Without a mark: every other byte of ASCII text is zero, and none of those between.
+    zeros_even, zeros_odd = content[0::2].count(0), content[1::2].count(0)
+    if min(zeros_even, zeros_odd) or max(zeros_even, zeros_odd) <= 0.6 * len(content) / 2:
+        return None
+    return "utf-16-be" if zeros_even else "utf-16-le"
+
+
+def _without_nul(content: bytes, faults: FaultLog) -> bytes:
+    if 0 in content:
+        line = content.count(b"\n", 0, content.index(0)) + 1
+        count = content.count(0)
+        faults.add(FaultKind.NUL, line, f"there must be none, found {count:,}", count)
+    return content.replace(b"\0", b"")
+
+
+def _split_lines(text: str, submission: SubmissionFormat, faults: FaultLog) -> list[str]:
+    pieces = LINE_END.split(text)
+    lines, ends = pieces[0::2], pieces[1::2]
+    allowed = "\n" if submission.line_ending == "lf" else "\r\n"
+    wanted = LINE_END_NAMES[allowed]
+    if submission.line_ending == "any":
+        allowed = "\r\n" if ends[:1] == ["\r\n"] else "\n"
+        wanted = f"LF or CRLF, here {LINE_END_NAMES[allowed]} throughout"
+    others = [line for line, end in enumerate(ends, start=1) if end != allowed]
+    if others:
+        found = ends[others[0] - 1]
+        detail = f"must be {wanted}, found {LINE_END_NAMES.get(found, repr(found))}"
+        faults.add(FaultKind.LINE_ENDS, others[0], detail, len(others))
+    # What follows the last line end is a line only if there is something: the newline at the end
+    # is written by us and not demanded of others.
+    return lines if lines[-1] else lines[:-1]
+
+
+def _without_blank(lines: list[str], faults: FaultLog) -> dict[int, str]:
+    kept = {}
+    for line, text in enumerate(lines, start=1):
+        if text.strip():
+            kept[line] = text
+        else:
+            faults.add(FaultKind.BLANK, line, f"there must be none, found {shown(text)}")
+    return kept
+
+
+def _find_separator(lines: list[str], wanted: str, faults: FaultLog) -> str:
+    """Find out what separates the columns of most lines."""
+    counts = {mark: sum(mark in line for line in lines) for mark in (wanted, *SEPARATORS)}
+    found = max(counts, key=lambda mark: counts[mark])
+    if counts[wanted] > len(lines) / 2 or counts[found] <= len(lines) / 2:
+        return wanted
+    detail = f"must be {wanted!r}, is {found!r} in {counts[found]:,} of {len(lines):,} lines"
+    faults.add(FaultKind.SEPARATOR, 0, detail, counts[found])
+    return found
+
+
+def _split(line: int, text: str, separator: str, faults: FaultLog) -> list[str]:
+    if '"' not in text:
+        return text.split(separator)
+    try:
+        fields = next(csv.reader([text], delimiter=separator, strict=True))
+    except csv.Error as error:
+        faults.add(FaultKind.QUOTING, line, f"quotes must be in pairs, {error} in {shown(text)}")
+        return text.replace('"', "").split(separator)
+    if separator.join(_quoted(field, separator) for field in fields) != text:
+        detail = f"must be only where the separator or a quote stands inside, found {shown(text)}"
+        faults.add(FaultKind.QUOTING, line, detail)
+    return fields
+
+
+def _quoted(field: str, separator: str) -> str:
+    needs_quotes = separator in field or '"' in field
+    return '"' + field.replace('"', '""') + '"' if needs_quotes else field

@@ -1,0 +1,129 @@
+"""Everything that a judge could refuse a submission for, found before the judge does.
+
+Reads bytes with code of its own, not with what wrote them. A newline after the last line is
+accepted and not demanded: no CSV reader sees a difference.
+"""
+
+from collections.abc import Sequence
+
+from pipeline.config.competition import Competition
+from pipeline.submission.faults import Fault, FaultKind, FaultLog, shown
+from pipeline.submission.id_check import IdCheck
+from pipeline.submission.label_check import LabelCheck, label_check
+from pipeline.submission.rows import Row, read_rows
+
+
+def find_faults(
+    competition: Competition, content: bytes, expected_ids: Sequence[str]
+) -> list[Fault]:
+    """Compare a submission with what the judge wants.
+
+    Args:
+        competition: Says what the judge wants.
+        content: The file.
+        expected_ids: The judge's ids of all test images (see `judge_ids.ordered_ids`), in the
+            sample's order where that is demanded.
+
+    Returns:
+        Every kind of fault once, with its count and its first line; empty for a valid file.
+    """
+    faults = FaultLog()
+    rows = read_rows(competition.submission, content, faults)
+    if rows:
+        ids = IdCheck(competition.submission, expected_ids, faults)
+        labels = label_check(competition)
+        rows = _without_header(competition, rows, ids, labels, faults)
+        rows = _unswapped(rows, len(competition.columns), ids, labels, faults)
+        for row in rows:
+            _check_row(row, len(competition.columns), ids, labels, faults)
+        ids.finish()
+    return faults.found()
+
+
+def _check_row(
+    row: Row, num_columns: int, ids: IdCheck, labels: LabelCheck, faults: FaultLog
+) -> None:
+    if not row.is_legible:
+        ids.pass_over()
+    elif len(row.fields) != num_columns:
+        found = f"{len(row.fields)} in {shown(' | '.join(row.fields))}"
+        faults.add(FaultKind.COLUMNS, row.line, f"must be {num_columns}, found {found}")
+        ids.excuse(row.fields)
+    else:
+        ids.check(row.line, row.fields[0])
+        for kind, detail in labels.faults(row.fields[1:]):
+            faults.add(kind, row.line, detail)
+
+
+def _without_header(
+    competition: Competition, rows: list[Row], ids: IdCheck, labels: LabelCheck, faults: FaultLog
+) -> list[Row]:
+    first, wanted = rows[0], list(competition.columns)
+    separator, has_header = competition.submission.separator, competition.submission.has_header
+    if has_header and first.fields == wanted:
+        return rows[1:]
+    is_header = _is_header(first.fields, wanted, ids, labels)
+    found = shown(separator.join(first.fields))
+    if has_header:
+        state = f"differs{_first_difference(first.fields, wanted)}" if is_header else "is missing"
+        detail = f"must be {shown(separator.join(wanted))}, {state}, found {found}"
+        faults.add(FaultKind.HEADER, first.line, detail)
+    elif is_header:
+        faults.add(FaultKind.HEADER, first.line, f"the judge wants none, found {found}")
+    return rows[1:] if is_header else rows
+
+
+def _is_header(fields: list[str], wanted: list[str], ids: IdCheck, labels: LabelCheck) -> bool:
+    """Whether no field is an id or a label, and they are names of columns or at least words."""
+    if any(field in ids.expected or labels.fault_of(field) is None for field in fields):
+        return fields == wanted
+    if {field.strip().casefold() for field in fields} & {name.casefold() for name in wanted}:
+        return True
+    text = "".join(fields)
+    return any(map(str.isalpha, text)) and not any(map(str.isdigit, text))
+
+
+def _first_difference(found: list[str], wanted: list[str]) -> str:
+    """Say where the headers part, if there are so many columns that it is hard to see."""
+    if len(wanted) != len(found) or len(wanted) == 2:
+        return ""
+    columns = range(len(wanted))
+    column = next(column for column in columns if found[column] != wanted[column])
+    return f" at column {column + 1} ({shown(found[column])} for {shown(wanted[column])})"
+
+
+def _unswapped(
+    rows: list[Row], num_columns: int, ids: IdCheck, labels: LabelCheck, faults: FaultLog
+) -> list[Row]:
+    """Put the id first again where the file has it in another column."""
+    whole = [row for row in rows if len(row.fields) == num_columns]
+
+    def num_ids(column: int) -> int:
+        return sum(row.fields[column] in ids.expected for row in whole)
+
+    def num_good(column: int) -> int:
+        return sum(
+            row.fields[column] in ids.expected
+            and all(labels.fault_of(field) is None for field in _others(row.fields, column))
+            for row in whole
+        )
+
+    candidates = [column for column in range(num_columns) if num_ids(column) > len(rows) / 2]
+    if candidates in ([], [0]):  # the labels of a hundred columns take their time to be checked
+        return rows
+    counts = {column: num_good(column) for column in candidates}
+    column = max(counts, key=lambda column: counts[column])
+    if counts[column] <= len(rows) / 2 or column == 0:
+        return rows
+    found = shown(" | ".join(whole[0].fields))
+    detail = f"the id must come first, then the label, found {found}"
+    faults.add(FaultKind.SWAPPED, whole[0].line, detail, counts[column])
+    return [Row(row.line, _with_first(row.fields, column), row.is_legible) for row in rows]
+
+
+def _with_first(fields: list[str], column: int) -> list[str]:
+    return [*fields[column : column + 1], *_others(fields, column)]
+
+
+def _others(fields: list[str], column: int) -> list[str]:
+    return fields[:column] + fields[column + 1 :]

@@ -1,0 +1,88 @@
+"""Whether an experiment can be trained at all, told before any image is read."""
+
+import torch
+from torch import nn
+
+from pipeline.config.experiment import Experiment
+from pipeline.errors import ConfigError
+from pipeline.images.transforms import check_recipe
+from pipeline.models.hub import hub_repository
+from pipeline.models.registry import build_random, build_random_trunk
+from pipeline.models.weights_source import chosen_source
+from pipeline.training.device import Precision, pick_device
+from pipeline.training.mixing import Mixing
+from pipeline.training.optim import build_optimizer
+from pipeline.training.prepare_network import make_ready, set_train_mode, size_in_epoch
+
+# What networks raise at images of a size that they can't take.
+_REFUSALS = (AssertionError, RuntimeError, TypeError, ValueError)
+_REMEDIES = {"images.size_px": "choose another", "train.progressive": "leave it out"}
+
+
+def check_trainable(experiment: Experiment, num_classes: int) -> None:
+    """Refuse what would be refused later: at the first fold, or amidst a training.
+
+    It takes a second or so. Networks are built without weights, and mostly without data (torch's
+    device "meta"); where layers are frozen, the cut is tried on real numbers, and so is what can't
+    do without them, before it is refused.
+
+    Args:
+        experiment: How to train.
+        num_classes: K.
+
+    Raises:
+        ConfigError: A transform, the precision, the network, a size of its images, the source of
+            its weights, its head, the layer it is frozen up to, gradient checkpointing, mixing or
+            the optimizer is impossible; begins with the experiment's name.
+        ArtifactError: A hub must say what the network is, and doesn't.
+    """
+    try:
+        check_recipe(experiment.views, experiment.images)
+        Precision.choose(experiment.train.precision, pick_device())
+        check = _check_trunk if experiment.method == "probe" else _check_network
+        try:
+            check(experiment, num_classes, torch.device("meta"))
+        except (ConfigError, *_REFUSALS):  # some networks can't do without data, either
+            check(experiment, num_classes, torch.device("cpu"))
+        if chosen_source(experiment.model) == "hub":
+            hub_repository(experiment.model.name)
+    except ConfigError as error:
+        raise ConfigError(f"{experiment.name}: {error}") from error
+
+
+def _check_trunk(experiment: Experiment, _: int, device: torch.device) -> None:
+    with device:
+        trunk = build_random_trunk(experiment.model, experiment.images.size_px)
+    _check_sizes(experiment, trunk, device)
+
+
+@torch.no_grad()
+def _check_network(experiment: Experiment, num_classes: int, device: torch.device) -> None:
+    config, size = experiment.train, experiment.images.size_px
+    device = device if config.freeze == "none" else torch.device("cpu")
+    with device:
+        network = build_random(experiment.model, num_classes, experiment.seed, size)
+    _check_sizes(experiment, network.module, device)
+    parts = make_ready(experiment, network, device)
+    if parts.lower:
+        inputs = parts.lower(torch.zeros(2, 3, size, size))
+        Mixing(config.mixing, experiment.seed).apply(inputs, torch.zeros(2, num_classes), 0, 0)
+    set_train_mode(parts.upper, config)
+    build_optimizer(config.optimizer, parts.upper, network.is_head)
+
+
+@torch.no_grad()
+def _check_sizes(experiment: Experiment, module: nn.Module, device: torch.device) -> None:
+    full, growth = experiment.images.size_px, experiment.train.progressive
+    epochs = range(growth.epochs if growth else 0)
+    sizes = {full, *(size_in_epoch(full, growth, epoch) for epoch in epochs)}
+    for size in sorted(sizes):
+        try:
+            module.eval()(torch.zeros(1, 3, size, size, device=device))
+        except _REFUSALS as error:
+            reason = str(error).strip().partition("\n")[0] or "refused"
+            key = "images.size_px" if size == full else "train.progressive"
+            raise ConfigError(
+                f"{key}: must give images that {experiment.model.name} can take, gives some of "
+                f"{size} x {size} pixels ({reason}); {_REMEDIES[key]}"
+            ) from error

@@ -1,0 +1,173 @@
+"""Tables of a competition's file that contradict each other, and what follows from others."""
+
+import re
+from typing import Any
+
+import pytest
+
+from pipeline.config.competition import Competition
+from pipeline.config.strict import parse
+from pipeline.config.submission_table import match_columns
+from pipeline.errors import ConfigError
+
+
+def a_competition(**changes: Any) -> Competition:
+    """A made-up competition; a change `x__y` is of the key y in the table x."""
+    values: dict[str, Any] = {
+        "name": "pets",
+        "title": "Pets",
+        "classes": ["cat", "dog", "cow"],
+        "archives": [{"name": "pets.zip"}],
+        "train": {"folders": ["train"], "labels": {"source": "folder"}},
+        "test": {"folders": ["test"]},
+        "submission": {"id": "stem"},
+        "experiments": {"cpu": ["a"], "cuda": ["a"]},
+    }
+    for key, value in changes.items():
+        table, _, inner = key.partition("__")
+        if inner:
+            values[table] = values[table] | {inner: value}
+        else:
+            values[table] = value
+    return parse(Competition, values, "pets.toml")
+
+
+CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
+    "a probability of no class": (
+        {"submission__label": "probability"},
+        "'submission': positive must name a class where label is 'probability', only there",
+    ),
+    "a probability of an unknown class": (
+        {"classes": ["cat", "dog"], "submission__label": "probability",
+         "submission__positive": "cow"},
+        "submission.positive must be one of the classes, is 'cow'",
+    ),
+    "one probability of three classes": (
+        {"submission__label": "probability", "submission__positive": "dog"},
+        "classes must be 2 where one probability is asked for or the metric is 'roc_auc', are 3",
+    ),
+    "one ROC curve of three classes": (
+        {"metric": "roc_auc"},
+        "classes must be 2 where one probability is asked for or the metric is 'roc_auc', are 3",
+    ),
+    "three columns of labels": (
+        {"submission__columns": ["id", "a", "b"]},
+        "'submission': columns must be 2, an id's and a label's, are 3",
+    ),
+    "a column twice": (
+        {"submission__columns": ["id", "id"]},
+        "'submission': columns must differ from each other",
+    ),
+    "a column over two lines": (
+        {"submission__columns": ["id", "a\nb"]},
+        "'submission': columns must be printable text without spaces around it, 'a\\nb' isn't",
+    ),
+    "a column too few": (
+        {"submission__label": "probabilities", "submission__columns": ["id", "cat", "dog"]},
+        "submission.columns must be one column per class (3), all named after them or none, are "
+        "2, 2 of them named after a class",
+    ),
+    "a misspelled column": (
+        {"submission__label": "probabilities", "submission__columns": ["id", "cat", "dog", "cwo"]},
+        "submission.columns must be one column per class (3), all named after them or none, are "
+        "3, 2 of them named after a class, the first other one is 'cwo'",
+    ),
+    "the order of no sample": (
+        {"submission__order": "sample"},
+        "'submission': sample must name a file where order is 'sample'",
+    ),
+    "an order that isn't the sample's": (
+        {"submission": {"id": "stem", "sample": "sample.csv", "order": "ascending"}},
+        "'submission': order must be 'any' or 'sample' where there is a sample",
+    ),
+    "a prefix of integers": (
+        {"submission__id": "integer", "submission__id_prefix": "x"},
+        "'submission': id_prefix must be empty where id is 'integer'",
+    ),
+    "one folder of both splits": (
+        {"test__folders": ["all", "train"]},
+        "test.csv or submission.sample must list the test images where train and test share a "
+        "folder, here 'train'",
+    ),
+    "unnamed classes of indices": (
+        {"classes": "from_labels",
+         "train__labels": {"source": "list_file", "file": "list.txt", "values": "index"}},
+        "classes must be named where labels are indices, pictures are drawn or a file is of "
+        "'cifar-batches'",
+    ),
+    "unnamed classes to be drawn": (
+        {"classes": "from_labels", "synthetic": {"num_train": 2, "num_test": 2}},
+        "classes must be named where labels are indices, pictures are drawn or a file is of "
+        "'cifar-batches'",
+    ),
+    "a class name over two lines": (
+        {"classes": ["cat", "dog\ncow"]},
+        "classes must be printable text without spaces around it, 'dog\\ncow' isn't",
+    ),
+    "an empty class name": (
+        {"classes": ["cat", ""]},
+        "classes must be printable text without spaces around it, '' isn't",
+    ),
+    "a template with an unknown field": (
+        {"synthetic": {"num_train": 2, "num_test": 2, "name_template": "{lable}.jpg"}},
+        "'synthetic.name_template': must be a file name with no fields but {label}, {index}, "
+        "{number}, got '{lable}.jpg'",
+    ),
+    "a template that is none": (
+        {"synthetic": {"num_train": 2, "num_test": 2, "test_name_template": "{index"}},
+        "'synthetic.test_name_template': must be a file name with no fields but {label}, "
+        "{index}, {number}, got '{index'",
+    ),
+    "optional batches": (
+        {"archives": [{"name": "a.tar", "format": "cifar-batches", "optional": True}]},
+        "'archives.0': must not be optional where its format is 'cifar-batches'",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_tables_that_contradict_each_other_are_refused_in_one_line(name):
+    changes, line = CONTRADICTIONS[name]
+    with pytest.raises(ConfigError, match=f"^{re.escape(f'pets.toml: {line}')}$"):
+        a_competition(**changes)
+
+
+@pytest.mark.parametrize(
+    ("classes", "problem"),
+    [
+        ("from_label", "must be a list of 2 names or more, or 'from_labels', got 'from_label'"),
+        ([], "must be a list of 2 names or more, or 'from_labels', got []"),
+        (["cat"], "must be a list of 2 names or more, or 'from_labels', got ['cat']"),
+    ],
+)
+def test_classes_are_two_names_or_read_from_the_labels(classes, problem):
+    with pytest.raises(ConfigError, match=f"'classes': {re.escape(problem)}"):
+        a_competition(classes=classes)
+    assert a_competition(classes="from_labels").classes == ()
+
+
+def test_columns_are_id_and_label_or_the_classes_unless_they_are_named():
+    assert a_competition().columns == ("id", "label")
+    assert a_competition(submission__columns=["a", "b"]).columns == ("a", "b")
+    of_classes = a_competition(submission__label="probabilities")
+    assert of_classes.columns == ("id", "cat", "dog", "cow")
+    named = a_competition(submission__label="probabilities", submission__columns=["image"])
+    assert named.columns == ("image", "cat", "dog", "cow")
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [(["dog", "cow", "cat"], (1, 2, 0)), (["p0", "p1", "p2"], (0, 1, 2))],
+)
+def test_columns_named_after_classes_stand_in_any_order_others_in_the_classes(names, expected):
+    assert match_columns(names, ["cat", "dog", "cow"]) == expected
+    submission = {"id": "stem", "label": "probabilities", "columns": ["id", *names]}
+    assert a_competition(submission=submission).column_classes == expected
+
+
+def test_a_key_of_a_nested_table_that_is_misspelled_is_guessed():
+    csv = {"file": "test.csv", "id_colum": "id"}
+    with pytest.raises(
+        ConfigError, match=r"'test\.csv\.id_colum'; did you mean 'test\.csv\.id_col"
+    ):
+        a_competition(test__csv=csv)

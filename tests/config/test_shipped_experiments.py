@@ -1,0 +1,84 @@
+"""The shipped recipes fit their networks; that the files load is tested with the configuration."""
+
+import numpy as np
+import pytest
+import timm
+import torch
+
+from pipeline.config.experiment_files import load_experiment, load_experiments
+from pipeline.config.strict import built_in_names
+from pipeline.models.hub import TWINS, hub_repository
+from pipeline.models.registry import build_model
+from pipeline.models.split import split
+from pipeline.stages import train
+from pipeline.store.predictions import load_predictions
+from pipeline.training.inputs import to_inputs
+from pipeline.training.losses import build_criterion
+from pipeline.training.optim import build_optimizer
+from pipeline.training.prepare_network import set_train_mode
+from pipeline.training.stepper import Stepper
+
+EXPERIMENTS = {
+    experiment.name: experiment
+    for file in built_in_names("experiments")
+    for experiment in load_experiments(file, [])
+}
+FINETUNING = [name for name, made in EXPERIMENTS.items() if made.method == "finetune"]
+FROM_HUB = [name for name, made in EXPERIMENTS.items() if made.model.weights == "hub"]
+
+
+@pytest.mark.parametrize("name", FINETUNING)
+def test_recipe_builds_its_network_and_optimizer(name):
+    experiment = load_experiment(name, ["model.weights=none"])
+    with torch.device("meta"):  # shapes, no numbers
+        network = build_model(experiment.model, num_classes=12)
+    config = experiment.train.optimizer
+    groups = build_optimizer(config, network.module, network.is_head).param_groups
+    factors = {group["rate_factor"] for group in groups}
+    assert (min(factors) < max(factors)) == (config.layer_decay < 1 or config.head_factor != 1)
+
+
+@pytest.mark.parametrize("name", FROM_HUB)
+def test_weights_of_a_hub_get_inputs_scaled_as_in_their_training(name):
+    experiment = EXPERIMENTS[name]
+    model = experiment.model.name
+    assert hub_repository(model).files
+    trained = timm.get_pretrained_cfg(TWINS.get(model) or model.removeprefix("timm/"))
+    assert trained is not None
+    assert experiment.images.mean == trained.mean
+    assert experiment.images.std == trained.std
+
+
+@pytest.mark.parametrize("name", FINETUNING)
+def test_recipe_takes_a_step_that_moves_what_is_not_frozen(name):
+    experiment, size = load_experiment(name, ["model.weights=none"]), 32
+    network = build_model(experiment.model, 2, experiment.seed, size)
+    parts = split(network, experiment.train.freeze, torch.zeros(2, 3, size, size))
+    set_train_mode(parts.upper, experiment.train)
+    criterion = build_criterion(experiment.train.loss, np.array([2, 2]))
+    stepper = Stepper(experiment.train, parts.upper, network.is_head, criterion, seed=0)
+    learning = [p for p in parts.upper.parameters() if p.requires_grad]
+    before = [parameter.detach().clone() for parameter in learning]
+
+    def prepare(pixels: torch.Tensor) -> torch.Tensor:
+        inputs = to_inputs(pixels, experiment.images, torch.device("cpu"))
+        return inputs if parts.lower is None else parts.lower(inputs).detach()
+
+    pixels = torch.randint(256, (4, size, size, 3), dtype=torch.uint8)
+    targets = torch.eye(2)[torch.arange(4) % 2]
+    assert torch.isfinite(stepper.step(pixels, prepare, targets, 0.01, (0, 0, 0)))
+    moved = [not torch.equal(a, b) for a, b in zip(before, learning, strict=True)]
+    # Drop path may skip a block.
+    assert sum(moved) > 0.9 * len(moved)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FINETUNING)
+def test_recipe_trains_on_a_tiny_cut(name, workspace):
+    paths, competition = workspace
+    changes = ["model.weights=none", "images.size_px=64", "data.limit=20", "train.epochs=1"]
+    # A head that was probed on an untrained trunk diverges at the recipe's own rate.
+    changes.append("train.optimizer.learning_rate=1e-6")
+    train.run(paths, competition, [name], [], changes)
+    probs = load_predictions(paths.experiment(name).test, "").probs
+    assert probs.shape == (8, 2)

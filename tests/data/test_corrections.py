@@ -1,0 +1,135 @@
+"""Corrections say what a person decided, and nothing else happens."""
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.config.competition import load_competition
+from pipeline.data.corrections import Corrections, load_corrections
+from pipeline.errors import DataError
+from pipeline.store.freshness import file_sha256
+from pipeline.store.tables import SUSPECT_COLUMNS, TRAIN_COLUMNS, write_table
+
+IDS = [f"{number:03}.jpg" for number in range(6)]
+LABELS = ["cat", "dog"] * 3
+TRAIN = pd.DataFrame(
+    [
+        [image_id, f"train/{image_id}", label, image_id, 64, 48, "JPEG", "0"]
+        for image_id, label in zip(IDS, LABELS, strict=True)
+    ],
+    columns=TRAIN_COLUMNS,
+)
+
+
+@pytest.fixture
+def demo():
+    return load_competition("demo")
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "mine.csv"
+
+
+def suspects(**actions: str) -> pd.DataFrame:
+    """A row for every image, the other class suggested; actions by `_<number>`."""
+    rows = [
+        [image_id, label, {"cat": "dog", "dog": "cat"}[label], "0.1000", "0.9000", ""]
+        for image_id, label in zip(IDS, LABELS, strict=True)
+    ]
+    table = pd.DataFrame(rows, columns=SUSPECT_COLUMNS)
+    for number, action in actions.items():
+        table.loc[int(number[1:]), "action"] = action
+    return table
+
+
+def test_only_rows_with_an_action_count(path, demo):
+    write_table(suspects(_1="drop", _4="relabel"), path)
+    found = load_corrections(path, demo, TRAIN)
+    assert found == Corrections("mine.csv", file_sha256(path), ["001.jpg"], {"004.jpg": "dog"})
+
+
+def test_a_table_out_of_a_spreadsheet_is_understood(path, demo):
+    text = suspects(_1="DROP", _4=" Relabel").to_csv(index=False, lineterminator="\r\n")
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    found = load_corrections(path, demo, TRAIN)
+    assert (found.drop, found.relabel) == (["001.jpg"], {"004.jpg": "dog"})
+
+
+@given(
+    st.sets(st.integers(0, 5)).flatmap(
+        lambda drop: st.tuples(
+            st.just(drop), st.dictionaries(st.integers(0, 5), st.sampled_from(["cat", "dog"]))
+        )
+    )
+)
+def test_nothing_but_what_was_asked_for_is_changed(asked):
+    drop, relabel = asked
+    relabel = {number: label for number, label in relabel.items() if number not in drop}
+    corrections = Corrections(
+        "x.csv", "0", [IDS[n] for n in drop], {IDS[n]: label for n, label in relabel.items()}
+    )
+    corrected = corrections.apply(TRAIN)
+    expected = [number for number in range(6) if number not in drop]
+    assert corrected["image_id"].tolist() == [IDS[number] for number in expected]
+    assert corrected["label"].tolist() == [relabel.get(n, LABELS[n]) for n in expected]
+    pd.testing.assert_frame_equal(
+        corrected.drop(columns="label"),
+        TRAIN.drop(columns="label").iloc[expected].reset_index(drop=True),
+    )
+
+
+def test_corrections_survive_their_record():
+    corrections = Corrections("x.csv", "0", ["a"], {"b": "cat"})
+    assert Corrections(**corrections.record()) == corrections
+
+
+def test_they_read_as_counts_and_first_names():
+    names = [f"{number}.jpg" for number in range(7)]
+    corrections = Corrections("x.csv", "0", names, {"b.jpg": "cat"})
+    assert str(corrections) == (
+        "7 dropped (0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg and 2 more), 1 relabelled (b.jpg) by x.csv"
+    )
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "line"),
+    [
+        ("action", "delete", "action must be empty, 'drop' or 'relabel', that of 1 images doesn't"),
+        ("image_id", "x.jpg", "image_id must stand in train.csv, .* the first is 'x.jpg'"),
+        ("label", "dog", "label must be the one of train.csv, .* the first is 'dog' of '002.jpg'"),
+        ("suggested", "horse", "suggested must be another class of the competition, .* 'horse'"),
+        ("suggested", "cat", "suggested must be another class .* is 'cat' of '002.jpg'"),
+    ],
+)
+def test_a_row_that_says_something_impossible_is_refused(path, demo, column, value, line):
+    table = suspects(_2="relabel")
+    table.loc[2, column] = value
+    write_table(table, path)
+    with pytest.raises(DataError, match=line):
+        load_corrections(path, demo, TRAIN)
+
+
+def test_a_drop_needs_no_suggestion(path, demo):
+    table = suspects(_2="drop").assign(suggested="", prob_label="", prob_suggested="")
+    write_table(table, path)
+    assert load_corrections(path, demo, TRAIN).drop == ["002.jpg"]
+
+
+def test_a_list_that_nobody_filled_in_is_refused(path, demo):
+    write_table(suspects(), path)
+    with pytest.raises(DataError, match="is empty everywhere; fill it in where you agree"):
+        load_corrections(path, demo, TRAIN)
+
+
+def test_an_image_that_stands_twice_is_refused(path, demo):
+    table = suspects(_1="drop", _2="relabel")
+    write_table(pd.concat([table, table.iloc[[1]]]), path)
+    with pytest.raises(DataError, match=r"image_id must be unique and not empty, 1 rows aren't"):
+        load_corrections(path, demo, TRAIN)
+
+
+def test_a_file_that_is_not_there_is_refused(path, demo):
+    with pytest.raises(DataError, match=r"mine\.csv: must exist, is missing; run 'pipeline susp"):
+        load_corrections(path, demo, TRAIN)

@@ -1,0 +1,83 @@
+"""Folds are a partition, level in classes, keep groups whole and depend on ids alone."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.data.splitting import assign_folds
+
+num_folds = st.integers(2, 5)
+seeds = st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def image_tables(draw: st.DrawFn, *, is_grouped: bool) -> pd.DataFrame:
+    """Tables of 2 to 4 classes with at least as many groups each as there may be folds."""
+    rows: list[tuple[str, str]] = []
+    group_sizes = st.lists(st.integers(1, 4 if is_grouped else 1), min_size=5, max_size=14)
+    for label in ("cat", "dog", "猫", "007")[: draw(st.integers(2, 4))]:
+        for number, size in enumerate(draw(group_sizes)):
+            rows += [(label, f"{label}/{number}")] * size
+    ids = draw(st.permutations([f"{index}.jpg" for index in range(len(rows))]))
+    table = pd.DataFrame(rows, columns=["label", "group"])
+    return table.assign(image_id=ids)
+
+
+@given(image_tables(is_grouped=True), num_folds, seeds)
+@settings(deadline=None, max_examples=50)
+def test_every_image_is_in_one_fold_and_every_fold_has_every_class(images, count, seed):
+    folds = assign_folds(images, count, seed)
+    assert folds.shape == (len(images),)
+    assert folds.dtype == np.int64
+    present = images.assign(fold=folds).groupby("label")["fold"].agg(set)
+    assert all(found == set(range(count)) for found in present)
+
+
+@given(image_tables(is_grouped=True), num_folds, seeds)
+@settings(deadline=None, max_examples=50)
+def test_group_never_crosses_folds(images, count, seed):
+    present = (
+        images.assign(fold=assign_folds(images, count, seed)).groupby("group")["fold"].agg(set)
+    )
+    assert all(len(found) == 1 for found in present)
+
+
+@given(image_tables(is_grouped=False), num_folds, seeds)
+@settings(deadline=None, max_examples=50)
+def test_classes_are_level_where_no_image_has_a_copy(images, count, seed):
+    counts = pd.crosstab(images["label"], assign_folds(images, count, seed)).to_numpy()
+    assert counts.shape[1] == count
+    assert (counts.max(axis=1) - counts.min(axis=1)).max() <= 1
+
+
+@given(image_tables(is_grouped=True), num_folds, seeds, st.randoms(use_true_random=False))
+@settings(deadline=None, max_examples=50)
+def test_order_of_the_rows_does_not_matter(images, count, seed, random):
+    folds = dict(zip(images["image_id"], assign_folds(images, count, seed), strict=True))
+    order = random.sample(range(len(images)), len(images))
+    shuffled = images.iloc[order]
+    assert (
+        dict(zip(shuffled["image_id"], assign_folds(shuffled, count, seed), strict=True)) == folds
+    )
+
+
+@pytest.fixture
+def images() -> pd.DataFrame:
+    ids = [f"{index}.jpg" for index in range(40)]
+    return pd.DataFrame({"image_id": ids, "label": ["cat", "dog"] * 20, "group": ids})
+
+
+def test_seed_changes_the_folds(images):
+    assert len({assign_folds(images, 5, seed).tobytes() for seed in range(8)}) == 8
+
+
+def test_same_seed_gives_the_same_folds(images):
+    np.testing.assert_array_equal(assign_folds(images, 5, 3), assign_folds(images, 5, 3))
+
+
+def test_group_of_two_classes_stays_whole(images):
+    images.loc[[4, 5, 8], "group"] = "4.jpg"
+    folds = assign_folds(images, 5, 0)
+    assert folds[4] == folds[5] == folds[8]

@@ -1,0 +1,128 @@
+"""Custom recipes: what can be used is taken, what can't is refused before any image is read."""
+
+import re
+from typing import Any
+
+import pytest
+
+from pipeline.config.experiment import ImageConfig, ViewConfig
+from pipeline.config.experiment_files import load_experiment
+from pipeline.errors import ConfigError
+from pipeline.images.transforms import check_recipe
+from tests import tiny
+
+IMAGES = ImageConfig(size_px=32)
+CROP = {"name": "RandomResizedCrop", "size": (32, 32)}
+RESIZE = {"name": "Resize", "height": 32, "width": 32}
+
+
+def check(*transforms: dict[str, Any]) -> None:
+    check_recipe(ViewConfig.model_validate({"recipe": "custom", "transforms": transforms}), IMAGES)
+
+
+@pytest.mark.parametrize(
+    "transforms",
+    [
+        [CROP],
+        [RESIZE, {"name": "HorizontalFlip", "p": 0.5}, {"name": "ColorJitter"}],
+        [
+            {"name": "SmallestMaxSize", "max_size": 32},
+            {"name": "RandomCrop"} | {"height": 32, "width": 32},
+        ],
+        [CROP | {"scale": [0.2, 1]}, {"name": "CoarseDropout"}, {"name": "GaussNoise", "p": 0.1}],
+        [CROP, {"name": "ToGray"}, {"name": "Affine", "rotate": [-20, 20]}, {"name": "D4"}],
+    ],
+)
+def test_usable_recipes_are_taken(transforms):
+    check(*transforms)
+
+
+@pytest.mark.parametrize("recipe", ["none", "light", "heavy", "source-cifar"])
+def test_shipped_recipes_need_no_check(recipe):
+    check_recipe(ViewConfig(recipe=recipe), IMAGES)
+
+
+MISTAKES: dict[str, tuple[list[dict[str, Any]], str]] = {
+    "unknown transform": (
+        [CROP, {"name": "ColourJitter"}],
+        "views.transforms.1, 'ColourJitter': must be an image transform of Albumentations, there "
+        "is none of this name; did you mean 'ColorJitter'?",
+    ),
+    "something else of the library": ([{"name": "Compose"}], "'Compose': must be an image transf"),
+    "a tensor": ([RESIZE, {"name": "ToTensorV2"}], "'ToTensorV2': must be an image transform"),
+    "unknown parameter": (
+        [CROP, {"name": "GaussNoise", "std_rang": [0.1, 0.2]}],
+        "views.transforms.1, 'GaussNoise': unknown parameter 'std_rang'; did you mean 'std_range'?",
+    ),
+    "wrong value": (
+        [CROP | {"scale": [0.5, 2.0]}],
+        "views.transforms.0, 'RandomResizedCrop': parameter 'scale': All values in (0.5, 2.0) must",
+    ),
+    "missing parameter": (
+        [{"name": "RandomResizedCrop"}],
+        "views.transforms.0, 'RandomResizedCrop': parameter 'size': Field required",
+    ),
+    "retired transform": (
+        [CROP, {"name": "ShiftScaleRotate"}],
+        "views.transforms.1, 'ShiftScaleRotate': ShiftScaleRotate is a special case of Affine",
+    ),
+    "masks": (
+        [CROP, {"name": "MaskDropout"}],
+        "views.transforms.1, 'MaskDropout': must work on any image alone, fails on one of 12 x 16",
+    ),
+    "boxes": ([{"name": "BBoxSafeRandomCrop"}, RESIZE], "must work on any image alone, fails on"),
+    "floats": (
+        [CROP, {"name": "Normalize"}],
+        "views.transforms.1, 'Normalize': must give uint8 pixels of 3 channels, gives float32 of "
+        "shape (32, 32, 3); mean and std belong to [images]",
+    ),
+    "grey": (
+        [CROP, {"name": "ToGray", "num_output_channels": 1}],
+        "'ToGray': must give uint8 pixels of 3 channels, gives uint8 of shape (32, 32)",
+    ),
+    "small images": (
+        [{"name": "RandomCrop", "height": 32, "width": 32}],
+        "views.transforms.0, 'RandomCrop': must work on any image alone, fails on one of 12 x 16 "
+        "pixels: Crop size (height, width) exceeds image dimensions",
+    ),
+    "no size": (
+        [{"name": "HorizontalFlip"}],
+        "views.transforms: must end with 32 x 32 pixels, end with 12 x 16 for an image of 12 x 16; "
+        "add a Resize or RandomResizedCrop with p = 1",
+    ),
+    "size by chance": ([CROP | {"p": 0.9}], "views.transforms: must end with 32 x 32 pixels, end"),
+    "wrong size": ([CROP | {"size": [64, 64]}], "must end with 32 x 32 pixels, end with 64 x 64"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_unusable_recipes_are_refused(mistake):
+    transforms, line = MISTAKES[mistake]
+    with pytest.raises(ConfigError, match=re.escape(line)) as caught:
+        check(*transforms)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_is_read_from_toml(tmp_path):
+    text = """
+[views]
+recipe = "custom"
+
+[[views.transforms]]
+name = "RandomResizedCrop"
+size = [32, 32]
+scale = [0.5, 1.0]
+
+[[views.transforms]]
+name = "ChannelShuffle"
+p = 0.5
+"""
+    experiment = load_experiment(tiny.write_toml(tmp_path / "custom.toml", text), [])
+    check_recipe(experiment.views, experiment.images)
+    crop, shuffle = experiment.views.transforms
+    assert (crop.name, crop.p, crop.model_extra) == (
+        "RandomResizedCrop",
+        1.0,
+        {"size": [32, 32], "scale": [0.5, 1.0]},
+    )
+    assert (shuffle.name, shuffle.p) == ("ChannelShuffle", 0.5)

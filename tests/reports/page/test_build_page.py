@@ -1,0 +1,161 @@
+"""The page as a file: what it may hold, whatever it is told."""
+
+import base64
+import dataclasses
+import hashlib
+import re
+from html.parser import HTMLParser
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.reports.page.blocks import (
+    Card,
+    Commands,
+    Facts,
+    Gallery,
+    Hint,
+    Paragraph,
+    Section,
+    table,
+)
+from pipeline.reports.page.build_page import build_page, build_sections, render
+from pipeline.reports.page.report_data import Evidence, Judged
+from pipeline.reports.page.thumbnails import encode
+from pipeline.store.freshness import file_sha256
+from pipeline.store.results import Result
+
+HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}&amp;"
+MAX_BYTES = 10_000_000
+
+
+class Tags(HTMLParser):
+    """Collects tags with their attributes, and the text of scripts."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+    def all(self, name):
+        return [attributes for tag, attributes in self.tags if tag == name]
+
+
+@pytest.fixture(scope="module")
+def hostile():
+    picture = encode(np.zeros((8, 8, 3), np.uint8), HOSTILE, 8, HOSTILE)
+    blocks = [
+        Paragraph(HOSTILE),
+        Hint(HOSTILE, HOSTILE),
+        Facts([(HOSTILE, HOSTILE)]),
+        Commands([HOSTILE]),
+        Gallery(HOSTILE, [Card([picture], HOSTILE, [HOSTILE])]),
+        table(HOSTILE, [HOSTILE, "n"], [[HOSTILE, 1]]),
+        table(HOSTILE, [HOSTILE], [[HOSTILE]], is_folded=True),
+    ]
+    return Tags(render(HOSTILE, [Section("one", HOSTILE, blocks)]))
+
+
+def test_hostile_names_are_shown_and_never_act(hostile):
+    assert len(hostile.all("script")) == 1
+    assert [attributes["src"][:5] for attributes in hostile.all("img")] == ["data:"]
+    assert not [attributes for _, attributes in hostile.tags if set(attributes) & {"onerror"}]
+    assert hostile.all("img")[0]["alt"] == HOSTILE
+    assert sum(HOSTILE in text for text in hostile.texts) >= 10
+
+
+def test_a_browser_may_run_the_page_script_alone_and_fetch_nothing(project):
+    tags = Tags(project.html)
+    (policy,) = [one["content"] for one in tags.all("meta") if "http-equiv" in one]
+    (script,) = re.findall(r"<script>(.*?)</script>", project.html, flags=re.S)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert policy == (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{digest}'"
+    )
+
+
+def test_the_page_points_at_nothing_outside_itself(project):
+    tags = Tags(project.html)
+    links = [one["href"] for tag in ("a", "link") for one in tags.all(tag)]
+    assert {link[0] for link in links} <= {"#", "d"}
+    assert {link for link in links if link[0] == "d"} == {"data:,"}
+    assert {one["src"].partition(",")[0] for one in tags.all("img")} <= {
+        "data:image/svg+xml;base64",
+        "data:image/webp;base64",
+        "data:image/png;base64",
+    }
+
+
+def test_every_picture_says_what_it_shows(project):
+    assert all(one["alt"] for one in Tags(project.html).all("img"))
+
+
+def test_every_section_is_in_the_contents(project):
+    tags = Tags(project.html)
+    ids = [one["id"] for one in tags.all("section")]
+    assert len(set(ids)) == len(ids) == 16
+    assert [f"#{name}" for name in ids] == [one["href"] for one in tags.all("a")][1:]
+
+
+@pytest.mark.slow
+def test_equal_evidence_makes_equal_pages(project):
+    assert build_sections(project.evidence) == project.sections
+
+
+def test_names_of_classes_are_no_formulas_and_no_tags(project):
+    names = ("<b>a</b> $\\frac{", "</svg><script>alert(1)</script>")
+    renamed = dict(zip(project.competition.classes, names, strict=True))
+    evidence = dataclasses.replace(
+        project.evidence,
+        competition=project.competition.model_copy(update={"classes": names}),
+        train=project.evidence.train.replace({"label": renamed}),
+        folds=project.evidence.folds.replace({"label": renamed}),
+        judged=dataclasses.replace(project.evidence.judged, trained=None),
+    )
+    tags = Tags(build_page(evidence))
+    assert len(tags.all("script")) == 1
+    assert not tags.all("b")
+    assert sum(names[0] in text for text in tags.texts) > 3
+
+
+def test_many_images_and_classes_make_no_large_page(tmp_path, project):
+    """Of noise, which no codec makes small: 150 classes, 6,000 images of one file."""
+    rng = np.random.default_rng(0)
+    num, names = 6_000, tuple(f"class {number}" for number in range(150))
+    pixels = rng.integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    paths = dataclasses.replace(project.paths, root=tmp_path)
+    paths.images_dir.mkdir(parents=True)
+    noise = paths.images_dir / "noise.png"
+    cv2.imwrite(str(noise), pixels)
+    targets = np.arange(num) % len(names)
+    images = pd.DataFrame({"image_id": [f"{n}.png" for n in range(num)], "path": "noise.png"})
+    images = images.assign(group=[str(n // 2) for n in range(num)], width=200, height=200)
+    images = images.assign(format="PNG", sha256=file_sha256(noise))
+    train = images.assign(label=[names[target] for target in targets])
+    probs = rng.random((num, len(names)), dtype=np.float32) ** 20
+    probs /= probs.sum(axis=1, keepdims=True)
+    metrics = project.evidence.results[0].metrics | {"fold_scores": [0.1, 0.2]}
+    result = Result("x", {"members": {"y": 1.0}}, metrics | {"members": [], "methods": []})
+    evidence = Evidence(
+        paths=paths,
+        competition=project.competition.model_copy(update={"classes": names}),
+        typed="x",
+        train=train,
+        test=images.head(0),
+        folds=train[["image_id", "label", "group"]].assign(fold=targets % 5),
+        audit=project.evidence.audit,
+        findings=pd.DataFrame({"finding": "not-rgb", "image_id": images["image_id"]}),
+        results=(result,),
+        judged=Judged(result, probs, targets, None),
+    )
+    assert len(build_page(evidence)) < MAX_BYTES
