@@ -17,11 +17,13 @@ from pipeline.config.strict import built_in_names, locate_toml
 from pipeline.store.paths import Paths
 from tests import tiny
 
-COMMANDS = [
-    "init", "download", "prepare", "check-overlap", "folds", "preview", "train", "tune", "ablate",
-    "study", "ensemble", "suspects", "submit", "score", "tta", "predict", "validate", "grade",
-    "report", "status", "models", "doctor",
-]  # fmt: skip
+GROUPS = {
+    "Main path, in this order": "init download prepare folds train tune ensemble submit",
+    "Look": "status report preview models doctor",
+    "Improve": "suspects tta ablate predict study",
+    "Check and log": "validate grade log-score check-overlap",
+}
+COMMANDS = " ".join(GROUPS.values()).split()
 SMALL = "num_test = 12\nmin_side_px = 40\nmax_side_px = 56"
 
 
@@ -48,14 +50,33 @@ def fails(result: Result, line: str) -> None:
     assert result.stderr == f"error: {line}\n"
 
 
-def test_help_lists_the_commands_in_running_order():
-    lines = invoke("--help").stdout.splitlines()
-    start = next(number for number, line in enumerate(lines) if line.startswith("Commands"))
-    assert [line.split()[0] for line in lines[start + 1 :] if line.strip()] == COMMANDS
+def test_help_lists_the_commands_in_groups_and_running_order():
+    sections = invoke("--help").stdout.split("\n\n")
+    listed = {
+        title.rstrip(":"): " ".join(line.split()[0] for line in lines)
+        for title, *lines in (section.splitlines() for section in sections)
+        if title.rstrip(":") in GROUPS
+    }
+    assert listed == GROUPS
+    assert list(listed) == list(GROUPS)
 
 
 def test_without_arguments_the_help_is_shown():
-    assert "Commands" in invoke().output
+    result = invoke()
+    assert result.exit_code == 2
+    assert result.output.rstrip() == invoke("--help").stdout.rstrip()
+
+
+def test_a_command_of_an_earlier_version_still_works_and_is_not_listed():
+    old, new = (invoke(name, "--help").stdout for name in ("score", "log-score"))
+    assert old == new.replace("log-score [", "score [")
+    assert "\n  score " not in invoke("--help").stdout
+
+
+def test_a_misspelled_command_is_told_which_one_may_be_meant():
+    result = invoke("trian", "demo")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "No such command 'trian'. Did you mean 'train'?" in result.stderr
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -221,7 +242,7 @@ def test_all_stages_end_to_end(own_competition, tmp_path):
     assert re.fullmatch(r"(\d+,[01]\n){12}", submission.read_text(encoding="utf-8"))
     stage("validate", submission)
     assert "accuracy" in stage("grade", submission, "--truth", paths.truth_csv).stdout
-    scored = invoke("score", submission, "--public", 0.625, "--root", root)
+    scored = invoke("log-score", submission, "--public", 0.625, "--root", root)
     assert scored.stdout.endswith("public 0.625\n")
     told = stage("status").stdout
     assert "0.6250" in told

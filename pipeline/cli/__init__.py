@@ -10,38 +10,31 @@ import os
 import sys
 from typing import NoReturn
 
-from pipeline.cli import answers, data, experiments, overview
+from pipeline.cli import check, improve, look, main_to_folds, main_to_submission
 from pipeline.cli.group import app
 from pipeline.machine import num_processes
 
 __all__ = ["app", "main"]
 
-COMMANDS = (
-    data.init,
-    data.download,
-    data.prepare,
-    data.check_overlap,
-    data.folds,
-    data.preview,
-    experiments.train,
-    experiments.tune,
-    experiments.ablate,
-    experiments.study,
-    experiments.ensemble,
-    experiments.suspects,
-    answers.submit,
-    answers.score,
-    answers.tta,
-    answers.predict,
-    answers.validate,
-    answers.grade,
-    overview.report,
-    overview.status,
-    overview.models,
-    overview.doctor,
-)
-for command in COMMANDS:
-    app.command()(command)
+# In running order, as `pipeline --help` lists them.
+GROUPS = {
+    "Main path, in this order": (
+        main_to_folds.init,
+        main_to_folds.download,
+        main_to_folds.prepare,
+        main_to_folds.folds,
+        main_to_submission.train,
+        main_to_submission.tune,
+        main_to_submission.ensemble,
+        main_to_submission.submit,
+    ),
+    "Look": (look.status, look.report, look.preview, look.models, look.doctor),
+    "Improve": (improve.suspects, improve.tta, improve.ablate, improve.predict, improve.study),
+    "Check and log": (check.validate, check.grade, check.log_score, check.check_overlap),
+}
+for name, commands in GROUPS.items():
+    for command in commands:
+        app.command(rich_help_panel=name)(command)
 
 
 def main() -> None:

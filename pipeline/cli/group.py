@@ -1,16 +1,15 @@
-"""The group that runs the commands: running order, errors of one line, a competition loaded."""
+"""Run the commands as one group, with the arguments they share and errors of one line."""
 
 import os
 import re
 import shlex
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from pipeline.cli.arguments import ROOT_VARIABLE
 from pipeline.errors import PipelineError, StoppedError
 
 if TYPE_CHECKING:
@@ -18,8 +17,30 @@ if TYPE_CHECKING:
     from pipeline.store.paths import Paths
 
 
+ROOT_VARIABLE = "PIPELINE_ROOT"
+LONGEST_SUMMARY = 45
+OLD_NAMES = {"score": "log-score"}
+
+
 class StageGroup(TyperGroup):
-    """Lists commands in running order and prints our own errors as one line."""
+    """Lists commands in groups and running order, and prints our own errors as one line."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Find a command by its name, or by one that it had in earlier versions."""
+        return super().get_command(ctx, OLD_NAMES.get(cmd_name, cmd_name))
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List the commands, a section for each group."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for name in self.list_commands(ctx):
+            command = self.get_command(ctx, name)
+            groups.setdefault(command.rich_help_panel, []).append(
+                (name, command.get_short_help_str(LONGEST_SUMMARY))
+            )
+        widest = max(map(len, self.list_commands(ctx)))
+        for group, rows in groups.items():
+            with formatter.section(group):
+                formatter.write_dl([(name.ljust(widest), summary) for name, summary in rows])
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; a PipelineError becomes one line on stderr and exit code 1."""
@@ -52,6 +73,38 @@ app = typer.Typer(
     help="Enter an image-classification competition: from archives to a submission the judge "
     "accepts. Run the stages from top to bottom; each says what it reads and writes.",
 )
+
+
+CompetitionArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="COMPETITION",
+        help="A built-in name (cat-dog, cat-12, cifar-10, demo, ...) or the path of a TOML file.",
+        show_default=False,
+    ),
+]
+RootOption = Annotated[
+    Path,
+    typer.Option(
+        "--root",
+        envvar=ROOT_VARIABLE,
+        help="Folder that holds data, folds, artifacts and submissions.",
+        show_default="the working directory",
+    ),
+]
+ExperimentsOption = Annotated[
+    list[str] | None,
+    typer.Option("--experiment", metavar="NAME", help="May be repeated.", show_default=False),
+]
+OverridesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a value of the experiment, e.g. head.l2=0.01.",
+        show_default=False,
+    ),
+]
 
 
 def load(

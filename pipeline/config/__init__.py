@@ -1,1 +1,1 @@
-"""Read and check what people write: a competition's TOML, an experiment's TOML, `--set key=value`."""
+"""Read and check what people write: competitions and experiments in TOML, `--set key=value`."""

@@ -162,7 +162,7 @@ def _send(kaggle: Kaggle, log: SubmissionLog, csv: Path, sha256: str, message: s
     if verdict.refusal:
         raise SubmissionError(f"{csv}: Kaggle refuses it: {verdict.refusal}")
     if not verdict.is_final or verdict.public_score is None:
-        console.result("Kaggle tells no score yet; note it later with 'pipeline score'")
+        console.result("Kaggle tells no score yet; note it later with 'pipeline log-score'")
         return
     log.change(sha256, public_score=verdict.public_score, private_score=verdict.private_score)
     console.result(f"Kaggle's public score: {verdict.public_score}")

@@ -97,7 +97,7 @@ def test_verdict_is_waited_for_and_may_come_later(send, kaggle, capsys, monkeypa
     monkeypatch.setattr(submit, "VERDICT_SECONDS", 0)
     kaggle.verdicts = [{"status": "PENDING"}]
     send()
-    assert "tells no score yet; note it later with 'pipeline score'" in capsys.readouterr().out
+    assert "tells no score yet; note it later with 'pipeline log-score'" in capsys.readouterr().out
     kaggle.verdicts = [{"status": "PENDING"}, {"status": "COMPLETE", "publicScore": "0.5"}]
     verdict = Kaggle("drawn-cats").verdict(7, patience_seconds=60, pause_seconds=0)
     assert verdict == Verdict(is_final=True, public_score=0.5)

@@ -1,12 +1,23 @@
-"""Commands that show what there is."""
+"""Look at what there is; nothing of a competition changes."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipeline.cli.arguments import CompetitionArgument, RootOption
-from pipeline.cli.group import load, typed
+from pipeline.cli.group import CompetitionArgument, OverridesOption, RootOption, load, typed
+
+
+def status(competition: CompetitionArgument, root: RootOption = Path()) -> None:
+    """Show each stage's state and the scores so far.
+
+    Reads everything of COMPETITION below the root. Writes nothing.
+
+    Fails if a trained experiment's files are damaged.
+    """
+    from pipeline.stages import status
+
+    status.run(*load(competition, root))
 
 
 def report(competition: CompetitionArgument, root: RootOption = Path()) -> None:
@@ -24,16 +35,33 @@ def report(competition: CompetitionArgument, root: RootOption = Path()) -> None:
     report.run(*loaded, typed.get()[1])
 
 
-def status(competition: CompetitionArgument, root: RootOption = Path()) -> None:
-    """Show each stage's state and the scores so far.
+def preview(
+    competition: CompetitionArgument,
+    experiment: Annotated[str, typer.Option(metavar="NAME", help="Whose views to show.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where to write.",
+            dir_okay=False,
+            show_default="artifacts/COMPETITION/EXPERIMENT/preview.png",
+        ),
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, max=100, help="Number of images.")] = 8,
+    views: Annotated[int, typer.Option(min=0, max=20, help="Augmented views of each.")] = 5,
+    overrides: OverridesOption = None,
+    root: RootOption = Path(),
+) -> None:
+    """Show what an experiment makes of images: a contact sheet, plain and augmented.
 
-    Reads everything of COMPETITION below the root. Writes nothing.
+    Reads data/COMPETITION/train.csv and some images. Writes artifacts/COMPETITION/EXPERIMENT/
+    preview.png, a row per image and a column per view, and prints its path.
 
-    Fails if a trained experiment's files are damaged.
+    Fails if the experiment or its recipe of views is impossible.
     """
-    from pipeline.stages import status
+    from pipeline.stages import preview
 
-    status.run(*load(competition, root))
+    preview.run(*load(competition, root), experiment, overrides or [], (images, views), out)
 
 
 def models(

@@ -1,12 +1,11 @@
-"""Commands from what a user has to tables, folds and a look at them."""
+"""The main path's first half, from what a user has to folds."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipeline.cli.arguments import CompetitionArgument, OverridesOption, RootOption
-from pipeline.cli.group import load
+from pipeline.cli.group import CompetitionArgument, RootOption, load
 
 
 def init(
@@ -98,29 +97,6 @@ def prepare(
     prepare.run(*load(competition, root, as_declared=True), workers)
 
 
-def check_overlap(
-    competition: CompetitionArgument,
-    against: Annotated[
-        Path, typer.Option(metavar="DIR", help="Any folder of images.", show_default=False)
-    ],
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Processes that decode.", show_default="one per CPU core"),
-    ] = None,
-    root: RootOption = Path(),
-) -> None:
-    """List test images that lie in another folder, so that a leak is noticed and not used.
-
-    Reads data/COMPETITION/test.csv and images, and every image below --against. Writes
-    data/COMPETITION/overlap.csv: exact copies, and pictures that are nearly the same.
-
-    Fails if there is no image in either place; finding copies is a warning, no failure.
-    """
-    from pipeline.stages import check_overlap
-
-    check_overlap.run(*load(competition, root), against, workers)
-
-
 def folds(
     competition: CompetitionArgument,
     num_folds: Annotated[
@@ -153,32 +129,3 @@ def folds(
     from pipeline.stages import folds
 
     folds.run(*load(competition, root), num_folds, seed, corrections)
-
-
-def preview(
-    competition: CompetitionArgument,
-    experiment: Annotated[str, typer.Option(metavar="NAME", help="Whose views to show.")],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Where to write.",
-            dir_okay=False,
-            show_default="artifacts/COMPETITION/EXPERIMENT/preview.png",
-        ),
-    ] = None,
-    images: Annotated[int, typer.Option(min=1, max=100, help="Number of images.")] = 8,
-    views: Annotated[int, typer.Option(min=0, max=20, help="Augmented views of each.")] = 5,
-    overrides: OverridesOption = None,
-    root: RootOption = Path(),
-) -> None:
-    """Show what an experiment makes of images: a contact sheet, plain and augmented.
-
-    Reads data/COMPETITION/train.csv and some images. Writes artifacts/COMPETITION/EXPERIMENT/
-    preview.png, a row per image and a column per view, and prints its path.
-
-    Fails if the experiment or its recipe of views is impossible.
-    """
-    from pipeline.stages import preview
-
-    preview.run(*load(competition, root), experiment, overrides or [], (images, views), out)

@@ -1,17 +1,17 @@
-"""Commands from the tables to predictions: training, search, comparison, blending."""
+"""The main path's second half, from folds to a submission."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipeline.cli.arguments import (
+from pipeline.cli.group import (
     CompetitionArgument,
     ExperimentsOption,
     OverridesOption,
     RootOption,
+    load,
 )
-from pipeline.cli.group import load
 
 
 def train(
@@ -111,61 +111,6 @@ def tune(
     tune.run(*load(competition, root), experiment, overrides or [], options)
 
 
-def ablate(
-    competition: CompetitionArgument,
-    experiment: Annotated[
-        str, typer.Option(metavar="NAME", help="What to train with each recipe.")
-    ],
-    recipes: Annotated[
-        str,
-        typer.Option(
-            metavar="A,B,...", help="Recipes of views; the others are compared with the first."
-        ),
-    ] = "none,light,medium,heavy",
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each recipe.")] = 3,
-    overrides: OverridesOption = None,
-    root: RootOption = Path(),
-) -> None:
-    """Find out whether an augmentation helps: train with each recipe, and compare.
-
-    Reads what train reads. Writes artifacts/COMPETITION/ablations/EXPERIMENT: the trainings, laid
-    out as experiments, ablation.json and ablation.csv, curves.csv and pictures; prints better,
-    worse or can't tell of every recipe. Broken off or killed, the same command goes on where it
-    was.
-
-    Fails if a recipe is unknown, or the experiment draws no augmented views.
-    """
-    from pipeline.stages import ablate
-
-    ablate.run(*load(competition, root), experiment, recipes, seeds, overrides or [])
-
-
-def study(
-    study: Annotated[str, typer.Argument(metavar="degradation|responses", help="Which.")],
-    competition: Annotated[
-        str, typer.Argument(metavar="COMPETITION", help="As for every stage.")
-    ] = "cifar-10-demo",
-    experiment: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="Its variants are the networks that are compared."),
-    ] = "degradation-small",
-    overrides: OverridesOption = None,
-    root: RootOption = Path(),
-) -> None:
-    """Repeat an experiment of the ResNet paper: plain nets against residual nets.
-
-    Reads what train reads. 'degradation' trains the networks on all folds but the first and shows
-    their errors over the epochs (figure 4); 'responses' measures what such networks' layers put
-    out (figure 7). Writes artifacts/COMPETITION/studies/EXPERIMENT: a picture, and a CSV of its
-    numbers.
-
-    Fails if the networks whose responses are asked for aren't trained, or have no batch norm.
-    """
-    from pipeline.stages import study as stage
-
-    stage.run(*load(competition, root), study, experiment, overrides or [])
-
-
 def ensemble(
     competition: CompetitionArgument,
     experiment: ExperimentsOption = None,
@@ -196,21 +141,35 @@ def ensemble(
     ensemble.run(*load(competition, root), experiment or [], name, method, prune=prune)
 
 
-def suspects(
+def submit(
     competition: CompetitionArgument,
     experiment: Annotated[
-        str, typer.Option(metavar="NAME", help="Experiment or ensemble whose predictions to take.")
+        str, typer.Option(metavar="NAME", help="Experiment or ensemble to submit.")
     ] = "ensemble",
+    to_kaggle: Annotated[
+        bool, typer.Option("--to-kaggle", help="Send the file, with Kaggle's own client.")
+    ] = False,
+    message: Annotated[
+        str,
+        typer.Option(
+            "--message",
+            "-m",
+            metavar="TEXT",
+            help="Describes it there.",
+            show_default="the experiment's name",
+        ),
+    ] = "",
     root: RootOption = Path(),
 ) -> None:
-    """List the training images whose label the out-of-fold predictions contradict.
+    """Write the CSV that the judge wants, after checking it.
 
-    Reads folds/COMPETITION.csv and artifacts/COMPETITION/EXPERIMENT/oof.npz. Writes suspects.csv
-    beside it, the most contradicted first; write 'drop' or 'relabel' into its column action and
-    give it to 'folds --corrections'. Nothing is corrected by itself.
+    Reads data/COMPETITION/test.csv and artifacts/COMPETITION/EXPERIMENT/test.npz. Writes
+    submissions/COMPETITION/EXPERIMENT.csv and notes it in log.csv beside it.
 
-    Fails if the predictions are missing or stale, or a list with actions would be overwritten.
+    Fails if the predictions are missing or stale, or the file would be invalid; an older
+    submission then stays as it was. Never sends a file twice.
     """
-    from pipeline.stages import suspects
+    from pipeline.stages import submit
 
-    suspects.run(*load(competition, root), experiment)
+    loaded = load(competition, root)
+    submit.run(*loaded, experiment, to_kaggle=to_kaggle, message=message)

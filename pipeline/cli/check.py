@@ -1,0 +1,91 @@
+"""Check what is handed in, and log how it was judged."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.group import CompetitionArgument, RootOption, load
+
+
+def validate(
+    competition: CompetitionArgument,
+    csv: Annotated[Path, typer.Argument(metavar="CSV", help="The file to check.")],
+    root: RootOption = Path(),
+) -> None:
+    """Check any CSV against the competition's format.
+
+    Reads CSV and data/COMPETITION/test.csv. Writes nothing; prints every kind of fault with its
+    count and its first line.
+
+    Fails if there is any fault.
+    """
+    from pipeline.stages import validate
+
+    validate.run(*load(competition, root), csv)
+
+
+def grade(
+    competition: CompetitionArgument,
+    csv: Annotated[Path, typer.Argument(metavar="CSV", help="The submission to grade.")],
+    truth: Annotated[
+        Path, typer.Option(metavar="CSV", help="True labels of all or some test images.")
+    ],
+    root: RootOption = Path(),
+) -> None:
+    """Score a submission against known labels.
+
+    Reads CSV and --truth (a submission's format, or image_id,label with a header). Writes
+    nothing; prints the metric with its 95 % interval, macro F1 and the confusion counts.
+
+    Fails if the submission is invalid, or the truth names unknown images or classes.
+    """
+    from pipeline.stages import grade
+
+    grade.run(*load(competition, root), csv, truth)
+
+
+def log_score(
+    csv: Annotated[Path, typer.Argument(metavar="FILE", help="The file that was handed in.")],
+    public: Annotated[
+        float | None, typer.Option(help="The judge's score.", show_default=False)
+    ] = None,
+    private: Annotated[
+        float | None,
+        typer.Option(help="The score on the part told at the end.", show_default=False),
+    ] = None,
+    root: RootOption = Path(),
+) -> None:
+    """Note the judge's score of a file; 'status' shows it beside the out-of-fold score.
+
+    Reads FILE. Writes the scores into submissions/COMPETITION/log.csv, of the competition whose
+    log knows the file's content.
+
+    Fails if 'submit' didn't write that very file, or a log is damaged.
+    """
+    from pipeline.stages import log_score as stage
+
+    stage.run(root, csv, public, private)
+
+
+def check_overlap(
+    competition: CompetitionArgument,
+    against: Annotated[
+        Path, typer.Option(metavar="DIR", help="Any folder of images.", show_default=False)
+    ],
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that decode.", show_default="one per CPU core"),
+    ] = None,
+    root: RootOption = Path(),
+) -> None:
+    """List test images that lie in another folder, so that a leak is noticed and not used.
+
+    Reads data/COMPETITION/test.csv and images, and every image below --against. Writes
+    data/COMPETITION/overlap.csv: exact copies, and pictures that are nearly the same.
+
+    Fails if there is no image in either place; finding copies is a warning, no failure.
+    """
+    from pipeline.stages import check_overlap
+
+    check_overlap.run(*load(competition, root), against, workers)

@@ -1,0 +1,130 @@
+"""Find out what would make the result better, and use it elsewhere."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.group import CompetitionArgument, OverridesOption, RootOption, load
+
+
+def suspects(
+    competition: CompetitionArgument,
+    experiment: Annotated[
+        str, typer.Option(metavar="NAME", help="Experiment or ensemble whose predictions to take.")
+    ] = "ensemble",
+    root: RootOption = Path(),
+) -> None:
+    """List the training images whose label the out-of-fold predictions contradict.
+
+    Reads folds/COMPETITION.csv and artifacts/COMPETITION/EXPERIMENT/oof.npz. Writes suspects.csv
+    beside it, the most contradicted first; write 'drop' or 'relabel' into its column action and
+    give it to 'folds --corrections'. Nothing is corrected by itself.
+
+    Fails if the predictions are missing or stale, or a list with actions would be overwritten.
+    """
+    from pipeline.stages import suspects
+
+    suspects.run(*load(competition, root), experiment)
+
+
+def tta(
+    competition: CompetitionArgument,
+    experiment: Annotated[str, typer.Option(metavar="NAME", help="A trained experiment.")],
+    root: RootOption = Path(),
+) -> None:
+    """Compare test-time views: what they earn out of fold, and what they cost.
+
+    Reads data/COMPETITION/train.csv and images, and the checkpoints of artifacts/COMPETITION/
+    EXPERIMENT. Writes tta.json there; prints a score and milliseconds per policy, and recommends
+    the cheapest that no dearer one beats beyond noise.
+
+    Fails if the experiment isn't trained over all of today's folds, or is an ensemble.
+    """
+    from pipeline.stages import tta
+
+    tta.run(*load(competition, root), experiment)
+
+
+def ablate(
+    competition: CompetitionArgument,
+    experiment: Annotated[
+        str, typer.Option(metavar="NAME", help="What to train with each recipe.")
+    ],
+    recipes: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B,...", help="Recipes of views; the others are compared with the first."
+        ),
+    ] = "none,light,medium,heavy",
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each recipe.")] = 3,
+    overrides: OverridesOption = None,
+    root: RootOption = Path(),
+) -> None:
+    """Find out whether an augmentation helps: train with each recipe, and compare.
+
+    Reads what train reads. Writes artifacts/COMPETITION/ablations/EXPERIMENT: the trainings, laid
+    out as experiments, ablation.json and ablation.csv, curves.csv and pictures; prints better,
+    worse or can't tell of every recipe. Broken off or killed, the same command goes on where it
+    was.
+
+    Fails if a recipe is unknown, or the experiment draws no augmented views.
+    """
+    from pipeline.stages import ablate
+
+    ablate.run(*load(competition, root), experiment, recipes, seeds, overrides or [])
+
+
+def predict(
+    competition: CompetitionArgument,
+    experiment: Annotated[str, typer.Option(metavar="NAME", help="What to predict with.")],
+    images: Annotated[Path, typer.Option(metavar="DIR", help="Folder of images, at any depth.")],
+    tta: Annotated[
+        str | None,
+        typer.Option(
+            metavar="plain|flip|scales|rotations|five-crops|auto",
+            help="Test-time views to average over; auto: what 'tta' recommends.",
+            show_default="the experiment's own, plain or flip",
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="A .csv, .json or .parquet.", dir_okay=False)
+    ] = Path("predictions.csv"),
+    root: RootOption = Path(),
+) -> None:
+    """Predict the images of any folder.
+
+    Reads DIR and the checkpoints of artifacts/COMPETITION/EXPERIMENT, of every fold. Writes FILE:
+    per image its class and the probability of each, or why it can't be read.
+
+    Fails if the experiment isn't trained over all folds, is an ensemble, or DIR has no images.
+    """
+    from pipeline.stages import predict
+
+    predict.run(*load(competition, root), experiment, images, tta, out)
+
+
+def study(
+    study: Annotated[str, typer.Argument(metavar="degradation|responses", help="Which.")],
+    competition: Annotated[
+        str, typer.Argument(metavar="COMPETITION", help="As for every stage.")
+    ] = "cifar-10-demo",
+    experiment: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Its variants are the networks that are compared."),
+    ] = "degradation-small",
+    overrides: OverridesOption = None,
+    root: RootOption = Path(),
+) -> None:
+    """Repeat an experiment of the ResNet paper: plain nets against residual nets.
+
+    Reads what train reads. 'degradation' trains the networks on all folds but the first and shows
+    their errors over the epochs (figure 4); 'responses' measures what such networks' layers put
+    out (figure 7). Writes artifacts/COMPETITION/studies/EXPERIMENT: a picture, and a CSV of its
+    numbers.
+
+    Fails if the networks whose responses are asked for aren't trained, or have no batch norm.
+    """
+    from pipeline.stages import study as stage
+
+    stage.run(*load(competition, root), study, experiment, overrides or [])
