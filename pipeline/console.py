@@ -46,7 +46,7 @@ def say(message: str) -> None:
     _stderr.print(printable(message), markup=False)
 
 
-def tell_off_terminal(message: str) -> None:
+def log_off_terminal(message: str) -> None:
     """Say what a bar shows on a terminal, where there is none: in a log file, in a notebook."""
     if not _stderr.is_terminal:
         say(message)

@@ -42,10 +42,10 @@ def init(
 
     Fails if the file is there already, there are no images, or a list can't be made out.
     """
-    from pipeline.data.init.file_roles import Named
+    from pipeline.data.init.file_roles import GivenPaths
     from pipeline.stages import init
 
-    init.run(name, Named(train, test, labels, sample_submission), source, out, force=force)
+    init.run(name, GivenPaths(train, test, labels, sample_submission), source, out, force=force)
 
 
 def download(

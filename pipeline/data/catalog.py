@@ -104,7 +104,7 @@ def select_named(candidates: Sequence[ImageFile], names: Sequence[str]) -> list[
     return selected
 
 
-def select_by_judge(
+def select_by_sample(
     candidates: Sequence[ImageFile], submission: SubmissionFormat, ids: Sequence[str], where: str
 ) -> list[ImageFile]:
     """Pick the images that the sample submission asks for.
@@ -162,7 +162,7 @@ def _absent(submission: SubmissionFormat, judge_id: str, suffix: str, where: str
 
 
 @dataclass(frozen=True)
-class Census:
+class Catalog:
     """Every image that counts.
 
     Attributes:
@@ -176,7 +176,7 @@ class Census:
     competition: Competition
 
 
-def take_census(paths: Paths, competition: Competition, audit: Audit) -> Census:
+def build_catalog(paths: Paths, competition: Competition, audit: Audit) -> Catalog:
     """Find the images of both splits and the training images' labels; note what is odd.
 
     Raises:
@@ -193,7 +193,7 @@ def take_census(paths: Paths, competition: Competition, audit: Audit) -> Census:
     train = [image for image in candidates["train"] if image.path not in test_paths]
     listings = tuple(f"/{name}" for name in competition.listings)
     others = [file for file in files if not f"/{file}".endswith(listings)]
-    _note_strangers(audit, others, candidates, test)
+    _audit_unlisted(audit, others, candidates, test)
     labelled = read_labels(competition, [image.image_id for image in train], source_dirs)
     for finding, names in (
         ("unlisted", labelled.unlabelled),
@@ -210,7 +210,7 @@ def take_census(paths: Paths, competition: Competition, audit: Audit) -> Census:
     rows += [("test", image.image_id, image.path, "") for image in test]
     columns = pd.Index(["split", "image_id", "path", "label"])
     whole = resolved(competition, labelled.classes, sample)
-    return Census(pd.DataFrame(rows, columns=columns), whole)
+    return Catalog(pd.DataFrame(rows, columns=columns), whole)
 
 
 def _candidates(
@@ -250,7 +250,7 @@ def _select_test(
         _check_submission_ids(competition, candidates)
         return candidates
     where = str(sample.path)
-    test = select_by_judge(candidates, competition.submission, sample.ids, where)
+    test = select_by_sample(candidates, competition.submission, sample.ids, where)
     others = {image.image_id for image in candidates} ^ {image.image_id for image in test}
     if listing is not None and others:
         raise DataError(
@@ -260,7 +260,7 @@ def _select_test(
     return test
 
 
-def _note_strangers(
+def _audit_unlisted(
     audit: Audit,
     files: list[PurePosixPath],
     candidates: dict[str, list[ImageFile]],

@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 # An item that a process died of gets another chance: the kernel kills whoever is largest where
 # memory runs out.
-CHANCES = 2
+MAX_ATTEMPTS = 2
 # What a process has in hand when nobody wants it any more, it may finish: it may be writing.
 GRACE_SECONDS = 10.0
 READY = "ready"
@@ -31,7 +31,7 @@ def map_in_processes(
     work: Callable[[Item], Result],
     items: Sequence[Item],
     workers: int | None = None,
-    give_up: Callable[[Item, str], Result] | None = None,
+    on_crash: Callable[[Item, str], Result] | None = None,
 ) -> Generator[Result, None, None]:
     """Work on items in several processes; yields results in the order of the items.
 
@@ -41,51 +41,51 @@ def map_in_processes(
         work: A function that other processes can import; what it raises is raised here.
         items: What to work on, one at a time per process.
         workers: Number of processes; None for one per core.
-        give_up: Makes the result of an item that CHANCES processes died of, told how the last one
-            did. Without it, that is an error.
+        on_crash: Makes the result of an item that MAX_ATTEMPTS processes died of, given the cause
+            of the last death. Without it, that is an error.
 
     Raises:
         DataError: Processes died of an item, or can't be started.
     """
-    crew = _Crew(work, items, give_up)
+    pool = _Pool(work, items, on_crash)
     try:
-        yield from crew.run(min(workers or num_cpus(), len(items)))
+        yield from pool.run(min(workers or num_cpus(), len(items)))
     finally:
-        crew.dismiss()
+        pool.shutdown()
 
 
-class _Crew(Generic[Item, Result]):
+class _Pool(Generic[Item, Result]):
     """The processes, what each has in hand, and what is done."""
 
     def __init__(
         self,
         work: Callable[[Item], Result],
         items: Sequence[Item],
-        give_up: Callable[[Item, str], Result] | None,
+        on_crash: Callable[[Item, str], Result] | None,
     ) -> None:
         self._work = work
         self._items = items
-        self._give_up = give_up
+        self._on_crash = on_crash
         self._waiting = deque(range(len(items)))
-        self._num_deaths = [0] * len(items)
+        self._num_crashes = [0] * len(items)
         self._in_hand: dict[_Worker, int] = {}
         self._done: dict[int, Result] = {}
 
     def run(self, num_workers: int) -> Iterator[Result]:
         for _ in range(num_workers):
-            self._employ(_Worker(self._work))
+            self._assign(_Worker(self._work))
         for number in range(len(self._items)):
             while number not in self._done:
                 self._wait()
             yield self._done.pop(number)
 
-    def dismiss(self) -> None:
+    def shutdown(self) -> None:
         for worker in self._in_hand:
-            worker.hang_up()
+            worker.close()
         for worker in self._in_hand:
             worker.end()
 
-    def _employ(self, worker: "_Worker") -> None:
+    def _assign(self, worker: "_Worker") -> None:
         """Give a worker its next item, if there is one."""
         if self._waiting:
             self._in_hand[worker] = self._waiting.popleft()
@@ -102,25 +102,25 @@ class _Crew(Generic[Item, Result]):
             number = self._in_hand[worker]
             try:
                 self._done[number] = worker.take()
-            except _DeathError as death:
+            except _CrashError as crash:
                 del self._in_hand[worker]
-                self._mourn(number, str(death))
+                self._record_crash(number, str(crash))
                 if not self._waiting:
                     continue
                 worker = _Worker(self._work)
-            self._employ(worker)
+            self._assign(worker)
 
-    def _mourn(self, number: int, cause: str) -> None:
-        self._num_deaths[number] += 1
-        if self._num_deaths[number] < CHANCES:
+    def _record_crash(self, number: int, cause: str) -> None:
+        self._num_crashes[number] += 1
+        if self._num_crashes[number] < MAX_ATTEMPTS:
             self._waiting.appendleft(number)
-        elif self._give_up is None:
+        elif self._on_crash is None:
             raise killed_worker(cause)
         else:
-            self._done[number] = self._give_up(self._items[number], cause)
+            self._done[number] = self._on_crash(self._items[number], cause)
 
 
-class _DeathError(Exception):
+class _CrashError(Exception):
     """A process died; the message says how."""
 
 
@@ -144,7 +144,7 @@ class _Worker:
         """Wait for what became of the item, and return or raise it.
 
         Raises:
-            _DeathError: The process died of it.
+            _CrashError: The process died of it.
             DataError: It died before it had begun.
         """
         try:
@@ -152,21 +152,21 @@ class _Worker:
                 self._is_started = self.connection.recv() == READY
             result, error = self.connection.recv()
         except (EOFError, OSError):
-            cause = self._cause_of_death()
+            cause = self._exit_cause()
             if not self._is_started:
                 raise killed_worker(cause) from None  # no item can be blamed
-            raise _DeathError(cause) from None
+            raise _CrashError(cause) from None
         if error is not None:
             raise error
         return result
 
-    def _cause_of_death(self) -> str:
+    def _exit_cause(self) -> str:
         self._process.join()
         code = self._process.exitcode or 0
         self.connection.close()
         return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
-    def hang_up(self) -> None:
+    def close(self) -> None:
         """Let the process end when it is done with its item."""
         self.connection.close()
 

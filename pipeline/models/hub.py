@@ -15,7 +15,7 @@ from huggingface_hub.errors import HFValidationError
 from pipeline import console
 from pipeline.data.archives.fetch import MAX_BYTES
 from pipeline.data.archives.fetch import fetch as fetch_file
-from pipeline.data.archives.retries import DEFAULT_PATIENCE
+from pipeline.data.archives.retries import DEFAULT_RETRY_POLICY
 from pipeline.errors import ArtifactError, ConfigError, DownloadError
 from pipeline.models.hub_address import (
     Repository,
@@ -29,7 +29,7 @@ from pipeline.store.atomic import write_text
 from pipeline.store.locks import held
 
 # With a connection that breaks off; whether there is a hub at all is known within seconds.
-PATIENCE = DEFAULT_PATIENCE
+RETRY_POLICY = DEFAULT_RETRY_POLICY
 LOCK = ".pipeline.lock"
 
 # It becomes part of a path in the cache, so it mustn't lead out.
@@ -148,7 +148,9 @@ def _download(repository: Repository, file: str) -> Path | None:
         if not path.exists():
             console.say(f"downloading {file} of {repository.repo_id} from {endpoint()}")
             try:
-                fetch_file(origin.url, path, origin.verify, PATIENCE, MAX_BYTES, authorization())
+                fetch_file(
+                    origin.url, path, origin.verify, RETRY_POLICY, MAX_BYTES, authorization()
+                )
             except DownloadError as error:
                 raise missing_file(repository, file, str(error)) from error
         if repository.revision != origin.commit:

@@ -14,7 +14,13 @@ from typing import Any
 from pipeline import console
 from pipeline.config.archive_table import Archive, container_of
 from pipeline.config.competition import Competition
-from pipeline.data.archives.fetch_all import Whole, Work, advised, fetched_dir, gather
+from pipeline.data.archives.fetch_all import (
+    DownloadPlan,
+    FetchedArchive,
+    fetch_all,
+    fetched_dir,
+    with_hint,
+)
 from pipeline.data.archives.sources import Source, find_sources, parts
 from pipeline.data.archives.unpack import unpack
 from pipeline.errors import ArchiveError
@@ -44,15 +50,15 @@ def run(paths: Paths, competition: Competition, source: str | None) -> None:
         ConfigError: `source` can't be used.
         DataError: An archive is missing, broken or refused; what stood there stays usable.
     """
-    work = Work(paths, competition, source, find_sources(competition, source))
+    plan = DownloadPlan(paths, competition, source, find_sources(competition, source))
     with held(paths.data_lock, f"download {competition.name}"):
         _sweep(paths)
-        accepted = work.accepted_sources()
-        if work.stamp(accepted).is_fresh() and not work.offers_more(accepted):
+        accepted = plan.accepted_sources()
+        if plan.stamp(accepted).is_fresh() and not plan.offers_more(accepted):
             console.say(f"download {competition.name}: up to date")
             return
         try:
-            _renew(work, accepted)
+            _renew(plan, accepted)
         finally:
             _sweep(paths)
 
@@ -76,53 +82,55 @@ def _replaced_images_dir(paths: Paths) -> Path:
     return paths.data_dir / ".images.replaced"
 
 
-def _renew(work: Work, accepted: Mapping[str, Any]) -> None:
+def _renew(plan: DownloadPlan, accepted: Mapping[str, Any]) -> None:
     """Gather all archives, unpack them, and only then let them take their place."""
-    archives = _draw(work) if work.is_drawn else gather(work, accepted)
-    num_files = _unpack_all(work, archives)
-    truth = [work.paths.truth_csv] if work.truth_csv.exists() else []
-    _publish(work, archives)
+    archives = _draw(plan) if plan.is_drawn else fetch_all(plan, accepted)
+    num_files = _unpack_all(plan, archives)
+    truth = [plan.paths.truth_csv] if plan.truth_csv.exists() else []
+    _publish(plan, archives)
     outputs = [
-        work.paths.archives_dir / name for name, one in archives.items() if not one.is_folder
+        plan.paths.archives_dir / name for name, one in archives.items() if not one.is_folder
     ]
-    stamp = work.stamp({name: archive.source for name, archive in archives.items()})
-    stamp.write([*outputs, work.paths.images_dir, *truth])
-    shutil.rmtree(fetched_dir(work.paths), ignore_errors=True)
-    _tell(work, archives, num_files)
+    stamp = plan.stamp({name: archive.source for name, archive in archives.items()})
+    stamp.write([*outputs, plan.paths.images_dir, *truth])
+    shutil.rmtree(fetched_dir(plan.paths), ignore_errors=True)
+    _print_summary(plan, archives, num_files)
 
 
-def _tell(work: Work, archives: Mapping[str, Whole], num_files: int) -> None:
+def _print_summary(
+    plan: DownloadPlan, archives: Mapping[str, FetchedArchive], num_files: int
+) -> None:
     unpacked = [name for name, one in archives.items() if not one.is_folder and container_of(name)]
     in_place = [str(one.place) for one in archives.values() if one.is_folder]
-    told = [f"unpacked from {', '.join(unpacked)}"] if unpacked else []
-    told += [f"read in place in {', '.join(in_place)}"] if in_place else []
+    origins = [f"unpacked from {', '.join(unpacked)}"] if unpacked else []
+    origins += [f"read in place in {', '.join(in_place)}"] if in_place else []
     console.say(
-        f"download {work.competition.name}: {num_files:,} files, {', '.join(told)} -> "
-        f"{work.paths.images_dir}"
+        f"download {plan.competition.name}: {num_files:,} files, {', '.join(origins)} -> "
+        f"{plan.paths.images_dir}"
     )
 
 
-def _draw(work: Work) -> dict[str, Whole]:
+def _draw(plan: DownloadPlan) -> dict[str, FetchedArchive]:
     from pipeline.data.drawing.draw_competition import draw_competition
 
-    with explained_os_errors(work.incoming_dir):
-        work.incoming_dir.mkdir(parents=True)
-    draw_competition(work.competition, work.incoming_dir, work.truth_csv)
-    names = [archive.name for archive in work.competition.archives]
-    return {name: Whole(work.incoming_dir / name, DRAWN.record) for name in names}
+    with explained_os_errors(plan.incoming_dir):
+        plan.incoming_dir.mkdir(parents=True)
+    draw_competition(plan.competition, plan.incoming_dir, plan.truth_csv)
+    names = [archive.name for archive in plan.competition.archives]
+    return {name: FetchedArchive(plan.incoming_dir / name, DRAWN.record) for name in names}
 
 
-def _unpack_all(work: Work, archives: Mapping[str, Whole]) -> int:
+def _unpack_all(plan: DownloadPlan, archives: Mapping[str, FetchedArchive]) -> int:
     """Unpack every archive into a folder of its own name; return the number of files."""
     num_files = 0
-    for archive in parts(work.competition):
-        whole = archives.get(archive.name)
-        if whole is None:
+    for archive in parts(plan.competition):
+        fetched = archives.get(archive.name)
+        if fetched is None:
             continue
-        if whole.is_folder:
-            num_files += _link(work.images_dir / archive.stem, whole.place)
+        if fetched.is_folder:
+            num_files += _link(plan.images_dir / archive.stem, fetched.place)
         elif archive.container is not None:
-            num_files += _unpack(work, archive, whole)
+            num_files += _unpack(plan, archive, fetched)
     return num_files
 
 
@@ -133,37 +141,37 @@ def _link(link: Path, folder: Path) -> int:
     return len(list_files(link))
 
 
-def _unpack(work: Work, archive: Archive, whole: Whole) -> int:
-    folder = work.images_dir / archive.stem
+def _unpack(plan: DownloadPlan, archive: Archive, fetched: FetchedArchive) -> int:
+    folder = plan.images_dir / archive.stem
     try:
         if archive.format == "cifar-batches":
             from pipeline.data.archives.cifar import unpack_batches
 
-            return unpack_batches(whole.place, folder, work.competition.classes, work.truth_csv)
-        return unpack(whole.place, folder)
+            return unpack_batches(fetched.place, folder, plan.competition.classes, plan.truth_csv)
+        return unpack(fetched.place, folder)
     except ArchiveError as error:
-        if whole.place.parent == work.incoming_dir:
-            whole.place.unlink()  # else the next run would take it for whole
+        if fetched.place.parent == plan.incoming_dir:
+            fetched.place.unlink()  # else the next run would take it for whole
         # The archive is known to the user by where it came from, not by our working copy.
-        named = ArchiveError(str(error).replace(str(whole.place), whole.source["place"]))
-        raise advised(work, named) from error
+        named = ArchiveError(str(error).replace(str(fetched.place), fetched.source["place"]))
+        raise with_hint(plan, named) from error
 
 
-def _publish(work: Work, archives: Mapping[str, Whole]) -> None:
+def _publish(plan: DownloadPlan, archives: Mapping[str, FetchedArchive]) -> None:
     """Let all that was made take its place; killed in between, the next run mends it."""
-    paths = work.paths
+    paths = plan.paths
     with explained_os_errors(paths.data_dir):
         paths.archives_dir.mkdir(parents=True, exist_ok=True)
-        work.images_dir.mkdir(exist_ok=True)
+        plan.images_dir.mkdir(exist_ok=True)
         for name, archive in archives.items():
-            if archive.place.parent == work.incoming_dir:
+            if archive.place.parent == plan.incoming_dir:
                 if not archive.place.is_symlink():
                     archive.place.chmod(0o444)
                 archive.place.replace(paths.archives_dir / name)
         if paths.images_dir.exists():
             paths.images_dir.rename(_replaced_images_dir(paths))
-        work.images_dir.rename(paths.images_dir)
-        if work.truth_csv.exists():
-            work.truth_csv.replace(paths.truth_csv)
-        elif work.competition.synthetic is not None:
+        plan.images_dir.rename(paths.images_dir)
+        if plan.truth_csv.exists():
+            plan.truth_csv.replace(paths.truth_csv)
+        elif plan.competition.synthetic is not None:
             paths.truth_csv.unlink(missing_ok=True)  # it told of the archives drawn before

@@ -9,22 +9,22 @@ from tempfile import TemporaryDirectory
 from pipeline import console
 from pipeline.config.competition import NAME_PATTERN, Competition
 from pipeline.config.strict import parse
-from pipeline.data.init.draft import Section, to_toml, told
-from pipeline.data.init.file_roles import Named
+from pipeline.data.init.draft import Section, describe_line, to_toml
+from pipeline.data.init.file_roles import GivenPaths
 from pipeline.data.init.infer import infer
-from pipeline.data.init.user_files import take_stock
+from pipeline.data.init.user_files import scan_user_files
 from pipeline.errors import ConfigError
 from pipeline.store.atomic import write_text
 
 GUIDE = "docs/competitions.md explains every key"
 
 
-def run(name: str, named: Named, root: Path | None, out: Path | None, *, force: bool) -> None:
+def run(name: str, given: GivenPaths, root: Path | None, out: Path | None, *, force: bool) -> None:
     """Look at what there is and write the competition's file, saying what came from what.
 
     Args:
         name: The competition's name.
-        named: What the user named.
+        given: The paths that the user named.
         root: A folder that holds what isn't named; None for what is named alone.
         out: The file to write; None for NAME.toml.
         force: Whether to replace one that is there.
@@ -42,8 +42,8 @@ def run(name: str, named: Named, root: Path | None, out: Path | None, *, force: 
     if target.exists() and not force:
         raise ConfigError(f"{target}: must not be there yet; choose another --out or add --force")
     with TemporaryDirectory(prefix="pipeline-init-") as scratch:
-        holdings = take_stock(name, named.places, root, Path(scratch))
-        sections = infer(name, holdings, named)
+        user_files = scan_user_files(name, given.places, root, Path(scratch))
+        sections = infer(name, user_files, given)
     begin = [
         f"# Written by 'pipeline init {name}'. Above each line stands what it was inferred from;",
         f"# look through the guesses before you train. {GUIDE}.",
@@ -51,14 +51,14 @@ def run(name: str, named: Named, root: Path | None, out: Path | None, *, force: 
     text = to_toml([*begin, f'name = "{name}"'], sections)
     parse(Competition, tomllib.loads(text), str(target))
     write_text(target, text)
-    _tell(sections)
+    _print_lines(sections)
     console.result(
         f"{target}: written; look through it and run 'pipeline download "
-        f"{shlex.quote(str(target))} --from {shlex.quote(str(holdings.root))}'"
+        f"{shlex.quote(str(target))} --from {shlex.quote(str(user_files.root))}'"
     )
 
 
-def _tell(sections: list[Section]) -> None:
+def _print_lines(sections: list[Section]) -> None:
     for section in sections:
         for line in section.lines:
-            console.say(told(section, line))
+            console.say(describe_line(section, line))

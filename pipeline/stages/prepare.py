@@ -9,7 +9,7 @@ import pandas as pd
 from pipeline.config.competition import Competition
 from pipeline.console import progress, say, warn
 from pipeline.data.audit import Audit, summarise
-from pipeline.data.catalog import take_census
+from pipeline.data.catalog import build_catalog
 from pipeline.data.duplicates import clusters, near_duplicates
 from pipeline.data.priors import is_readable, warn_of_unreadable
 from pipeline.data.resolution import write_resolution
@@ -67,8 +67,8 @@ def _prepare(paths: Paths, competition: Competition, workers: int | None) -> Non
         warn_of_unreadable(load_test(paths))
         return
     audit = Audit()
-    census = take_census(paths, competition, audit)
-    competition, images = census.competition, census.images
+    catalog = build_catalog(paths, competition, audit)
+    competition, images = catalog.competition, catalog.images
     scans = _scan(paths, competition, images, workers)
     for row, scan in zip(images.itertuples(), scans, strict=True):
         audit.add_scan(str(row.split), str(row.image_id), scan)

@@ -40,11 +40,11 @@ class IdCheck:
             self._present.add(judge_id)
             self._check_order(line, judge_id)
 
-    def excuse(self, fields: list[str]) -> None:
+    def ignore_missing(self, fields: list[str]) -> None:
         """Don't call the ids of a line missing that has the wrong number of columns."""
         self._excused.update(self.expected.intersection(fields))
 
-    def pass_over(self) -> None:
+    def count_unreadable(self) -> None:
         """Take a line that can't be read for one of those that would be missing."""
         self._num_illegible += 1
 
@@ -58,8 +58,8 @@ class IdCheck:
             self._faults.add(FaultKind.MISSING_ID, 0, detail, len(missing))
 
     @cached_property
-    def _by_plain(self) -> dict[str, str]:
-        return {_plain(judge_id): judge_id for judge_id in self._expected_ids}
+    def _by_normalised(self) -> dict[str, str]:
+        return {_normalised(judge_id): judge_id for judge_id in self._expected_ids}
 
     @cached_property
     def _position(self) -> dict[str, int]:
@@ -70,7 +70,7 @@ class IdCheck:
         return {judge_id: position for position, judge_id in enumerate(ids)}
 
     def _explain(self, line: int, judge_id: str) -> None:
-        meant = self._by_plain.get(_plain(judge_id))
+        meant = self._by_normalised.get(_normalised(judge_id))
         is_integer = self._submission.id == "integer"
         if meant is not None:
             self._excused.add(meant)
@@ -93,7 +93,7 @@ class IdCheck:
             self._faults.add(FaultKind.ORDER, line, detail)
 
 
-def _plain(judge_id: str) -> str:
+def _normalised(judge_id: str) -> str:
     """Reduce an id to what it would be without folder, extension, zeros, signs and spaces.
 
     Two ids that reduce to the same are one id written in two ways, or close enough to say so.

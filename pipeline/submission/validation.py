@@ -33,7 +33,7 @@ def find_faults(
         ids = IdCheck(competition.submission, expected_ids, faults)
         labels = label_check(competition)
         rows = _without_header(competition, rows, ids, labels, faults)
-        rows = _unswapped(rows, len(competition.columns), ids, labels, faults)
+        rows = _fix_column_order(rows, len(competition.columns), ids, labels, faults)
         for row in rows:
             _check_row(row, len(competition.columns), ids, labels, faults)
         ids.finish()
@@ -44,11 +44,11 @@ def _check_row(
     row: Row, num_columns: int, ids: IdCheck, labels: LabelCheck, faults: FaultLog
 ) -> None:
     if not row.is_legible:
-        ids.pass_over()
+        ids.count_unreadable()
     elif len(row.fields) != num_columns:
         found = f"{len(row.fields)} in {shown(' | '.join(row.fields))}"
         faults.add(FaultKind.COLUMNS, row.line, f"must be {num_columns}, found {found}")
-        ids.excuse(row.fields)
+        ids.ignore_missing(row.fields)
     else:
         ids.check(row.line, row.fields[0])
         for kind, detail in labels.faults(row.fields[1:]):
@@ -92,7 +92,7 @@ def _first_difference(found: list[str], wanted: list[str]) -> str:
     return f" at column {column + 1} ({shown(found[column])} for {shown(wanted[column])})"
 
 
-def _unswapped(
+def _fix_column_order(
     rows: list[Row], num_columns: int, ids: IdCheck, labels: LabelCheck, faults: FaultLog
 ) -> list[Row]:
     """Put the id first again where the file has it in another column."""

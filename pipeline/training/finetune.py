@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pipeline.config.experiment import Experiment
-from pipeline.console import Advance, progress, tell_off_terminal
+from pipeline.console import Advance, log_off_terminal, progress
 from pipeline.images.cache import CachedCopies
 from pipeline.images.transforms import check_recipe
 from pipeline.images.views import View, plain_views, training_view
@@ -142,7 +142,7 @@ class Finetune:
                 log(history[-1])
                 if task.history_path and processes.is_main():
                     write_table(pd.DataFrame(history), task.history_path)
-                tell_off_terminal(_describe(task.fold, history, experiment.train.epochs))
+                log_off_terminal(_describe(task.fold, history, experiment.train.epochs))
                 if task.on_epoch:
                     task.on_epoch(history[-1])
 

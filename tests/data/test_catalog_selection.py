@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pipeline.config.submission_table import SubmissionFormat
-from pipeline.data.catalog import ImageFile, select_by_judge, select_named
+from pipeline.data.catalog import ImageFile, select_by_sample, select_named
 from pipeline.errors import DataError
 
 
@@ -15,7 +15,7 @@ def images(*names: str) -> list[ImageFile]:
 
 def by_judge(names: list[str], ids: list[str], **form: Any) -> list[ImageFile]:
     submission = SubmissionFormat.model_validate({"id": "stem"} | form)
-    return select_by_judge(images(*names), submission, ids, "sample.csv")
+    return select_by_sample(images(*names), submission, ids, "sample.csv")
 
 
 def test_listed_images_are_picked_in_the_order_of_the_list():

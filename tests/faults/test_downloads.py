@@ -17,15 +17,15 @@ from hypothesis import strategies as st
 
 from pipeline.config.archive_table import Archive
 from pipeline.data.archives.fetch import _retry_after_seconds, fetch
-from pipeline.data.archives.fetch_archive import bring
-from pipeline.data.archives.retries import Patience
+from pipeline.data.archives.fetch_archive import fetch_archive
+from pipeline.data.archives.retries import RetryPolicy
 from pipeline.data.archives.sources import Source
 from pipeline.errors import ArchiveError, DataError, DownloadError
 from tests.data.archives.test_untar import tar_of
 from tests.data.archives.website import Answer, Handler, Website, part_from, status
 
 CONTENT = bytes(range(256)) * 1000
-QUICK = Patience(attempts=4, first_wait_seconds=0.0, longest_wait_seconds=0.2, read_seconds=0.5)
+QUICK = RetryPolicy(attempts=4, first_wait_seconds=0.0, longest_wait_seconds=0.2, read_seconds=0.5)
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_length_that_promises_less_than_comes_leads_to_the_next_mirror(
 
     site.answers = [cut]
     sources = [Source(f"{site.url}/{name}.zip") for name in ("bad", "good")]
-    assert bring(Archive(name="a.zip"), sources, tmp_path / "a.zip", QUICK) == sources[1]
+    assert fetch_archive(Archive(name="a.zip"), sources, tmp_path / "a.zip", QUICK) == sources[1]
     assert (tmp_path / "a.zip").read_bytes() == content
 
 
@@ -219,7 +219,7 @@ def test_known_size_of_an_archive_is_the_limit(site: Website, tmp_path: Path) ->
     site.answers = [endless(200)]
     archive = Archive(name="a.zip", num_bytes=5_000)
     with pytest.raises(ArchiveError, match="must end after 5,000 bytes, more came"):
-        bring(archive, [Source(f"{site.url}/a.zip")], tmp_path / "a.zip", QUICK)
+        fetch_archive(archive, [Source(f"{site.url}/a.zip")], tmp_path / "a.zip", QUICK)
 
 
 def test_part_that_goes_on_beyond_its_whole_is_left(site: Website, tmp_path: Path) -> None:
@@ -272,7 +272,7 @@ def test_tar_gz_that_the_server_calls_gzip_encoded_keeps_its_hash(
     site.files["/a.tar.gz"] = content
     site.answers = [mislabelled]
     archive = Archive(name="a.tar.gz", sha256=hashlib.sha256(content).hexdigest())
-    bring(archive, [Source(f"{site.url}/a.tar.gz")], tmp_path / "a.tar.gz", QUICK)
+    fetch_archive(archive, [Source(f"{site.url}/a.tar.gz")], tmp_path / "a.tar.gz", QUICK)
     assert (tmp_path / "a.tar.gz").read_bytes() == content
 
 
@@ -310,5 +310,5 @@ class Asked:
 @example("9" * 5000)
 def test_any_retry_after_is_a_number_of_seconds_or_nothing(value: str) -> None:
     seconds = _retry_after_seconds(Asked(value))  # type: ignore[arg-type]
-    wait = Patience(longest_wait_seconds=60.0).wait_seconds(1, seconds)
+    wait = RetryPolicy(longest_wait_seconds=60.0).wait_seconds(1, seconds)
     assert 0 <= wait <= 60

@@ -46,11 +46,11 @@ def test_a_killed_process_is_told_in_one_line():
 def test_an_item_that_is_fatal_is_given_up_and_all_others_are_done():
     given_up: list[tuple[int, str]] = []
 
-    def give_up(number: int, cause: str) -> int:
+    def on_crash(number: int, cause: str) -> int:
         given_up.append((number, cause))
         return -1
 
-    assert list(map_in_processes(die, [0, 1, 2, 1, 3], None, give_up)) == [0, -1, 2, -1, 3]
+    assert list(map_in_processes(die, [0, 1, 2, 1, 3], None, on_crash)) == [0, -1, 2, -1, 3]
     assert given_up == [(1, "SIGKILL")] * 2
 
 

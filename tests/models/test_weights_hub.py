@@ -22,7 +22,7 @@ from safetensors.torch import save
 from timm.models import PretrainedCfg
 
 from pipeline.config.experiment import ModelConfig
-from pipeline.data.archives.retries import Patience
+from pipeline.data.archives.retries import RetryPolicy
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.models import hub, hub_address
 from pipeline.models.hub import fetch, hub_repository
@@ -139,7 +139,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache of the hub, and little patience."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(hub_address, "ANSWER_SECONDS", SECONDS)
-    monkeypatch.setattr(hub, "PATIENCE", Patience(3, 0.01, 0.02, SECONDS, SECONDS))
+    monkeypatch.setattr(hub, "RETRY_POLICY", RetryPolicy(3, 0.01, 0.02, SECONDS, SECONDS))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("HF_TOKEN", "hf_a_token")
     return tmp_path / "cache"

@@ -12,7 +12,7 @@ import pytest
 from pipeline.config.competition import Competition, load_competition
 from pipeline.config.strict import built_in_names
 from pipeline.data.drawing.draw_competition import draw_competition
-from pipeline.data.init.file_roles import Named
+from pipeline.data.init.file_roles import GivenPaths
 from pipeline.data.labels import read_labels
 from pipeline.data.resolution import resolve
 from pipeline.errors import ConfigError, DataError
@@ -37,7 +37,7 @@ def bring(competition: Competition, folder: Path, root: Path) -> tuple[Paths, Co
 def written(folder: Path, **named: Path) -> Competition:
     """Run `init` on a folder, or on what is named in it, and load the file that it wrote."""
     out = folder.parent / "mine.toml"
-    init.run("mine", Named(**named), None if named else folder, out, force=False)
+    init.run("mine", GivenPaths(**named), None if named else folder, out, force=False)
     return load_competition(str(out))
 
 
@@ -218,12 +218,12 @@ def test_column_called_as_the_sample_calls_its_answers_holds_the_labels(folder, 
     rows = "".join(f"{n},{n % 2},{n % 3}\n" for n in range(10, 16))
     (folder / "train.csv").write_text(f"id,sex,grade\n{rows}", "utf-8")
     out = {"force": True, "root": folder, "out": folder.parent / "mine.toml"}
-    init.run("mine", Named(), **out)
+    init.run("mine", GivenPaths(), **out)
     assert load_competition(str(out["out"])).train.labels.model_dump()["label_column"] == "sex"
     assert "<- guess: train.csv names 6 training images, by their column id; labels may also stand"
     assert "in 'grade'" in capsys.readouterr().err
     (folder / "sample.csv").write_text("id,Grade\n20,0\n21,0\n22,0\n", "utf-8")
-    init.run("mine", Named(), **out)
+    init.run("mine", GivenPaths(), **out)
     assert load_competition(str(out["out"])).train.labels.model_dump()["label_column"] == "grade"
     assert "may also" not in capsys.readouterr().err
 
@@ -287,7 +287,7 @@ def test_columns_that_are_not_called_as_the_classes_are_a_guess(folder, capsys):
     save_images(folder, ["train/oak/0.jpg", "train/elm/0.jpg", *TEST])
     for header, certainty in (("p,q", "guess: "), ("oak,elm", "")):
         (folder / "sample.csv").write_text(f"id,{header}\n20,0.5,0.5\n", "utf-8")
-        init.run("mine", Named(), folder, folder.parent / "mine.toml", force=True)
+        init.run("mine", GivenPaths(), folder, folder.parent / "mine.toml", force=True)
         told = f'label = "probabilities"  <- {certainty}sample.csv has 2 columns after the id'
         assert told in capsys.readouterr().err
 
@@ -425,7 +425,7 @@ def test_file_that_is_there_is_not_replaced_but_by_force(folder):
     with pytest.raises(ConfigError, match=r"mine\.toml: must not be there yet; .*add --force"):
         written(folder)
     assert target.read_text("utf-8") == "mine"
-    init.run("mine", Named(), folder, target, force=True)
+    init.run("mine", GivenPaths(), folder, target, force=True)
     assert load_competition(str(target)).name == "mine"
 
 
@@ -439,12 +439,12 @@ def refused(folder: Path, match: str, **named: Any) -> None:
 @pytest.mark.parametrize("name", ['a"b', "猫", "a/b", ""])
 def test_a_name_that_folders_cannot_have_is_refused_before_anything_is_read(name, tmp_path):
     with pytest.raises(ConfigError, match=r"^init: the name must be letters, .*; choose another"):
-        init.run(name, Named(), tmp_path / "nothing", None, force=False)
+        init.run(name, GivenPaths(), tmp_path / "nothing", None, force=False)
 
 
 def test_what_cannot_be_made_out_is_refused_and_nothing_written(folder, tmp_path):
     with pytest.raises(ConfigError, match=r"init: must be told what to look at, is told nothing"):
-        init.run("mine", Named(), None, tmp_path / "mine.toml", force=False)
+        init.run("mine", GivenPaths(), None, tmp_path / "mine.toml", force=False)
     refused(folder, "init: there must be images to look at, 0 files are none")
     refused(
         folder,

@@ -24,10 +24,10 @@ from requests.exceptions import (
 
 from pipeline import console
 from pipeline.data.archives.retries import (
-    DEFAULT_PATIENCE,
+    DEFAULT_RETRY_POLICY,
     InterruptionError,
-    Patience,
-    with_patience,
+    RetryPolicy,
+    with_retries,
 )
 from pipeline.errors import DownloadError, PipelineError
 from pipeline.store.atomic import write_text
@@ -94,7 +94,7 @@ def fetch(
     url: str,
     target: Path,
     verify: Callable[[Path], None],
-    patience: Patience = DEFAULT_PATIENCE,
+    policy: RetryPolicy = DEFAULT_RETRY_POLICY,
     max_bytes: int = MAX_BYTES,
     headers: Mapping[str, str] | None = None,
 ) -> None:
@@ -107,7 +107,7 @@ def fetch(
         target: Appears only when whole and verified.
         verify: Called with the whole file; raises a PipelineError if it isn't what was wanted, and
             then nothing of it is kept.
-        patience: Attempts, waits and timeouts.
+        policy: Attempts, waits and timeouts.
         max_bytes: What the file may have, whatever the server says or sends.
         headers: To send along, e.g. who asks; a redirect to another host loses `Authorization`.
 
@@ -122,7 +122,7 @@ def fetch(
         session.max_redirects = MAX_REDIRECTS
         session.headers.update(headers or {})
         session.hooks["response"].append(_drop_body_of_redirect)
-        with_patience(partial(_receive, session, url, part, patience, max_bytes), url, patience)
+        with_retries(partial(_receive, session, url, part, policy, max_bytes), url, policy)
         try:
             verify(part.path)
         except PipelineError:
@@ -138,10 +138,10 @@ def _drop_body_of_redirect(answer: requests.Response, **_: object) -> None:
 
 
 def _receive(
-    session: requests.Session, url: str, part: Part, patience: Patience, max_bytes: int
+    session: requests.Session, url: str, part: Part, policy: RetryPolicy, max_bytes: int
 ) -> None:
     """Make one attempt: ask for what is missing, append it, check that all came."""
-    timeout = (patience.connect_seconds, patience.read_seconds)
+    timeout = (policy.connect_seconds, policy.read_seconds)
     try:
         with session.get(url, stream=True, timeout=timeout, headers=_headers(url, part)) as answer:
             if _says_complete(answer, part):

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline import console
 from pipeline.config.archive_table import Archive
 from pipeline.config.competition import Competition
-from pipeline.data.archives.fetch_archive import bring, mismatch
+from pipeline.data.archives.fetch_archive import fetch_archive, mismatch
 from pipeline.data.archives.sources import Source, is_url, parts
 from pipeline.errors import ArchiveError, DataError
 from pipeline.machine import require_seven_zip
@@ -21,7 +21,7 @@ from pipeline.store.paths import Paths
 
 
 @dataclass(frozen=True)
-class Work:
+class DownloadPlan:
     """What to bring, from where, and the places it stands at until all of it is whole."""
 
     paths: Paths
@@ -81,7 +81,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Whole:
+class FetchedArchive:
     """A whole archive: where it stands for now, and the record of where it is from.
 
     Of a folder that is read in place, the place is where it is from.
@@ -101,11 +101,11 @@ def fetched_dir(paths: Paths) -> Path:
     return paths.data_dir / ".fetched"
 
 
-def gather(work: Work, accepted: Mapping[str, Any]) -> dict[str, Whole]:
+def fetch_all(plan: DownloadPlan, accepted: Mapping[str, Any]) -> dict[str, FetchedArchive]:
     """Bring every archive that isn't here yet.
 
     Args:
-        work: What to bring.
+        plan: What to bring.
         accepted: Records of the sources, by archive, whose archives need not be brought again.
 
     Returns:
@@ -114,52 +114,52 @@ def gather(work: Work, accepted: Mapping[str, Any]) -> dict[str, Whole]:
     Raises:
         DataError: An archive can't be had, or isn't what it must be.
     """
-    whole, missing = {}, []
-    for archive in parts(work.competition):
-        here = _here(work.paths, archive, accepted.get(archive.name))
+    fetched, missing = {}, []
+    for archive in parts(plan.competition):
+        here = _here(plan.paths, archive, accepted.get(archive.name))
         if here is None:
             missing.append(archive)
         else:
-            whole[archive.name] = here
-    _check_sources(work, missing)
+            fetched[archive.name] = here
+    _check_sources(plan, missing)
     for archive in missing:
         try:
-            if work.candidates[archive.name]:
-                whole[archive.name] = _bring(work, archive)
+            if plan.candidates[archive.name]:
+                fetched[archive.name] = _fetch_one(plan, archive)
         except ArchiveError as error:
             if not archive.optional:
-                raise advised(work, error) from error
+                raise with_hint(plan, error) from error
             console.say(f"{error}; {archive.name} is optional and left out")
-    return whole
+    return fetched
 
 
-def _here(paths: Paths, archive: Archive, record: dict[str, Any] | None) -> Whole | None:
+def _here(paths: Paths, archive: Archive, record: dict[str, Any] | None) -> FetchedArchive | None:
     """Find an archive that an earlier run brought, if it is still that one and wanted now."""
     if record is None:
         return None
     source = Source(**record)
     if source.is_folder:
-        return Whole(Path(source.place), record)
+        return FetchedArchive(Path(source.place), record)
     place = paths.archives_dir / archive.name
     recorded = (read_stamp(paths.download_stamp) or {"outputs": {}})["outputs"]
     sha256 = recorded.get(place.relative_to(paths.data_dir).as_posix())
     is_unchanged = sha256 is not None and digest(place) == sha256
-    return Whole(place, record) if is_unchanged and not mismatch(archive, place) else None
+    return FetchedArchive(place, record) if is_unchanged and not mismatch(archive, place) else None
 
 
-def _check_sources(work: Work, missing: list[Archive]) -> None:
+def _check_sources(plan: DownloadPlan, missing: list[Archive]) -> None:
     """Refuse what can't succeed before anything is copied or fetched."""
     for archive in missing:
-        for source in work.candidates[archive.name]:
+        for source in plan.candidates[archive.name]:
             if source.is_folder:
-                _check_not_own(work, Path(source.place))
+                _check_not_own(plan, Path(source.place))
             elif archive.container == "7z":
                 require_seven_zip(archive.name)
     needed = [archive.name for archive in missing if not archive.optional]
-    unknown = [name for name in needed if not work.candidates[name]]
+    unknown = [name for name in needed if not plan.candidates[name]]
     if not unknown:
         return
-    competition = work.competition
+    competition = plan.competition
     names = ", ".join(unknown) if competition.archives else "the images"
     origin = f" from {competition.url}" if competition.url else ""
     them = "it" if len(unknown) == 1 and competition.archives else "them"
@@ -170,28 +170,28 @@ def _check_sources(work: Work, missing: list[Archive]) -> None:
     )
 
 
-def _check_not_own(work: Work, folder: Path) -> None:
+def _check_not_own(plan: DownloadPlan, folder: Path) -> None:
     """Refuse to link to what this run will replace."""
-    if folder.is_relative_to(work.paths.data_dir.resolve()):
+    if folder.is_relative_to(plan.paths.data_dir.resolve()):
         raise DataError(
-            f"--from {work.source}: images must lie outside {work.paths.data_dir} to be read in "
+            f"--from {plan.source}: images must lie outside {plan.paths.data_dir} to be read in "
             f"place, '{folder}' doesn't; point --from at where they came from"
         )
 
 
-def _bring(work: Work, archive: Archive) -> Whole:
+def _fetch_one(plan: DownloadPlan, archive: Archive) -> FetchedArchive:
     """Bring one archive, unless a run that failed later had already fetched it."""
-    candidates = work.candidates[archive.name]
+    candidates = plan.candidates[archive.name]
     if candidates[0].is_folder:
-        return Whole(Path(candidates[0].place), candidates[0].record)
-    target = work.incoming_dir / archive.name
+        return FetchedArchive(Path(candidates[0].place), candidates[0].record)
+    target = plan.incoming_dir / archive.name
     stamps = {source: _archive_stamp(target, archive, source) for source in candidates}
     for source, stamp in stamps.items():
         if stamp.is_fresh():
-            return Whole(target, source.record)
-    source = bring(archive, list(stamps), target)
+            return FetchedArchive(target, source.record)
+    source = fetch_archive(archive, list(stamps), target)
     stamps[source].write([target])
-    return Whole(target, source.record)
+    return FetchedArchive(target, source.record)
 
 
 def _archive_stamp(target: Path, archive: Archive, source: Source) -> Stamp:
@@ -199,13 +199,13 @@ def _archive_stamp(target: Path, archive: Archive, source: Source) -> Stamp:
     return Stamp(target.with_name(f"{target.name}.stamp"), inputs)
 
 
-def advised(work: Work, error: ArchiveError) -> ArchiveError:
+def with_hint(plan: DownloadPlan, error: ArchiveError) -> ArchiveError:
     """Add the next command to a message."""
-    command = f"pipeline download {work.competition.name} --from"
-    if work.source is not None:
-        place = shlex.quote(work.source)
+    command = f"pipeline download {plan.competition.name} --from"
+    if plan.source is not None:
+        place = shlex.quote(plan.source)
         return ArchiveError(f"{error}; put a good copy there and run '{command} {place}'")
-    origin = f" from {work.competition.url}" if work.competition.url else ""
+    origin = f" from {plan.competition.url}" if plan.competition.url else ""
     return ArchiveError(
         f"{error}; run the same command again, or download the archives by hand{origin} "
         f"into a folder DIR and run '{command} DIR'"

@@ -12,7 +12,7 @@ import pooch
 from pipeline import console
 from pipeline.config.archive_table import Archive, Container
 from pipeline.data.archives.fetch import MAX_BYTES, fetch
-from pipeline.data.archives.retries import DEFAULT_PATIENCE, Patience
+from pipeline.data.archives.retries import DEFAULT_RETRY_POLICY, RetryPolicy
 from pipeline.data.archives.sources import Source
 from pipeline.data.archives.unpack import looks_like
 from pipeline.data.archives.zips import FAULTS
@@ -24,11 +24,11 @@ SNIFFED_BYTES = 512
 CHUNK_BYTES = 1 << 20
 
 
-def bring(
+def fetch_archive(
     archive: Archive,
     sources: Sequence[Source],
     target: Path,
-    patience: Patience = DEFAULT_PATIENCE,
+    policy: RetryPolicy = DEFAULT_RETRY_POLICY,
 ) -> Source:
     """Copy or fetch an archive from the first source that gives it whole.
 
@@ -38,7 +38,7 @@ def bring(
         archive: What it must be.
         sources: At least one, tried in order.
         target: Appears only when whole and verified.
-        patience: How long to try each URL.
+        policy: How long to try each URL.
 
     Returns:
         The source that gave it.
@@ -50,7 +50,7 @@ def bring(
         try:
             verify = partial(check, archive, source.place)
             if source.is_url:
-                _fetch(archive, source.place, target, verify, patience)
+                _fetch(archive, source.place, target, verify, policy)
             elif source.member is not None:
                 _extract(Path(source.place), source.member, target, verify)
             elif is_read_only(Path(source.place)):
@@ -67,10 +67,10 @@ def bring(
 
 
 def _fetch(
-    archive: Archive, url: str, target: Path, verify: Callable[[Path], None], patience: Patience
+    archive: Archive, url: str, target: Path, verify: Callable[[Path], None], policy: RetryPolicy
 ) -> None:
     try:
-        fetch(url, target, verify, patience, archive.num_bytes or MAX_BYTES)
+        fetch(url, target, verify, policy, archive.num_bytes or MAX_BYTES)
     except DownloadError as error:
         raise ArchiveError(str(error)) from error
 

@@ -9,7 +9,7 @@ from pipeline.errors import DownloadError
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long to try: waits double from the first to the longest, unless the server names one."""
 
     attempts: int = 5
@@ -25,7 +25,7 @@ class Patience:
         return min(max(wait, 0.0), self.longest_wait_seconds)
 
 
-DEFAULT_PATIENCE = Patience()
+DEFAULT_RETRY_POLICY = RetryPolicy()
 
 
 class InterruptionError(Exception):
@@ -36,24 +36,24 @@ class InterruptionError(Exception):
         self.retry_after_seconds = retry_after_seconds
 
 
-def with_patience(receive: Callable[[], None], url: str, patience: Patience) -> None:
+def with_retries(receive: Callable[[], None], url: str, policy: RetryPolicy) -> None:
     """Call until it isn't interrupted any more, waiting in between.
 
     Raises:
         DownloadError: The last attempt was interrupted, too.
     """
-    for attempt in range(1, patience.attempts + 1):
+    for attempt in range(1, policy.attempts + 1):
         try:
             receive()
             break
         except InterruptionError as interruption:
-            if attempt == patience.attempts:
+            if attempt == policy.attempts:
                 raise DownloadError(
                     f"{url}: must be fetched within {attempt} attempts, the last: {interruption}"
                 ) from interruption
-            wait_seconds = patience.wait_seconds(attempt, interruption.retry_after_seconds)
+            wait_seconds = policy.wait_seconds(attempt, interruption.retry_after_seconds)
             console.say(
-                f"{url}: {interruption}; attempt {attempt + 1} of {patience.attempts} "
+                f"{url}: {interruption}; attempt {attempt + 1} of {policy.attempts} "
                 f"in {wait_seconds:.0f} s"
             )
             time.sleep(wait_seconds)

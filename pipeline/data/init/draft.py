@@ -56,7 +56,7 @@ def to_toml(begin: Iterable[str], sections: Iterable[Section]) -> str:
     return "".join(blocks)
 
 
-def told(section: Section, line: Line) -> str:
+def describe_line(section: Section, line: Line) -> str:
     """Say in one line what was inferred from what."""
     table = section.name.strip("[]")
     key = f"{table}.{line.key}" if table else line.key

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.data.init.infer_splits import Split
-from pipeline.data.init.user_files import LIST_SUFFIXES, Holdings
+from pipeline.data.init.user_files import LIST_SUFFIXES, UserFiles
 from pipeline.data.init.user_lists import ForeignList, Ids, find_ids, read_list
 from pipeline.errors import DataError
 
@@ -14,7 +14,7 @@ TEST_NAME = re.compile(r"test|测试", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Named:
+class GivenPaths:
     """What the user called by its name; None is to be found.
 
     Attributes:
@@ -36,7 +36,7 @@ class Named:
 
 
 @dataclass(frozen=True)
-class Roles:
+class FileRoles:
     """Which list is what.
 
     Attributes:
@@ -52,21 +52,21 @@ class Roles:
     others: list[ForeignList]
 
 
-def find_roles(holdings: Holdings, named: Named, train: Split, test: Split) -> Roles:
+def find_roles(user_files: UserFiles, given: GivenPaths, train: Split, test: Split) -> FileRoles:
     """Tell lists apart by their names and by the images that they name.
 
     Raises:
         DataError: What the user called a list is none.
     """
-    lists = {name: read_list(name, path) for name, path in sorted(holdings.lists.items())}
+    lists = {name: read_list(name, path) for name, path in sorted(user_files.lists.items())}
     tables = [table for table in lists.values() if table is not None]
-    for place in filter(None, (named.labels, named.sample)):
+    for place in filter(None, (given.labels, given.sample)):
         if lists.get(place.name) is None:
             raise DataError(
                 f"{place}: must be a {', '.join(sorted(LIST_SUFFIXES))} file of text, its lines of "
                 "as many columns each, isn't"
             )
-    labels_name, sample_name = (place and place.name for place in (named.labels, named.sample))
+    labels_name, sample_name = (place and place.name for place in (given.labels, given.sample))
     samples = [one for one in tables if SAMPLE_NAME.search(one.name) and one.name != labels_name]
     if sample_name is not None:
         samples = [one for one in tables if one.name == sample_name]
@@ -82,4 +82,4 @@ def find_roles(holdings: Holdings, named: Named, train: Split, test: Split) -> R
     labels = [one for one in others if one not in tests]
     if labels_name is not None:
         labels = [one for one in labels if one.name == labels_name]
-    return Roles(labels, next(iter(samples), None), next(iter(found), None), others)
+    return FileRoles(labels, next(iter(samples), None), next(iter(found), None), others)

@@ -7,11 +7,11 @@ from pathlib import PurePosixPath
 from pipeline.config.strict import is_plain
 from pipeline.data.archives.cifar import read_class_names
 from pipeline.data.init.draft import Section
-from pipeline.data.init.file_roles import Named, Roles, find_roles
+from pipeline.data.init.file_roles import FileRoles, GivenPaths, find_roles
 from pipeline.data.init.infer_labels import LabelSource, find_labels
 from pipeline.data.init.infer_splits import Split, split_by_list, split_images
 from pipeline.data.init.infer_submission import Answer, from_sample, without_sample
-from pipeline.data.init.user_files import Holdings
+from pipeline.data.init.user_files import UserFiles
 from pipeline.data.init.user_lists import ForeignList, Ids
 from pipeline.errors import DataError
 
@@ -60,29 +60,29 @@ METRICS = {
 }
 
 
-def infer(name: str, holdings: Holdings, named: Named) -> list[Section]:
+def infer(name: str, user_files: UserFiles, given: GivenPaths) -> list[Section]:
     """Infer the tables of a competition's file.
 
     Raises:
         DataError: There are no images, or a list has a form that no file can describe.
     """
-    if holdings.meta is not None:
-        return _infer_batches(name, holdings, named)
-    train, test = split_images(holdings.files, *_places(name, holdings, named))
-    roles = find_roles(holdings, named, train, test)
-    labels = _labels(roles, named, train)
+    if user_files.meta is not None:
+        return _infer_batches(name, user_files, given)
+    train, test = split_images(user_files.files, *_places(name, user_files, given))
+    roles = find_roles(user_files, given, train, test)
+    labels = _labels(roles, given, train)
     is_mixed = bool(train.folders) and train.folders == test.folders
     if is_mixed and roles.sample is None and roles.test is None:
-        train, test = split_by_list(holdings.files, train, labels.images)
-        roles = find_roles(holdings, named, train, test)
-        labels = _labels(roles, named, train)
-    submission, answer = _judged(roles.sample, test.ids, labels.classes)
+        train, test = split_by_list(user_files.files, train, labels.images)
+        roles = find_roles(user_files, given, train, test)
+        labels = _labels(roles, given, train)
+    submission, answer = _infer_submission(roles.sample, test.ids, labels.classes)
     test_list = roles.test if roles.sample is None else None
     listed = [labels.keys.get("file"), roles.sample.name if roles.sample else None]
     listed.append(test_list[0].name if test_list else None)
     return [
         _head(name, labels, answer),
-        *_archives(holdings, listed),
+        *_archives(user_files, listed),
         _train(train, labels),
         _test(test, test_list),
         submission,
@@ -91,30 +91,30 @@ def infer(name: str, holdings: Holdings, named: Named) -> list[Section]:
 
 
 def _places(
-    name: str, holdings: Holdings, named: Named
+    name: str, user_files: UserFiles, given: GivenPaths
 ) -> tuple[PurePosixPath | None, PurePosixPath | None]:
     """Tell where the images of each split will lie, if the user named a place of their own."""
     train_at, test_at = (
-        holdings.place(place, name) if place and holdings.root != place.resolve() else None
-        for place in (named.train, named.test)
+        user_files.place(place, name) if place and user_files.root != place.resolve() else None
+        for place in (given.train, given.test)
     )
     return (None, None) if train_at == test_at else (train_at, test_at)
 
 
-def _labels(roles: Roles, named: Named, train: Split) -> LabelSource:
+def _labels(roles: FileRoles, given: GivenPaths, train: Split) -> LabelSource:
     sample = roles.sample
     answered = sample.rows[0][1] if sample is not None and sample.num_columns == 2 else ""
     labels = find_labels(roles.labels, train.ids, answered)
-    if named.labels is not None and labels.keys.get("file") != named.labels.name:
+    if given.labels is not None and labels.keys.get("file") != given.labels.name:
         first = f", the first of which is '{train.ids[0]}'" if train.ids else ""
         raise DataError(
-            f"{named.labels}: must name training images in one column and labels in another, "
+            f"{given.labels}: must name training images in one column and labels in another, "
             f"knows too few of the {len(train.ids):,} images{first}"
         )
     return with_class_names(labels, roles.others)
 
 
-def _judged(
+def _infer_submission(
     sample: ForeignList | None, test_ids: Sequence[str], classes: Sequence[str]
 ) -> tuple[Section, Answer]:
     if sample is None:
@@ -136,15 +136,15 @@ def _head(name: str, labels: LabelSource, answer: Answer) -> Section:
     return section
 
 
-def _archives(holdings: Holdings, listed: Iterable[str | None]) -> list[Section]:
+def _archives(user_files: UserFiles, listed: Iterable[str | None]) -> list[Section]:
     """Name what must be brought; a plain folder is read in place, lists in it included."""
-    if not holdings.archives:
+    if not user_files.archives:
         return []
-    beside = [one for one in listed if one and holdings.lists[one].parent == holdings.root]
+    beside = [one for one in listed if one and user_files.lists[one].parent == user_files.root]
     sections = []
-    for archive in [*holdings.archives, *dict.fromkeys(beside)]:
+    for archive in [*user_files.archives, *dict.fromkeys(beside)]:
         section = Section("[[archives]]")
-        is_there = (holdings.root / archive).exists()
+        is_there = (user_files.root / archive).exists()
         why = "lies there" if is_there else "lies there unpacked, in a folder of its name"
         section.found("name", archive, why)
         sections.append(section)
@@ -187,19 +187,19 @@ def _experiments() -> Section:
     return section
 
 
-def _infer_batches(name: str, holdings: Holdings, named: Named) -> list[Section]:
+def _infer_batches(name: str, user_files: UserFiles, given: GivenPaths) -> list[Section]:
     """Describe CIFAR's batches, of which `download` makes the folders train and test."""
-    assert holdings.meta is not None
-    (archive,) = holdings.archives
-    classes = read_class_names(holdings.root / archive, holdings.meta)
-    roles = find_roles(holdings, named, Split((), ""), Split((), ""))
+    assert user_files.meta is not None
+    (archive,) = user_files.archives
+    classes = read_class_names(user_files.root / archive, user_files.meta)
+    roles = find_roles(user_files, given, Split((), ""), Split((), ""))
     sample = roles.sample
     why = f"{archive} holds pickled batches"
     labels = LabelSource({"source": "folder"}, why, classes, "batches.meta")
     numbers = [row[0] for row in sample.rows if row[0].isdigit()] if sample else ["0"]
     test_ids = [f"{number}.png" for number in numbers]
-    submission, answer = _judged(sample, test_ids, classes)
-    archives = _archives(holdings, [sample.name] if sample else [])
+    submission, answer = _infer_submission(sample, test_ids, classes)
+    archives = _archives(user_files, [sample.name] if sample else [])
     archives[0].found("format", "cifar-batches", why)
     train, test = (Split((split,), "made of the batches") for split in ("train", "test"))
     head = _head(name, labels, answer)

@@ -17,7 +17,7 @@ MAX_LISTS = 20  # in one folder; more are notes on single images
 
 
 @dataclass
-class Holdings:
+class UserFiles:
     """All that was found.
 
     Attributes:
@@ -48,7 +48,9 @@ class Holdings:
         return name / PurePosixPath(path.resolve().relative_to(self.root).as_posix())
 
 
-def take_stock(name: str, given: Iterable[Path], root: Path | None, scratch: Path) -> Holdings:
+def scan_user_files(
+    name: str, given: Iterable[Path], root: Path | None, scratch: Path
+) -> UserFiles:
     """Look at what the user named, and into archives.
 
     Args:
@@ -68,16 +70,16 @@ def take_stock(name: str, given: Iterable[Path], root: Path | None, scratch: Pat
     containers = [path for path in entries if path.is_file() and container_of(path.name)]
     if is_whole and not containers:
         entries = [top]
-    holdings = Holdings(top)
+    user_files = UserFiles(top)
     for path in containers:
-        _add_archive(holdings, path, scratch / path.name)
+        _add_archive(user_files, path, scratch / path.name)
     unpacked = {stem_of(path.name) for path in containers}
     for path in entries:
         if path.is_dir() and path.name not in unpacked:
-            _add_folder(holdings, path, name, is_plain=not containers)
+            _add_folder(user_files, path, name, is_plain=not containers)
         elif path.suffix.lower() in LIST_SUFFIXES:
-            holdings.lists[path.name] = path
-    return holdings
+            user_files.lists[path.name] = path
+    return user_files
 
 
 def _checked_top(places: list[Path], root: Path | None) -> Path:
@@ -98,31 +100,33 @@ def _checked_top(places: list[Path], root: Path | None) -> Path:
     return top
 
 
-def _add_archive(holdings: Holdings, archive: Path, scratch: Path) -> None:
+def _add_archive(user_files: UserFiles, archive: Path, scratch: Path) -> None:
     def is_wanted(name: PurePosixPath) -> bool:
         return name.name == META or name.suffix.lower() in LIST_SUFFIXES
 
-    holdings.archives.append(archive.name)
+    user_files.archives.append(archive.name)
     files = peek(archive, scratch, is_wanted)
-    holdings.files += [stem_of(archive.name) / file for file in files]
-    _add_lists(holdings, scratch, files)
-    holdings.meta = next((scratch / file for file in files if file.name == META), holdings.meta)
+    user_files.files += [stem_of(archive.name) / file for file in files]
+    _add_lists(user_files, scratch, files)
+    user_files.meta = next((scratch / file for file in files if file.name == META), user_files.meta)
 
 
-def _add_folder(holdings: Holdings, folder: Path, name: str, *, is_plain: bool) -> None:
+def _add_folder(user_files: UserFiles, folder: Path, name: str, *, is_plain: bool) -> None:
     """Add a folder; beside archives it counts as one that lies unpacked."""
     if not is_plain:
-        holdings.archives.append(f"{folder.name}.zip")
-    above = name / PurePosixPath(folder.relative_to(holdings.root).as_posix())
+        user_files.archives.append(f"{folder.name}.zip")
+    above = name / PurePosixPath(folder.relative_to(user_files.root).as_posix())
     files = list_files(folder)
-    holdings.files += [(above if is_plain else PurePosixPath(folder.name)) / file for file in files]
-    _add_lists(holdings, folder, files)
+    user_files.files += [
+        (above if is_plain else PurePosixPath(folder.name)) / file for file in files
+    ]
+    _add_lists(user_files, folder, files)
 
 
-def _add_lists(holdings: Holdings, folder: Path, files: list[PurePosixPath]) -> None:
+def _add_lists(user_files: UserFiles, folder: Path, files: list[PurePosixPath]) -> None:
     """Add the lists; of several of one name the least deep, which `find_file` finds, too."""
     lists = [file for file in files if file.suffix.lower() in LIST_SUFFIXES]
     siblings = Counter(file.parent for file in lists)
     for file in sorted(lists, key=lambda file: len(file.parts)):
         if siblings[file.parent] <= MAX_LISTS:
-            holdings.lists.setdefault(file.name, folder / file)
+            user_files.lists.setdefault(file.name, folder / file)

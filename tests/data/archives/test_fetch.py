@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.data.archives.fetch import fetch
-from pipeline.data.archives.retries import Patience
+from pipeline.data.archives.retries import RetryPolicy
 from pipeline.errors import DataError, DownloadError
 from tests.data.archives.website import (
     Website,
@@ -21,8 +21,8 @@ from tests.data.archives.website import (
 CONTENT = bytes(range(256)) * 2000
 OTHER_CONTENT = CONTENT[::-1]
 HALF = len(CONTENT) // 2
-QUICK = Patience(attempts=3, first_wait_seconds=0.0, read_seconds=5.0)
-ONCE = Patience(attempts=1)
+QUICK = RetryPolicy(attempts=3, first_wait_seconds=0.0, read_seconds=5.0)
+ONCE = RetryPolicy(attempts=1)
 
 
 @pytest.fixture
@@ -35,8 +35,8 @@ def accept(_: Path) -> None:
     pass
 
 
-def fetched(site: Website, target: Path, patience: Patience = QUICK) -> bytes:
-    fetch(f"{site.url}/a.zip", target, accept, patience)
+def fetched(site: Website, target: Path, policy: RetryPolicy = QUICK) -> bytes:
+    fetch(f"{site.url}/a.zip", target, accept, policy)
     assert [path.name for path in target.parent.iterdir()] == [target.name]
     return target.read_bytes()
 
@@ -170,28 +170,28 @@ def test_part_that_is_longer_than_the_file_starts_over(site: Website, tmp_path: 
 
 def test_busy_server_is_asked_again(site: Website, tmp_path: Path) -> None:
     site.answers = [status(503, Retry_After="0"), status(429, Retry_After="0")]
-    patience = Patience(attempts=3, first_wait_seconds=60.0)
-    assert fetched(site, tmp_path / "a.zip", patience) == CONTENT
+    policy = RetryPolicy(attempts=3, first_wait_seconds=60.0)
+    assert fetched(site, tmp_path / "a.zip", policy) == CONTENT
 
 
 def test_date_in_retry_after_is_honoured(site: Website, tmp_path: Path) -> None:
     site.answers = [status(503, Retry_After=format_datetime(datetime.now(UTC)))]
-    patience = Patience(attempts=2, first_wait_seconds=60.0)
-    assert fetched(site, tmp_path / "a.zip", patience) == CONTENT
+    policy = RetryPolicy(attempts=2, first_wait_seconds=60.0)
+    assert fetched(site, tmp_path / "a.zip", policy) == CONTENT
 
 
 def test_far_date_in_retry_after_is_bounded(site: Website, tmp_path: Path) -> None:
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     site.answers = [status(503, Retry_After=format_datetime(tomorrow))]
     begin = time.monotonic()
-    patience = Patience(attempts=2, longest_wait_seconds=0.1)
-    assert fetched(site, tmp_path / "a.zip", patience) == CONTENT
+    policy = RetryPolicy(attempts=2, longest_wait_seconds=0.1)
+    assert fetched(site, tmp_path / "a.zip", policy) == CONTENT
     assert 0.1 <= time.monotonic() - begin < 5
 
 
 def test_waits_double_up_to_the_longest() -> None:
-    patience = Patience(first_wait_seconds=1.0, longest_wait_seconds=5.0)
-    waits = [patience.wait_seconds(attempt, None) for attempt in (1, 2, 3, 4)]
+    policy = RetryPolicy(first_wait_seconds=1.0, longest_wait_seconds=5.0)
+    waits = [policy.wait_seconds(attempt, None) for attempt in (1, 2, 3, 4)]
     assert waits == [1.0, 2.0, 4.0, 5.0]
 
 
@@ -236,7 +236,7 @@ def test_refused_connection_is_one_short_line(
 def test_silent_server_is_given_up(site: Website, tmp_path: Path) -> None:
     site.answers = [lambda *_: time.sleep(0.3)]
     with pytest.raises(DownloadError, match="nothing came in time"):
-        fetch(f"{site.url}/a.zip", tmp_path / "a.zip", accept, Patience(1, read_seconds=0.05))
+        fetch(f"{site.url}/a.zip", tmp_path / "a.zip", accept, RetryPolicy(1, read_seconds=0.05))
 
 
 def test_refused_content_leaves_nothing(site: Website, tmp_path: Path) -> None:
