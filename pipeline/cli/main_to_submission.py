@@ -22,9 +22,6 @@ def train(
         typer.Option("--fold", metavar="K", help="Only these folds.", show_default=False),
     ] = None,
     overrides: OverridesOption = None,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Log for TensorBoard, too.")
-    ] = False,
     pseudo_label: Annotated[
         float | None,
         typer.Option(
@@ -53,7 +50,6 @@ def train(
         names,
         folds,
         overrides or [],
-        tensorboard=tensorboard,
         pseudo_label=pseudo_label,
     )
 

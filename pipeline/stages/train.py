@@ -14,14 +14,13 @@ from pipeline.training.experiment_run import ExperimentRun
 from pipeline.training.pseudo_labels import taught_by_itself
 
 
-def run(  # noqa: PLR0913
+def run(
     paths: Paths,
     competition: Competition,
     experiment_names: list[str],
     only_folds: list[int],
     overrides: list[str],
     *,
-    tensorboard: bool = False,
     pseudo_label: float | None = None,
 ) -> None:
     """Train every named experiment, or the competition's defaults for this device.
@@ -59,6 +58,5 @@ def run(  # noqa: PLR0913
     for experiment in experiments:
         ExperimentRun(paths, competition, experiment, tables).check(only_folds)
     for experiment in experiments:
-        training = ExperimentRun(paths, competition, experiment, tables)
-        training.train(only_folds, tensorboard=tensorboard)
+        ExperimentRun(paths, competition, experiment, tables).train(only_folds)
     processes.disconnect()

@@ -45,11 +45,6 @@ class FoldPaths:
         return self.fold_dir / "training.csv"
 
     @property
-    def tensorboard_dir(self) -> Path:
-        """TensorBoard's event files, where they were asked for."""
-        return self.fold_dir / "tensorboard"
-
-    @property
     def stamp(self) -> Path:
         """Written last: what the fold was made from."""
         return self.fold_dir / "stamp.json"

@@ -79,7 +79,7 @@ class ExperimentRun:
 
             check_trainable(self._experiment, self._competition.num_classes)
 
-    def train(self, only_folds: Sequence[int], *, tensorboard: bool = False) -> None:
+    def train(self, only_folds: Sequence[int]) -> None:
         """Train what isn't up to date; gather the results once every fold is there."""
         start = time.monotonic()
         todo = self._not_fresh(only_folds or self._all_folds)
@@ -89,8 +89,7 @@ class ExperimentRun:
         for position, fold in enumerate(todo):
             with processes.held_by_main(self._out.fold(fold).lock, f"{self._title} fold {fold}"):
                 if self._not_fresh([fold]):  # another command may have just done it
-                    task = self._task(fold, len(todo) - position, tensorboard=tensorboard)
-                    self._train_fold(task)
+                    self._train_fold(self._task(fold, len(todo) - position))
         lacking = self._not_fresh(self._all_folds)
         if not processes.is_main():
             return
@@ -124,7 +123,7 @@ class ExperimentRun:
 
         return build_method(self._paths, self._competition, self._experiment, self._tables)
 
-    def _task(self, fold: int, num_folds_left: int, *, tensorboard: bool) -> FoldTask:
+    def _task(self, fold: int, num_folds_left: int) -> FoldTask:
         files = self._out.fold(fold)
         return FoldTask(
             fold=fold,
@@ -132,7 +131,6 @@ class ExperimentRun:
             key=fingerprint(self._fold_stamp(fold).inputs),
             state_path=files.training_state,
             history_path=files.training_history,
-            tensorboard_dir=files.tensorboard_dir if tensorboard else None,
             num_folds_left=num_folds_left,
             pseudo_labels=self._pseudo_labels(fold),
         )

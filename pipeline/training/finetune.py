@@ -39,7 +39,6 @@ from pipeline.training.task import (
     TrainingData,
     learned_images,
 )
-from pipeline.training.tensorboard import scalar_log
 
 
 class Finetune:
@@ -132,14 +131,10 @@ class Finetune:
                 row["train_accuracy"] = round(score("accuracy", data.targets[rows], probs), 6)
             return row
 
-        with (
-            progress(f"train {experiment.name} fold {task.fold}", total) as advance,
-            scalar_log(task.tensorboard_dir) as log,
-        ):
+        with progress(f"train {experiment.name} fold {task.fold}", total) as advance:
             advance_all = _with_time_left(advance, total, task.num_folds_left)
 
             def tell(history: list[Row]) -> None:
-                log(history[-1])
                 if task.history_path and processes.is_main():
                     write_table(pd.DataFrame(history), task.history_path)
                 log_off_terminal(_describe(task.fold, history, experiment.train.epochs))

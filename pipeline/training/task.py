@@ -42,7 +42,6 @@ class FoldTask:
         key: Tells this training from any other with other inputs.
         state_path: Where an unfinished training is kept; None for nowhere.
         history_path: Where its history so far is written after every epoch; None for nowhere.
-        tensorboard_dir: Where to log for TensorBoard; None for not at all.
         num_folds_left: Folds still to be trained, this one included.
         pseudo_labels: Test images that join the training; None for none.
         on_epoch: Called with the history's new row after every epoch; what it raises ends the
@@ -54,7 +53,6 @@ class FoldTask:
     key: str
     state_path: Path | None
     history_path: Path | None = None
-    tensorboard_dir: Path | None = None
     num_folds_left: int = 1
     pseudo_labels: PseudoLabels | None = None
     on_epoch: Callable[[dict[str, float]], None] | None = None

@@ -347,7 +347,7 @@ def test_without_a_name_the_devices_defaults_are_trained(site, monkeypatch, tmp_
         def check(self, _):
             trained.pop()  # made for that alone
 
-        def train(self, only_folds, *, tensorboard):
+        def train(self, only_folds):
             pass
 
     monkeypatch.setattr(train, "pick_device", lambda: torch.device(device))
