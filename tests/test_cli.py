@@ -136,7 +136,7 @@ MISTAKES = {
     ),
     "a method that does not exist": (
         ["ensemble", "demo", "--method", "median"],
-        "--method median: must be one of auto, mean, weighted, calibrated, greedy, rank, stack"
+        "--method median: must be one of auto, mean, weighted, calibrated, rank, stack"
         "; did you mean 'mean'?",
     ),
     "submit before prepare": (

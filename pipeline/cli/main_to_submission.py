@@ -114,7 +114,7 @@ def ensemble(
     method: Annotated[
         str,
         typer.Option(
-            metavar="auto|mean|weighted|calibrated|greedy|rank|stack",
+            metavar="auto|mean|weighted|calibrated|rank|stack",
             help="auto: calibrated, unless another one is better beyond noise.",
         ),
     ] = "auto",

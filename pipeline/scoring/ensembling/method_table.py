@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Protocol
 
 from pipeline.scoring.ensembling.blending import Weights, fit_calibrated, fit_mean, fit_weighted
-from pipeline.scoring.ensembling.greedy import fit_greedy
 from pipeline.scoring.ensembling.rank_mean import fit_rank_mean
 from pipeline.scoring.ensembling.stacking import fit_stack
 from pipeline.store.predictions import FloatArray, IntArray
@@ -28,7 +27,6 @@ METHODS: dict[str, Method] = {
     "mean": fit_mean,
     "weighted": fit_weighted,
     "calibrated": fit_calibrated,
-    "greedy": fit_greedy,
     "rank": fit_rank_mean,
     "stack": fit_stack,
 }

@@ -82,7 +82,7 @@ def test_good_members_that_err_apart_are_better_together(method):
     assert score("accuracy", targets, applied) > best + 0.05
 
 
-@pytest.mark.parametrize("method", ["weighted", "calibrated", "greedy", "stack"])
+@pytest.mark.parametrize("method", ["weighted", "calibrated", "stack"])
 def test_on_noise_honest_scores_are_no_better_than_fitted_ones(method):
     for seed in range(5):
         drawn = members(*[0.0] * 6, seed=10 * seed)
