@@ -20,7 +20,7 @@ from pipeline.store.paths import ExperimentPaths, Paths
 from pipeline.store.predictions import FloatArray, load_predictions
 from pipeline.store.results import load_result, making_command
 from pipeline.training.checkpoint import load_checkpoint
-from pipeline.training.device import Precision, pick_device, rounded, set_up
+from pipeline.training.device import Precision, pick_device, round_to_float16, set_up
 from pipeline.training.head import LinearHead
 from pipeline.training.inputs import to_inputs
 
@@ -125,7 +125,7 @@ class FoldModels:
 
         def predict(inputs: Tensor, places: Sequence[int]) -> FloatArray:
             # Rounded as in the cache of features that the heads learned from.
-            rows = rounded(network(inputs)).float().cpu().numpy()
+            rows = round_to_float16(network(inputs)).float().cpu().numpy()
             return np.stack([softmax(heads[place].logits(rows), axis=1) for place in places])
 
         return predict

@@ -112,7 +112,7 @@ def set_classifier(network: Network, weight: Tensor, bias: Tensor) -> None:
 
 
 @contextmanager
-def recorded_features(network: Network) -> Iterator[list[FloatArray]]:
+def record_head_inputs(network: Network) -> Iterator[list[FloatArray]]:
     """Record what the network's head reads, pass by pass, `(N, D)` each; a map is averaged.
 
     Args:

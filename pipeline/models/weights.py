@@ -17,7 +17,7 @@ from pipeline.store.freshness import file_sha256
 # Which weights a network could be given, as far as can be told without asking the network.
 
 
-def weights_at_hand(name: str) -> list[str]:
+def list_weights(name: str) -> list[str]:
     """Name the package and the hub's repository that hold weights for a network.
 
     A repository may be out of reach, or gone: only the hub's cache on this machine is looked into.

@@ -145,7 +145,7 @@ def chosen_source(config: ModelConfig) -> str:
     return "package" if has_packaged_weights(config.name) else "hub"
 
 
-def weights_identity(config: ModelConfig) -> str:
+def weights_digest(config: ModelConfig) -> str:
     """Name the weights that `load_weights` would take now.
 
     For stamps: a result is stale once other weights lie under the same path or in the package.

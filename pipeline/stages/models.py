@@ -11,7 +11,7 @@ from pipeline.console import result
 from pipeline.errors import ConfigError
 from pipeline.models.profile import Profile, images_per_second, profile
 from pipeline.models.registry import Network, build_random, model_names
-from pipeline.models.weights import PACKAGES, weights_at_hand
+from pipeline.models.weights import PACKAGES, list_weights
 from pipeline.training.device import describe_device, fast_dtype, pick_device, set_up
 
 BATCH_SIZE = 16
@@ -58,7 +58,7 @@ def _list() -> Table:
     table.add_column("weights at hand", overflow="fold")
     for name in (*model_names(), *PACKAGES):
         source = "timm" if name in PACKAGES else "here"
-        table.add_row(name, source, "\n".join(weights_at_hand(name)) or "none")
+        table.add_row(name, source, "\n".join(list_weights(name)) or "none")
     table.add_row("timm/<name>", "timm", "hub: timm/<name>.<tag>, for most")
     table.caption = (
         "Every network takes a file, model.weights=PATH. Whether the hub answers wasn't tried."
@@ -80,7 +80,7 @@ def _show(name: str, image_size: int, num_classes: int) -> None:
         )
     result(layers)
     result(_totals(counted))
-    result(f"weights      {', '.join(weights_at_hand(name)) or 'none'}")
+    result(f"weights      {', '.join(list_weights(name)) or 'none'}")
     device = pick_device()
     set_up(device)
     forward, step = images_per_second(

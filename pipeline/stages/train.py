@@ -11,7 +11,7 @@ from pipeline.store.paths import Paths
 from pipeline.training import processes
 from pipeline.training.device import pick_device
 from pipeline.training.experiment_run import ExperimentRun
-from pipeline.training.pseudo_labels import taught_by_itself
+from pipeline.training.pseudo_labels import self_training
 
 
 def run(
@@ -40,7 +40,7 @@ def run(
     names = experiment_names or getattr(competition.experiments, device)
     experiments = [one for name in names for one in load_experiments(name, overrides)]
     if pseudo_label is not None:
-        experiments = [taught_by_itself(one, pseudo_label) for one in experiments]
+        experiments = [self_training(one, pseudo_label) for one in experiments]
     repeated = [name for name, count in Counter(e.name for e in experiments).items() if count > 1]
     if repeated:
         raise ConfigError(

@@ -17,7 +17,7 @@ from pipeline.machine import keep_freed_memory
 FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
-def rounded(features: Tensor) -> Tensor:
+def round_to_float16(features: Tensor) -> Tensor:
     """Round features to float16; what is too large for it becomes the largest."""
     return features.float().clamp(-FLOAT16_MAX, FLOAT16_MAX).half()
 
@@ -66,7 +66,7 @@ def set_up(device: torch.device) -> None:
     torch.backends.cudnn.benchmark = device.type == "cuda"
 
 
-def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Copy a tensor to a device; CUDA's queue goes on meanwhile.
 
     MPS would go on, too, but read memory that may have been freed.

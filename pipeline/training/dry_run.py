@@ -12,7 +12,7 @@ from pipeline.models.weights_source import chosen_source
 from pipeline.training.device import Precision, pick_device
 from pipeline.training.mixing import Mixing
 from pipeline.training.optim import build_optimizer
-from pipeline.training.prepare_network import make_ready, set_train_mode, size_in_epoch
+from pipeline.training.prepare_network import prepare_network, set_train_mode, size_in_epoch
 
 # What networks raise at images of a size that they can't take.
 _REFUSALS = (AssertionError, RuntimeError, TypeError, ValueError)
@@ -63,7 +63,7 @@ def _check_network(experiment: Experiment, num_classes: int, device: torch.devic
     with device:
         network = build_random(experiment.model, num_classes, experiment.seed, size)
     _check_sizes(experiment, network.module, device)
-    parts = make_ready(experiment, network, device)
+    parts = prepare_network(experiment, network, device)
     if parts.lower:
         inputs = parts.lower(torch.zeros(2, 3, size, size))
         Mixing(config.mixing, experiment.seed).apply(inputs, torch.zeros(2, num_classes), 0, 0)

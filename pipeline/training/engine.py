@@ -23,7 +23,7 @@ from pipeline.training.inputs import Inputs
 from pipeline.training.interrupts import deferred_interrupt
 from pipeline.training.losses import build_criterion
 from pipeline.training.prepare_network import set_train_mode, size_in_epoch
-from pipeline.training.readback import LossWatch, Step
+from pipeline.training.readback import NanGuard, Step
 from pipeline.training.sampling import epoch_batches
 from pipeline.training.schedules import Schedule
 from pipeline.training.stepper import Stepper
@@ -38,7 +38,7 @@ STEPS_PER_QUESTION = 10
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainSet:
     """What one training learns from.
 
     Attributes:
@@ -59,7 +59,7 @@ class Lesson:
 
 
 @dataclass(frozen=True)
-class Listeners:
+class Callbacks:
     """Who hears of a training.
 
     Attributes:
@@ -75,7 +75,7 @@ class Listeners:
 
 
 @dataclass
-class Position:
+class TrainingProgress:
     """How far a training is; with the stepper's state, all that it needs to go on.
 
     Attributes:
@@ -106,7 +106,7 @@ class Engine:
         experiment: How to train.
         module: What learns, `(N, ...)` inputs → logits `(N, K)`; it is changed in place.
         is_head: Tells by a parameter's name whether it is the head's.
-        lesson: What to learn from.
+        train_set: What to learn from.
         task: The fold, and where its unfinished state is kept.
     """
 
@@ -115,7 +115,7 @@ class Engine:
         experiment: Experiment,
         module: nn.Module,
         is_head: Callable[[str], bool],
-        lesson: Lesson,
+        train_set: TrainSet,
         task: FoldTask,
     ) -> None:
         self._device = pick_device()
@@ -124,15 +124,15 @@ class Engine:
         self._experiment = experiment
         self._config = config
         self._module = module
-        self._lesson = lesson
+        self._train_set = train_set
         self._task = task
-        self._soft_targets = torch.from_numpy(lesson.targets)
-        self._classes: IntArray = lesson.targets.argmax(axis=1)  # what sampling goes by
-        self._greater_is_better = get_metric(lesson.metric).greater_is_better
-        counts = np.bincount(self._classes, minlength=lesson.targets.shape[1])
+        self._soft_targets = torch.from_numpy(train_set.targets)
+        self._classes: IntArray = train_set.targets.argmax(axis=1)  # what sampling goes by
+        self._greater_is_better = get_metric(train_set.metric).greater_is_better
+        counts = np.bincount(self._classes, minlength=train_set.targets.shape[1])
         criterion = build_criterion(config.loss, counts)
         set_train_mode(module, config)  # the stepper must know what is frozen
-        self._stepper = Stepper(config, module, is_head, criterion, lesson.seed)
+        self._stepper = Stepper(config, module, is_head, criterion, train_set.seed)
         num_batches = len(self._batches(0))
         self._schedule = Schedule(
             config.schedule,
@@ -142,7 +142,7 @@ class Engine:
             num_cycles=config.snapshots,
         )
 
-    def fit(self, listeners: Listeners) -> tuple[pd.DataFrame, list[StateDict]]:
+    def fit(self, callbacks: Callbacks) -> tuple[pd.DataFrame, list[StateDict]]:
         """Train for all epochs, or go on where an unfinished training stopped.
 
         Returns:
@@ -153,60 +153,60 @@ class Engine:
             ArtifactError: The loss isn't finite any more, or one image doesn't fit in memory.
             StoppedError: Ctrl-C; the state was saved.
         """
-        at = self._restore()
-        num_seen = sum(len(batch) for batch in self._batches(at.epoch)[: at.batch])
-        listeners.advance(at.epoch * len(self._lesson.rows) + num_seen, "")
+        progress = self._restore()
+        num_seen = sum(len(batch) for batch in self._batches(progress.epoch)[: progress.batch])
+        callbacks.advance(progress.epoch * len(self._train_set.rows) + num_seen, "")
         with deferred_interrupt() as is_interrupted:
-            while at.epoch < self._config.epochs and not self._has_stalled(at):
-                row = self._train_epoch(at, listeners, is_interrupted)
+            while progress.epoch < self._config.epochs and not self._has_stalled(progress):
+                row = self._train_epoch(progress, callbacks, is_interrupted)
                 self._stepper.average_statistics()
                 self._module.eval()
-                row |= listeners.validate(self._stepper.kept_module)
-                self._finish_epoch(at, row)
-                listeners.log(at.history)
-                self._save(at)
+                row |= callbacks.validate(self._stepper.kept_module)
+                self._finish_epoch(progress, row)
+                callbacks.log(progress.history)
+                self._save(progress)
             if processes.any_of(is_interrupted()):  # since the last step
-                raise self._stopped(at)
-        kept = at.best or self._stepper.kept_module.state_dict()
-        return pd.DataFrame(at.history), at.snapshots or [kept]
+                raise self._stopped(progress)
+        kept = progress.best or self._stepper.kept_module.state_dict()
+        return pd.DataFrame(progress.history), progress.snapshots or [kept]
 
     def _train_epoch(
-        self, at: Position, listeners: Listeners, is_interrupted: Callable[[], bool]
+        self, progress: TrainingProgress, callbacks: Callbacks, is_interrupted: Callable[[], bool]
     ) -> Row:
         """Take the steps of an epoch that aren't taken yet."""
         config = self._config
-        batches = self._batches(at.epoch)[at.batch :]
+        batches = self._batches(progress.epoch)[progress.batch :]
         set_train_mode(self._module, config)
-        watch = LossWatch(at.losses)
+        guard = NanGuard(progress.losses)
         begun = saved = time.monotonic()
         waited = 0.0
-        rate = self._rate(max(at.step - 1, 0))  # of an epoch that was stopped at its very end
-        for batch, loaded, seconds in self._load(at.epoch, batches):
+        rate = self._rate(max(progress.step - 1, 0))  # of an epoch that was stopped at its very end
+        for batch, loaded, seconds in self._load(progress.epoch, batches):
             waited += seconds
-            rate = self._rate(at.step)
-            place = (at.step, at.epoch, at.batch * config.batch_size)
+            rate = self._rate(progress.step)
+            place = (progress.step, progress.epoch, progress.batch * config.batch_size)
             targets = self._soft_targets[batch]
-            loss = self._stepper.step(loaded, self._lesson.inputs.prepare, targets, rate, place)
-            ids = [self._lesson.image_ids[row] for row in batch]
-            watch.add(loss, Step(at.step, rate, ids))
-            at.batch += 1
-            at.step += 1
-            listeners.advance(len(batch), watch.describe(rate))
+            loss = self._stepper.step(loaded, self._train_set.inputs.prepare, targets, rate, place)
+            ids = [self._train_set.image_ids[row] for row in batch]
+            guard.add(loss, Step(progress.step, rate, ids))
+            progress.batch += 1
+            progress.step += 1
+            callbacks.advance(len(batch), guard.describe(rate))
             is_due = time.monotonic() - saved > 60 * config.save_minutes
-            is_stopping, is_saving = self._agree_on(is_interrupted(), is_due, at.step)
+            is_stopping, is_saving = self._agree_on(is_interrupted(), is_due, progress.step)
             if is_saving:
-                watch.settle()
+                guard.flush()
                 self._stepper.average_statistics()  # else what the others saw would be lost
-                self._save(at)
+                self._save(progress)
                 saved = time.monotonic()
             if is_stopping:
-                raise self._stopped(at)
+                raise self._stopped(progress)
         seconds = time.monotonic() - begun
         return {
-            "epoch": at.epoch,
-            "step": at.step,
+            "epoch": progress.epoch,
+            "step": progress.step,
             "learning_rate": rate,
-            "train_loss": round(sum(processes.gathered(float(np.mean(watch.settle())))), 6),
+            "train_loss": round(sum(processes.gather(float(np.mean(guard.flush())))), 6),
             "images_per_second": round(sum(map(len, batches)) / seconds, 1),
             "waiting_for_data": round(waited / seconds, 4),
         }
@@ -218,18 +218,18 @@ class Engine:
         self, epoch: int, batches: list[IntArray]
     ) -> Iterator[tuple[IntArray, Tensor, float]]:
         """Yield batches, what this process's share was loaded as, and the seconds waited for it."""
-        lesson = self._lesson
+        train_set = self._train_set
         views = [training_view(self._experiment, epoch)]
         own = [batch[processes.share_of(len(batch)).rows] for batch in batches]
-        shares = [lesson.rows[places].tolist() for places in own]
-        loading = lesson.inputs.load(views, shares, self._size_px(epoch))
+        shares = [train_set.rows[places].tolist() for places in own]
+        loading = train_set.inputs.load(views, shares, self._size_px(epoch))
         before = time.monotonic()
         for batch, loaded in zip(batches, loading, strict=True):
             yield batch, loaded[:, 0], time.monotonic() - before  # there is one view
             before = time.monotonic()
 
     def _batches(self, epoch: int) -> list[IntArray]:
-        return epoch_batches(self._classes, self._config, self._lesson.seed, epoch)
+        return epoch_batches(self._classes, self._config, self._train_set.seed, epoch)
 
     def _size_px(self, epoch: int) -> int:
         return size_in_epoch(self._experiment.images.size_px, self._config.progressive, epoch)
@@ -239,63 +239,65 @@ class Engine:
         is_asked = self._device.type == "cpu" or step % STEPS_PER_QUESTION == 0
         if num_processes() > 1 and not is_asked:
             return False, False
-        answers = processes.gathered((is_interrupted, is_due))
+        answers = processes.gather((is_interrupted, is_due))
         is_stopping = any(stops for stops, _ in answers)
         return is_stopping, is_stopping or answers[0][1]
 
-    def _stopped(self, at: Position) -> StoppedError:
+    def _stopped(self, progress: TrainingProgress) -> StoppedError:
         """Say where the training stopped, once the main process has saved."""
         processes.wait_for_all()
         return StoppedError(
-            f"fold {self._task.fold}: stopped by Ctrl-C after step {at.step}, and saved; the same "
-            "command goes on from there"
+            f"fold {self._task.fold}: stopped by Ctrl-C after step {progress.step}, and saved; the "
+            "same command goes on from there"
         )
 
-    def _finish_epoch(self, at: Position, row: Row) -> None:
+    def _finish_epoch(self, progress: TrainingProgress, row: Row) -> None:
         """Move on to the next epoch, noting the best so far and what ends a cycle."""
         score = row["val_score"]
-        best = at.history[at.best_epoch]["val_score"] if at.best_epoch >= 0 else None
-        at.history.append(row)
+        best = (
+            progress.history[progress.best_epoch]["val_score"] if progress.best_epoch >= 0 else None
+        )
+        progress.history.append(row)
         if best is None or (score > best if self._greater_is_better else score < best):
-            at.best_epoch = at.epoch
+            progress.best_epoch = progress.epoch
             if self._config.keep == "best":
-                at.best = self._copied()
+                progress.best = self._copied()
         self._schedule.observe(score)
-        at.losses = []
-        at.batch = 0
-        at.epoch += 1
+        progress.losses = []
+        progress.batch = 0
+        progress.epoch += 1
         if self._config.snapshots > 1:
-            if at.epoch % (self._config.epochs // self._config.snapshots) == 0:
-                at.snapshots.append(self._copied())
-            row["snapshots"] = len(at.snapshots)
+            if progress.epoch % (self._config.epochs // self._config.snapshots) == 0:
+                progress.snapshots.append(self._copied())
+            row["snapshots"] = len(progress.snapshots)
 
     def _copied(self) -> StateDict:
         kept = self._stepper.kept_module.state_dict()
         return {name: tensor.cpu().clone() for name, tensor in kept.items()}
 
-    def _has_stalled(self, at: Position) -> bool:
+    def _has_stalled(self, progress: TrainingProgress) -> bool:
         patience = self._config.stop_after
-        return patience is not None and at.epoch - 1 - at.best_epoch >= patience
+        return patience is not None and progress.epoch - 1 - progress.best_epoch >= patience
 
-    def _save(self, at: Position) -> None:
+    def _save(self, progress: TrainingProgress) -> None:
         if processes.is_main() and self._task.state_path:
-            state = {"position": vars(at), "schedule": self._schedule.state_dict()}
+            state = {"position": vars(progress), "schedule": self._schedule.state_dict()}
             save_state(self._task.state_path, self._task.key, state | self._stepper.state_dict())
 
-    def _restore(self) -> Position:
+    def _restore(self) -> TrainingProgress:
         path = self._task.state_path
         state = load_state(path, self._task.key) if path else None
-        at = Position(**state["position"]) if state else Position()
-        if len(set(processes.gathered(at.step))) > 1:
+        progress = TrainingProgress(**state["position"]) if state else TrainingProgress()
+        if len(set(processes.gather(progress.step))) > 1:
             raise ArtifactError(
                 f"{path}: must be the same file for all processes, isn't; put --root on a folder "
                 "that the machines share"
             )
         if state:
             say(
-                f"fold {self._task.fold}: going on after step {at.step}, {at.epoch} of "
+                f"fold {self._task.fold}: going on after step {progress.step}, {progress.epoch} of "
                 f"{self._config.epochs} epochs are done"
             )
             self._schedule.load_state_dict(state["schedule"])
             self._stepper.load_state_dict(state)
-        return at
+        return progress

@@ -13,7 +13,7 @@ from pipeline.config.experiment import Experiment
 from pipeline.console import say
 from pipeline.data.priors import fill_with_prior, is_readable
 from pipeline.data.training_table import Tables, cut
-from pipeline.models.weights_source import weights_identity
+from pipeline.models.weights_source import weights_digest
 from pipeline.reproducibility import environment
 from pipeline.scoring.metrics import score
 from pipeline.scoring.oof import assemble_oof, describe_oof, targets_of
@@ -71,7 +71,7 @@ class ExperimentRun:
         """Refuse what can't be trained, in a second or so; nothing where all is up to date.
 
         Raises:
-            ConfigError: It is impossible; see `feasibility.check_trainable`.
+            ConfigError: It is impossible; see `dry_run.check_trainable`.
             ArtifactError: Weights aren't installed.
         """
         if self._not_fresh(only_folds or self._all_folds):
@@ -111,7 +111,7 @@ class ExperimentRun:
 
     def _not_fresh(self, folds: Sequence[int]) -> list[int]:
         """List the folds that are still to be trained, as the main process sees it."""
-        return processes.agreed([f for f in folds if not self._fold_stamp(f).is_fresh()])
+        return processes.broadcast([f for f in folds if not self._fold_stamp(f).is_fresh()])
 
     @cached_property
     def _method(self) -> "Method":
@@ -145,15 +145,15 @@ class ExperimentRun:
         return pseudo
 
     @cached_property
-    def _weights_identity(self) -> str:
-        return weights_identity(self._experiment.model)
+    def _weights_digest(self) -> str:
+        return weights_digest(self._experiment.model)
 
     def _fold_stamp(self, fold: int) -> Stamp:
         config = self._experiment.model_dump(mode="json", exclude={"description"})
         config["train"].pop("save_minutes")  # doesn't change the result, either
         inputs: dict[str, Any] = {
             "config": config,
-            "weights": self._weights_identity,
+            "weights": self._weights_digest,
             "classes": list(self._competition.classes),
         }
         if self._experiment.data.pseudo_label:

@@ -37,10 +37,10 @@ from pipeline.store.freshness import fingerprint
 from pipeline.store.paths import Paths
 from pipeline.training import processes
 from pipeline.training.dataset import Batch, ViewDataset
-from pipeline.training.device import Precision, pick_device, rounded, set_up
+from pipeline.training.device import Precision, pick_device, round_to_float16, set_up
 from pipeline.training.inputs import to_inputs
 from pipeline.training.loader import ViewLoader
-from pipeline.training.memory import FittingForward
+from pipeline.training.memory import ChunkedForward
 
 FeatureArray = npt.NDArray[np.float16]
 
@@ -142,7 +142,7 @@ class FeatureExtractor:
 
     def _fill_cache(self, images: pd.DataFrame, views: Sequence[View], what: str) -> bool:
         """Compute the features that aren't cached, if there is room; processes share the blocks."""
-        if not processes.agreed(processes.is_main() and self._has_room(images, views)):
+        if not processes.broadcast(processes.is_main() and self._has_room(images, views)):
             return False
         blocks = [
             Block(block.first, block.images, self._missing(block.images, views))
@@ -246,7 +246,7 @@ class FeatureExtractor:
         batches = [batch for block in blocks for batch in block.batches(config.images.size_px)]
         return ViewLoader(dataset, self._device.type).load(batches)
 
-    def _forward(self) -> FittingForward:
+    def _forward(self) -> ChunkedForward:
         """Return the trunk as it is run: `(n, H, W, 3)` uint8 → `(n, ...)`."""
         network = self._network()
 
@@ -254,14 +254,14 @@ class FeatureExtractor:
             outputs = network(to_inputs(images, self._experiment.images, self._device))
             return outputs.float()  # type: ignore[no-any-return]
 
-        return FittingForward(forward, CPU_CHUNK if self._device.type == "cpu" else None)
+        return ChunkedForward(forward, CPU_CHUNK if self._device.type == "cpu" else None)
 
     @torch.inference_mode()
-    def _features(self, forward: FittingForward, pixels: torch.Tensor) -> FeatureArray:
+    def _features(self, forward: ChunkedForward, pixels: torch.Tensor) -> FeatureArray:
         """Make features of pixels: `(B, V, H, W, 3)` uint8 → `(B, V, ...)`."""
         with self._precision.autocast():
             outputs = forward(pixels.flatten(0, 1))
-        features = rounded(outputs).contiguous()
+        features = round_to_float16(outputs).contiguous()
         return np.asarray(features.reshape(*pixels.shape[:2], *features.shape[1:]).cpu())
 
     def _write(self, images: pd.DataFrame, view: View, features: FeatureArray) -> None:

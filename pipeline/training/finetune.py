@@ -14,7 +14,7 @@ from pipeline.images.cache import CachedCopies
 from pipeline.images.transforms import check_recipe
 from pipeline.images.views import View, plain_views, training_view
 from pipeline.images.working_copy import working_side_px
-from pipeline.models.network import recorded_features, set_classifier
+from pipeline.models.network import record_head_inputs, set_classifier
 from pipeline.models.registry import Network, Trunk, build_model, trunk_of
 from pipeline.models.split import Split, split
 from pipeline.scoring.metrics import score
@@ -24,12 +24,12 @@ from pipeline.store.tables import write_table
 from pipeline.training import processes
 from pipeline.training.checkpoint import Tensors
 from pipeline.training.device import pick_device
-from pipeline.training.engine import Engine, Lesson, Listeners, Row, StateDict
+from pipeline.training.engine import Callbacks, Engine, Row, StateDict, TrainSet
 from pipeline.training.features import FeatureExtractor
 from pipeline.training.inputs import CachedInputs, Inputs, PixelInputs
 from pipeline.training.memory import free_memory
 from pipeline.training.predictor import predict
-from pipeline.training.prepare_network import make_ready
+from pipeline.training.prepare_network import prepare_network
 from pipeline.training.probe import Probe
 from pipeline.training.task import (
     FoldResult,
@@ -60,7 +60,7 @@ class Finetune:
         network = build_model(experiment.model, data.num_classes, experiment.seed, size)
         device = pick_device()
         network.module.to(device).to(memory_format=torch.channels_last)
-        parts = make_ready(experiment, network, device)
+        parts = prepare_network(experiment, network, device)
         if experiment.train.init_head == "probe":
             self._init_head(network, task)
         inputs = _FoldInputs(self._paths, experiment, network, parts, self._begun)
@@ -96,7 +96,7 @@ class Finetune:
             data.train
         )
         network.module.load_state_dict({name: torch.tensor(one) for name, one in weights.items()})
-        with recorded_features(network) as recorded:
+        with record_head_inputs(network) as recorded:
             probs = predict(experiment, parts.upper, inputs, np.arange(len(data.train)))
         by_view = np.concatenate(recorded).reshape(len(probs), len(plain_views(experiment)), -1)
         return Review(probs, by_view.mean(axis=1, dtype=np.float32))
@@ -112,7 +112,7 @@ class Finetune:
     ) -> tuple[pd.DataFrame, list[StateDict]]:
         experiment, data = self._experiment, self._data
         val = np.flatnonzero(task.is_val)
-        lesson = Lesson(
+        train_set = TrainSet(
             inputs=augmented,
             rows=learned.rows,
             targets=learned.targets,
@@ -120,7 +120,7 @@ class Finetune:
             metric=data.metric,
             seed=experiment.seed * 1000 + task.fold,
         )
-        engine = Engine(experiment, upper, network.is_head, lesson, task)
+        engine = Engine(experiment, upper, network.is_head, train_set, task)
         total = len(learned.rows) * experiment.train.epochs
 
         def validate(module: nn.Module) -> Row:
@@ -141,7 +141,7 @@ class Finetune:
                 if task.on_epoch:
                     task.on_epoch(history[-1])
 
-            return engine.fit(Listeners(validate, advance_all, tell))
+            return engine.fit(Callbacks(validate, advance_all, tell))
 
     def _predict_test(self, module: nn.Module, inputs: Inputs, fold: int) -> FloatArray:
         rows = np.arange(len(self._data.test))

@@ -12,7 +12,7 @@ from pipeline.config.experiment import Experiment, ImageConfig
 from pipeline.images.views import View
 from pipeline.images.working_copy import WorkingCopies
 from pipeline.training.dataset import Batch, ViewDataset
-from pipeline.training.device import Precision, rounded, sent
+from pipeline.training.device import Precision, round_to_float16, to_device
 from pipeline.training.loader import ViewLoader
 
 
@@ -31,9 +31,9 @@ def to_inputs(pixels: torch.Tensor, config: ImageConfig, device: torch.device) -
     """
     # Row by row of the picture and in place: on a CPU five times as fast as channel by channel.
     num, height, width, channels = pixels.shape
-    rows = sent(pixels, device).reshape(num * height, width * channels).float()
+    rows = to_device(pixels, device).reshape(num * height, width * channels).float()
     # Not made on the device: that would wait for all that a GPU has still to do.
-    mean, std = (sent(torch.tensor(values), device) for values in (config.mean, config.std))
+    mean, std = (to_device(torch.tensor(values), device) for values in (config.mean, config.std))
     rows.div_(255).sub_(mean.repeat(width)).div_(std.repeat(width))
     return rows.view(num, height, width, channels).permute(0, 3, 1, 2)
 
@@ -104,7 +104,7 @@ class PixelInputs(Inputs):
         if self._lower is None:
             return inputs
         with torch.no_grad(), self._precision.autocast():
-            return rounded(self._lower(inputs)).float()
+            return round_to_float16(self._lower(inputs)).float()
 
 
 class CachedInputs(Inputs):
@@ -143,6 +143,6 @@ class CachedInputs(Inputs):
 
     def prepare(self, loaded: Tensor) -> Tensor:
         """See `Inputs.prepare`."""
-        inputs = sent(loaded, self._device).float()
+        inputs = to_device(loaded, self._device).float()
         is_map = inputs.ndim == 4
         return inputs.contiguous(memory_format=torch.channels_last) if is_map else inputs

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from pipeline.config.train_table import LossConfig
 from pipeline.store.predictions import FloatArray, IntArray
-from pipeline.training.device import sent
+from pipeline.training.device import to_device
 
 # Logits `(B, K)` float32 and targets `(B, K)`, whose rows sum to 1 → losses `(B,)`.
 Criterion = Callable[[Tensor, Tensor], Tensor]
@@ -39,7 +39,7 @@ def build_criterion(config: LossConfig, class_counts: IntArray) -> Criterion:
         if weights is None:
             return losses
         # By what the image shows, not by the smoothing, which gives every class to every image.
-        return losses * (targets @ sent(weights, targets.device))
+        return losses * (targets @ to_device(weights, targets.device))
 
     return criterion
 

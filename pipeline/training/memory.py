@@ -27,7 +27,7 @@ def free_memory() -> None:
     clear_device_cache(garbage_collection=True)
 
 
-class FittingForward:
+class ChunkedForward:
     """A forward pass on as many images at once as fit in memory, which it finds out once.
 
     Args:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pipeline.config.train_table import MixingConfig
 from pipeline.errors import ConfigError
-from pipeline.training.device import sent
+from pipeline.training.device import to_device
 
 
 class Mixture(NamedTuple):
@@ -91,7 +91,8 @@ class Mixing:
                 "train.mixing.cutmix_alpha: must be 0 where a frozen trunk's features are mixed, "
                 f"which have no places, is {self._config.cutmix_alpha}; use mixup_alpha"
             )
-        mixtures = sent(torch.tensor(self._mixtures(inputs, epoch, first)), inputs.device)  # (B, 5)
+        drawn = torch.tensor(self._mixtures(inputs, epoch, first))  # (B, 5)
+        mixtures = to_device(drawn, inputs.device)
         partners = torch.arange(len(inputs), device=inputs.device) ^ 1
         partners[-1] = max(len(inputs) - 2, 0)  # where there is one image, it is its own partner
         kept, shares = _kept(mixtures, inputs)

@@ -15,8 +15,8 @@ from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.training import processes
 from pipeline.training.device import Precision, pick_device
 from pipeline.training.inputs import Inputs
-from pipeline.training.memory import FittingForward
-from pipeline.training.readback import one_behind
+from pipeline.training.memory import ChunkedForward
+from pipeline.training.readback import delayed_by_one
 
 
 @torch.inference_mode()
@@ -49,7 +49,7 @@ def predict(
     size = experiment.train.micro_batch_size or experiment.train.batch_size
     batches = [own[start : start + size].tolist() for start in range(0, len(own), size)]
 
-    forward = FittingForward(lambda part: module(inputs.prepare(part)))
+    forward = ChunkedForward(lambda part: module(inputs.prepare(part)))
 
     def by_batch() -> Iterator[Tensor]:
         for loaded in inputs.load(views, batches, experiment.images.size_px):  # (B, V, ...)
@@ -58,8 +58,8 @@ def predict(
             yield logits.float().reshape(*loaded.shape[:2], -1)  # (B, V, K)
 
     probs = []
-    for by_view in one_behind(by_batch()):
+    for by_view in delayed_by_one(by_batch()):
         probs.append(softmax(by_view.numpy(), axis=-1).mean(axis=1, dtype=np.float32))
         if advance:
             advance(len(by_view))
-    return np.concatenate([part for share in processes.gathered(probs) for part in share])
+    return np.concatenate([part for share in processes.gather(probs) for part in share])

@@ -42,7 +42,7 @@ def set_train_mode(module: nn.Module, config: TrainConfig) -> None:
                 part.requires_grad_(requires_grad=False)
 
 
-def make_ready(experiment: Experiment, network: Network, device: torch.device) -> Split:
+def prepare_network(experiment: Experiment, network: Network, device: torch.device) -> Split:
     """Checkpoint a network's blocks and cut it, in place, as its experiment says.
 
     Args:

@@ -1,7 +1,7 @@
 """Several processes that train one network together, as `accelerate launch` starts them.
 
 Every process runs the same command. The first, the main one, decides and writes; what it decides
-reaches the others by `agreed`. With one process, nothing here does anything.
+reaches the others by `broadcast`. With one process, nothing here does anything.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -62,7 +62,7 @@ def wait_for_all() -> None:
         connect().wait_for_everyone()
 
 
-def agreed(value: T) -> T:
+def broadcast(value: T) -> T:
     """Return the main process's value in every process."""
     if num_processes() == 1:
         return value
@@ -74,7 +74,7 @@ def agreed(value: T) -> T:
     return values[0]
 
 
-def gathered(value: T) -> list[T]:
+def gather(value: T) -> list[T]:
     """Return every process's value, in the order of their ranks."""
     if num_processes() == 1:
         return [value]
@@ -100,7 +100,7 @@ def average(tensors: "Sequence[Tensor]") -> None:
 
 def any_of(flag: bool) -> bool:  # noqa: FBT001
     """Whether the flag is set in any process."""
-    return any(gathered(flag))
+    return any(gather(flag))
 
 
 class Share(NamedTuple):

@@ -34,7 +34,7 @@ class PseudoLabels:
     targets: FloatArray
 
 
-def taught_by_itself(experiment: Experiment, threshold: float) -> Experiment:
+def self_training(experiment: Experiment, threshold: float) -> Experiment:
     """Return the student of an experiment, `<name>-pseudo`, that is otherwise the same.
 
     Raises:

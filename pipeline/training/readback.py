@@ -35,7 +35,7 @@ class Readback:
         return self._tensor.cpu()
 
 
-def one_behind(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
+def delayed_by_one(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
     """Yield tensors on the CPU, each once the work on the next one was begun."""
     before: Readback | None = None
     for tensor in tensors:
@@ -60,7 +60,7 @@ class Step:
 
 
 @dataclass
-class LossWatch:
+class NanGuard:
     """Takes losses as they come and looks at each one step later, when it is there anyway.
 
     Attributes:
@@ -71,8 +71,8 @@ class LossWatch:
     _pending: tuple[Readback, Step] | None = None
 
     def add(self, loss: Tensor, step: Step) -> None:
-        """Take the loss of a step, and look at the one before; see `settle`."""
-        self.settle()
+        """Take the loss of a step, and look at the one before; see `flush`."""
+        self.flush()
         self._pending = (Readback(loss), step)
 
     def describe(self, learning_rate: float) -> str:
@@ -80,7 +80,7 @@ class LossWatch:
         loss = f"loss {self.losses[-1]:.3f}, " if self.losses else ""
         return f"{loss}lr {learning_rate:.1e}"
 
-    def settle(self) -> list[float]:
+    def flush(self) -> list[float]:
         """Look at the last loss.
 
         Returns:

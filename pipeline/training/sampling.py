@@ -24,10 +24,10 @@ def epoch_batches(targets: IntArray, config: TrainConfig, seed: int, epoch: int)
     random = np.random.default_rng((seed, epoch))
     draw = _balanced_order if config.sampling == "balanced" else _uniform_order
     order = draw(targets, random)
-    return [order[part] for part in parts_of(len(order), config.batch_size)]
+    return [order[part] for part in part_slices(len(order), config.batch_size)]
 
 
-def parts_of(count: int, size: int) -> list[slice]:
+def part_slices(count: int, size: int) -> list[slice]:
     """Cut `count` neighbours into parts of `size`; a last one alone joins the part before.
 
     Unless parts of one are what is asked for.

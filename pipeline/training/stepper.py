@@ -18,13 +18,13 @@ from pipeline.reproducibility import sample_seed
 from pipeline.training import processes
 from pipeline.training.checkpoint import State
 from pipeline.training.depthwise import DepthwiseGradients
-from pipeline.training.device import Precision, pick_device, sent
+from pipeline.training.device import Precision, pick_device, to_device
 from pipeline.training.ema import Ema
 from pipeline.training.losses import Criterion
 from pipeline.training.memory import free_memory, is_out_of_memory
 from pipeline.training.mixing import Mixing
 from pipeline.training.optim import build_optimizer
-from pipeline.training.sampling import parts_of
+from pipeline.training.sampling import part_slices
 
 # How many numbers an optimizer keeps of every weight, where it isn't two, as Adam's kin do.
 MOMENTS = {"sgd": 1}
@@ -84,7 +84,7 @@ class Stepper:
             self._learner.forward_sync_buffers = False
         self._buffers = list(module.buffers())
         self._buffers_before = [buffer.clone() for buffer in self._buffers]
-        self._most_rehearsed = 0
+        self._largest_tried = 0
 
     @property
     def kept_module(self) -> nn.Module:
@@ -121,7 +121,7 @@ class Stepper:
         # training needs no generator's state.
         seed = sample_seed(self._seed, position[0], rank())
         batch = _Batch(loaded, prepare, targets, *position[1:])
-        self._rehearse(batch)
+        self._find_micro_batch_size(batch)
         torch.manual_seed(seed)
         while (loss := self._attempt(self._learner, batch)) is None:
             if num_processes() > 1:  # the others wait amidst the step and can't be told
@@ -136,7 +136,7 @@ class Stepper:
             self.ema.update()
         return loss
 
-    def _rehearse(self, batch: _Batch) -> None:
+    def _find_micro_batch_size(self, batch: _Batch) -> None:
         """Agree with the other processes on a micro-batch that fits in every one's memory.
 
         Gradients are summed while they are computed: a process that gave up amidst would leave the
@@ -144,12 +144,12 @@ class Stepper:
         nothing is learned from it.
         """
         size = len(batch.targets) * batch.loaded[0].numel()
-        if num_processes() == 1 or size <= self._most_rehearsed:
+        if num_processes() == 1 or size <= self._largest_tried:
             return
         while True:
             fits = self._attempt(self._local_learner, batch, self._optimizer_memory) is not None
             self._restore_buffers()
-            sizes = processes.gathered((fits, self._size(len(batch.loaded))))
+            sizes = processes.gather((fits, self._size(len(batch.loaded))))
             if all(one for one, _ in sizes):
                 break
             if (False, 1) in sizes:
@@ -157,7 +157,7 @@ class Stepper:
             if self._size(len(batch.loaded)) > 1:
                 self._halve(len(batch.loaded))
         self._optimizer.zero_grad()
-        self._most_rehearsed = size
+        self._largest_tried = size
 
     @contextmanager
     def _optimizer_memory(self) -> Iterator[None]:
@@ -198,13 +198,13 @@ class Stepper:
         """Add up the gradients of micro-batches; their sum is that of the batch's mean loss."""
         loaded, prepare, targets, epoch, first = batch
         share = processes.share_of(len(targets))
-        parts = parts_of(len(loaded), self._micro_batch_size)
+        parts = part_slices(len(loaded), self._micro_batch_size)
         total = torch.zeros((), device=self._accelerator.device)
         for own in parts:
             seen = self._mixing.around(own, len(loaded))
             place = slice(share.rows.start + seen.start, share.rows.start + seen.stop)
             inputs = prepare(loaded[seen])
-            soft = sent(targets[place], inputs.device)
+            soft = to_device(targets[place], inputs.device)
             mixed = self._mixing.apply(inputs, soft, epoch, first + place.start)
             inputs, soft = (one[own.start - seen.start :][: own.stop - own.start] for one in mixed)
             syncing = nullcontext() if own == parts[-1] else self._accelerator.no_sync(learner)
@@ -219,7 +219,7 @@ class Stepper:
 
     def _size(self, num_loaded: int) -> int:
         """Return the size of the largest micro-batch of so many images."""
-        parts = parts_of(num_loaded, self._micro_batch_size)
+        parts = part_slices(num_loaded, self._micro_batch_size)
         return max(len(range(num_loaded)[part]) for part in parts)
 
     def _halve(self, num_loaded: int) -> None:

@@ -8,7 +8,7 @@ from pipeline.config.competition import Competition
 from pipeline.config.experiment import Experiment
 from pipeline.config.search_space import SearchSpace
 from pipeline.data.training_table import Tables
-from pipeline.models.weights_source import weights_identity
+from pipeline.models.weights_source import weights_digest
 from pipeline.store.freshness import fingerprint
 from pipeline.store.paths import Paths
 from pipeline.training.pseudo_labels import teacher_digest
@@ -49,7 +49,7 @@ class Search:
             {
                 "experiment": self.experiment.model_dump(mode="json", exclude={"description"}),
                 "space": space,
-                "weights": weights_identity(self.experiment.model),
+                "weights": weights_digest(self.experiment.model),
                 "classes": list(self.competition.classes),
                 "metric": self.competition.metric,
                 "tables": self.tables.digests,

@@ -9,7 +9,7 @@ from pipeline.errors import ConfigError
 from pipeline.models import hub
 from pipeline.models.profile import profile
 from pipeline.models.registry import build_random, model_names
-from pipeline.models.weights import weights_at_hand
+from pipeline.models.weights import list_weights
 from pipeline.models.weights_source import PACKAGES
 from pipeline.stages import models
 
@@ -83,7 +83,7 @@ def test_our_networks_cost_what_the_papers_print(name):
 
 def test_a_package_counts_where_it_is_installed(monkeypatch):
     monkeypatch.setitem(PACKAGES, LITE0, "no_such_weights_package")
-    package, repository = weights_at_hand(LITE0)
+    package, repository = list_weights(LITE0)
     assert package == "package no_such_weights_package (not installed)"
     assert repository == "hub: timm/tf_efficientnet_lite0.in1k"
 
@@ -91,10 +91,10 @@ def test_a_package_counts_where_it_is_installed(monkeypatch):
 def test_the_cache_of_the_hub_is_looked_into_and_nobody_asked(monkeypatch, tmp_path):
     monkeypatch.setattr(hub, "_download", pytest.fail)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    assert weights_at_hand("resnet18") == ["hub: timm/resnet18.tv_in1k"]
+    assert list_weights("resnet18") == ["hub: timm/resnet18.tv_in1k"]
     home = tmp_path / "models--timm--resnet18.tv_in1k"
     for path, content in (("refs/main", "abc"), ("snapshots/abc/model.safetensors", "")):
         (home / path).parent.mkdir(parents=True)
         (home / path).write_text(content)
-    assert weights_at_hand("resnet18") == ["hub: timm/resnet18.tv_in1k (in the cache)"]
-    assert weights_at_hand("lenet") == []
+    assert list_weights("resnet18") == ["hub: timm/resnet18.tv_in1k (in the cache)"]
+    assert list_weights("lenet") == []

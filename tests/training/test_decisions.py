@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import StoppedError
-from pipeline.training.engine import Engine, Lesson, Listeners, Row, StateDict
+from pipeline.training.engine import Callbacks, Engine, Row, StateDict, TrainSet
 from pipeline.training.inputs import Inputs
 from pipeline.training.task import FoldTask
 from tests import tiny
@@ -70,7 +70,7 @@ def train(path: Path, metric: str, scores: Iterator[float], train: Any, halt: An
     recipe = defaults | {"schedule": {"name": "constant"}, "save_minutes": 0.0} | train
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 2))
-    lesson = Lesson(
+    train_set = TrainSet(
         inputs=Points(),
         rows=np.arange(NUM_IMAGES),
         targets=np.eye(2, dtype=np.float32)[np.arange(NUM_IMAGES) % 2],
@@ -80,7 +80,7 @@ def train(path: Path, metric: str, scores: Iterator[float], train: Any, halt: An
     )
     task = FoldTask(0, np.zeros(NUM_IMAGES, dtype=bool), "key", path)
     experiment = tiny.experiment(method="finetune", train=recipe)
-    engine = Engine(experiment, module, lambda _: False, lesson, task)
+    engine = Engine(experiment, module, lambda _: False, train_set, task)
     by_epoch: list[StateDict] = []
 
     def validate(kept: nn.Module) -> Row:
@@ -91,7 +91,7 @@ def train(path: Path, metric: str, scores: Iterator[float], train: Any, halt: An
         if halt and detail:
             halt()
 
-    history, (kept,) = engine.fit(Listeners(validate, advance, lambda _: None))
+    history, (kept,) = engine.fit(Callbacks(validate, advance, lambda _: None))
     columns = ["epoch", "step", "learning_rate", "train_loss", "val_score"]
     return Course(history[columns], kept, by_epoch)
 

@@ -307,7 +307,7 @@ def test_a_compiled_network_learns_nearly_the_same_on_a_gpu(fit):
 
 
 def test_processes_that_see_other_states_are_told_to_share_a_folder(fit, monkeypatch):
-    monkeypatch.setattr("pipeline.training.engine.processes.gathered", lambda step: [step, 7])
+    monkeypatch.setattr("pipeline.training.engine.processes.gather", lambda step: [step, 7])
     with pytest.raises(ArtifactError, match=r"training\.pt: must be the same file for all proces"):
         fit(finetune())
 

@@ -97,7 +97,7 @@ def test_blocks_and_batches_change_no_number(paths, images, monkeypatch):
 def test_processes_that_train_together_share_the_blocks(paths, images, monkeypatch):
     extractor = extractor_of(paths, tiny.experiment())
     monkeypatch.setattr("pipeline.training.features.processes.wait_for_all", lambda: None)
-    monkeypatch.setattr("pipeline.training.features.processes.agreed", lambda _: True)
+    monkeypatch.setattr("pipeline.training.features.processes.broadcast", lambda _: True)
     monkeypatch.setenv("WORLD_SIZE", "2")
     counts = []
     for number in ("1", "0"):

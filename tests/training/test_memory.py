@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from pipeline.errors import ArtifactError
-from pipeline.training.memory import FittingForward
+from pipeline.training.memory import ChunkedForward
 
 IMAGES = torch.arange(10.0).reshape(5, 2)
 
@@ -24,7 +24,7 @@ def test_a_forward_pass_runs_on_as_many_images_as_fit(error):
             raise error
         return 2 * images
 
-    run = FittingForward(forward)
+    run = ChunkedForward(forward)
     assert torch.equal(run(IMAGES), 2 * IMAGES)
     assert sizes == [5, 3, 2, 2, 1]
     assert torch.equal(run(IMAGES), 2 * IMAGES)
@@ -36,7 +36,7 @@ def test_one_image_that_does_not_fit_is_an_error():
         raise torch.OutOfMemoryError("too much")
 
     with pytest.raises(ArtifactError, match=r"^images\.size_px: one image must fit in memory, d"):
-        FittingForward(forward)(IMAGES)
+        ChunkedForward(forward)(IMAGES)
 
 
 def test_other_errors_pass():
@@ -44,4 +44,4 @@ def test_other_errors_pass():
         raise RuntimeError("shapes don't match")
 
     with pytest.raises(RuntimeError, match="shapes don't match"):
-        FittingForward(forward)(IMAGES)
+        ChunkedForward(forward)(IMAGES)

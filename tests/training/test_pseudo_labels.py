@@ -14,12 +14,12 @@ from pipeline.store.freshness import digest
 from pipeline.store.predictions import Predictions, load_predictions
 from pipeline.store.tables import load_folds, load_test, load_train, write_table
 from pipeline.training.probe import Probe
-from pipeline.training.pseudo_labels import PseudoLabels, load_pseudo_labels, taught_by_itself
+from pipeline.training.pseudo_labels import PseudoLabels, load_pseudo_labels, self_training
 from pipeline.training.task import FoldTask, TrainingData, learned_images
 from tests import tiny
 
 TEACHER = tiny.experiment()
-STUDENT = taught_by_itself(TEACHER, 0.8)
+STUDENT = self_training(TEACHER, 0.8)
 FINETUNE = """
 method = "finetune"
 train = { epochs = 1, batch_size = 16 }
@@ -163,7 +163,7 @@ def test_rules_that_forbid_them_are_kept(taught):
 @pytest.mark.parametrize("threshold", [0.0, 1.5])
 def test_a_threshold_must_be_a_probability(threshold):
     with pytest.raises(ConfigError, match=r"^--pseudo-label: 'data\.pseudo_label\.threshold': "):
-        taught_by_itself(TEACHER, threshold)
+        self_training(TEACHER, threshold)
 
 
 def test_an_experiment_does_not_teach_itself(taught):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pipeline.training.readback import Readback, one_behind
+from pipeline.training.readback import Readback, delayed_by_one
 
 
 def test_tensors_come_in_order_each_after_the_next_was_begun():
@@ -12,12 +12,12 @@ def test_tensors_come_in_order_each_after_the_next_was_begun():
             begun.append(number)
             yield torch.tensor(number)
 
-    seen = [(int(tensor), len(begun)) for tensor in one_behind(work())]
+    seen = [(int(tensor), len(begun)) for tensor in delayed_by_one(work())]
     assert seen == [(0, 2), (1, 3), (2, 3)]
 
 
 def test_of_nothing_comes_nothing():
-    assert list(one_behind([])) == []
+    assert list(delayed_by_one([])) == []
 
 
 @pytest.mark.gpu
