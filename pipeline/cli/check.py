@@ -13,12 +13,15 @@ def validate(
     csv: Annotated[Path, typer.Argument(metavar="CSV", help="The file to check.")],
     root: RootOption = Path(),
 ) -> None:
-    """Check any CSV against the competition's format.
+    """Check any CSV against the judge's format.
 
-    Reads CSV and data/COMPETITION/test.csv. Writes nothing; prints every kind of fault with its
-    count and its first line.
+    Reads CSV and data/COMPETITION/test.csv.
+
+    Writes nothing; prints every kind of fault with its count and its first line.
 
     Fails if there is any fault.
+
+    Example: pipeline validate cat-12 my.csv
     """
     from pipeline.stages import validate
 
@@ -35,10 +38,14 @@ def grade(
 ) -> None:
     """Score a submission against known labels.
 
-    Reads CSV and --truth (a submission's format, or image_id,label with a header). Writes
-    nothing; prints the metric with its 95 % interval, macro F1 and the confusion counts.
+    Reads CSV, --truth (a submission's format, or image_id,label with a header) and
+    data/COMPETITION/test.csv.
+
+    Writes nothing; prints the metric with its 95 % interval, macro F1 and the confusion counts.
 
     Fails if the submission is invalid, or the truth names unknown images or classes.
+
+    Example: pipeline grade demo my.csv --truth data/demo/truth.csv
     """
     from pipeline.stages import grade
 
@@ -56,12 +63,16 @@ def log_score(
     ] = None,
     root: RootOption = Path(),
 ) -> None:
-    """Note the judge's score of a file; 'status' shows it beside the out-of-fold score.
+    """Log the judge's score of a submitted file.
 
-    Reads FILE. Writes the scores into submissions/COMPETITION/log.csv, of the competition whose
-    log knows the file's content.
+    Reads FILE.
+
+    Writes the scores into submissions/COMPETITION/log.csv, of the competition whose log knows
+    the file's content; 'status' shows them beside the out-of-fold score.
 
     Fails if 'submit' didn't write that very file, or a log is damaged.
+
+    Example: pipeline log-score submissions/cat-12/ensemble.csv --public 0.93
     """
     from pipeline.stages import log_score as stage
 
@@ -79,12 +90,16 @@ def check_overlap(
     ] = None,
     root: RootOption = Path(),
 ) -> None:
-    """List test images that lie in another folder, so that a leak is noticed and not used.
+    """List test images that lie in another folder.
 
-    Reads data/COMPETITION/test.csv and images, and every image below --against. Writes
-    data/COMPETITION/overlap.csv: exact copies, and pictures that are nearly the same.
+    Reads data/COMPETITION/test.csv and images, and every image below --against.
+
+    Writes data/COMPETITION/overlap.csv: exact copies, and pictures that are nearly the same, so
+    that a leak is noticed and not used.
 
     Fails if there is no image in either place; finding copies is a warning, no failure.
+
+    Example: pipeline check-overlap cat-12 --against ~/more-cats
     """
     from pipeline.stages import check_overlap
 

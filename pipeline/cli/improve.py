@@ -15,13 +15,17 @@ def suspects(
     ] = "ensemble",
     root: RootOption = Path(),
 ) -> None:
-    """List the training images whose label the out-of-fold predictions contradict.
+    """List training labels that are probably wrong.
 
-    Reads folds/COMPETITION.csv and artifacts/COMPETITION/EXPERIMENT/oof.npz. Writes suspects.csv
-    beside it, the most contradicted first; write 'drop' or 'relabel' into its column action and
-    give it to 'folds --corrections'. Nothing is corrected by itself.
+    Reads folds/COMPETITION.csv and artifacts/COMPETITION/EXPERIMENT/oof.npz.
+
+    Writes suspects.csv beside it: the images whose label the out-of-fold predictions
+    contradict, the most contradicted first. Write 'drop' or 'relabel' into its column action
+    and give it to 'folds --corrections'; nothing is corrected by itself.
 
     Fails if the predictions are missing or stale, or a list with actions would be overwritten.
+
+    Example: pipeline suspects cat-12 --experiment lite0-probe
     """
     from pipeline.stages import suspects
 
@@ -33,13 +37,17 @@ def tta(
     experiment: Annotated[str, typer.Option(metavar="NAME", help="A trained experiment.")],
     root: RootOption = Path(),
 ) -> None:
-    """Compare test-time views: what they earn out of fold, and what they cost.
+    """Compare test-time augmentations out of fold.
 
-    Reads data/COMPETITION/train.csv and images, and the checkpoints of artifacts/COMPETITION/
-    EXPERIMENT. Writes tta.json there; prints a score and milliseconds per policy, and recommends
-    the cheapest that no dearer one beats beyond noise.
+    Reads data/COMPETITION/train.csv and images, folds/COMPETITION.csv and the checkpoints of
+    artifacts/COMPETITION/EXPERIMENT.
+
+    Writes tta.json there; prints a score and milliseconds per policy, and recommends the
+    cheapest that no dearer one beats beyond noise.
 
     Fails if the experiment isn't trained over all of today's folds, or is an ensemble.
+
+    Example: pipeline tta cat-12 --experiment lite0-finetune
     """
     from pipeline.stages import tta
 
@@ -61,14 +69,18 @@ def ablate(
     overrides: OverridesOption = None,
     root: RootOption = Path(),
 ) -> None:
-    """Find out whether an augmentation helps: train with each recipe, and compare.
+    """Compare augmentation recipes.
 
-    Reads what train reads. Writes artifacts/COMPETITION/ablations/EXPERIMENT: the trainings, laid
-    out as experiments, ablation.json and ablation.csv, curves.csv and pictures; prints better,
+    Reads what train reads.
+
+    Writes artifacts/COMPETITION/ablations/EXPERIMENT: a training per recipe and seed, laid out
+    as an experiment, ablation.json and ablation.csv, curves.csv and pictures; prints better,
     worse or can't tell of every recipe. Broken off or killed, the same command goes on where it
     was.
 
     Fails if a recipe is unknown, or the experiment draws no augmented views.
+
+    Example: pipeline ablate cat-12 --experiment lite0-finetune --seeds 3
     """
     from pipeline.stages import ablate
 
@@ -94,10 +106,13 @@ def predict(
 ) -> None:
     """Predict the images of any folder.
 
-    Reads DIR and the checkpoints of artifacts/COMPETITION/EXPERIMENT, of every fold. Writes FILE:
-    per image its class and the probability of each, or why it can't be read.
+    Reads DIR and the checkpoints of artifacts/COMPETITION/EXPERIMENT, of every fold.
+
+    Writes FILE: per image its class and the probability of each, or why it can't be read.
 
     Fails if the experiment isn't trained over all folds, is an ensemble, or DIR has no images.
+
+    Example: pipeline predict cat-12 --experiment lite0-probe --images ~/cats
     """
     from pipeline.stages import predict
 
@@ -116,14 +131,18 @@ def study(
     overrides: OverridesOption = None,
     root: RootOption = Path(),
 ) -> None:
-    """Repeat an experiment of the ResNet paper: plain nets against residual nets.
+    """Repeat an experiment of the ResNet paper.
 
-    Reads what train reads. 'degradation' trains the networks on all folds but the first and shows
-    their errors over the epochs (figure 4); 'responses' measures what such networks' layers put
-    out (figure 7). Writes artifacts/COMPETITION/studies/EXPERIMENT: a picture, and a CSV of its
-    numbers.
+    Reads what train reads.
+
+    Writes artifacts/COMPETITION/studies/EXPERIMENT: a picture, and a CSV of its numbers.
+    'degradation' trains plain and residual networks on all folds but the first and shows their
+    errors over the epochs (figure 4); 'responses' measures what such networks' layers put out
+    (figure 7).
 
     Fails if the networks whose responses are asked for aren't trained, or have no batch norm.
+
+    Example: pipeline study degradation
     """
     from pipeline.stages import study as stage
 

@@ -9,11 +9,15 @@ from pipeline.cli.group import CompetitionArgument, OverridesOption, RootOption,
 
 
 def status(competition: CompetitionArgument, root: RootOption = Path()) -> None:
-    """Show each stage's state and the scores so far.
+    """Show the stages' state and the scores so far.
 
-    Reads everything of COMPETITION below the root. Writes nothing.
+    Reads everything of COMPETITION below the root.
+
+    Writes nothing.
 
     Fails if a trained experiment's files are damaged.
+
+    Example: pipeline status cat-12
     """
     from pipeline.stages import status
 
@@ -21,13 +25,16 @@ def status(competition: CompetitionArgument, root: RootOption = Path()) -> None:
 
 
 def report(competition: CompetitionArgument, root: RootOption = Path()) -> None:
-    """Put everything that is known on one page: data, experiments, mistakes.
+    """Make one page of data, scores and mistakes.
 
-    Reads what the other stages wrote, and the images that it shows. Writes artifacts/COMPETITION/
-    report/index.html, one file that any browser opens, and prints its path. What is missing is left
-    out, or the command that makes it is named.
+    Reads what the other stages wrote, and the images that it shows.
+
+    Writes artifacts/COMPETITION/report/index.html, one file that any browser opens, and prints
+    its path. What is missing is left out, or the command that makes it is named.
 
     Fails if the tables are missing or don't belong together, or an image can't be read.
+
+    Example: pipeline report cat-12
     """
     from pipeline.stages import report
 
@@ -52,12 +59,16 @@ def preview(
     overrides: OverridesOption = None,
     root: RootOption = Path(),
 ) -> None:
-    """Show what an experiment makes of images: a contact sheet, plain and augmented.
+    """Draw augmented views on a contact sheet.
 
-    Reads data/COMPETITION/train.csv and some images. Writes artifacts/COMPETITION/EXPERIMENT/
-    preview.png, a row per image and a column per view, and prints its path.
+    Reads data/COMPETITION/train.csv and some images.
 
-    Fails if the experiment or its recipe of views is impossible.
+    Writes artifacts/COMPETITION/EXPERIMENT/preview.png, a row per image and a column per view,
+    and prints its path.
+
+    Fails if the experiment or its augmentation is impossible.
+
+    Example: pipeline preview cat-12 --experiment lite0-finetune
     """
     from pipeline.stages import preview
 
@@ -75,11 +86,15 @@ def models(
         bool, typer.Option("--markdown", help="Print docs/models.md instead.")
     ] = False,
 ) -> None:
-    """List the networks, or show what one costs: parameters, multiply-adds, speed.
+    """List the networks and what each one costs.
 
-    Reads the installation. Writes nothing.
+    Reads the installation.
+
+    Writes nothing; prints parameters, multiply-adds and speed.
 
     Fails if there is no such network, or it can't take images of that size.
+
+    Example: pipeline models resnet50 --image-size 224
     """
     from pipeline.stages import models
 
@@ -87,9 +102,15 @@ def models(
 
 
 def doctor(root: RootOption = Path()) -> None:
-    """Show what this machine can do: Python, torch, device, disk, weights, data.
+    """Show what this machine can do.
 
-    Reads the installation and the root. Writes nothing. Fails never: what is missing is shown.
+    Reads the installation and the root: Python, torch, device, disk, weights, data.
+
+    Writes nothing.
+
+    Fails never: what is missing is shown.
+
+    Example: pipeline doctor
     """
     from pipeline.stages import doctor
 

@@ -35,12 +35,16 @@ def init(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
-    """Write a competition's TOML file by looking at what you have.
+    """Write a competition's TOML from your files.
 
-    Reads what is named: folders and archives of images, lists of labels, a sample submission; with
-    --from, whatever lies in a folder. Writes NAME.toml and says what was inferred from what.
+    Reads what is named: folders and archives of images, lists of labels, a sample submission;
+    with --from, whatever lies in a folder.
+
+    Writes NAME.toml and prints what was inferred from what.
 
     Fails if the file is there already, there are no images, or a list can't be made out.
+
+    Example: pipeline init plants --from ~/plants
     """
     from pipeline.data.init.file_roles import GivenPaths
     from pipeline.stages import init
@@ -61,14 +65,18 @@ def download(
     ] = None,
     root: RootOption = Path(),
 ) -> None:
-    """Bring the archives and unpack them.
+    """Fetch the archives and unpack them.
 
-    Reads the competition's archives from --from or from its urls, in order; a drawn competition
-    (demo, demo-12, cifar-10-demo) is drawn. Writes data/COMPETITION/archives, images and
-    download.json; what lies unpacked in the folder is linked to and read in place.
+    Reads the competition's archives from --from or from its urls, in order; draws those of a
+    drawn competition (demo, demo-12, cifar-10-demo).
+
+    Writes data/COMPETITION/archives, images and download.json, and truth.csv where the archives
+    tell it. What lies unpacked in the folder is linked to and read in place.
 
     Fails if an archive is missing, broken, encrypted, not what its size, sha256 or md5 says, or
     would write outside its folder; nothing half-done is left behind.
+
+    Example: pipeline download cat-12 --from ~/cat-12
     """
     from pipeline.stages import download
 
@@ -83,14 +91,18 @@ def prepare(
     ] = None,
     root: RootOption = Path(),
 ) -> None:
-    """Read every image once and write down what is there.
+    """Read every image once and write the tables.
 
-    Reads data/COMPETITION/archives and images. Writes data/COMPETITION/train.csv, test.csv,
-    audit.json and audit.csv: labels, sizes, real types, duplicates, unreadable and unlisted files;
-    and resolved.json: classes and header, where they are read from labels and sample submission.
+    Reads data/COMPETITION/archives and images.
+
+    Writes data/COMPETITION/train.csv, test.csv, audit.json and audit.csv: labels, sizes, real
+    types, duplicates, unreadable and unlisted files; and resolved.json: classes and header,
+    where they are read from labels and sample submission.
 
     Fails if no image or no label is found, a label is unknown, a class is empty, or a list or
     the sample submission contradicts the competition's file.
+
+    Example: pipeline prepare cat-12
     """
     from pipeline.stages import prepare
 
@@ -118,13 +130,18 @@ def folds(
     ] = None,
     root: RootOption = Path(),
 ) -> None:
-    """Split the training images into folds: classes level, duplicates together.
+    """Split into stratified, grouped folds.
 
-    Reads data/COMPETITION/train.csv and the --corrections. Writes folds/COMPETITION.csv: who takes
-    part in training, with which label and in which fold.
+    Reads data/COMPETITION/train.csv and the --corrections.
+
+    Writes folds/COMPETITION.csv: which images take part in training, with which label, held out
+    in which fold. Every fold has the same shares of the classes (stratified), and duplicates
+    share a fold (grouped).
 
     Fails if the smallest class can't fill the folds, a correction says something impossible, or
     the fold table was edited by hand.
+
+    Example: pipeline folds cat-12 --num-folds 5
     """
     from pipeline.stages import folds
 

@@ -34,13 +34,17 @@ def train(
 ) -> None:
     """Train experiments over the folds.
 
-    Reads data/COMPETITION/train.csv, test.csv and images, folds/COMPETITION.csv. Writes
-    artifacts/COMPETITION/EXPERIMENT: config, environment, a checkpoint, history and predictions
-    per fold, oof.npz, test.npz and metrics.json. Without --experiment: the competition's
-    defaults for this device. Broken off or killed, the same command goes on where it was. Several
-    GPUs: accelerate launch -m pipeline train ...; several machines: --fold K on each.
+    Reads data/COMPETITION/train.csv, test.csv and images, and folds/COMPETITION.csv. Without
+    --experiment: the competition's defaults for this device.
+
+    Writes artifacts/COMPETITION/EXPERIMENT: config, environment, a checkpoint, history and
+    predictions per fold, oof.npz, test.npz and metrics.json. Broken off or killed, the same
+    command goes on where it was. Several GPUs: accelerate launch -m pipeline train ...; several
+    machines: --fold K on each.
 
     Fails if an experiment, a key of --set or the weights are missing.
+
+    Example: pipeline train cat-12 --experiment lite0-probe --set head.l2=0.1
     """
     from pipeline.stages import train
 
@@ -91,15 +95,18 @@ def tune(
     overrides: OverridesOption = None,
     root: RootOption = Path(),
 ) -> None:
-    """Search for better values of an experiment, judged out of fold.
+    """Search for better hyperparameters, by OOF.
 
-    Reads what train reads, and the experiment's table [tune]. Writes every trial to
-    artifacts/COMPETITION/.studies; trains EXPERIMENT-tuned with the best values, and writes
-    best.toml, trials.csv and pictures beside its results. Broken off or killed, the same command
-    goes on with the study; Ctrl-C ends it after the current fold.
+    Reads what train reads, and the experiment's table [tune].
+
+    Writes every trial to artifacts/COMPETITION/.studies; trains EXPERIMENT-tuned with the best
+    values, and writes best.toml, trials.csv and pictures beside its results. Broken off or
+    killed, the same command goes on with the study; Ctrl-C ends it after the current fold.
 
     Fails if there is no table [tune], no trial goes through all folds, or the database doesn't
     answer.
+
+    Example: pipeline tune cat-12 --trials 100 --timeout 600
     """
     from pipeline.stages import tune
 
@@ -123,14 +130,18 @@ def ensemble(
     ] = False,
     root: RootOption = Path(),
 ) -> None:
-    """Make one prediction of several experiments', by weights fitted on out-of-fold predictions.
+    """Blend the experiments' predictions.
 
-    Reads artifacts/COMPETITION/EXPERIMENT/oof.npz and test.npz. Writes the same two, metrics.json
-    and reliability.png to artifacts/COMPETITION/NAME; prints what each method scores and what each
-    member is worth. Without --experiment: every trained experiment.
+    Reads artifacts/COMPETITION/EXPERIMENT/oof.npz and test.npz. Without --experiment: every
+    trained experiment.
 
-    Fails if members were trained over other folds, classes or images than the current ones, or an
-    ensemble would be part of its own members.
+    Writes the same two, metrics.json and reliability.png to artifacts/COMPETITION/NAME; prints
+    what each method scores (nested: fitted on the other folds) and what each member is worth.
+
+    Fails if members were trained over other folds, classes or images than the current ones, or
+    an ensemble would be part of its own members.
+
+    Example: pipeline ensemble cat-12 --prune
     """
     from pipeline.stages import ensemble
 
@@ -157,13 +168,16 @@ def submit(
     ] = "",
     root: RootOption = Path(),
 ) -> None:
-    """Write the CSV that the judge wants, after checking it.
+    """Check and write the CSV for the judge.
 
-    Reads data/COMPETITION/test.csv and artifacts/COMPETITION/EXPERIMENT/test.npz. Writes
-    submissions/COMPETITION/EXPERIMENT.csv and notes it in log.csv beside it.
+    Reads data/COMPETITION/test.csv and artifacts/COMPETITION/EXPERIMENT/test.npz.
+
+    Writes submissions/COMPETITION/EXPERIMENT.csv and notes it in log.csv beside it.
 
     Fails if the predictions are missing or stale, or the file would be invalid; an older
     submission then stays as it was. Never sends a file twice.
+
+    Example: pipeline submit cat-12 --experiment ensemble
     """
     from pipeline.stages import submit
 
