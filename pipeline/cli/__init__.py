@@ -46,7 +46,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # 猫 on a terminal that has no such letter
     try:
-        app()
+        app(prog_name="pipeline")
     except SystemExit as end:
         if num_processes() == 1:
             raise

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+import pipeline
 from pipeline.errors import PipelineError, StoppedError
 
 if TYPE_CHECKING:
@@ -67,18 +69,75 @@ def as_typed(message: str) -> str:
 app = typer.Typer(
     cls=StageGroup,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Enter an image-classification competition: from archives to a submission the judge "
-    "accepts. Run the stages from top to bottom; each says what it reads and writes.",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"pipeline {pipeline.__version__}")
+        raise typer.Exit
+
+
+def _choose_root(context: typer.Context, root: Path) -> Path:
+    """Prefer --root after the command, then before it, then the environment."""
+    source, before = context.get_parameter_source("root"), context.find_root().params.get("root")
+    is_given = source is not None and source.name == "COMMANDLINE"
+    return root if is_given or before is None else before
+
+
+@app.callback()
+def common(
+    root: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where all lies; also after COMMAND.", show_default=False),
+    ] = None,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Enter an image-classification competition, from archives to a submission the judge accepts.
+
+    Run the main path from top to bottom; 'pipeline COMMAND --help' says what a command reads,
+    writes and fails on.
+    """
+    # The root is read by `_choose_root`, as each command has the option, too.
+    del root, version
+
+
+def complete_competition() -> list[str]:
+    """List the competitions that come with the package, for the shell."""
+    return _shipped("competitions")
+
+
+def complete_experiment() -> list[str]:
+    """List the experiments that come with the package, for the shell."""
+    return _shipped("experiments")
+
+
+def complete_result(context: typer.Context) -> list[str]:
+    """List the experiments and ensembles that are trained for the competition, for the shell."""
+    # Before an option's value is typed, the argument stands among those not yet taken.
+    competition = context.params.get("competition") or next(iter(context.args), "")
+    artifacts = Path(context.params["root"]) / "artifacts" / Path(competition).stem
+    trained = artifacts.glob("*/oof.npz")
+    return sorted(path.parent.name for path in trained)
+
+
+def _shipped(folder: str) -> list[str]:
+    # Not by `built_in_names`: pydantic, which it needs, would take longer than a key press may.
+    return sorted(path.stem for path in (Path(pipeline.__file__).parent / folder).glob("*.toml"))
 
 
 CompetitionArgument = Annotated[
     str,
     typer.Argument(
         metavar="COMPETITION",
+        autocompletion=complete_competition,
         help="A built-in name (cat-dog, cat-12, cifar-10, demo, ...) or the path of a TOML file.",
         show_default=False,
     ),
@@ -87,15 +146,26 @@ RootOption = Annotated[
     Path,
     typer.Option(
         "--root",
+        metavar="DIR",
+        callback=_choose_root,
         envvar=ROOT_VARIABLE,
         help="Folder that holds data, folds, artifacts and submissions.",
         show_default="the working directory",
     ),
 ]
-ExperimentsOption = Annotated[
-    list[str] | None,
-    typer.Option("--experiment", metavar="NAME", help="May be repeated.", show_default=False),
-]
+
+
+def experiment_option(
+    text: str,
+    complete: Callable[..., list[str]] = complete_experiment,
+    default: str | bool = True,
+) -> Any:
+    """Make an option --experiment: its help, what the shell offers for it, and its default."""
+    return typer.Option(
+        "--experiment", metavar="NAME", help=text, autocompletion=complete, show_default=default
+    )
+
+
 OverridesOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -5,13 +5,20 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.group import CompetitionArgument, OverridesOption, RootOption, load
+from pipeline.cli.group import (
+    CompetitionArgument,
+    OverridesOption,
+    RootOption,
+    complete_result,
+    experiment_option,
+    load,
+)
 
 
 def suspects(
     competition: CompetitionArgument,
     experiment: Annotated[
-        str, typer.Option(metavar="NAME", help="Experiment or ensemble whose predictions to take.")
+        str, experiment_option("Experiment or ensemble whose predictions to take.", complete_result)
     ] = "ensemble",
     root: RootOption = Path(),
 ) -> None:
@@ -34,7 +41,7 @@ def suspects(
 
 def tta(
     competition: CompetitionArgument,
-    experiment: Annotated[str, typer.Option(metavar="NAME", help="A trained experiment.")],
+    experiment: Annotated[str, experiment_option("A trained experiment.", complete_result)],
     root: RootOption = Path(),
 ) -> None:
     """Compare test-time augmentations out of fold.
@@ -56,9 +63,7 @@ def tta(
 
 def ablate(
     competition: CompetitionArgument,
-    experiment: Annotated[
-        str, typer.Option(metavar="NAME", help="What to train with each recipe.")
-    ],
+    experiment: Annotated[str, experiment_option("What to train with each recipe.")],
     recipes: Annotated[
         str,
         typer.Option(
@@ -89,7 +94,7 @@ def ablate(
 
 def predict(
     competition: CompetitionArgument,
-    experiment: Annotated[str, typer.Option(metavar="NAME", help="What to predict with.")],
+    experiment: Annotated[str, experiment_option("What to predict with.", complete_result)],
     images: Annotated[Path, typer.Option(metavar="DIR", help="Folder of images, at any depth.")],
     tta: Annotated[
         str | None,
@@ -125,8 +130,7 @@ def study(
         str, typer.Argument(metavar="COMPETITION", help="As for every stage.")
     ] = "cifar-10-demo",
     experiment: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="Its variants are the networks that are compared."),
+        str, experiment_option("Its variants are the networks that are compared.")
     ] = "degradation-small",
     overrides: OverridesOption = None,
     root: RootOption = Path(),

@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.group import CompetitionArgument, OverridesOption, RootOption, load, typed
+from pipeline.cli.group import (
+    CompetitionArgument,
+    OverridesOption,
+    RootOption,
+    experiment_option,
+    load,
+    typed,
+)
 
 
 def status(competition: CompetitionArgument, root: RootOption = Path()) -> None:
@@ -44,7 +51,7 @@ def report(competition: CompetitionArgument, root: RootOption = Path()) -> None:
 
 def preview(
     competition: CompetitionArgument,
-    experiment: Annotated[str, typer.Option(metavar="NAME", help="Whose views to show.")],
+    experiment: Annotated[str, experiment_option("Whose views to show.")],
     out: Annotated[
         Path | None,
         typer.Option(

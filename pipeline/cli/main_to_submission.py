@@ -7,16 +7,20 @@ import typer
 
 from pipeline.cli.group import (
     CompetitionArgument,
-    ExperimentsOption,
     OverridesOption,
     RootOption,
+    complete_result,
+    experiment_option,
     load,
 )
 
 
 def train(
     competition: CompetitionArgument,
-    experiment: ExperimentsOption = None,
+    experiment: Annotated[
+        list[str] | None,
+        experiment_option("May be repeated.", default="the competition's, for this device"),
+    ] = None,
     fold: Annotated[
         list[int] | None,
         typer.Option("--fold", metavar="K", help="Only these folds.", show_default=False),
@@ -62,10 +66,9 @@ def tune(
     competition: CompetitionArgument,
     experiment: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help="What to improve; its file holds a table [tune].",
-            show_default="the competition's first for this device",
+        experiment_option(
+            "What to improve; its file holds a table [tune].",
+            default="the competition's first for this device",
         ),
     ] = None,
     trials: Annotated[
@@ -116,7 +119,10 @@ def tune(
 
 def ensemble(
     competition: CompetitionArgument,
-    experiment: ExperimentsOption = None,
+    experiment: Annotated[
+        list[str] | None,
+        experiment_option("May be repeated.", complete_result, "every trained one"),
+    ] = None,
     name: Annotated[str, typer.Option(help="Name of the ensemble.")] = "ensemble",
     method: Annotated[
         str,
@@ -151,7 +157,7 @@ def ensemble(
 def submit(
     competition: CompetitionArgument,
     experiment: Annotated[
-        str, typer.Option(metavar="NAME", help="Experiment or ensemble to submit.")
+        str, experiment_option("Experiment or ensemble to submit.", complete_result)
     ] = "ensemble",
     to_kaggle: Annotated[
         bool, typer.Option("--to-kaggle", help="Send the file, with Kaggle's own client.")
