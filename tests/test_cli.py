@@ -1,4 +1,4 @@
-"""The command line as a person meets it: help, mistakes and a whole way through."""
+"""The command line as a person meets it: mistakes and a whole way through."""
 
 import os
 import re
@@ -14,16 +14,10 @@ import pipeline
 from pipeline.cli import app
 from pipeline.config.competition import load_competition
 from pipeline.config.strict import built_in_names, locate_toml
+from pipeline.errors import StoppedError
 from pipeline.store.paths import Paths
 from tests import tiny
 
-GROUPS = {
-    "Main path, in this order": "init download prepare folds train tune ensemble submit",
-    "Look": "status report preview models doctor",
-    "Improve": "suspects tta ablate predict study",
-    "Check and log": "validate grade log-score check-overlap",
-}
-COMMANDS = " ".join(GROUPS.values()).split()
 SMALL = "num_test = 12\nmin_side_px = 40\nmax_side_px = 56"
 
 
@@ -48,44 +42,6 @@ def fails(result: Result, line: str) -> None:
     """Check that a command failed with this one line and nothing else."""
     assert (result.exit_code, result.stdout) == (1, ""), result.output
     assert result.stderr == f"error: {line}\n"
-
-
-def test_help_lists_the_commands_in_groups_and_running_order():
-    sections = invoke("--help").stdout.split("\n\n")
-    listed = {
-        title.rstrip(":"): " ".join(line.split()[0] for line in lines)
-        for title, *lines in (section.splitlines() for section in sections)
-        if title.rstrip(":") in GROUPS
-    }
-    assert listed == GROUPS
-    assert list(listed) == list(GROUPS)
-
-
-def test_without_arguments_the_help_is_shown():
-    result = invoke()
-    assert result.exit_code == 2
-    assert result.output.rstrip() == invoke("--help").stdout.rstrip()
-
-
-def test_a_command_of_an_earlier_version_still_works_and_is_not_listed():
-    old, new = (invoke(name, "--help").stdout for name in ("score", "log-score"))
-    assert old == new.replace("log-score [", "score [")
-    assert "\n  score " not in invoke("--help").stdout
-
-
-def test_a_misspelled_command_is_told_which_one_may_be_meant():
-    result = invoke("trian", "demo")
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert "No such command 'trian'. Did you mean 'train'?" in result.stderr
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_says_what_it_reads_writes_and_when_it_fails(command):
-    text = " ".join(invoke(command, "--help").stdout.split())
-    positions = [text.find(word) for word in (" Reads ", " Writes ", " Fails ")]
-    assert -1 not in positions
-    assert positions == sorted(positions)
-    assert ("--root" in text) != (command in ("init", "models"))  # which touch no data
 
 
 MISTAKES = {
@@ -172,10 +128,14 @@ def test_in_a_process_of_its_own_a_mistake_is_one_line_without_a_traceback(tmp_p
     assert done.stderr == f"error: {path}: must exist, is missing; run 'pipeline prepare demo'\n"
 
 
-def test_a_wrong_option_is_exit_code_2():
-    result = invoke("folds", "demo", "--num-folds", "1")
-    assert result.exit_code == 2
-    assert "--num-folds" in result.stderr
+def test_work_that_was_stopped_is_exit_code_130_as_shells_say_it(monkeypatch):
+    def stop(*_):
+        raise StoppedError("train demo: stopped; run the same command again")
+
+    monkeypatch.setattr("pipeline.stages.status.run", stop)
+    result = invoke("status", "demo")
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert result.stderr == "error: train demo: stopped; run the same command again\n"
 
 
 def test_what_is_no_mistake_of_the_user_is_not_hidden(monkeypatch, tmp_path):
@@ -184,22 +144,6 @@ def test_what_is_no_mistake_of_the_user_is_not_hidden(monkeypatch, tmp_path):
 
     monkeypatch.setattr("pipeline.stages.status.run", fail)
     assert isinstance(invoke("status", "demo", "--root", tmp_path).exception, ZeroDivisionError)
-
-
-def test_the_root_is_an_option_before_the_environment_before_the_working_directory(
-    tmp_path, monkeypatch
-):
-    for name in ("option", "environment", "here"):
-        (tmp_path / name).mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    by_option = invoke(
-        "folds", "demo", "--root", tmp_path / "option", PIPELINE_ROOT=str(tmp_path / "environment")
-    )
-    by_environment = invoke("folds", "demo", PIPELINE_ROOT=str(tmp_path / "environment"))
-    by_default = invoke("folds", "demo")
-    assert by_option.stderr.startswith(f"error: {tmp_path / 'option' / 'data'}")
-    assert by_environment.stderr.startswith(f"error: {tmp_path / 'environment' / 'data'}")
-    assert by_default.stderr.startswith(f"error: {Path('data') / 'demo'}")
 
 
 @pytest.fixture

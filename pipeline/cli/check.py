@@ -55,11 +55,15 @@ def grade(
 def log_score(
     csv: Annotated[Path, typer.Argument(metavar="FILE", help="The file that was handed in.")],
     public: Annotated[
-        float | None, typer.Option(help="The judge's score.", show_default=False)
+        float | None, typer.Option(metavar="SCORE", help="The judge's score.", show_default=False)
     ] = None,
     private: Annotated[
         float | None,
-        typer.Option(help="The score on the part told at the end.", show_default=False),
+        typer.Option(
+            metavar="SCORE",
+            help="The score that is hidden until the end.",
+            show_default=False,
+        ),
     ] = None,
     root: RootOption = Path(),
 ) -> None:
@@ -86,7 +90,9 @@ def check_overlap(
     ],
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes that decode.", show_default="one per CPU core"),
+        typer.Option(
+            min=1, metavar="N", help="Processes that decode.", show_default="one per CPU core"
+        ),
     ] = None,
     root: RootOption = Path(),
 ) -> None:

@@ -70,7 +70,7 @@ def ablate(
             metavar="A,B,...", help="Recipes of views; the others are compared with the first."
         ),
     ] = "none,light,medium,heavy",
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each recipe.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Trainings of each recipe.")] = 3,
     overrides: OverridesOption = None,
     root: RootOption = Path(),
 ) -> None:

@@ -61,8 +61,10 @@ def preview(
             show_default="artifacts/COMPETITION/EXPERIMENT/preview.png",
         ),
     ] = None,
-    images: Annotated[int, typer.Option(min=1, max=100, help="Number of images.")] = 8,
-    views: Annotated[int, typer.Option(min=0, max=20, help="Augmented views of each.")] = 5,
+    images: Annotated[int, typer.Option(min=1, max=100, metavar="N", help="Number of images.")] = 8,
+    views: Annotated[
+        int, typer.Option(min=0, max=20, metavar="N", help="Augmented views of each.")
+    ] = 5,
     overrides: OverridesOption = None,
     root: RootOption = Path(),
 ) -> None:
@@ -87,8 +89,12 @@ def models(
         str | None,
         typer.Argument(metavar="NAME", help="One network, e.g. resnet50 or timm/convnext_tiny."),
     ] = None,
-    image_size: Annotated[int, typer.Option(min=16, help="Height and width in pixels.")] = 224,
-    num_classes: Annotated[int, typer.Option(min=1, help="Outputs of the head.")] = 1000,
+    image_size: Annotated[
+        int, typer.Option(min=16, metavar="PX", help="Height and width in pixels.")
+    ] = 224,
+    num_classes: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Outputs of the head.")
+    ] = 1000,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print docs/models.md instead.")
     ] = False,

@@ -87,7 +87,9 @@ def prepare(
     competition: CompetitionArgument,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes that decode.", show_default="one per CPU core"),
+        typer.Option(
+            min=1, metavar="N", help="Processes that decode.", show_default="one per CPU core"
+        ),
     ] = None,
     root: RootOption = Path(),
 ) -> None:
@@ -113,11 +115,15 @@ def folds(
     competition: CompetitionArgument,
     num_folds: Annotated[
         int | None,
-        typer.Option(min=2, help="Number of folds.", show_default="5, or as split before"),
+        typer.Option(
+            min=2, metavar="N", help="Number of folds.", show_default="5, or as split before"
+        ),
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, help="Seed of the shuffle.", show_default="0, or as split before"),
+        typer.Option(
+            min=0, metavar="N", help="Seed of the shuffle.", show_default="0, or as split before"
+        ),
     ] = None,
     corrections: Annotated[
         str | None,

@@ -73,13 +73,15 @@ def tune(
     ] = None,
     trials: Annotated[
         int,
-        typer.Option(min=1, help="So many the study has in the end, earlier runs' included."),
+        typer.Option(min=1, metavar="N", help="Trials of the study in the end."),
     ] = 50,
     timeout: Annotated[
         float | None,
         typer.Option(min=0, metavar="SECONDS", help="Begin no trial later.", show_default="none"),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that run trials.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Processes that run trials.")
+    ] = 1,
     storage: Annotated[
         str | None,
         typer.Option(
@@ -123,7 +125,7 @@ def ensemble(
         list[str] | None,
         experiment_option("May be repeated.", complete_result, "every trained one"),
     ] = None,
-    name: Annotated[str, typer.Option(help="Name of the ensemble.")] = "ensemble",
+    name: Annotated[str, typer.Option(metavar="NAME", help="Name of the ensemble.")] = "ensemble",
     method: Annotated[
         str,
         typer.Option(
