@@ -91,7 +91,9 @@ def _choose_root(context: typer.Context, root: Path) -> Path:
 def common(
     root: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where all lies; also after COMMAND.", show_default=False),
+        typer.Option(
+            metavar="DIR", help="Folder of all outputs; also after COMMAND.", show_default=False
+        ),
     ] = None,
     version: Annotated[
         bool,
