@@ -32,7 +32,7 @@ from pipeline.machine import num_cpus
 from pipeline.models.profile import wait_for
 from pipeline.models.registry import build_model
 from pipeline.scoring.metrics import score
-from pipeline.scoring.oof import targets_of
+from pipeline.scoring.oof import class_indices
 from pipeline.stages import download, folds, prepare, train
 from pipeline.store.paths import Paths
 from pipeline.store.predictions import IntArray, load_predictions
@@ -75,14 +75,17 @@ def probe(paths: Paths, competition: Competition) -> tuple[float, float]:
     seconds = time.monotonic() - start
     path = paths.experiment(EXPERIMENT).oof
     predictions = load_predictions(path, "train again")
-    targets = targets_of(competition, load_train(paths))
+    targets = class_indices(competition, load_train(paths))
     return seconds, score("accuracy", targets, predictions.probs)
 
 
 def fine_tune(paths: Paths, competition: Competition) -> Iterator[tuple[float, float]]:
     """Yield after every epoch on the first fold its training's seconds so far, and its accuracy."""
     images = load_train(paths)
-    targets, is_val = targets_of(competition, images), (load_folds(paths)["fold"] == 0).to_numpy()
+    targets, is_val = (
+        class_indices(competition, images),
+        (load_folds(paths)["fold"] == 0).to_numpy(),
+    )
     train_photos = Photos(paths, images[~is_val], targets[~is_val], TRAIN)
     val_photos = Photos(paths, images[is_val], targets[is_val], VAL)
     model = load_experiment(EXPERIMENT, []).model

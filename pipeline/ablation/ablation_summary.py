@@ -7,26 +7,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.ablation.trainings import Examination
-from pipeline.scoring import learning_curves
+from pipeline.ablation.trainings import TrainingResult
+from pipeline.scoring import threshold_curves
 from pipeline.scoring.comparison import Comparison, bonferroni, compare_trainings
 from pipeline.scoring.metrics import score
 from pipeline.scoring.separation import principal_start, tsne
 from pipeline.store.predictions import FloatArray, IntArray
 
-Examined = Mapping[str, Sequence[Examination]]  # by recipe, one per seed; the baseline first
+ByRecipe = Mapping[str, Sequence[TrainingResult]]  # by recipe, one per seed; the baseline first
 Row = dict[str, Any]
 
 CONFIDENCE = 0.95  # of all intervals together
 CURVES = {
-    "roc": (learning_curves.roc, learning_curves.FALSE_POSITIVE_RATES),
-    "precision_recall": (learning_curves.precision_recall, learning_curves.RECALLS),
-    "net_benefit": (learning_curves.net_benefit, learning_curves.THRESHOLDS),
+    "roc": (threshold_curves.roc, threshold_curves.FALSE_POSITIVE_RATES),
+    "precision_recall": (threshold_curves.precision_recall, threshold_curves.RECALLS),
+    "net_benefit": (threshold_curves.net_benefit, threshold_curves.THRESHOLDS),
 }
 
 
 @dataclass(frozen=True)
-class Findings:
+class AblationResult:
     """What is written down and drawn.
 
     Attributes:
@@ -42,32 +42,32 @@ class Findings:
     layout_targets: IntArray
 
 
-def find(examined: Examined, targets: IntArray, folds: IntArray, metric: str) -> Findings:
+def analyse(by_recipe: ByRecipe, targets: IntArray, folds: IntArray, metric: str) -> AblationResult:
     """Work out everything that an ablation's trainings tell.
 
     Args:
-        examined: The trainings.
+        by_recipe: The trainings.
         targets: Class indices of the images, `(N,)`.
         folds: The fold of each, `(N,)`.
         metric: The competition's.
     """
-    first = {recipe: seeds[0].features for recipe, seeds in examined.items()}
+    first = {recipe: seeds[0].features for recipe, seeds in by_recipe.items()}
     start = principal_start(next(iter(first.values())))
-    return Findings(
-        summarise(examined, targets, metric),
-        curve_points(examined, targets),
+    return AblationResult(
+        summarise(by_recipe, targets, metric),
+        curve_points(by_recipe, targets),
         {recipe: tsne(features, start) for recipe, features in first.items()},
         targets[folds == folds.min()],
     )
 
 
-def metrics_of(metric: str) -> list[str]:
+def compared_metrics(metric: str) -> list[str]:
     """List what recipes are compared by, the competition's metric first."""
     return list(dict.fromkeys([metric, "accuracy", "macro_f1", "log_loss"]))
 
 
 def compare_recipes(
-    examined: Examined, targets: IntArray, metric: str
+    by_recipe: ByRecipe, targets: IntArray, metric: str
 ) -> dict[str, dict[str, Comparison]]:
     """Compare every recipe with the first by every metric.
 
@@ -77,10 +77,10 @@ def compare_recipes(
     Returns:
         By metric and recipe.
     """
-    baseline, *others = examined
-    metrics = metrics_of(metric)
+    baseline, *others = by_recipe
+    metrics = compared_metrics(metric)
     confidence = bonferroni(CONFIDENCE, len(metrics) * len(others))
-    probs = {name: [one.oof_probs for one in seeds] for name, seeds in examined.items()}
+    probs = {name: [one.oof_probs for one in seeds] for name, seeds in by_recipe.items()}
     challengers = {name: probs[name] for name in others}
     return {
         one: compare_trainings(one, targets, probs[baseline], challengers, confidence)
@@ -88,69 +88,69 @@ def compare_recipes(
     }
 
 
-def summarise(examined: Examined, targets: IntArray, metric: str) -> list[Row]:
+def summarise(by_recipe: ByRecipe, targets: IntArray, metric: str) -> list[Row]:
     """Return a row per recipe, all values means over the seeds."""
-    comparisons = compare_recipes(examined, targets, metric)
+    comparisons = compare_recipes(by_recipe, targets, metric)
     rows = []
-    for recipe, seeds in examined.items():
+    for recipe, seeds in by_recipe.items():
         row: Row = {"recipe": recipe}
         for one, found in comparisons.items():
             row[one] = _mean([score(one, targets, seed.oof_probs) for seed in seeds])
             if recipe in found:
                 difference = found[recipe]
-                row[f"{one}_difference"] = _rounded(difference.difference)
-                row[f"{one}_low"] = _rounded(difference.low)
-                row[f"{one}_high"] = _rounded(difference.high)
+                row[f"{one}_difference"] = _round_for_json(difference.difference)
+                row[f"{one}_low"] = _round_for_json(difference.low)
+                row[f"{one}_high"] = _round_for_json(difference.high)
                 row[f"{one}_verdict"] = difference.verdict
-        rows.append(row | _areas(seeds, targets) | _seen(seeds))
+        rows.append(row | _areas(seeds, targets) | _gaps(seeds))
     return rows
 
 
-def curve_points(examined: Examined, targets: IntArray) -> pd.DataFrame:
+def curve_points(by_recipe: ByRecipe, targets: IntArray) -> pd.DataFrame:
     """Return the curves' points, means over the seeds: recipe, curve, x, y.
 
     Beside the recipes stand "all" and "none at all", the net benefit of acting on every image and
     on no image.
     """
     parts = []
-    for recipe, seeds in examined.items():
+    for recipe, seeds in by_recipe.items():
         for name, (curve, x) in CURVES.items():
             y = np.mean([curve(targets, seed.oof_probs) for seed in seeds], axis=0)
             parts.append(pd.DataFrame({"recipe": recipe, "curve": name, "x": x, "y": y}))
-    num_classes = next(iter(examined.values()))[0].oof_probs.shape[1]
-    of_all = learning_curves.net_benefit_of_all(targets, num_classes)
+    num_classes = next(iter(by_recipe.values()))[0].oof_probs.shape[1]
+    of_all = threshold_curves.net_benefit_of_all(targets, num_classes)
     for name, y in (("all", of_all), ("none at all", np.zeros_like(of_all))):
-        columns = {"recipe": name, "curve": "net_benefit", "x": learning_curves.THRESHOLDS, "y": y}
+        columns = {"recipe": name, "curve": "net_benefit", "x": threshold_curves.THRESHOLDS, "y": y}
         parts.append(pd.DataFrame(columns))
     return pd.concat(parts, ignore_index=True)
 
 
-def _areas(seeds: Sequence[Examination], targets: IntArray) -> Row:
+def _areas(seeds: Sequence[TrainingResult], targets: IntArray) -> Row:
     all_probs = [seed.oof_probs for seed in seeds]
-    half = int(np.argmin(np.abs(learning_curves.THRESHOLDS - 0.5)))
+    half = int(np.argmin(np.abs(threshold_curves.THRESHOLDS - 0.5)))
     return {
         "roc_area": _mean([score("mean_column_auc", targets, probs) for probs in all_probs]),
         "precision_recall_area": _mean(
-            [learning_curves.average_precision(targets, probs) for probs in all_probs]
+            [threshold_curves.average_precision(targets, probs) for probs in all_probs]
         ),
         "net_benefit_at_half": _mean(
-            [learning_curves.net_benefit(targets, probs)[half] for probs in all_probs]
+            [threshold_curves.net_benefit(targets, probs)[half] for probs in all_probs]
         ),
     }
 
 
-def _seen(seeds: Sequence[Examination]) -> Row:
+def _gaps(seeds: Sequence[TrainingResult]) -> Row:
     """Return what the examinations found, and how much worse images are that weren't learned."""
     means = pd.DataFrame([seed.numbers for seed in seeds]).mean()
     means["accuracy_gap"] = means["train_accuracy"] - means["val_accuracy"]
     means["log_loss_gap"] = means["val_log_loss"] - means["train_log_loss"]
-    return {str(name): _rounded(value) for name, value in means.items()}
+    return {str(name): _round_for_json(value) for name, value in means.items()}
 
 
 def _mean(values: Sequence[float]) -> float | None:
-    return _rounded(float(np.mean(values)))
+    return _round_for_json(float(np.mean(values)))
 
 
-def _rounded(value: float) -> float | None:
+def _round_for_json(value: float) -> float | None:
     """Round for a file of JSON, which has no NaN."""
     return None if np.isnan(value) else round(float(value), 6)

@@ -31,7 +31,7 @@ def read_recipes(text: str) -> list[str]:
     return names
 
 
-def with_recipes(
+def recipe_variants(
     experiment: Experiment, recipes: Sequence[str], num_seeds: int
 ) -> dict[str, list[Experiment]]:
     """Return the experiments to be trained: by recipe, one per seed from its own on.

@@ -10,7 +10,7 @@ from pipeline.config.competition import Competition
 from pipeline.config.experiment import Experiment
 from pipeline.data.training_table import Tables, cut
 from pipeline.scoring.metrics import score
-from pipeline.scoring.oof import targets_of
+from pipeline.scoring.oof import class_indices
 from pipeline.scoring.separation import scatter_ratio, silhouette
 from pipeline.store.freshness import digest
 from pipeline.store.paths import AblationPaths, Paths
@@ -20,7 +20,7 @@ from pipeline.training.task import Review
 
 
 @dataclass(frozen=True)
-class Examination:
+class TrainingResult:
     """One training, looked at after it has ended.
 
     Attributes:
@@ -36,7 +36,7 @@ class Examination:
     features: FloatArray
 
 
-class Trainings:
+class AblationTrainings:
     """Trains every recipe with every seed, over the same folds.
 
     Args:
@@ -66,7 +66,7 @@ class Trainings:
         self._tables = tables
         used = cut(tables, next(iter(experiments.values()))[0].data.limit)
         self._image_ids: list[str] = used.folds["image_id"].tolist()
-        self.targets: IntArray = targets_of(competition, used.train)
+        self.targets: IntArray = class_indices(competition, used.train)
         self.folds: IntArray = used.folds["fold"].to_numpy()
 
     def train(self) -> dict[str, list[str | None]]:
@@ -85,19 +85,19 @@ class Trainings:
             for recipe, experiments in self._experiments.items()
         }
 
-    def examine(self, recipe: str) -> list[Examination]:
+    def load_results(self, recipe: str) -> list[TrainingResult]:
         """Look at the trainings of a recipe, one per seed.
 
         Raises:
             ArtifactError: A file of one is missing or damaged.
         """
-        return [self._examine(recipe, one) for one in self._experiments[recipe]]
+        return [self._load_result(recipe, one) for one in self._experiments[recipe]]
 
     def _run(self, recipe: str, experiment: Experiment) -> ExperimentRun:
         out = self._out.training(recipe, experiment.seed)
         return ExperimentRun(self._paths, self._competition, experiment, self._tables, out)
 
-    def _examine(self, recipe: str, experiment: Experiment) -> Examination:
+    def _load_result(self, recipe: str, experiment: Experiment) -> TrainingResult:
         run, files = self._run(recipe, experiment), self._out.training(recipe, experiment.seed)
         oof = load_predictions(files.oof, f"pipeline ablate {self._competition.name}")
         numbers, features = [], []
@@ -105,7 +105,7 @@ class Trainings:
             review, is_val = run.review(fold), self.folds == fold
             numbers.append(self._numbers(review, is_val))
             features.append(review.features[is_val])
-        return Examination(
+        return TrainingResult(
             oof_probs=oof.reordered(self._image_ids, str(files.oof)),
             numbers={key: float(np.mean([one[key] for one in numbers])) for key in numbers[0]},
             features=features[0],

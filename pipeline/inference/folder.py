@@ -34,7 +34,7 @@ class FolderBatch:
     pixels: torch.Tensor
 
 
-def find_files(folder: Path) -> tuple[list[str], list[str]]:
+def list_images(folder: Path) -> tuple[list[str], list[str]]:
     """List what a folder holds at any depth: images by their suffix, and other files.
 
     Raises:
@@ -82,12 +82,12 @@ def _read_ahead(
 
     def one_by_one(together: Sequence[str], _: str) -> list[ReadOutcome]:
         alone = [[name] for name in together]
-        return [one for (one,) in map_in_processes(read, alone, 1, _fatal)]
+        return [one for (one,) in map_in_processes(read, alone, 1, _mark_unreadable)]
 
     shares = [names[start : start + share] for start in range(0, len(names), share)]
     for outcomes in map_in_processes(read, shares, None, one_by_one):
         yield from outcomes
 
 
-def _fatal(_: Sequence[str], cause: str) -> list[ReadOutcome]:
+def _mark_unreadable(_: Sequence[str], cause: str) -> list[ReadOutcome]:
     return [f"cannot be decoded: it ends the process that tries ({cause})"]

@@ -12,7 +12,7 @@ Maps = npt.NDArray[np.float32]
 
 def has_map(network: nn.Module, image: Tensor) -> bool:
     """Whether a network computes a map of features, as transformers don't; `(1, 3, H, H)` in."""
-    return _Outputs(network).last_map(image) is not None
+    return _ModuleOutputs(network).last_map(image) is not None
 
 
 def grad_cam(network: nn.Module, images: Tensor, classes: Tensor) -> Maps:
@@ -32,10 +32,10 @@ def grad_cam(network: nn.Module, images: Tensor, classes: Tensor) -> Maps:
         speaks for the class.
     """
     network.requires_grad_(requires_grad=False)
-    outputs = _Outputs(network)
+    outputs = _ModuleOutputs(network)
     call = outputs.last_map(images[:1])
     assert call is not None, "the network has no map"
-    logits, features = outputs.cut_at(call, images)
+    logits, features = outputs.split_at(call, images)
     maps = []
     for column in classes.T:
         chosen = logits.gather(1, column[:, None]).sum()
@@ -48,7 +48,7 @@ def grad_cam(network: nn.Module, images: Tensor, classes: Tensor) -> Maps:
     return np.asarray(scaled.cpu().numpy(), dtype=np.float32)
 
 
-class _Outputs:
+class _ModuleOutputs:
     """What the modules of a network put out, in the order of their calls.
 
     Calls are numbered, not modules: one ReLU may serve all layers.
@@ -65,17 +65,17 @@ class _Outputs:
         """
         last: int | None = None
 
-        def look(call: int, output: Tensor) -> None:
+        def note_map(call: int, output: Tensor) -> None:
             nonlocal last
             if output.ndim > 2 and output[0, 0].numel() > 1:
                 is_map = output.ndim == 4 and output.shape[2] == output.shape[3]
                 last = call if is_map else None
 
         with torch.no_grad():
-            self._run(image, look)
+            self._run(image, note_map)
         return last
 
-    def cut_at(self, call: int, images: Tensor) -> tuple[Tensor, Tensor]:
+    def split_at(self, call: int, images: Tensor) -> tuple[Tensor, Tensor]:
         """Run the network; return logits and the map of a call, which they are a function of."""
         features: Tensor | None = None
 

@@ -114,7 +114,7 @@ def score_policies(
     return scores
 
 
-def recommended(scores: Sequence[PolicyScore]) -> str:
+def recommend(scores: Sequence[PolicyScore]) -> str:
     """Return the dearest policy that is worth it."""
     return [one.name for one in scores if one.is_worth_it][-1]
 
@@ -130,7 +130,7 @@ def record(paths: Paths, name: str, scores: Sequence[PolicyScore]) -> Mapping[st
         for one in scores
     }
     made_from = digest(paths.experiment(name).stamp)
-    return {"recommended": recommended(scores), "policies": policies, "made_from": made_from}
+    return {"recommended": recommend(scores), "policies": policies, "made_from": made_from}
 
 
 def recommended_policy(paths: Paths, competition: Competition, name: str) -> str:

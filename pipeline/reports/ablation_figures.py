@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from pipeline.ablation.ablation_summary import Findings, Row, metrics_of
+from pipeline.ablation.ablation_summary import AblationResult, Row, compared_metrics
 from pipeline.config.competition import Competition
 from pipeline.reports.style import COLORS, GREY, LINES, MARKERS, drawing, to_png
 from pipeline.scoring.metrics import get_metric
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-# An ablation's numbers as tables for the terminal, and its verdicts as sentences.
+# An ablation's numbers as tables for the terminal, and its format_verdicts as sentences.
 
 NUMBERS = {
     "roc_area": "area under ROC",
@@ -44,8 +44,8 @@ def comparison_table(rows: Sequence[Row], metric: str) -> Table:
     table.title = "out of fold, means over the seeds"
     table.caption = "the intervals hold all together with 95 %: images and seeds were drawn anew"
     for row in rows:
-        for number, one in enumerate(metrics_of(metric)):
-            against = f"{difference(row, one)}" if row is not rows[0] else ""
+        for number, one in enumerate(compared_metrics(metric)):
+            against = f"{format_difference(row, one)}" if row is not rows[0] else ""
             verdict = row.get(f"{one}_verdict") or ""
             name = "" if number else row["recipe"]
             table.add_row(name, one, _text(row[one]), against, verdict)
@@ -62,18 +62,18 @@ def numbers_table(rows: Sequence[Row]) -> Table:
     return table
 
 
-def verdicts(rows: Sequence[Row], metric: str) -> Iterator[str]:
+def format_verdicts(rows: Sequence[Row], metric: str) -> Iterator[str]:
     """Say of every recipe but the first whether it is better by the competition's metric."""
     baseline = rows[0]["recipe"]
     for row in rows[1:]:
         verdict = row[f"{metric}_verdict"]
-        told = f"{verdict} than {baseline}"
+        text = f"{verdict} than {baseline}"
         if verdict == "can't tell":
-            told = f"can't tell it from {baseline}"
-        yield f"{row['recipe']}: {told}, {metric} {difference(row, metric)}"
+            text = f"can't tell it from {baseline}"
+        yield f"{row['recipe']}: {text}, {metric} {format_difference(row, metric)}"
 
 
-def difference(row: Row, metric: str) -> str:
+def format_difference(row: Row, metric: str) -> str:
     """Write a difference with its interval, as `+0.0100 [-0.0020, +0.0220]`."""
     value, low, high = (row[f"{metric}_{part}"] for part in ("difference", "low", "high"))
     return f"{_signed(value)} [{_signed(low)}, {_signed(high)}]"
@@ -95,12 +95,12 @@ CURVES = {
 
 
 def save_pictures(
-    findings: Findings, competition: Competition, place: Callable[[str], Path]
+    ablation: AblationResult, competition: Competition, place: Callable[[str], Path]
 ) -> list[Path]:
     """Draw what was found.
 
     Args:
-        findings: Numbers and points.
+        ablation: Numbers and points.
         competition: Its metric and classes.
         place: Returns the file of a picture by its name.
 
@@ -108,10 +108,10 @@ def save_pictures(
         The files that were written.
     """
     pictures = {
-        "differences": draw_differences(findings.rows, competition.metric),
-        "curves": draw_curves(findings),
-        "tsne": draw_layouts(findings, competition.classes),
-        "gaps": draw_gaps(findings.rows),
+        "differences": draw_differences(ablation.rows, competition.metric),
+        "curves": draw_curves(ablation),
+        "tsne": draw_layouts(ablation, competition.classes),
+        "gaps": draw_gaps(ablation.rows),
     }
     for name, content in pictures.items():
         write_bytes(place(name), content)
@@ -120,22 +120,27 @@ def save_pictures(
 
 def draw_differences(rows: Sequence[Row], metric: str) -> bytes:
     """Draw each recipe's difference to the first one, a panel per metric; returns a PNG."""
-    metrics, others = metrics_of(metric), rows[1:]
+    metrics, others = compared_metrics(metric), rows[1:]
     with drawing(2.6 * len(metrics) + 0.6, 0.45 * len(others) + 1.2) as figure:
         panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
         for axes, one in zip(panels, metrics, strict=True):
             axes.axvline(0, color=GREY, linewidth=1)
             for y, row in enumerate(others):
                 value, low, high = (row[f"{one}_{part}"] for part in ("difference", "low", "high"))
-                told = row[f"{one}_verdict"]
-                color = {"better": COLORS[0], "worse": COLORS[1]}.get(told, GREY)
+                verdict = row[f"{one}_verdict"]
+                color = {"better": COLORS[0], "worse": COLORS[1]}.get(verdict, GREY)
                 axes.plot([low, high], [y, y], color=color, linestyle="-", linewidth=2)
                 axes.plot([value], [y], color=color, marker="o", linestyle="")
                 axes.annotate(
-                    told, (value, y), (0, 6), textcoords="offset points", ha="center", fontsize=7
+                    verdict,
+                    (value, y),
+                    (0, 6),
+                    textcoords="offset points",
+                    ha="center",
+                    fontsize=7,
                 )
             side = "right" if get_metric(one).greater_is_better else "left"
-            axes.set(xlabel=f"difference, better to the {side}", title=title_of(one))
+            axes.set(xlabel=f"difference, better to the {side}", title=metric_title(one))
             axes.margins(x=0.15, y=0.3)
             axes.tick_params(axis="x", labelsize=7)
         panels[0].set_yticks(range(len(others)), [row["recipe"] for row in others])
@@ -144,13 +149,13 @@ def draw_differences(rows: Sequence[Row], metric: str) -> bytes:
         return to_png(figure)
 
 
-def draw_curves(findings: Findings) -> bytes:
+def draw_curves(ablation: AblationResult) -> bytes:
     """Draw ROC, precision and recall, and the decision curve; returns a PNG."""
-    areas = {row["recipe"]: row for row in findings.rows}
+    areas = {row["recipe"]: row for row in ablation.rows}
     with drawing(11.5, 4.2) as figure:
         panels = figure.subplots(1, len(CURVES))
         for axes, (name, (title, x, y)) in zip(panels, CURVES.items(), strict=True):
-            of_curve = findings.points[findings.points["curve"] == name]
+            of_curve = ablation.points[ablation.points["curve"] == name]
             for number, recipe in enumerate(areas):
                 own = of_curve[of_curve["recipe"] == recipe]
                 area = areas[recipe].get(f"{name}_area")
@@ -160,7 +165,7 @@ def draw_curves(findings: Findings) -> bytes:
         roc, _, decision = panels
         roc.set(xscale="log", xlabel=f"{CURVES['roc'][1]}, logarithmic", xlim=(1e-3, 1))
         roc.xaxis.set_major_formatter("{x:g}")
-        benefits = findings.points[findings.points["curve"] == "net_benefit"]
+        benefits = ablation.points[ablation.points["curve"] == "net_benefit"]
         for name, label in (("all", "act on all"), ("none at all", "act on none")):
             own = benefits[benefits["recipe"] == name]
             style = "-" if name == "all" else ":"
@@ -172,18 +177,18 @@ def draw_curves(findings: Findings) -> bytes:
         return to_png(figure)
 
 
-def draw_layouts(findings: Findings, classes: Sequence[str]) -> bytes:
+def draw_layouts(ablation: AblationResult, classes: Sequence[str]) -> bytes:
     """Draw held-out images' features by t-SNE, a panel per recipe; returns a PNG."""
-    numbers = {row["recipe"]: row for row in findings.rows}
-    columns = min(2, len(findings.layouts))
-    lines = math.ceil(len(findings.layouts) / columns)
+    numbers = {row["recipe"]: row for row in ablation.rows}
+    columns = min(2, len(ablation.layouts))
+    lines = math.ceil(len(ablation.layouts) / columns)
     with drawing(4.4 * columns + 1.4, 4.2 * lines) as figure:
         panels = figure.subplots(lines, columns, squeeze=False).ravel()
-        for axes in panels[len(findings.layouts) :]:
+        for axes in panels[len(ablation.layouts) :]:
             axes.set_visible(False)
-        for axes, (recipe, points) in zip(panels, findings.layouts.items(), strict=False):
+        for axes, (recipe, points) in zip(panels, ablation.layouts.items(), strict=False):
             for index, name in enumerate(classes):
-                own = points[findings.layout_targets == index]
+                own = points[ablation.layout_targets == index]
                 axes.plot(own[:, 0], own[:, 1], **_points(index), label=name)
             row = numbers[recipe]
             axes.set(
@@ -224,11 +229,11 @@ def _draw_gap(axes: "Axes", rows: Sequence[Row], metric: str) -> None:
         text = f"gap {row[f'{metric}_gap']:.4f}"
         middle = sum(ends) / 2
         axes.annotate(text, (middle, y), (0, 6), textcoords="offset points", ha="center")
-    axes.set(xlabel=title_of(metric))
+    axes.set(xlabel=metric_title(metric))
     axes.margins(x=0.1, y=0.3)
 
 
-def title_of(metric: str) -> str:
+def metric_title(metric: str) -> str:
     """Write a metric's name for people."""
     return metric.replace("_", " ").replace("f1", "F1").replace("auc", "AUC")
 

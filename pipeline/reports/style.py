@@ -21,7 +21,7 @@ LINES = ("-", "--", "-.", ":")
 COLORMAP = "cividis"  # for magnitudes; grows lighter evenly, for colour-blind eyes, too
 
 PNG_DPI = 150
-LONGEST = 24  # letters of a name in a chart
+MAX_NAME_LETTERS = 24  # letters of a name in a chart
 
 # Text and axes. In an SVG it becomes the colour of the reader's page.
 INK = "#1f2328"
@@ -59,9 +59,9 @@ _RC: dict[str, Any] = {
 }
 
 
-def brief(name: str) -> str:
+def shorten(name: str) -> str:
     """Return a name that leaves room for the chart beside it."""
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+    return name if len(name) <= MAX_NAME_LETTERS else f"{name[: MAX_NAME_LETTERS - 1]}…"
 
 
 def line(number: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from optuna.visualization import matplotlib as plots
 from rich.table import Table
 
 from pipeline.store.atomic import write_bytes
-from pipeline.tuning.trials import reason_of
+from pipeline.tuning.trials import failure_reason
 
 PICTURES: dict[str, Callable[[Study], Any]] = {
     "history": plots.plot_optimization_history,
@@ -81,7 +81,7 @@ def trials_table(study: Study) -> pd.DataFrame:
             "state": trial.state.name.lower(),
             "value": trial.value if trial.state == TrialState.COMPLETE else None,
             "seconds": trial.user_attrs.get("seconds"),
-            "reason": reason_of(trial),
+            "reason": failure_reason(trial),
             **trial.params,
         }
         for trial in sorted(trials, key=rank)

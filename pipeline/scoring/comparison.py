@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pipeline.scoring.measures import resampled, tails
-from pipeline.scoring.metrics import get_metric, measure_of
+from pipeline.scoring.measures import bootstrap_measures, interval_quantiles
+from pipeline.scoring.metrics import get_metric, make_measure
 from pipeline.store.predictions import FloatArray, IntArray
 
 Verdict = Literal["better", "worse", "can't tell"]
@@ -119,12 +119,12 @@ def compare_trainings(
     recipes = [baseline, *challengers.values()]
     num_seeds = len(baseline)
     assert all(len(recipe) == num_seeds for recipe in recipes), "every recipe needs every seed"
-    measures = [measure_of(metric, targets, probs) for recipe in recipes for probs in recipe]
+    measures = [make_measure(metric, targets, probs) for recipe in recipes for probs in recipe]
     point = np.array([one.of_sample() for one in measures]).reshape(-1, num_seeds).mean(axis=1)
-    drawn = resampled(measures).reshape(len(recipes), num_seeds, -1)  # (1 + C, S, R)
+    drawn = bootstrap_measures(measures).reshape(len(recipes), num_seeds, -1)  # (1 + C, S, R)
     seeds = np.random.default_rng(0).integers(0, num_seeds, drawn.shape[1:])
     means = np.take_along_axis(drawn, seeds[None], axis=1).mean(axis=1)  # (1 + C, R)
-    lows, highs = np.nanquantile(means[1:] - means[0], tails(confidence), axis=1)
+    lows, highs = np.nanquantile(means[1:] - means[0], interval_quantiles(confidence), axis=1)
     return {
         name: Comparison(metric, float(value - point[0]), float(low), float(high), confidence)
         for name, value, low, high in zip(challengers, point[1:], lows, highs, strict=True)
@@ -156,7 +156,7 @@ def compare_folds(
     assert num >= 2, "one fold has no spread"
     difference = float(differences.mean())
     standard_error = float(differences.std(ddof=1)) * np.sqrt(1 / num + 1 / (num - 1))
-    half_width = float(student.ppf(tails(confidence)[1], num - 1) * standard_error)
+    half_width = float(student.ppf(interval_quantiles(confidence)[1], num - 1) * standard_error)
     low, high = difference - half_width, difference + half_width
     return Comparison(metric, difference, low, high, confidence)
 

@@ -45,7 +45,7 @@ class Measure(ABC):
         """Give the value for `counts` images of each unit, `(U,)`; NaN where it isn't defined."""
 
 
-class MeanOfImages(Measure):
+class ImageMean(Measure):
     """The mean of one value per image, `values`, `(N,)`."""
 
     def __init__(self, values: Values) -> None:
@@ -57,7 +57,7 @@ class MeanOfImages(Measure):
         return float((counts * self.values).sum() / counts.sum())
 
 
-class OfConfusion(Measure):
+class ConfusionMeasure(Measure):
     """A measure of the confusion matrix alone; its cells are the units.
 
     scikit-learn's measures give the same and take a millisecond each, a second per interval.
@@ -124,21 +124,21 @@ class _Ranking:
         return float(in_order_twice / 2 / num_pairs) if num_pairs else None
 
 
-def hits(targets: IntArray, probs: Probs) -> Measure:
+def accuracy(targets: IntArray, probs: Probs) -> Measure:
     """Share of images whose most probable class is the true one."""
-    return MeanOfImages((probs.argmax(axis=1) == targets).astype(np.float64))
+    return ImageMean((probs.argmax(axis=1) == targets).astype(np.float64))
 
 
 def log_loss(targets: IntArray, probs: Probs) -> Measure:
     """Mean negative log of the true class's probability, rows rescaled to sum to 1 first."""
     wide = probs.astype(np.float64)
     chosen = wide[np.arange(len(targets)), targets] / np.maximum(wide.sum(axis=1), SMALLEST_PROB)
-    return MeanOfImages(-np.log(np.clip(chosen, SMALLEST_PROB, 1.0)))
+    return ImageMean(-np.log(np.clip(chosen, SMALLEST_PROB, 1.0)))
 
 
-def macro_f1_of(targets: IntArray, probs: Probs) -> Measure:
+def macro_f1_measure(targets: IntArray, probs: Probs) -> Measure:
     """F1 averaged over the classes that occur in either, `2 TP / (2 TP + FP + FN)` each."""
-    return OfConfusion(targets, probs, _macro_f1)
+    return ConfusionMeasure(targets, probs, _macro_f1)
 
 
 def quadratic_kappa(targets: IntArray, probs: Probs) -> Measure:
@@ -146,7 +146,7 @@ def quadratic_kappa(targets: IntArray, probs: Probs) -> Measure:
 
     Not defined where all images are of one class and predicted to be.
     """
-    return OfConfusion(targets, probs, _quadratic_kappa)
+    return ConfusionMeasure(targets, probs, _quadratic_kappa)
 
 
 def _macro_f1(matrix: IntArray) -> float:
@@ -191,7 +191,7 @@ def bootstrap(values: Values, summary: Callable[[Values], Values]) -> Values:
     return np.concatenate(batches, axis=-1)
 
 
-def resampled(measures: Sequence[Measure]) -> Values:
+def bootstrap_measures(measures: Sequence[Measure]) -> Values:
     """Measure resamples of the images, seeded.
 
     Args:
@@ -201,7 +201,7 @@ def resampled(measures: Sequence[Measure]) -> Values:
     Returns:
         `(C, NUM_RESAMPLES)`; NaN where a measure isn't defined for a resample.
     """
-    means = [measure.values for measure in measures if isinstance(measure, MeanOfImages)]
+    means = [measure.values for measure in measures if isinstance(measure, ImageMean)]
     if len(means) == len(measures):
         return bootstrap(np.stack(means), lambda drawn: np.asarray(drawn.mean(axis=-1)))
     rng = np.random.default_rng(0)
@@ -210,6 +210,6 @@ def resampled(measures: Sequence[Measure]) -> Values:
     return np.array([[measure.of(drawn) for measure in measures] for drawn in draws]).T
 
 
-def tails(confidence: float) -> tuple[float, float]:
+def interval_quantiles(confidence: float) -> tuple[float, float]:
     """Return the two quantiles between which the given share lies, as (0.025, 0.975) for 0.95."""
     return (1 - confidence) / 2, (1 + confidence) / 2

@@ -13,12 +13,12 @@ from pipeline.scoring.measures import (
     MeanColumnAuc,
     Measure,
     Probs,
-    hits,
+    accuracy,
+    bootstrap_measures,
+    interval_quantiles,
     log_loss,
-    macro_f1_of,
+    macro_f1_measure,
     quadratic_kappa,
-    resampled,
-    tails,
 )
 from pipeline.store.predictions import IntArray
 from pipeline.store.results import Result
@@ -55,13 +55,13 @@ class Score:
 
 
 METRICS: dict[str, Metric] = {
-    "accuracy": Metric(hits, is_share=True),
+    "accuracy": Metric(accuracy, is_share=True),
     "log_loss": Metric(log_loss, greater_is_better=False, needs_probs=True),
     "roc_auc": Metric(MeanColumnAuc, needs_probs=True),  # competitions with it have two classes
-    "macro_f1": Metric(macro_f1_of),
+    "macro_f1": Metric(macro_f1_measure),
     # Where every image has one class and gets one, a wrong answer is a false positive of one
     # class and a false negative of another: precision, recall and F1 over all are the accuracy.
-    "micro_f1": Metric(hits, is_share=True),
+    "micro_f1": Metric(accuracy, is_share=True),
     "quadratic_kappa": Metric(quadratic_kappa),
     "mean_column_auc": Metric(MeanColumnAuc, needs_probs=True),
 }
@@ -94,7 +94,7 @@ def score(metric: str, targets: IntArray, probs: Probs) -> float:
         ConfigError: There is no such metric.
         ArtifactError: A probability is NaN or infinite.
     """
-    return measure_of(metric, targets, probs).of_sample()
+    return make_measure(metric, targets, probs).of_sample()
 
 
 def interval(
@@ -118,13 +118,13 @@ def interval(
         ArtifactError: A probability is NaN or infinite.
     """
     chosen = get_metric(metric)
-    measure = measure_of(metric, targets, probs)
+    measure = make_measure(metric, targets, probs)
     if not chosen.is_share:
-        values = resampled([measure])[0]
+        values = bootstrap_measures([measure])[0]
         defined = values[~np.isnan(values)]
         if not len(defined):
             return UNDEFINED, UNDEFINED
-        low, high = np.quantile(defined, tails(confidence))
+        low, high = np.quantile(defined, interval_quantiles(confidence))
         return float(low), float(high)
     from scipy.stats import binomtest  # here: a stage that is up to date needn't wait for it
 
@@ -153,7 +153,7 @@ def confusion(targets: IntArray, predicted: IntArray, num_classes: int) -> IntAr
     return np.asarray(counts, dtype=np.int64)
 
 
-def measure_of(metric: str, targets: IntArray, probs: Probs) -> Measure:
+def make_measure(metric: str, targets: IntArray, probs: Probs) -> Measure:
     """Make a metric's measure of probabilities; arguments and errors as of `score`."""
     assert len(targets) == len(probs) > 0, f"{len(targets)} targets, {len(probs)} rows of probs"
     bad_rows = np.flatnonzero(~np.isfinite(probs).all(axis=1))
@@ -168,7 +168,7 @@ def measure_of(metric: str, targets: IntArray, probs: Probs) -> Measure:
 # Results in the order of their scores.
 
 
-def best_first(competition: Competition, results: Iterable[Result]) -> list[Result]:
+def rank_results(competition: Competition, results: Iterable[Result]) -> list[Result]:
     """Sort results by their out-of-fold scores in the competition's metric, the best first."""
     return sorted(
         results,

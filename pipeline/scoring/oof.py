@@ -13,7 +13,7 @@ from pipeline.scoring.metrics import evaluate, macro_f1, score
 from pipeline.store.predictions import FloatArray, IntArray
 
 
-def targets_of(competition: Competition, images: pd.DataFrame) -> IntArray:
+def class_indices(competition: Competition, images: pd.DataFrame) -> IntArray:
     """Turn the column `label` into class indices, `(N,)`."""
     index = {name: number for number, name in enumerate(competition.classes)}
     return np.array([index[label] for label in images["label"]], dtype=np.int64)
@@ -68,7 +68,7 @@ def describe_oof(
     Raises:
         ArtifactError: The metric isn't defined for these images, or a probability isn't finite.
     """
-    targets = targets_of(competition, folds)
+    targets = class_indices(competition, folds)
     pooled = evaluate(competition.metric, targets, oof_probs)
     if math.isnan(pooled.value):
         raise ArtifactError(
@@ -83,8 +83,8 @@ def describe_oof(
         "metric": competition.metric,
         "oof_score": round(pooled.value, 6),
         "oof_interval_95": [round(pooled.low, 6), round(pooled.high, 6)],
-        "cv_score": _rounded(_mean_of_defined(fold_scores)),
-        "fold_scores": [_rounded(value) for value in fold_scores],
+        "cv_score": _round_for_json(_mean_of_defined(fold_scores)),
+        "fold_scores": [_round_for_json(value) for value in fold_scores],
         "accuracy": round(score("accuracy", targets, oof_probs), 6),
         "log_loss": round(score("log_loss", targets, oof_probs), 6),
         "macro_f1": round(macro_f1(targets, oof_probs.argmax(axis=1)), 6),
@@ -97,6 +97,6 @@ def _mean_of_defined(values: Sequence[float]) -> float:
     return float(np.mean(defined)) if defined else math.nan
 
 
-def _rounded(value: float) -> float | None:
+def _round_for_json(value: float) -> float | None:
     """Round for a file of JSON, which has no NaN."""
     return None if math.isnan(value) else round(value, 6)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.ablation.ablation_summary import Findings, Row, find
-from pipeline.ablation.recipes import read_recipes, with_recipes
-from pipeline.ablation.trainings import Trainings
+from pipeline.ablation.ablation_summary import AblationResult, Row, analyse
+from pipeline.ablation.recipes import read_recipes, recipe_variants
+from pipeline.ablation.trainings import AblationTrainings
 from pipeline.config.competition import Competition
 from pipeline.config.experiment_files import load_experiment
 from pipeline.console import result, say
@@ -19,9 +19,9 @@ from pipeline.errors import ConfigError
 from pipeline.machine import num_processes
 from pipeline.reports.ablation_figures import (
     comparison_table,
+    format_verdicts,
     numbers_table,
     save_pictures,
-    verdicts,
 )
 from pipeline.store.atomic import write_text
 from pipeline.store.freshness import Stamp
@@ -52,41 +52,44 @@ def run(
         )
     experiment = load_experiment(experiment_name, list(overrides))
     recipes = read_recipes(recipes_text)
-    experiments = with_recipes(experiment, recipes, num_seeds)
+    experiments = recipe_variants(experiment, recipes, num_seeds)
     tables = load_tables(paths)
     warn_of_unreadable(tables.test)
     title = f"ablate {competition.name} {experiment.name}"
     out = paths.ablation(experiment.name)
-    trainings = Trainings(paths, competition, out, experiments, tables)
+    trainings = AblationTrainings(paths, competition, out, experiments, tables)
     inputs = {"recipes": recipes, "trainings": trainings.train(), "metric": competition.metric}
     stamp = Stamp(out.stamp, inputs)
     if stamp.is_fresh():
         say(f"{title}: up to date")
     else:
         say(f"{title}: looks at {len(recipes) * num_seeds} trainings")
-        examined = {recipe: trainings.examine(recipe) for recipe in recipes}
-        findings = find(examined, trainings.targets, trainings.folds, competition.metric)
+        by_recipe = {recipe: trainings.load_results(recipe) for recipe in recipes}
+        ablation = analyse(by_recipe, trainings.targets, trainings.folds, competition.metric)
         record = {
             "metric": competition.metric,
             "num_images": len(trainings.targets),
             "num_folds": len(set(trainings.folds.tolist())),
             "num_seeds": num_seeds,
-            "recipes": findings.rows,
+            "recipes": ablation.rows,
         }
-        stamp.write(_write(out, competition, findings, record))
+        stamp.write(_write(out, competition, ablation, record))
     rows: list[Row] = json.loads(out.record.read_text(encoding="utf-8"))["recipes"]
     result(comparison_table(rows, competition.metric))
     result(numbers_table(rows))
-    for verdict in verdicts(rows, competition.metric):
+    for verdict in format_verdicts(rows, competition.metric):
         result(verdict)
     say(f"{title}: -> {out.ablation_dir}")
 
 
 def _write(
-    out: AblationPaths, competition: Competition, findings: Findings, record: Mapping[str, Any]
+    out: AblationPaths,
+    competition: Competition,
+    ablation: AblationResult,
+    record: Mapping[str, Any],
 ) -> list[Path]:
     write_text(out.record, json.dumps(record, indent=2) + "\n")
-    write_table(pd.DataFrame(findings.rows), out.table)
-    write_table(findings.points, out.curves)
-    pictures = save_pictures(findings, competition, out.picture)
+    write_table(pd.DataFrame(ablation.rows), out.table)
+    write_table(ablation.points, out.curves)
+    pictures = save_pictures(ablation, competition, out.picture)
     return [out.record, out.table, out.curves, *pictures]

@@ -89,10 +89,10 @@ def _weights() -> list[tuple[str, str]]:
         except PipelineError as error:
             found = str(error)
         rows.append((f"weights {model_name}", found))
-    return [*rows, (f"hub {endpoint()}", _reach(endpoint()))]
+    return [*rows, (f"hub {endpoint()}", _check_reachable(endpoint()))]
 
 
-def _reach(url: str) -> str:
+def _check_reachable(url: str) -> str:
     """Try to open a connection; what is blocked answers late or never."""
     try:
         parts = urlsplit(url)

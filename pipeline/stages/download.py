@@ -52,18 +52,18 @@ def run(paths: Paths, competition: Competition, source: str | None) -> None:
     """
     plan = DownloadPlan(paths, competition, source, find_sources(competition, source))
     with held(paths.data_lock, f"download {competition.name}"):
-        _sweep(paths)
+        _remove_leftovers(paths)
         accepted = plan.accepted_sources()
         if plan.stamp(accepted).is_fresh() and not plan.offers_more(accepted):
             console.say(f"download {competition.name}: up to date")
             return
         try:
-            _renew(plan, accepted)
+            _replace_images(plan, accepted)
         finally:
-            _sweep(paths)
+            _remove_leftovers(paths)
 
 
-def _sweep(paths: Paths) -> None:
+def _remove_leftovers(paths: Paths) -> None:
     """Remove what isn't whole; the lock is held, so nobody else is at work here."""
     with explained_os_errors(paths.data_dir):
         replaced = _replaced_images_dir(paths)
@@ -82,7 +82,7 @@ def _replaced_images_dir(paths: Paths) -> Path:
     return paths.data_dir / ".images.replaced"
 
 
-def _renew(plan: DownloadPlan, accepted: Mapping[str, Any]) -> None:
+def _replace_images(plan: DownloadPlan, accepted: Mapping[str, Any]) -> None:
     """Gather all archives, unpack them, and only then let them take their place."""
     archives = _draw(plan) if plan.is_drawn else fetch_all(plan, accepted)
     num_files = _unpack_all(plan, archives)

@@ -16,11 +16,11 @@ from pipeline.data.priors import fill_with_prior, is_readable, warn_of_unreadabl
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.reports.calibration_figure import save_reliability_diagram
 from pipeline.reports.ensemble_tables import members_table, methods_table
-from pipeline.scoring.ensembling.build import Built, MemberProbs, build, describe_ensemble
+from pipeline.scoring.ensembling.build import FittedEnsemble, MemberProbs, build, describe_ensemble
 from pipeline.scoring.ensembling.members import Member, group_seeds
 from pipeline.scoring.ensembling.method_table import METHODS
 from pipeline.scoring.ensembling.selection import AUTO
-from pipeline.scoring.oof import describe_oof, targets_of
+from pipeline.scoring.oof import class_indices, describe_oof
 from pipeline.store.atomic import remove, write_text
 from pipeline.store.freshness import Stamp, digest, file_sha256
 from pipeline.store.locks import held
@@ -94,34 +94,34 @@ def run(
             say(f"{title}: up to date, another command has just made it")
             return
         remove(out.stamp)  # killed from here on, the ensemble isn't complete
-        built = _build(inputs, options)
-        metrics = describe_oof(competition, inputs.folds, built.oof_probs)
-        metrics |= describe_ensemble(built, inputs.members)
-        weights = built.share_out(inputs.members)
-        config = {"members": weights, "method": built.method, "options": options.as_typed()}
-        _save_probs(competition, file_sha256(paths.folds_csv), out, inputs, built)
+        ensemble = _build(inputs, options)
+        metrics = describe_oof(competition, inputs.folds, ensemble.oof_probs)
+        metrics |= describe_ensemble(ensemble, inputs.members)
+        weights = ensemble.weights_by_experiment(inputs.members)
+        config = {"members": weights, "method": ensemble.method, "options": options.as_typed()}
+        _save_probs(competition, file_sha256(paths.folds_csv), out, inputs, ensemble)
         for path, content in ((out.config, config), (out.metrics, metrics)):
             write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-        _save_diagram(built, f"{competition.name} {name}, out of fold", out.reliability)
+        _save_diagram(ensemble, f"{competition.name} {name}, out of fold", out.reliability)
         stamp.write([out.oof, out.test, out.config, out.metrics, out.reliability])
-    _tell(title, competition, metrics, built)
+    _print_summary(title, competition, metrics, ensemble)
     low, high = metrics["oof_interval_95"]
     blended_of = " + ".join(f"{weight:.2f} {member}" for member, weight in weights.items())
     say(
         f"{title}: OOF {metrics['metric']} {metrics['oof_score']:.4f} [{low:.4f}, {high:.4f}], "
-        f"{built.method} of {blended_of} -> {out.experiment_dir}"
+        f"{ensemble.method} of {blended_of} -> {out.experiment_dir}"
     )
 
 
-def _build(inputs: _Inputs, options: _Options) -> Built:
+def _build(inputs: _Inputs, options: _Options) -> FittedEnsemble:
     from threadpoolctl import threadpool_limits  # here: what is up to date needn't wait for it
 
     with threadpool_limits(1):  # small matrices: threads only wait; and the same bits everywhere
         return build(inputs.probs, options.method, prune=options.prune)
 
 
-def _save_diagram(built: Built, title: str, path: Path) -> None:
-    change = built.recalibration
+def _save_diagram(ensemble: FittedEnsemble, title: str, path: Path) -> None:
+    change = ensemble.recalibration
     curves = {"as blended": change.before, "at its best temperature": change.after}
     save_reliability_diagram(curves, title, path)
 
@@ -169,7 +169,7 @@ def _load(paths: Paths, competition: Competition, names: list[str]) -> _Inputs:
     probs = MemberProbs(
         oof=np.stack([member.mean(oof) for member in members]),
         test=np.stack([member.mean(test_probs) for member in members])[:, is_readable(test)],
-        targets=targets_of(competition, folds),
+        targets=class_indices(competition, folds),
         folds=folds["fold"].to_numpy(),
         metric=competition.metric,
     )
@@ -177,18 +177,24 @@ def _load(paths: Paths, competition: Competition, names: list[str]) -> _Inputs:
 
 
 def _save_probs(
-    competition: Competition, folds_sha256: str, out: ExperimentPaths, inputs: _Inputs, built: Built
+    competition: Competition,
+    folds_sha256: str,
+    out: ExperimentPaths,
+    inputs: _Inputs,
+    ensemble: FittedEnsemble,
 ) -> None:
-    test_probs: FloatArray = fill_with_prior(built.test_probs, inputs.test, inputs.probs.targets)
+    test_probs: FloatArray = fill_with_prior(ensemble.test_probs, inputs.test, inputs.probs.targets)
     for path, table, probs in (
-        (out.oof, inputs.folds, built.oof_probs),
+        (out.oof, inputs.folds, ensemble.oof_probs),
         (out.test, inputs.test, test_probs),
     ):
         image_ids, class_names = table["image_id"].tolist(), list(competition.classes)
         Predictions(image_ids, probs, class_names, folds_sha256).save(path)
 
 
-def _tell(title: str, competition: Competition, metrics: dict[str, Any], built: Built) -> None:
+def _print_summary(
+    title: str, competition: Competition, metrics: dict[str, Any], ensemble: FittedEnsemble
+) -> None:
     """Print what else there is to know, before the last line."""
     for member in metrics["members"]:
         if member["copies"]:
@@ -197,14 +203,14 @@ def _tell(title: str, competition: Competition, metrics: dict[str, Any], built: 
         if len(member["experiments"]) > 1:
             seeds = ", ".join(member["experiments"])
             say(f"{title}: {seeds} differ in nothing but the seed, their mean is one member")
-    result(methods_table(built.methods, competition.metric, built.method))
+    result(methods_table(ensemble.methods, competition.metric, ensemble.method))
     result(members_table(metrics["members"]))
     idle = [member["name"] for member in metrics["members"] if not member["helps"]]
     if metrics["pruned"]:
         say(f"{title}: dropped, as it isn't worse without: {', '.join(metrics['pruned'])}")
     elif idle:
         say(f"{title}: no help beyond noise: {', '.join(idle)}; --prune drops what isn't missed")
-    applied = "applied" if built.recalibration.is_applied else "not applied"
+    applied = "applied" if ensemble.recalibration.is_applied else "not applied"
     if competition.metric != "log_loss":
         applied += f", {competition.metric} doesn't depend on it"
-    say(f"{title}: calibration by {built.recalibration}; {applied}")
+    say(f"{title}: calibration by {ensemble.recalibration}; {applied}")

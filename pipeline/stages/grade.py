@@ -20,8 +20,8 @@ from pipeline.submission.judge_ids import ordered_ids
 from pipeline.submission.truth import load_truth
 from pipeline.submission.validation import find_faults
 
-LARGEST_MATRIX = 12  # classes; of more only the most confused pairs fit a terminal
-MOST_PAIRS = 10
+MAX_MATRIX_CLASSES = 12  # classes; of more only the most confused pairs fit a terminal
+MAX_PAIRS = 10
 
 
 def run(paths: Paths, competition: Competition, csv: Path, truth: Path) -> None:
@@ -77,7 +77,7 @@ def _summary_table(graded: str, scores: list[Score], f1: float) -> Table:
 
 def _confusion_table(competition: Competition, targets: IntArray, predicted: IntArray) -> Table:
     counts = confusion(targets, predicted, competition.num_classes)
-    if competition.num_classes > LARGEST_MATRIX:
+    if competition.num_classes > MAX_MATRIX_CLASSES:
         return _confused_pairs(competition, counts)
     table = Table("truth, by predicted", box=box.SIMPLE_HEAD, padding=0, title="confusion counts")
     for index in range(competition.num_classes):
@@ -90,7 +90,7 @@ def _confusion_table(competition: Competition, targets: IntArray, predicted: Int
 def _confused_pairs(competition: Competition, counts: IntArray) -> Table:
     table = Table("truth", "predicted", "images", title="most confused")
     wrong = counts - np.diag(np.diag(counts))
-    largest = np.argsort(wrong, axis=None, kind="stable")[::-1][:MOST_PAIRS]
+    largest = np.argsort(wrong, axis=None, kind="stable")[::-1][:MAX_PAIRS]
     for row, column in zip(*np.unravel_index(largest, wrong.shape), strict=True):
         if wrong[row, column]:
             names = competition.classes[row], competition.classes[column]

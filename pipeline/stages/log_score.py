@@ -34,7 +34,7 @@ def run(root: Path, csv: Path, public: float | None, private: float | None) -> N
     with open_log(paths, f"score {paths.competition}") as log:
         log.change(sha256, public_score=public, private_score=private)
         for entry in log.of(sha256):
-            console.result(_line(entry))
+            console.result(_format_scores(entry))
 
 
 def _owner(root: Path, csv: Path, sha256: str) -> Paths:
@@ -63,7 +63,7 @@ def _owner(root: Path, csv: Path, sha256: str) -> Paths:
     )
 
 
-def _line(entry: Entry) -> str:
+def _format_scores(entry: Entry) -> str:
     scores = {"OOF": entry.oof_score, "public": entry.public_score, "private": entry.private_score}
-    told = ", ".join(f"{name} {score:g}" for name, score in scores.items() if score is not None)
-    return f"{entry.experiment}, {entry.metric}: {told}"
+    known = ", ".join(f"{name} {score:g}" for name, score in scores.items() if score is not None)
+    return f"{entry.experiment}, {entry.metric}: {known}"

@@ -105,14 +105,14 @@ def _totals(counted: Profile) -> str:
     )
 
 
-def published() -> dict[str, dict[str, Any]]:
+def published_figures() -> dict[str, dict[str, Any]]:
     """Return what the papers print, by network."""
     path = resources.files("pipeline").joinpath("models", "published.toml")
     return tomllib.loads(path.read_text("utf-8"))
 
 
 def _markdown_lines() -> list[str]:
-    papers = published()
+    papers = published_figures()
     head = [
         "# Networks",
         "",

@@ -15,7 +15,7 @@ from pipeline.console import progress, say, warn
 from pipeline.errors import ConfigError
 from pipeline.images.tta import POLICIES
 from pipeline.inference.fold_models import FoldModels
-from pipeline.inference.folder import FolderBatch, find_files, read_batches
+from pipeline.inference.folder import FolderBatch, list_images, read_batches
 from pipeline.inference.tta_policies import recommended_policy
 from pipeline.store.atomic import atomic_path
 from pipeline.store.paths import Paths
@@ -85,7 +85,7 @@ def _parquet(path: Path, columns: list[str]) -> Iterator[Write]:
         yield lambda rows: writer.write_table(pa.Table.from_pylist(rows, schema=schema))
 
 
-SHOWN = 5  # faults that are told one by one
+MAX_WARNINGS = 5  # faults that are told one by one
 
 
 def run(
@@ -105,7 +105,7 @@ def run(
             compared.
     """
     policy = _choose_policy(paths, competition, experiment_name, policy)
-    names, others = find_files(images_dir)
+    names, others = list_images(images_dir)
     if others:
         warn(f"{images_dir}: {len(others):,} files are no images by their names: {others[0]}, ...")
     models = FoldModels(paths, competition, experiment_name)
@@ -120,7 +120,7 @@ def run(
     ):
         for batch in read_batches(images_dir, names, views, experiment.images, size):
             write(_rows(batch, _mean_probs(models, batch), classes))
-            for name, reason in list(batch.faults.items())[: max(0, SHOWN - num_faults)]:
+            for name, reason in list(batch.faults.items())[: max(0, MAX_WARNINGS - num_faults)]:
                 warn(f"{images_dir / name}: {reason}")
             num_faults += len(batch.faults)
             advance(len(batch.names))

@@ -83,7 +83,7 @@ def _prepare(paths: Paths, competition: Competition, workers: int | None) -> Non
     _write(paths, competition, (train, test), audit, summary)
     tables = [paths.train_csv, paths.test_csv, paths.audit_json, paths.audit_csv]
     stamp.write([*tables, paths.resolution_json])
-    _tell(paths, competition, audit, summary)
+    _print_summary(paths, competition, audit, summary)
 
 
 def _scan(
@@ -161,7 +161,9 @@ def _write(
     write_text(paths.audit_json, text + "\n")
 
 
-def _tell(paths: Paths, competition: Competition, audit: Audit, summary: dict[str, Any]) -> None:
+def _print_summary(
+    paths: Paths, competition: Competition, audit: Audit, summary: dict[str, Any]
+) -> None:
     unreadable = audit.table().query("finding == 'unreadable'")
     for row in unreadable.itertuples():
         fate = "left out" if row.split == "train" else "will be given the class prior"

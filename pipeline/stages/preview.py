@@ -41,7 +41,7 @@ def run(
     experiment = load_experiment(experiment_name, overrides)
     check_recipe(experiment.views, experiment.images)
     num_images, num_views = size
-    train = _chosen(load_train(paths), num_images, experiment.seed)
+    train = _sample_images(load_train(paths), num_images, experiment.seed)
     epochs = (training_view(experiment, epoch) for epoch in range(num_views))
     views = list(dict.fromkeys([View(), *epochs]))  # without randomness, some are the same
     copies = WorkingCopies(paths, working_side_px(experiment.images))
@@ -61,7 +61,7 @@ def run(
     result(str(path))
 
 
-def _chosen(train: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
+def _sample_images(train: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
     """Draw so many images, level over the classes, in the order of the classes."""
     shuffled = train.sample(frac=1, random_state=seed)
     rank = shuffled.groupby("label").cumcount()

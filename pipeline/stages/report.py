@@ -6,7 +6,7 @@ from typing import Any
 from pipeline.config.competition import Competition
 from pipeline.console import result, say
 from pipeline.reports.page.build_page import build_page
-from pipeline.reports.page.report_data import gather
+from pipeline.reports.page.report_data import read_report_data
 from pipeline.store.atomic import write_text
 from pipeline.store.freshness import Stamp, digest, fingerprint
 from pipeline.store.paths import Paths
@@ -33,7 +33,7 @@ def run(paths: Paths, competition: Competition, typed: str) -> None:
     if stamp.is_fresh():
         say(f"{title}: up to date")
     else:
-        page = build_page(gather(paths, competition, typed))
+        page = build_page(read_report_data(paths, competition, typed))
         write_text(paths.report_html, page)
         stamp.write([paths.report_html])
         say(f"{title}: {len(page.encode()) / 1e6:.1f} MB, opens in any browser")

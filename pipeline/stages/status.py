@@ -8,7 +8,7 @@ from rich.table import Table
 from pipeline.config.competition import Competition
 from pipeline.console import result
 from pipeline.data.corrections import recorded_corrections
-from pipeline.scoring.metrics import best_first
+from pipeline.scoring.metrics import rank_results
 from pipeline.store.freshness import Stamp, digest, read_stamp
 from pipeline.store.paths import Paths
 from pipeline.store.results import Result, changed_members, list_results, load_result
@@ -107,7 +107,7 @@ def _scores(paths: Paths, competition: Competition, results: list[Result]) -> Ta
     table.columns[0].overflow = "fold"
     for column in table.columns[1:]:
         column.justify, column.no_wrap = "right", True
-    for one in best_first(competition, results):
+    for one in rank_results(competition, results):
         metrics = one.metrics
         low, high = metrics["oof_interval_95"]
         scores = [value for value in metrics["fold_scores"] if value is not None]

@@ -9,7 +9,7 @@ from pipeline.console import result, say
 from pipeline.data.corrections import DROP, RELABEL
 from pipeline.errors import ArtifactError
 from pipeline.scoring.label_noise import find_suspects
-from pipeline.scoring.oof import targets_of
+from pipeline.scoring.oof import class_indices
 from pipeline.store.paths import Paths
 from pipeline.store.results import load_probs
 from pipeline.store.tables import SUSPECT_COLUMNS, load_folds, read_image_table, write_table
@@ -26,7 +26,7 @@ def run(paths: Paths, competition: Competition, experiment: str) -> None:
     folds = load_folds(paths)
     image_ids = folds["image_id"].tolist()
     probs = load_probs(paths, competition, experiment, "oof", image_ids)
-    found = find_suspects(probs, targets_of(competition, folds))
+    found = find_suspects(probs, class_indices(competition, folds))
     table = pd.DataFrame(
         {
             "image_id": folds["image_id"].to_numpy()[found["row"]],
@@ -39,7 +39,7 @@ def run(paths: Paths, competition: Competition, experiment: str) -> None:
         columns=SUSPECT_COLUMNS,
     )
     target = paths.experiment(experiment).suspects
-    if _stands_already(target, table, competition.name):
+    if _is_unchanged(target, table, competition.name):
         say(f"{title}: up to date")
     else:
         write_table(table, target)
@@ -50,7 +50,7 @@ def run(paths: Paths, competition: Competition, experiment: str) -> None:
     )
 
 
-def _stands_already(target: Path, table: pd.DataFrame, competition: str) -> bool:
+def _is_unchanged(target: Path, table: pd.DataFrame, competition: str) -> bool:
     """Tell whether the same list stands there already, whatever actions were added to it.
 
     Raises:
@@ -58,10 +58,10 @@ def _stands_already(target: Path, table: pd.DataFrame, competition: str) -> bool
     """
     if not target.is_file():
         return False
-    standing = read_image_table(target, SUSPECT_COLUMNS, f"pipeline suspects {competition}")
-    if standing.assign(action="").equals(table):
+    existing = read_image_table(target, SUSPECT_COLUMNS, f"pipeline suspects {competition}")
+    if existing.assign(action="").equals(table):
         return True
-    num_actions = int((standing["action"].str.strip() != "").sum())
+    num_actions = int((existing["action"].str.strip() != "").sum())
     if num_actions:
         raise ArtifactError(
             f"{target}: must have no actions to be overwritten, has {num_actions:,}; move it away "

@@ -8,8 +8,8 @@ from pipeline.config.competition import Competition
 from pipeline.console import progress, result, say
 from pipeline.data.training_table import load_tables
 from pipeline.inference.fold_models import FoldModels
-from pipeline.inference.tta_policies import oof_by_view, recommended, record, score_policies
-from pipeline.scoring.oof import targets_of
+from pipeline.inference.tta_policies import oof_by_view, recommend, record, score_policies
+from pipeline.scoring.oof import class_indices
 from pipeline.store.atomic import write_text
 from pipeline.store.paths import Paths
 from pipeline.store.results import load_probs
@@ -29,7 +29,7 @@ def run(paths: Paths, competition: Competition, experiment_name: str) -> None:
     with progress(f"tta {competition.name} {experiment_name}", len(ids)) as advance:
         folds = tables.folds["fold"].to_numpy()
         by_view, seconds = oof_by_view(paths, models, tables.train, folds, advance)
-    targets = targets_of(competition, tables.train)
+    targets = class_indices(competition, tables.train)
     scores = score_policies(competition.metric, targets, by_view, seconds)
     table = Table("views", f"OOF {competition.metric}", "gain", "ms per image", "worth it")
     for one in scores:
@@ -38,4 +38,4 @@ def run(paths: Paths, competition: Competition, experiment_name: str) -> None:
     result(table)
     out = paths.experiment(experiment_name).tta
     write_text(out, json.dumps(record(paths, experiment_name, scores), indent=2) + "\n")
-    say(f"tta {competition.name} {experiment_name}: recommends {recommended(scores)} -> {out}")
+    say(f"tta {competition.name} {experiment_name}: recommends {recommend(scores)} -> {out}")

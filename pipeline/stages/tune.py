@@ -23,11 +23,11 @@ from pipeline.training.device import pick_device
 from pipeline.training.dry_run import check_trainable
 from pipeline.training.experiment_run import ExperimentRun
 from pipeline.training.pseudo_labels import check_allowed
-from pipeline.tuning.outcome import Outcome, describe, judge
 from pipeline.tuning.samplers import SAMPLERS
 from pipeline.tuning.search import Search
+from pipeline.tuning.search_result import SearchResult, format_result, select_best_trial
 from pipeline.tuning.study import open_study
-from pipeline.tuning.worker import Limits, work, work_together
+from pipeline.tuning.worker import Limits, run_worker, run_workers
 
 
 @dataclass(frozen=True)
@@ -80,15 +80,15 @@ def run(
     until = time.time() + options.timeout if options.timeout is not None else float("inf")
     limits = Limits(options.num_trials, until)
     if options.num_workers > 1:
-        work_together(search, limits, options.num_workers)
+        run_workers(search, limits, options.num_workers)
     else:
-        work(search, limits)
+        run_worker(search, limits)
     study = open_study(search)
-    outcome = judge(study, search)
-    ExperimentRun(paths, competition, outcome.tuned, search.tables).train([])
-    with held(paths.experiment(outcome.tuned.name).lock, search.title):
+    found = select_best_trial(study, search)
+    ExperimentRun(paths, competition, found.tuned, search.tables).train([])
+    with held(paths.experiment(found.tuned.name).lock, search.title):
         name = experiment_name or search.experiment.name
-        _report(search, study, outcome, options.as_typed(name, overrides))
+        _report(search, study, found, options.as_typed(name, overrides))
 
 
 def _search(
@@ -128,19 +128,19 @@ def _search(
     )
 
 
-def _report(search: Search, study: Study, outcome: Outcome, typed: list[str]) -> None:
+def _report(search: Search, study: Study, found: SearchResult, typed: list[str]) -> None:
     """Write best.toml, the pictures and the table of trials, unless they show these trials."""
-    out = search.paths.experiment(outcome.tuned.name)
+    out = search.paths.experiment(found.tuned.name)
     trials = trials_table(study)
     shown = {"study": search.study_name, "num_trials": len(trials), "typed": typed}
     stamp = Stamp(out.tuning_stamp, shown)
     if stamp.is_fresh():
         say(f"{search.title}: up to date")
     else:
-        write_text(out.best_toml, toml_text(outcome.tuned.model_dump(mode="json")))
+        write_text(out.best_toml, toml_text(found.tuned.model_dump(mode="json")))
         write_table(trials, out.trials)
         pictures = save_pictures(study, out.tuning_picture)
         stamp.write([out.best_toml, out.trials, *pictures])
     result(best_trials(study, search.competition.metric))
-    result(describe(outcome, search, len(trials)))
+    result(format_result(found, search, len(trials)))
     say(f"{search.title}: -> {out.best_toml}")

@@ -16,7 +16,7 @@ from pipeline.data.training_table import Tables, cut
 from pipeline.models.weights_source import weights_digest
 from pipeline.reproducibility import environment
 from pipeline.scoring.metrics import score
-from pipeline.scoring.oof import assemble_oof, describe_oof, targets_of
+from pipeline.scoring.oof import assemble_oof, class_indices, describe_oof
 from pipeline.store.atomic import remove, write_text
 from pipeline.store.freshness import Stamp, digest, fingerprint
 from pipeline.store.locks import held
@@ -64,7 +64,7 @@ class ExperimentRun:
         self._tables = tables = cut(tables, experiment.data.limit)
         self._title = f"train {competition.name} {experiment.name}"
         self._out = out or paths.experiment(experiment.name)
-        self._targets = targets_of(competition, tables.train)
+        self._targets = class_indices(competition, tables.train)
         self._all_folds = sorted(tables.folds["fold"].unique().tolist())
 
     def check(self, only_folds: Sequence[int]) -> None:

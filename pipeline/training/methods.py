@@ -6,7 +6,7 @@ from pipeline.config.competition import Competition
 from pipeline.config.experiment import Experiment
 from pipeline.data.priors import is_readable
 from pipeline.data.training_table import Tables
-from pipeline.scoring.oof import targets_of
+from pipeline.scoring.oof import class_indices
 from pipeline.store.paths import Paths
 from pipeline.training.checkpoint import Tensors
 from pipeline.training.finetune import Finetune
@@ -35,7 +35,7 @@ def build_method(
     """
     data = TrainingData(
         tables.train,
-        targets_of(competition, tables.train),
+        class_indices(competition, tables.train),
         tables.test[is_readable(tables.test)],
         competition.num_classes,
         competition.metric,

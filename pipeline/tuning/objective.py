@@ -17,7 +17,7 @@ from pipeline.data.priors import is_readable
 from pipeline.data.training_table import Tables, cut
 from pipeline.errors import DiskError, PipelineError, StoppedError
 from pipeline.scoring.metrics import score
-from pipeline.scoring.oof import assemble_oof, targets_of
+from pipeline.scoring.oof import assemble_oof, class_indices
 from pipeline.store.predictions import FloatArray
 from pipeline.training.methods import Method, build_method
 from pipeline.training.probe import Probe
@@ -25,7 +25,7 @@ from pipeline.training.pseudo_labels import PseudoLabels, load_pseudo_labels
 from pipeline.training.task import FoldTask
 from pipeline.tuning.pruning import epoch_step, fold_step
 from pipeline.tuning.search import Search
-from pipeline.tuning.trials import FOLD_SCORES, REASON, SECONDS, claim
+from pipeline.tuning.trials import FOLD_SCORES, REASON, SECONDS, record_worker
 
 # Methods for many trials: probes that learn from the same features read them once.
 
@@ -33,7 +33,7 @@ from pipeline.tuning.trials import FOLD_SCORES, REASON, SECONDS, claim
 MAX_SETS = 4
 
 
-class SharedMethods:
+class MethodCache:
     """Builds what fits a trial's folds, keeping the last probes' features in memory.
 
     Args:
@@ -77,22 +77,22 @@ class Objective:
     Args:
         search: What is searched.
         is_interrupted: Asked after every fold; the trial then ends.
-        on_claim: Called once a trial is this process's.
+        on_taken: Called once a trial is this process's.
 
     Attributes:
         number: Of the last trial.
     """
 
     def __init__(
-        self, search: Search, is_interrupted: Callable[[], bool], on_claim: Callable[[], None]
+        self, search: Search, is_interrupted: Callable[[], bool], on_taken: Callable[[], None]
     ) -> None:
         self.number = -1
         self._search = search
         self._is_interrupted = is_interrupted
-        self._on_claim = on_claim
+        self._on_taken = on_taken
         self._tables = cut(search.tables, search.experiment.data.limit)
-        self._targets = targets_of(search.competition, self._tables.train)
-        self._methods = SharedMethods(search, self._tables)
+        self._targets = class_indices(search.competition, self._tables.train)
+        self._methods = MethodCache(search, self._tables)
 
     def __call__(self, trial: Trial) -> float:
         """Run a trial.
@@ -104,8 +104,8 @@ class Objective:
             DiskError: The disk is full; the values aren't to blame.
         """
         self.number = trial.number
-        claim(trial)
-        self._on_claim()
+        record_worker(trial)
+        self._on_taken()
         start = time.monotonic()
         values = suggest(trial, self._search)
         outcome = "failed"
@@ -127,8 +127,8 @@ class Objective:
         finally:
             seconds = round(time.monotonic() - start, 2)
             trial.set_user_attr(SECONDS, seconds)
-            told = ", ".join(f"{key} {_short(chosen)}" for key, chosen in values.items())
-            say(f"{self._search.title}: trial {trial.number}: {outcome}, {seconds:.1f} s; {told}")
+            chosen = ", ".join(f"{key} {_format_value(value)}" for key, value in values.items())
+            say(f"{self._search.title}: trial {trial.number}: {outcome}, {seconds:.1f} s; {chosen}")
         return value
 
     def _score(self, trial: Trial, values: Mapping[str, object]) -> float:
@@ -145,7 +145,7 @@ class Objective:
             if self._is_interrupted():
                 raise StoppedError(f"{search.title}: stopped by Ctrl-C after fold {fold}")
             if fold != folds[-1] and trial.should_prune():
-                raise _pruned(trial, fold_scores, f"after fold {fold}")
+                raise _record_pruned(trial, fold_scores, f"after fold {fold}")
         trial.set_user_attr(FOLD_SCORES, fold_scores)
         oof_probs = assemble_oof(fold_probs, self._tables.folds)
         return score(search.competition.metric, self._targets, oof_probs)
@@ -155,7 +155,7 @@ class Objective:
             epoch = int(row["epoch"])
             trial.report(row["val_score"], epoch_step(fold, epoch))
             if trial.should_prune():
-                raise _pruned(trial, [], f"after epoch {epoch} of fold {fold}")
+                raise _record_pruned(trial, [], f"after epoch {epoch} of fold {fold}")
 
         return FoldTask(
             fold=fold,
@@ -198,7 +198,7 @@ def _suggest(trial: Trial, key: str, parameter: Parameter, search: Search) -> An
     return trial.suggest_float(key, float(low), float(high), log=parameter.log, step=parameter.step)
 
 
-def _pruned(trial: Trial, fold_scores: list[float], when: str) -> TrialPruned:
+def _record_pruned(trial: Trial, fold_scores: list[float], when: str) -> TrialPruned:
     reason = f"pruned {when}"
     if fold_scores:
         reason += f", mean {np.mean(fold_scores):.4f}"
@@ -221,5 +221,5 @@ def _reason(error: Exception) -> str:
     raise error
 
 
-def _short(value: object) -> str:
+def _format_value(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)

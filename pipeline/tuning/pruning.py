@@ -48,13 +48,15 @@ class FoldPruner(BasePruner):
             return False
         fold, epoch = divmod(trial.last_step, STRIDE)
         if epoch == STRIDE - 1:
-            own, others = _restricted(study, trial, None)
+            own, others = _restrict_to_fold(study, trial, None)
             return self._across.prune(others, own)
-        own, others = _restricted(study, trial, fold)
+        own, others = _restrict_to_fold(study, trial, fold)
         return self._within.prune(others, own)
 
 
-def _restricted(study: Study, trial: FrozenTrial, fold: int | None) -> tuple[FrozenTrial, Study]:
+def _restrict_to_fold(
+    study: Study, trial: FrozenTrial, fold: int | None
+) -> tuple[FrozenTrial, Study]:
     """Copy a trial and the study's finished ones with one kind of values, its steps from 0 on.
 
     Args:
@@ -64,11 +66,11 @@ def _restricted(study: Study, trial: FrozenTrial, fold: int | None) -> tuple[Fro
     """
     others = optuna.create_study(direction=study.direction)
     finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-    others.add_trials([_copied(one, fold) for one in finished])
-    return _copied(trial, fold), others
+    others.add_trials([_copy_trial(one, fold) for one in finished])
+    return _copy_trial(trial, fold), others
 
 
-def _copied(trial: FrozenTrial, fold: int | None) -> FrozenTrial:
+def _copy_trial(trial: FrozenTrial, fold: int | None) -> FrozenTrial:
     values = {}
     for step, value in trial.intermediate_values.items():
         its_fold, epoch = divmod(step, STRIDE)

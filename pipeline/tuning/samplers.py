@@ -57,15 +57,15 @@ class TrialSeededSampler(BaseSampler):
         self._name = name
         self._seed = seed
         self._stream = 0
-        self._begin(0)
+        self._seed_stream(0)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Begin the trial's stream."""
         self._stream = stream_number(study, trial)
-        self._begin(0)
+        self._seed_stream(0)
         self._sampler.before_trial(study, trial)
 
-    def _begin(self, key: int) -> None:
+    def _seed_stream(self, key: int) -> None:
         self._sampler = SAMPLERS[self._name](sample_seed(self._seed, self._stream, key))
 
     def infer_relative_search_space(
@@ -92,7 +92,7 @@ class TrialSeededSampler(BaseSampler):
         Every parameter has a stream of its own: of a trial that is tried again, the first of them
         may be drawn already.
         """
-        self._begin(int(fingerprint(param_name)[:15], 16) + 1)
+        self._seed_stream(int(fingerprint(param_name)[:15], 16) + 1)
         return self._sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(

@@ -122,7 +122,7 @@ def open_study(search: Search) -> Study:
     is_greater_better = get_metric(search.competition.metric).greater_is_better
     sampler = TrialSeededSampler(search.sampler, search.experiment.seed)
     name = f"{search.competition.name}/{search.study_name}"
-    with _opening(search):
+    with _lock_study(search):
         is_new = True
         try:
             study = optuna.create_study(
@@ -150,7 +150,7 @@ def open_study(search: Search) -> Study:
     return study
 
 
-def _opening(search: Search) -> AbstractContextManager[object]:
+def _lock_study(search: Search) -> AbstractContextManager[object]:
     """Let the workers of this machine open a study one after the other."""
     path = search.paths.study_lock(search.study_name)
     with explained_os_errors(path):

@@ -23,7 +23,7 @@ SECONDS = "seconds"
 MAX_ATTEMPTS = 3
 
 
-def num_taken(study: Study) -> int:
+def count_taken(study: Study) -> int:
     """Count the trials that ended or are being run.
 
     One that failed counts if its values are to blame; if its worker was killed or stopped, they
@@ -31,33 +31,33 @@ def num_taken(study: Study) -> int:
     """
     ended = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
     return sum(
-        trial.state in ended or (trial.state == TrialState.FAIL and is_to_blame(trial))
+        trial.state in ended or (trial.state == TrialState.FAIL and failed_by_values(trial))
         for trial in study.get_trials(deepcopy=False)
     )
 
 
-def is_to_blame(trial: FrozenTrial) -> bool:
+def failed_by_values(trial: FrozenTrial) -> bool:
     """Whether a trial failed for its values: it said why, or every worker that took it died."""
     return REASON in trial.user_attrs or trial.user_attrs.get(ATTEMPT, 1) >= MAX_ATTEMPTS
 
 
-def reason_of(trial: FrozenTrial) -> str:
+def failure_reason(trial: FrozenTrial) -> str:
     """Tell why a trial didn't go through all folds; empty for one that did, or hasn't ended."""
     if REASON in trial.user_attrs:
         return str(trial.user_attrs[REASON])
     if trial.state != TrialState.FAIL:
         return ""
-    if is_to_blame(trial):
+    if failed_by_values(trial):
         return f"its worker was killed {MAX_ATTEMPTS} times, for want of memory perhaps"
     return "its worker was killed or stopped; tried again"
 
 
-def completed(study: Study) -> list[FrozenTrial]:
+def completed_trials(study: Study) -> list[FrozenTrial]:
     """List the trials that went through all folds."""
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
 
 
-def claim(trial: Trial) -> None:
+def record_worker(trial: Trial) -> None:
     """Note who runs a trial, and the command that started it: itself, where there is but one."""
     process = psutil.Process()
     command = psutil.Process(os.getppid()) if multiprocessing.parent_process() else process
@@ -87,7 +87,7 @@ def stream_number(study: Study, trial: FrozenTrial) -> int:
     raise AssertionError(f"trial {trial.number} was tried again while it ran")
 
 
-def try_again(study: Study, trial: FrozenTrial, *, is_suspect: bool = False) -> None:
+def enqueue_again(study: Study, trial: FrozenTrial, *, is_suspect: bool = False) -> None:
     """Put a trial's values in the queue once more; those it hadn't drawn yet are drawn then.
 
     Args:
@@ -103,7 +103,7 @@ def try_again(study: Study, trial: FrozenTrial, *, is_suspect: bool = False) -> 
     study.enqueue_trial(fixed | trial.params, user_attrs=attrs)
 
 
-def recover(study: Study, *, is_alone: bool) -> int:
+def enqueue_orphans(study: Study, *, is_alone: bool) -> int:
     """Try the trials of workers again that died on this machine; returns their number.
 
     A journal has no heartbeat: whether a worker lives is asked of the operating system, by its
@@ -114,34 +114,34 @@ def recover(study: Study, *, is_alone: bool) -> int:
         is_alone: Whether all its workers are on this machine; one that died before it could say
             who it was is then known to be dead.
     """
-    num_recovered = 0
+    num_enqueued = 0
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         worker = trial.user_attrs.get(WORKER)
         if worker is None and not is_alone:
             continue
         if worker is not None and (worker[0] != platform.node() or _is_alive(*worker[1:])):
             continue
-        num_recovered += _give_up(study, trial)
+        num_enqueued += _fail_and_enqueue(study, trial)
     # Of others that failed by no fault of theirs, whoever should have queued them was killed, too.
     for trial in last_attempts(study).values() if is_alone else ():
-        if trial.state == TrialState.FAIL and not is_to_blame(trial):
-            try_again(study, trial)
-            num_recovered += 1
-    return num_recovered
+        if trial.state == TrialState.FAIL and not failed_by_values(trial):
+            enqueue_again(study, trial)
+            num_enqueued += 1
+    return num_enqueued
 
 
-def _give_up(study: Study, trial: FrozenTrial) -> bool:
+def _fail_and_enqueue(study: Study, trial: FrozenTrial) -> bool:
     try:
         study.tell(trial.number, state=TrialState.FAIL)
     except (UpdateFinishedTrialError, ValueError):
         return False  # another machine's heartbeat was quicker
-    if is_to_blame(trial):
+    if failed_by_values(trial):
         return False
-    try_again(study, trial, is_suspect=_died_alone(trial))
+    enqueue_again(study, trial, is_suspect=_is_suspect(trial))
     return True
 
 
-def _died_alone(trial: FrozenTrial) -> bool:
+def _is_suspect(trial: FrozenTrial) -> bool:
     """Whether a trial's worker died and its command lives: the kernel kills who takes too much."""
     command = trial.user_attrs.get(COMMAND)
     return command is not None and _is_alive(*command)

@@ -20,7 +20,7 @@ from pipeline.training.interrupts import deferred_interrupt
 from pipeline.tuning.objective import FailedTrialError, Objective
 from pipeline.tuning.search import Search
 from pipeline.tuning.study import open_study
-from pipeline.tuning.trials import num_taken, recover, try_again
+from pipeline.tuning.trials import count_taken, enqueue_again, enqueue_orphans
 
 MAX_REPLACED = 10  # killed workers of one command
 
@@ -38,7 +38,7 @@ class Limits:
     until: float = float("inf")
 
 
-def work(search: Search, limits: Limits) -> None:
+def run_worker(search: Search, limits: Limits) -> None:
     """Run trials in this process until the study has enough of them.
 
     Raises:
@@ -52,31 +52,31 @@ def work(search: Search, limits: Limits) -> None:
         objective = Objective(search, is_interrupted, turn.release)
         while parent is None or parent.is_alive():
             if is_interrupted():
-                raise StoppedError(_stopped(search))
+                raise StoppedError(_format_stop(search))
             with turn:
-                recover(study, is_alone=search.url is None)
-                if num_taken(study) >= limits.num_trials or time.time() > limits.until:
+                enqueue_orphans(study, is_alone=search.url is None)
+                if count_taken(study) >= limits.num_trials or time.time() > limits.until:
                     return
-                _run_next(study, objective, search)
+                _run_trial(study, objective, search)
 
 
-def _run_next(study: Study, objective: Objective, search: Search) -> None:
+def _run_trial(study: Study, objective: Objective, search: Search) -> None:
     try:
         study.optimize(objective, n_trials=1, catch=(FailedTrialError,))
     except (StoppedError, DiskError) as error:
-        try_again(study, study.get_trials(deepcopy=False)[objective.number])
+        enqueue_again(study, study.get_trials(deepcopy=False)[objective.number])
         if isinstance(error, DiskError):
             raise
-        raise StoppedError(_stopped(search)) from error
+        raise StoppedError(_format_stop(search)) from error
     except AssertionError as error:  # what Optuna makes of a trial whose end it couldn't write down
         raise error.__context__ if isinstance(error.__context__, DiskError) else error from None
 
 
-def _stopped(search: Search) -> str:
+def _format_stop(search: Search) -> str:
     return f"{search.title}: stopped by Ctrl-C; the same command goes on with the study"
 
 
-def work_together(search: Search, limits: Limits, num_workers: int) -> None:
+def run_workers(search: Search, limits: Limits, num_workers: int) -> None:
     """Run trials in several processes of this machine.
 
     One that is killed is replaced, and its trial tried again.
@@ -91,7 +91,7 @@ def work_together(search: Search, limits: Limits, num_workers: int) -> None:
 
     def start() -> BaseProcess:
         arguments = (search, limits, max(1, num_cpus() // num_workers), errors)
-        process = context.Process(target=_work_in_process, args=arguments)
+        process = context.Process(target=_worker_main, args=arguments)
         # Inherited: a Ctrl-C while it imports its libraries would end it with a traceback.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         process.start()
@@ -99,14 +99,14 @@ def work_together(search: Search, limits: Limits, num_workers: int) -> None:
         return process
 
     with deferred_interrupt() as is_interrupted:
-        _watch([start() for _ in range(num_workers)], start, is_interrupted)
+        _supervise([start() for _ in range(num_workers)], start, is_interrupted)
         if is_interrupted():
-            raise StoppedError(_stopped(search))
+            raise StoppedError(_format_stop(search))
     if not errors.empty():
         raise errors.get()
 
 
-def _watch(
+def _supervise(
     workers: list[BaseProcess],
     start: Callable[[], BaseProcess],
     is_interrupted: Callable[[], bool],
@@ -129,12 +129,12 @@ def _watch(
                     workers.append(start())
 
 
-def _work_in_process(
+def _worker_main(
     search: Search, limits: Limits, num_threads: int, errors: "SimpleQueue[PipelineError]"
 ) -> None:
     torch.set_num_threads(num_threads)
     try:
-        work(search, limits)
+        run_worker(search, limits)
     except StoppedError:
         return  # the parent says so
     except PipelineError as error:

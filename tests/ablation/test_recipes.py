@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.ablation.recipes import read_recipes, with_recipes
+from pipeline.ablation.recipes import read_recipes, recipe_variants
 from pipeline.errors import ConfigError
 from tests import tiny
 
@@ -12,7 +12,7 @@ CUSTOM = {
 
 def test_experiments_differ_in_recipe_and_seed_alone():
     experiment = tiny.experiment(seed=4, head={"l2": 0.5})
-    made = with_recipes(experiment, ["none", "heavy"], 2)
+    made = recipe_variants(experiment, ["none", "heavy"], 2)
     assert {recipe: [one.seed for one in seeds] for recipe, seeds in made.items()} == {
         "none": [4, 5], "heavy": [4, 5],
     }  # fmt: skip
@@ -26,7 +26,7 @@ def test_experiments_differ_in_recipe_and_seed_alone():
 
 
 def test_an_experiments_own_transforms_are_one_of_its_recipes():
-    made = with_recipes(tiny.experiment(views=CUSTOM), ["none", "custom"], 1)
+    made = recipe_variants(tiny.experiment(views=CUSTOM), ["none", "custom"], 1)
     assert made["none"][0].views.transforms == ()
     assert made["custom"][0].views.transforms[0].name == "Resize"
 
@@ -34,13 +34,13 @@ def test_an_experiments_own_transforms_are_one_of_its_recipes():
 def test_custom_without_transforms_is_refused():
     line = r"^--recipes custom: .*views.transforms must be given where views.recipe is 'custom'"
     with pytest.raises(ConfigError, match=line):
-        with_recipes(tiny.experiment(), ["none", "custom"], 1)
+        recipe_variants(tiny.experiment(), ["none", "custom"], 1)
 
 
 def test_a_probe_without_augmented_views_has_nothing_to_compare():
     line = r"^experiment 'tiny': views.num_augmented must be 1 at least, is 0"
     with pytest.raises(ConfigError, match=line):
-        with_recipes(tiny.experiment(views={"num_augmented": 0}), ["none", "light"], 1)
+        recipe_variants(tiny.experiment(views={"num_augmented": 0}), ["none", "light"], 1)
 
 
 def test_names_are_read_and_faults_refused():

@@ -93,11 +93,11 @@ import json, sys
 from pathlib import Path
 from pipeline.config import ImageConfig
 from pipeline.images.tta import POLICIES
-from pipeline.inference.folder import find_files, read_batches
+from pipeline.inference.folder import list_images, read_batches
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    names, _ = find_files(folder)
+    names, _ = list_images(folder)
     batches = read_batches(folder, names, POLICIES["plain"], ImageConfig(size_px=32), size=4)
     found = [(batch.names, batch.faults, len(batch.pixels)) for batch in batches]
     print(json.dumps(found))

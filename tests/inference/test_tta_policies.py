@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.images.tta import POLICIES
-from pipeline.inference.tta_policies import all_views, recommended, score_policies
+from pipeline.inference.tta_policies import all_views, recommend, score_policies
 
 TARGETS = np.arange(400) % 2
 
@@ -22,14 +22,14 @@ def by_view(quality):
 def test_a_policy_that_earns_nothing_isn_t_worth_its_time():
     same = np.repeat(by_view(lambda _: 0.8)[:1], len(all_views()), axis=0)
     scores = score_policies("accuracy", TARGETS, same, 0.01)
-    assert recommended(scores) == "plain"
+    assert recommend(scores) == "plain"
     assert [one.name for one in scores] == list(POLICIES)
     assert [one.milliseconds for one in scores] == pytest.approx([10, 20, 60, 60, 100])
 
 
 def test_views_that_err_independently_are_worth_it():
     scores = score_policies("accuracy", TARGETS, by_view(lambda _: 0.8), 0.01)
-    assert recommended(scores) != "plain"
+    assert recommend(scores) != "plain"
     assert scores[-1].score.value > scores[0].score.value
 
 
@@ -37,4 +37,4 @@ def test_a_dear_policy_that_is_worse_is_not_recommended():
     worse = by_view(lambda view: 0.95 if view.place == (0.5, 0.5) else 0.2)
     scores = score_policies("log_loss", TARGETS, worse, 0.01)
     assert not scores[-1].is_worth_it
-    assert recommended(scores) != "five-crops"
+    assert recommend(scores) != "five-crops"

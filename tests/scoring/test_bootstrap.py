@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.scoring import measures as module
-from pipeline.scoring.measures import NUM_RESAMPLES, bootstrap, tails
+from pipeline.scoring.measures import NUM_RESAMPLES, bootstrap, interval_quantiles
 
 
 def mean(values):
@@ -37,4 +37,4 @@ def test_spread_is_the_standard_error():
 
 
 def test_tails_leave_out_the_rest_evenly():
-    assert tails(0.9) == pytest.approx((0.05, 0.95))
+    assert interval_quantiles(0.9) == pytest.approx((0.05, 0.95))

@@ -7,7 +7,7 @@ import pytest
 from pipeline.config.competition import load_competition
 from pipeline.errors import ArtifactError
 from pipeline.scoring.metrics import score
-from pipeline.scoring.oof import assemble_oof, describe_oof, targets_of
+from pipeline.scoring.oof import assemble_oof, class_indices, describe_oof
 from pipeline.store.predictions import FloatArray
 
 FOLDS = pd.DataFrame(
@@ -54,13 +54,13 @@ def test_a_fold_of_another_length_is_named(found):
 
 
 def test_targets_are_the_order_of_the_classes():
-    assert targets_of(load_competition("demo"), FOLDS).tolist() == [0, 1, 0, 1, 0, 1, 0]
+    assert class_indices(load_competition("demo"), FOLDS).tolist() == [0, 1, 0, 1, 0, 1, 0]
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
 def test_a_description_scores_the_pool_and_each_fold(metric):
     competition = load_competition("demo").model_copy(update={"metric": metric})
-    oof_probs, targets = assemble_oof(by_fold(), FOLDS), targets_of(competition, FOLDS)
+    oof_probs, targets = assemble_oof(by_fold(), FOLDS), class_indices(competition, FOLDS)
     found = describe_oof(competition, FOLDS, oof_probs)
     per_fold = [
         score(metric, targets[FOLDS["fold"] == fold], oof_probs[FOLDS["fold"] == fold])

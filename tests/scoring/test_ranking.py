@@ -1,7 +1,7 @@
 import pytest
 
 from pipeline.config.competition import load_competition
-from pipeline.scoring.metrics import best_first
+from pipeline.scoring.metrics import rank_results
 from pipeline.store.results import Result
 
 
@@ -10,4 +10,4 @@ def test_the_best_result_in_the_competition_s_metric_is_first(metric: str, names
     competition = load_competition("demo").model_copy(update={"metric": metric})
     scores = {"a": 0.5, "b": 0.5, "c": 0.75}
     results = [Result(name, {}, {"oof_score": score}) for name, score in scores.items()]
-    assert "".join(one.name for one in best_first(competition, results)) == names
+    assert "".join(one.name for one in rank_results(competition, results)) == names

@@ -95,12 +95,12 @@ def test_a_second_run_trains_nothing_and_a_broken_one_only_what_is_missing(
         run(site)
     run(site)
     assert len(fitted) == 9  # two recipes, two seeds, two folds; one of them twice
-    first, told = rows_of(site), capsys.readouterr().out
+    first, verdict_text = rows_of(site), capsys.readouterr().out
     run(site)
     again = capsys.readouterr()
     assert "ablate demo tiny: up to date" in again.err
     assert (len(fitted), rows_of(site)) == (9, first)
-    assert again.out == told
+    assert again.out == verdict_text
     run(site, num_seeds=3)
     assert len(fitted) == 13
 

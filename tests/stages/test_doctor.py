@@ -33,5 +33,7 @@ def test_doctor_tells_of_everything_and_writes_nothing(tmp_path, monkeypatch, ca
 
 def test_a_hub_that_answers_is_reachable(closed_url):
     with socket.create_server(("127.0.0.1", 0)) as server:
-        assert doctor._reach(f"http://127.0.0.1:{server.getsockname()[1]}/x") == "reachable"
-    assert doctor._reach(closed_url).startswith("not reachable (")
+        assert (
+            doctor._check_reachable(f"http://127.0.0.1:{server.getsockname()[1]}/x") == "reachable"
+        )
+    assert doctor._check_reachable(closed_url).startswith("not reachable (")

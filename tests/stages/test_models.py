@@ -63,15 +63,15 @@ def test_the_table_has_a_row_for_every_network_and_only_published_numbers(capsys
 
 
 def test_every_published_row_is_of_a_network_here():
-    assert models.published().keys() <= set(model_names()) | set(PACKAGES)
-    for row in models.published().values():
+    assert models.published_figures().keys() <= set(model_names()) | set(PACKAGES)
+    for row in models.published_figures().values():
         assert row["source"]
         assert row.keys() <= {"parameters", "gmacs", "source"}
 
 
-@pytest.mark.parametrize("name", models.published())
+@pytest.mark.parametrize("name", models.published_figures())
 def test_our_networks_cost_what_the_papers_print(name):
-    row = models.published()[name]
+    row = models.published_figures()[name]
     options = {"stride_on": "1x1"} if row["source"].endswith("; v1 strides") else {}
     config = ModelConfig.model_validate({"name": name, "weights": "none"} | options)
     with torch.device("meta"):

@@ -8,7 +8,7 @@ from PIL import Image
 from pipeline.errors import ConfigError, DataError
 from pipeline.images.contact_sheet import CELL_PX
 from pipeline.stages import preview
-from pipeline.stages.preview import _chosen
+from pipeline.stages.preview import _sample_images
 from pipeline.store.tables import load_train, write_table
 from tests import tiny
 
@@ -71,13 +71,13 @@ def test_another_seed_shows_other_images_and_views(workspace, toml):
 def test_images_are_level_over_the_classes():
     labels = ["a"] * 50 + ["b"] * 5 + ["c"] * 5
     train = pd.DataFrame({"image_id": np.arange(60), "label": labels})
-    assert _chosen(train, 7, 0)["label"].value_counts().to_dict() in (
+    assert _sample_images(train, 7, 0)["label"].value_counts().to_dict() in (
         {"a": 3, "b": 2, "c": 2},
         {"b": 3, "a": 2, "c": 2},
         {"c": 3, "a": 2, "b": 2},
     )
-    assert len(_chosen(train, 100, 0)) == 60
-    assert not _chosen(train, 7, 0).equals(_chosen(train, 7, 1))
+    assert len(_sample_images(train, 100, 0)) == 60
+    assert not _sample_images(train, 7, 0).equals(_sample_images(train, 7, 1))
 
 
 def test_class_names_of_any_script_can_be_shown(workspace, toml):

@@ -19,7 +19,7 @@ from pipeline.config.competition import Competition
 from pipeline.config.experiment import Experiment
 from pipeline.errors import ArtifactError, ConfigError, DataError
 from pipeline.scoring.metrics import score
-from pipeline.scoring.oof import targets_of
+from pipeline.scoring.oof import class_indices
 from pipeline.stages import folds, submit, train
 from pipeline.store.freshness import file_sha256
 from pipeline.store.paths import Paths
@@ -96,7 +96,7 @@ def test_all_files_are_written_and_belong_together(site, capsys):
     assert oof.class_names == test.class_names == ["cat", "dog"]
     assert oof.folds_sha256 == test.folds_sha256 == file_sha256(paths.folds_csv)
     metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
-    targets = targets_of(competition, load_train(paths))
+    targets = class_indices(competition, load_train(paths))
     assert metrics["oof_score"] == pytest.approx(score("accuracy", targets, oof.probs), abs=1e-6)
     assert len(metrics["fold_scores"]) == 2
     assert metrics["seconds"] > 0
@@ -317,7 +317,7 @@ def test_an_unreadable_test_image_gets_the_class_shares_and_is_named(site, capsy
     err = capsys.readouterr().err
     assert re.search(rf"warning: \d of 8 test images are unreadable and get .*: .*{name}", err)
     predictions = load_predictions(out / "test.npz", "x")
-    shares = np.bincount(targets_of(competition, load_train(paths))) / len(load_train(paths))
+    shares = np.bincount(class_indices(competition, load_train(paths))) / len(load_train(paths))
     row = predictions.probs[predictions.image_ids.index(name)]
     np.testing.assert_allclose(row, shares, atol=1e-6)
     others = predictions.probs[predictions.image_ids.index(test.loc[readable[0], "image_id"])]
@@ -386,7 +386,7 @@ def test_corrected_labels_reach_training_and_scores(site):
     label_by_id = dict(zip(table["image_id"], table["label"], strict=True))
     assert label_by_id[relabelled["image_id"]] == other[relabelled["label"]]
     metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
-    expected = score("accuracy", targets_of(competition, table), oof.probs)
+    expected = score("accuracy", class_indices(competition, table), oof.probs)
     assert metrics["oof_score"] == pytest.approx(expected, abs=1e-6)
     for fold in (0, 1):
         history = pd.read_csv(out / f"fold{fold}" / "history.csv")

@@ -16,7 +16,7 @@ from pipeline.config.experiment import Experiment
 from pipeline.config.train_table import TrainConfig
 from pipeline.errors import ArtifactError, ConfigError, StoppedError
 from pipeline.models.registry import build_model, trunk_of
-from pipeline.scoring.oof import targets_of
+from pipeline.scoring.oof import class_indices
 from pipeline.store.tables import load_test, load_train
 from pipeline.training.checkpoint import remove_state
 from pipeline.training.finetune import Finetune
@@ -45,7 +45,7 @@ def data(workspace):
     paths, competition = workspace
     train = load_train(paths).groupby("label").head(8).reset_index(drop=True)
     test = load_test(paths).query("width > 0").head(4).reset_index(drop=True)
-    targets = targets_of(competition, train)
+    targets = class_indices(competition, train)
     return paths, TrainingData(train, targets, test, num_classes=2, metric="accuracy")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.scoring.oof import targets_of
+from pipeline.scoring.oof import class_indices
 from pipeline.stages import folds, train
 from pipeline.store.freshness import digest
 from pipeline.store.predictions import Predictions, load_predictions
@@ -40,7 +40,7 @@ def data(workspace):
     paths, competition = workspace
     table = load_train(paths)
     test = load_test(paths).query("width > 0").reset_index(drop=True)
-    return TrainingData(table, targets_of(competition, table), test, 2, "accuracy")
+    return TrainingData(table, class_indices(competition, table), test, 2, "accuracy")
 
 
 def readable(paths):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from pipeline.scoring.oof import targets_of
+from pipeline.scoring.oof import class_indices
 from pipeline.store.tables import load_test, load_train
 from pipeline.training.finetune import Finetune
 from pipeline.training.probe import Probe
@@ -19,7 +19,7 @@ def data(workspace):
     paths, competition = workspace
     train = load_train(paths).groupby("label").head(8).reset_index(drop=True)
     test = load_test(paths).query("width > 0").head(4)
-    targets = targets_of(competition, train)
+    targets = class_indices(competition, train)
     return paths, TrainingData(train, targets, test, num_classes=2, metric="accuracy")
 
 

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from pipeline.tuning import study as studies
 from pipeline.tuning.study import BASELINE, open_study
 from pipeline.tuning.trials import WORKER
-from pipeline.tuning.worker import Limits, work, work_together
+from pipeline.tuning.worker import Limits, run_worker, run_workers
 from tests import postgres
 from tests.needs import needs
 from tests.tuning.conftest import make
@@ -32,8 +32,8 @@ def search(workspace, tmp_path, url):
 
 
 def test_a_study_goes_on_from_another_command(search):
-    work(search, Limits(2))
-    work(search, Limits(4))
+    run_worker(search, Limits(2))
+    run_worker(search, Limits(4))
     trials = open_study(search).trials
     assert len(trials) == 4
     assert trials[0].user_attrs[BASELINE]
@@ -51,7 +51,7 @@ def test_a_silent_worker_of_another_machine_loses_its_trial_to_the_next(search, 
     record: Any = study._storage
     record.record_heartbeat(lost._trial_id)
     time.sleep(3)
-    work(search, Limits(2))
+    run_worker(search, Limits(2))
     trials = open_study(search).trials
     assert trials[0].state == TrialState.FAIL
     complete = [trial for trial in trials if trial.user_attrs.get(BASELINE)][-1]
@@ -61,7 +61,7 @@ def test_a_silent_worker_of_another_machine_loses_its_trial_to_the_next(search, 
 
 @pytest.mark.faults
 def test_two_workers_share_a_study_without_a_duplicate_or_lost_trial(search):
-    work_together(search, Limits(12), 2)
+    run_workers(search, Limits(12), 2)
     trials = open_study(search).trials
     assert {trial.state for trial in trials} <= {TrialState.COMPLETE, TrialState.PRUNED}
     assert len(trials) == 12

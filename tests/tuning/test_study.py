@@ -16,10 +16,10 @@ from pipeline.tuning.trials import (
     MAX_ATTEMPTS,
     STREAM,
     WORKER,
-    claim,
-    num_taken,
-    reason_of,
-    recover,
+    count_taken,
+    enqueue_orphans,
+    failure_reason,
+    record_worker,
     stream_number,
 )
 from tests.tuning.conftest import SPACE, make
@@ -64,9 +64,9 @@ def test_a_dead_worker_s_trial_is_tried_again_and_counts_once(search):
     trial = study.ask()
     trial.suggest_float("head.l2", 0.001, 3.0, log=True)
     trial.set_user_attr(WORKER, dead_worker())
-    assert num_taken(study) == 1
-    assert recover(study, is_alone=True) == 1
-    assert num_taken(study) == 0
+    assert count_taken(study) == 1
+    assert enqueue_orphans(study, is_alone=True) == 1
+    assert count_taken(study) == 0
     retried = study.ask()
     assert retried.suggest_float("head.l2", 0.001, 3.0, log=True) == trial.params["head.l2"]
     assert retried.user_attrs == {BASELINE: True, ATTEMPT: 1, STREAM: 0}
@@ -74,40 +74,40 @@ def test_a_dead_worker_s_trial_is_tried_again_and_counts_once(search):
 
 def test_a_living_worker_keeps_its_trial(search):
     study = open_study(search)
-    claim(study.ask())
-    assert recover(study, is_alone=True) == 0
+    record_worker(study.ask())
+    assert enqueue_orphans(study, is_alone=True) == 0
     assert study.trials[0].state == TrialState.RUNNING
 
 
 def test_a_number_that_another_process_has_now_is_a_dead_worker_s(search):
     study = open_study(search)
     study.ask().set_user_attr(WORKER, [platform.node(), os.getppid(), 1.0])
-    assert recover(study, is_alone=True) == 1
+    assert enqueue_orphans(study, is_alone=True) == 1
 
 
 def test_another_machine_s_worker_is_not_judged_from_here(search):
     study = open_study(search)
     study.ask().set_user_attr(WORKER, ["another-machine", 1, 1.0])
-    assert recover(study, is_alone=True) == 0
+    assert enqueue_orphans(study, is_alone=True) == 0
 
 
 def test_a_worker_killed_before_it_said_who_it_is_is_dead_if_all_are_here(search):
     study = open_study(search)
     study.ask()
-    assert recover(study, is_alone=False) == 0
-    assert recover(study, is_alone=True) == 1
+    assert enqueue_orphans(study, is_alone=False) == 0
+    assert enqueue_orphans(study, is_alone=True) == 1
 
 
 def test_a_trial_that_kills_every_worker_is_given_up(search):
     study = open_study(search)
     for attempt in range(1, MAX_ATTEMPTS + 1):
         trial = study.ask()
-        claim(trial)  # by a worker of this very command, which lives
+        record_worker(trial)  # by a worker of this very command, which lives
         trial.set_user_attr(WORKER, dead_worker())
-        assert recover(study, is_alone=True) == (attempt < MAX_ATTEMPTS)
-    assert num_taken(study) == 1
-    assert reason_of(study.trials[0]) == "its worker was killed or stopped; tried again"
-    assert reason_of(study.trials[-1]).startswith("its worker was killed 3 times")
+        assert enqueue_orphans(study, is_alone=True) == (attempt < MAX_ATTEMPTS)
+    assert count_taken(study) == 1
+    assert failure_reason(study.trials[0]) == "its worker was killed or stopped; tried again"
+    assert failure_reason(study.trials[-1]).startswith("its worker was killed 3 times")
     assert [trial.state for trial in study.trials] == [TrialState.FAIL] * MAX_ATTEMPTS
 
 
@@ -117,8 +117,8 @@ def test_a_trial_whose_command_is_killed_again_and_again_is_never_given_up(searc
         trial = study.ask()
         trial.set_user_attr(COMMAND, dead_worker()[1:])
         trial.set_user_attr(WORKER, dead_worker())
-        assert recover(study, is_alone=True) == 1
-    assert num_taken(study) == 0
+        assert enqueue_orphans(study, is_alone=True) == 1
+    assert count_taken(study) == 0
 
 
 def test_a_trial_tried_again_takes_no_stream_from_later_ones(search):
@@ -126,7 +126,7 @@ def test_a_trial_tried_again_takes_no_stream_from_later_ones(search):
     study.tell(study.ask(), 0.5)
     trial = study.ask()
     trial.set_user_attr(WORKER, dead_worker())
-    recover(study, is_alone=True)
+    enqueue_orphans(study, is_alone=True)
     again, later = study.ask(), study.ask()
     assert (again.number, later.number) == (2, 3)
     frozen = study.get_trials(deepcopy=False)
@@ -136,8 +136,8 @@ def test_a_trial_tried_again_takes_no_stream_from_later_ones(search):
 def test_a_trial_whose_worker_was_killed_before_it_was_queued_again_is_queued(search):
     study = open_study(search)
     study.tell(study.ask(), state=TrialState.FAIL)
-    assert recover(study, is_alone=True) == 1
-    assert recover(study, is_alone=True) == 0
+    assert enqueue_orphans(study, is_alone=True) == 1
+    assert enqueue_orphans(study, is_alone=True) == 0
     assert study.trials[-1].state == TrialState.WAITING
 
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PX_PER_INCH = 96  # CSS's own
-LONG = 30  # letters
-NOTHING = -1e308  # sorts an empty field below every number
+LONG_CELL = 30  # letters
+EMPTY_SORTS_AS = -1e308  # sorts an empty field below every number
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Cell:
     @property
     def is_long(self) -> bool:
         """Whether it needs several lines, and a column of some width for them."""
-        return len(self.text) > LONG
+        return len(self.text) > LONG_CELL
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ def _cell(value: Any) -> Cell:
     if isinstance(value, Cell):
         return value
     if value is None or value != value:  # NaN alone differs from itself
-        return Cell("", NOTHING)
+        return Cell("", EMPTY_SORTS_AS)
     if isinstance(value, str):
         return Cell(value, value)
     text = f"{value:.4f}" if isinstance(value, float) else f"{value:,}"

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from pipeline.console import progress
 from pipeline.reports.page.blocks import Section
-from pipeline.reports.page.report_data import Evidence
+from pipeline.reports.page.report_data import ReportData
 from pipeline.reports.page.sections import (
     ablation_results,
     calibration_quality,
@@ -28,8 +28,8 @@ from pipeline.reports.page.sections import (
     worst_mistakes,
 )
 
-# In the order of the page. Each makes its sections of the evidence, none where it has nothing.
-SECTIONS: tuple[Callable[[Evidence], list[Section]], ...] = (
+# In the order of the page. Each makes its sections of the data, none where it has nothing.
+SECTIONS: tuple[Callable[[ReportData], list[Section]], ...] = (
     summary.build,
     dataset_audit.build,
     fold_scores.build,
@@ -48,18 +48,18 @@ SECTIONS: tuple[Callable[[Evidence], list[Section]], ...] = (
 _TEMPLATES = "pipeline.reports.page"
 
 
-def build_page(evidence: Evidence) -> str:
+def build_page(data: ReportData) -> str:
     """Make the page of what was found."""
-    title = f"{evidence.competition.name}: {evidence.competition.title}"
-    return render(title, build_sections(evidence))
+    title = f"{data.competition.name}: {data.competition.title}"
+    return render(title, build_sections(data))
 
 
-def build_sections(evidence: Evidence) -> list[Section]:
+def build_sections(data: ReportData) -> list[Section]:
     """Make all sections, in the order of the page."""
     sections = []
-    with progress(f"report {evidence.competition.name}", len(SECTIONS), "section") as advance:
+    with progress(f"report {data.competition.name}", len(SECTIONS), "section") as advance:
         for build in SECTIONS:
-            sections += build(evidence)
+            sections += build(data)
             advance(1)
     return sections
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pipeline.errors import PipelineError
 from pipeline.images.decode import ByteImage
 from pipeline.reports.page.blocks import Block, Hint, Paragraph, Picture
-from pipeline.reports.page.report_data import Evidence
+from pipeline.reports.page.report_data import ReportData
 from pipeline.reports.page.thumbnails import SIDE_PX, encode, thumbnails
 from pipeline.store.predictions import IntArray
 
@@ -21,16 +21,16 @@ HEAT = cv2.COLORMAP_INFERNO  # grows lighter evenly
 
 
 @dataclass(frozen=True)
-class Attention:
+class GradCamPictures:
     """Makes pictures with the networks of the best trained experiment, where there are any.
 
     Attributes:
-        evidence: What is shown.
+        data: What is shown.
         models: Its networks; None where they can't be had.
         explanation: What to say about the pictures.
     """
 
-    evidence: Evidence
+    data: ReportData
     models: "FoldModels | None"
     explanation: Block
 
@@ -47,15 +47,15 @@ class Attention:
         Raises:
             DataError: An image can't be read any more.
         """
-        images = self.evidence.train.iloc[rows]
+        images = self.data.train.iloc[rows]
         if self.models is None or not len(rows):
-            return [[one] for one in thumbnails(self.evidence.paths, images)]
+            return [[one] for one in thumbnails(self.data.paths, images)]
         from pipeline.inference.held_out import explain
 
-        assert self.evidence.folds is not None
-        folds = self.evidence.folds["fold"].to_numpy()[rows]
-        found = explain(self.evidence.paths, self.models, images, folds, classes)
-        names = self.evidence.competition.classes
+        assert self.data.folds is not None
+        folds = self.data.folds["fold"].to_numpy()[rows]
+        found = explain(self.data.paths, self.models, images, folds, classes)
+        names = self.data.competition.classes
         pictures = []
         for image_id, asked, one in zip(images["image_id"], classes.tolist(), found, strict=True):
             shown = [encode(one.pixels, f"image {image_id}", label="as seen")]
@@ -66,29 +66,29 @@ class Attention:
         return pictures
 
 
-def look(evidence: Evidence) -> Attention:
+def load_grad_cam(data: ReportData) -> GradCamPictures:
     """Load the networks of the best trained experiment, or say why there are none."""
-    assert evidence.judged is not None
-    trained = evidence.judged.trained
+    assert data.best is not None
+    trained = data.best.trained
     if trained is None:
         text = "Where a network looks can't be shown: no result here has a checkpoint."
-        return Attention(evidence, None, Hint(text, evidence.command("train")))
+        return GradCamPictures(data, None, Hint(text, data.command("train")))
     from pipeline.inference.fold_models import FoldModels  # here: torch takes seconds to import
 
     try:
-        models = FoldModels(evidence.paths, evidence.competition, trained.name)
+        models = FoldModels(data.paths, data.competition, trained.name)
     except PipelineError as error:  # its weights may be gone
         text = f"Where the network looks can't be shown: {error}"
-        return Attention(evidence, None, Hint(text))
+        return GradCamPictures(data, None, Hint(text))
     if not models.has_maps():
         text = f"{trained.name} computes no map of features that shows where it looks."
-        return Attention(evidence, None, Hint(text))
+        return GradCamPictures(data, None, Hint(text))
     text = (
         f"Beside each image, as {trained.name} sees it: the places that speak for the predicted or "
         "suggested class, and for the given one (Grad-CAM, by the network of the fold that held "
         "the image out). Light: much speaks for the class there; every map has its own scale."
     )
-    return Attention(evidence, models, Paragraph(text))
+    return GradCamPictures(data, models, Paragraph(text))
 
 
 def overlay(pixels: ByteImage, heat: npt.NDArray[np.float32], side_px: int = SIDE_PX) -> ByteImage:

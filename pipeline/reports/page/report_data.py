@@ -12,8 +12,8 @@ from pipeline.config.competition import Competition
 from pipeline.data.training_table import load_training_table
 from pipeline.errors import ArtifactError, DataError
 from pipeline.scoring.calibration import expected_calibration_error, reliability_table
-from pipeline.scoring.metrics import best_first
-from pipeline.scoring.oof import targets_of
+from pipeline.scoring.metrics import rank_results
+from pipeline.scoring.oof import class_indices
 from pipeline.store.paths import Paths
 from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.store.results import Result, all_members, list_results, load_probs
@@ -21,7 +21,7 @@ from pipeline.store.tables import AUDIT_COLUMNS, load_test, load_train, read_tab
 
 
 @dataclass(frozen=True)
-class Judged:
+class BestResult:
     """The result that the page looks into: the best one.
 
     Attributes:
@@ -39,7 +39,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ReportData:
     """What stands on the disk about a competition.
 
     Attributes:
@@ -54,7 +54,7 @@ class Evidence:
         results: Experiments and ensembles that are complete and current, the best first.
         calibration_errors: By name of a result, its ECE.
         left_out: By name of a result that can't be shown, why.
-        judged: The best result; None before there is one.
+        best: The best result; None before there is one.
     """
 
     paths: Paths
@@ -68,7 +68,7 @@ class Evidence:
     results: tuple[Result, ...] = ()
     calibration_errors: dict[str, float] | None = None
     left_out: dict[str, str] | None = None
-    judged: Judged | None = None
+    best: BestResult | None = None
 
     def below_root(self, path: Path) -> str:
         """Name a file as seen from the project's root, wherever that lies."""
@@ -79,7 +79,7 @@ class Evidence:
         return f"pipeline {stage} {self.typed} {options}".rstrip()
 
 
-def gather(paths: Paths, competition: Competition, typed: str) -> Evidence:
+def read_report_data(paths: Paths, competition: Competition, typed: str) -> ReportData:
     """Read the tables and the predictions of every result.
 
     Raises:
@@ -97,9 +97,9 @@ def gather(paths: Paths, competition: Competition, typed: str) -> Evidence:
         ),
     }
     if not paths.folds_csv.is_file():
-        return Evidence(train=load_train(paths), folds=None, **tables)
+        return ReportData(train=load_train(paths), folds=None, **tables)
     train, folds = load_training_table(paths)
-    return Evidence(train=train, folds=folds, **tables, **_judge(paths, competition, train))
+    return ReportData(train=train, folds=folds, **tables, **select_best(paths, competition, train))
 
 
 def _read_audit(paths: Paths) -> dict[str, Any]:
@@ -113,9 +113,9 @@ def _read_audit(paths: Paths) -> dict[str, Any]:
     return audit
 
 
-def _judge(paths: Paths, competition: Competition, train: pd.DataFrame) -> dict[str, Any]:
+def select_best(paths: Paths, competition: Competition, train: pd.DataFrame) -> dict[str, Any]:
     """Read the results one after the other: only the best one's predictions are kept."""
-    image_ids, targets = train["image_id"].tolist(), targets_of(competition, train)
+    image_ids, targets = train["image_id"].tolist(), class_indices(competition, train)
     errors: dict[str, float] = {}
     left_out: dict[str, str] = {}
     current = []
@@ -127,17 +127,17 @@ def _judge(paths: Paths, competition: Competition, train: pd.DataFrame) -> dict[
             continue
         errors[result.name] = expected_calibration_error(reliability_table(probs, targets))
         current.append(result)
-    ranked = best_first(competition, current)
-    judged = None
+    ranked = rank_results(competition, current)
+    best = None
     if ranked:
-        best = ranked[0]
-        probs = load_probs(paths, competition, best.name, "oof", image_ids)
-        parts = {best.name, *all_members(paths, best.name)}
+        name = ranked[0].name
+        probs = load_probs(paths, competition, name, "oof", image_ids)
+        parts = {name, *all_members(paths, name)}
         trained = next((x for x in ranked if x.name in parts and not x.is_ensemble), None)
-        judged = Judged(best, probs, targets, trained)
+        best = BestResult(ranked[0], probs, targets, trained)
     return {
         "results": tuple(ranked),
         "calibration_errors": errors,
         "left_out": left_out,
-        "judged": judged,
+        "best": best,
     }

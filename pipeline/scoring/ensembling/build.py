@@ -32,13 +32,13 @@ class MemberProbs:
     folds: IntArray
     metric: str
 
-    def only(self, kept: list[int]) -> "MemberProbs":
+    def select(self, kept: list[int]) -> "MemberProbs":
         """Keep some of the members, by index."""
         return replace(self, oof=self.oof[kept], test=self.test[kept])
 
 
 @dataclass(frozen=True)
-class Built:
+class FittedEnsemble:
     """An ensemble.
 
     Attributes:
@@ -61,7 +61,7 @@ class Built:
     methods: list[MethodScore]
     recalibration: Recalibration
 
-    def share_out(self, members: Sequence[Member]) -> dict[str, float]:
+    def weights_by_experiment(self, members: Sequence[Member]) -> dict[str, float]:
         """Share the weights of `members`, pruned ones included, out to their experiments."""
         shares = {}
         for index, weight in zip(self.kept, self.weights, strict=True):
@@ -70,7 +70,7 @@ class Built:
         return shares
 
 
-def build(probs: MemberProbs, method: str, *, prune: bool) -> Built:
+def build(probs: MemberProbs, method: str, *, prune: bool) -> FittedEnsemble:
     """Fit an ensemble.
 
     Args:
@@ -83,7 +83,7 @@ def build(probs: MemberProbs, method: str, *, prune: bool) -> Built:
     kept = list(range(len(probs.oof)))
     if prune:
         kept = Contributions(METHODS[candidates.resolve(method)], probs.oof, *truth).prune()
-        probs = probs.only(kept)
+        probs = probs.select(kept)
         candidates = Candidates(probs.oof, *truth, probs.metric)
     used = candidates.resolve(method)
     fitted = candidates.fitted(used)
@@ -93,11 +93,11 @@ def build(probs: MemberProbs, method: str, *, prune: bool) -> Built:
         oof_probs = recalibration.oof_probs
         test_probs = recalibration.calibration.apply(test_probs)
     contributions = Contributions(METHODS[used], probs.oof, *truth)
-    return Built(
+    return FittedEnsemble(
         method=used,
         kept=kept,
         weights=fitted.weights,
-        lacks=contributions.without_each() if len(kept) > 1 else [],
+        lacks=contributions.leave_one_out() if len(kept) > 1 else [],
         oof_probs=oof_probs,
         test_probs=test_probs,
         methods=score_methods(candidates, [*METHODS, AUTO] if method == AUTO else list(METHODS)),
@@ -108,18 +108,18 @@ def build(probs: MemberProbs, method: str, *, prune: bool) -> Built:
 # What `metrics.json` says of an ensemble, besides its scores.
 
 
-def describe_ensemble(built: Built, members: Sequence[Member]) -> dict[str, Any]:
+def describe_ensemble(ensemble: FittedEnsemble, members: Sequence[Member]) -> dict[str, Any]:
     """Describe the methods, the members and the calibration.
 
     Args:
-        built: The ensemble.
+        ensemble: The ensemble.
         members: What it was built of, pruned ones included.
     """
-    kept = [members[index] for index in built.kept]
-    lacks: Sequence[Comparison | None] = built.lacks or [None]
+    kept = [members[index] for index in ensemble.kept]
+    lacks: Sequence[Comparison | None] = ensemble.lacks or [None]
     return {
-        "method": built.method,
-        "methods": [one.record() for one in built.methods],
+        "method": ensemble.method,
+        "methods": [one.record() for one in ensemble.methods],
         "members": [
             {
                 "name": member.name,
@@ -129,8 +129,8 @@ def describe_ensemble(built: Built, members: Sequence[Member]) -> dict[str, Any]
                 "without": None if lack is None else lack.record(),
                 "helps": lack is None or lack.verdict == "worse",
             }
-            for member, weight, lack in zip(kept, built.weights, lacks, strict=True)
+            for member, weight, lack in zip(kept, ensemble.weights, lacks, strict=True)
         ],
         "pruned": [member.name for member in members if member not in kept],
-        "calibration": built.recalibration.record(),
+        "calibration": ensemble.recalibration.record(),
     }

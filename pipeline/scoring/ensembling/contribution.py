@@ -29,12 +29,12 @@ class Contributions:
         self._folds = folds
         self._whole = self._predictions(list(range(len(members))))
 
-    def without_each(self) -> list[Comparison]:
+    def leave_one_out(self) -> list[Comparison]:
         """Compare the ensemble without each member to the whole one, in the members' order.
 
         A member whose lack isn't "worse" doesn't help beyond noise. There must be two at least.
         """
-        return list(self._without_each(list(range(len(self._members)))).values())
+        return list(self._leave_one_out(list(range(len(self._members)))).values())
 
     def prune(self) -> list[int]:
         """Drop members while the rest isn't worse than the whole beyond noise.
@@ -48,14 +48,14 @@ class Contributions:
         """
         kept = list(range(len(self._members)))
         while len(kept) > 1:
-            lacks = self._without_each(kept)
+            lacks = self._leave_one_out(kept)
             dispensable = [index for index in kept if lacks[index].verdict != "worse"]
             if not dispensable:
                 break
             kept.remove(min(dispensable, key=lambda index: lacks[index].difference))
         return kept
 
-    def _without_each(self, kept: list[int]) -> dict[int, Comparison]:
+    def _leave_one_out(self, kept: list[int]) -> dict[int, Comparison]:
         """Compare what is left of `kept` without each of them to the whole ensemble, by index."""
         rests = {
             str(index): self._predictions([other for other in kept if other != index])

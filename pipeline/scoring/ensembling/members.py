@@ -10,7 +10,7 @@ from pipeline.store.predictions import FloatArray
 from pipeline.store.results import Result
 
 # What may differ between trainings of one and the same experiment.
-INCIDENTAL = {"name", "description", "seed"}
+IGNORED_KEYS = {"name", "description", "seed"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def group_seeds(results: Sequence[Result]) -> list[Member]:
     """
     groups: dict[str, dict[int | None, list[str]]] = {}  # by what is alike, then by seed
     for result in results:
-        config = {key: value for key, value in result.config.items() if key not in INCIDENTAL}
+        config = {key: value for key, value in result.config.items() if key not in IGNORED_KEYS}
         key = result.name if result.is_ensemble else fingerprint(config)
         seed = result.config.get("seed")
         groups.setdefault(key, {}).setdefault(seed, []).append(result.name)

@@ -20,7 +20,7 @@ FALLBACK = "calibrated"
 # Of each comparison: 95 % of all of them together (Bonferroni), were they five. There are four; the
 # fifth method was deleted, and no choice that had been made should change with it.
 CONFIDENCE = 0.99
-FEWEST_FOLDS = 3  # with two, the others of a fold are one fold, which can't be cross-validated
+MIN_FOLDS = 3  # with two, the others of a fold are one fold, which can't be cross-validated
 
 
 class Candidates:
@@ -83,7 +83,7 @@ class Candidates:
 
     @cached_property
     def _choice(self) -> str:
-        if len(self._fold_numbers) < FEWEST_FOLDS:
+        if len(self._fold_numbers) < MIN_FOLDS:
             return FALLBACK
         return choose(self._cross_fitted, self.targets, self.metric)
 
@@ -92,7 +92,7 @@ class Candidates:
         return {fold: self._choose_without(fold) for fold in self._fold_numbers}
 
     def _choose_without(self, fold: int) -> str:
-        if len(self._fold_numbers) < FEWEST_FOLDS:
+        if len(self._fold_numbers) < MIN_FOLDS:
             return FALLBACK
         by_method = {name: fits.oof(fold) for name, fits in self._cross_fits.items()}
         return choose(by_method, self.targets[self.folds != fold], self.metric)

@@ -9,7 +9,7 @@ import pytest
 from pipeline.config.competition import Competition
 from pipeline.reports.page.blocks import Section
 from pipeline.reports.page.build_page import build_sections, render
-from pipeline.reports.page.report_data import Evidence, gather
+from pipeline.reports.page.report_data import ReportData, read_report_data
 from pipeline.stages import ensemble, submit, train, tune
 from pipeline.store.paths import Paths
 from tests import tiny
@@ -33,7 +33,7 @@ class Project:
 
     paths: Paths
     competition: Competition
-    evidence: Evidence
+    data: ReportData
     sections: list[Section]
     html: str
 
@@ -51,6 +51,6 @@ def project(
     tune.run(paths, competition, probe, [], tune.Options(num_trials=3))
     ensemble.run(paths, competition, [], "ensemble")
     submit.run(paths, competition, "ensemble")
-    evidence = gather(paths, competition, competition.name)
-    sections = build_sections(evidence)
-    return Project(paths, competition, evidence, sections, render("a title", sections))
+    data = read_report_data(paths, competition, competition.name)
+    sections = build_sections(data)
+    return Project(paths, competition, data, sections, render("a title", sections))

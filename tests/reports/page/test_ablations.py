@@ -33,7 +33,7 @@ def found(project):
     with drawing() as figure:
         files.picture("differences").write_bytes(to_png(figure))
     files.stamp.write_text("{}", encoding="utf-8")
-    (section,) = ablation_results.build(project.evidence)
+    (section,) = ablation_results.build(project.data)
     yield section.blocks
     for path in files.ablation_dir.iterdir():
         path.unlink()

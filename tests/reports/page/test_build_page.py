@@ -22,7 +22,7 @@ from pipeline.reports.page.blocks import (
     table,
 )
 from pipeline.reports.page.build_page import build_page, build_sections, render
-from pipeline.reports.page.report_data import Evidence, Judged
+from pipeline.reports.page.report_data import BestResult, ReportData
 from pipeline.reports.page.thumbnails import encode
 from pipeline.store.freshness import file_sha256
 from pipeline.store.results import Result
@@ -109,20 +109,20 @@ def test_every_section_is_in_the_contents(project):
 
 @pytest.mark.slow
 def test_equal_evidence_makes_equal_pages(project):
-    assert build_sections(project.evidence) == project.sections
+    assert build_sections(project.data) == project.sections
 
 
 def test_names_of_classes_are_no_formulas_and_no_tags(project):
     names = ("<b>a</b> $\\frac{", "</svg><script>alert(1)</script>")
     renamed = dict(zip(project.competition.classes, names, strict=True))
-    evidence = dataclasses.replace(
-        project.evidence,
+    data = dataclasses.replace(
+        project.data,
         competition=project.competition.model_copy(update={"classes": names}),
-        train=project.evidence.train.replace({"label": renamed}),
-        folds=project.evidence.folds.replace({"label": renamed}),
-        judged=dataclasses.replace(project.evidence.judged, trained=None),
+        train=project.data.train.replace({"label": renamed}),
+        folds=project.data.folds.replace({"label": renamed}),
+        best=dataclasses.replace(project.data.best, trained=None),
     )
-    tags = Tags(build_page(evidence))
+    tags = Tags(build_page(data))
     assert len(tags.all("script")) == 1
     assert not tags.all("b")
     assert sum(names[0] in text for text in tags.texts) > 3
@@ -144,18 +144,18 @@ def test_many_images_and_classes_make_no_large_page(tmp_path, project):
     train = images.assign(label=[names[target] for target in targets])
     probs = rng.random((num, len(names)), dtype=np.float32) ** 20
     probs /= probs.sum(axis=1, keepdims=True)
-    metrics = project.evidence.results[0].metrics | {"fold_scores": [0.1, 0.2]}
+    metrics = project.data.results[0].metrics | {"fold_scores": [0.1, 0.2]}
     result = Result("x", {"members": {"y": 1.0}}, metrics | {"members": [], "methods": []})
-    evidence = Evidence(
+    data = ReportData(
         paths=paths,
         competition=project.competition.model_copy(update={"classes": names}),
         typed="x",
         train=train,
         test=images.head(0),
         folds=train[["image_id", "label", "group"]].assign(fold=targets % 5),
-        audit=project.evidence.audit,
+        audit=project.data.audit,
         findings=pd.DataFrame({"finding": "not-rgb", "image_id": images["image_id"]}),
         results=(result,),
-        judged=Judged(result, probs, targets, None),
+        best=BestResult(result, probs, targets, None),
     )
-    assert len(build_page(evidence)) < MAX_BYTES
+    assert len(build_page(data)) < MAX_BYTES

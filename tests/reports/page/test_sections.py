@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from pipeline.reports.page.blocks import Charts, Commands, Facts, Gallery, Hint, Paragraph, Table
-from pipeline.reports.page.report_data import Evidence
+from pipeline.reports.page.report_data import ReportData
 from pipeline.reports.page.sections import (
     ablation_results,
     confusions,
@@ -49,38 +49,38 @@ def table(project, name, caption):
     return rows(found)
 
 
-def without(evidence: Evidence, **changes: Any) -> Evidence:
-    return dataclasses.replace(evidence, **changes)
+def without(data: ReportData, **changes: Any) -> ReportData:
+    return dataclasses.replace(data, **changes)
 
 
 @pytest.fixture
-def judged(project):
-    return project.evidence.judged
+def best(project):
+    return project.data.best
 
 
-def test_the_summary_tells_the_best_result_as_its_metrics_do(project, judged):
+def test_the_summary_tells_the_best_result_as_its_metrics_do(project, best):
     metrics = json.loads(
-        project.paths.experiment(judged.result.name).metrics.read_text(encoding="utf-8")
+        project.paths.experiment(best.result.name).metrics.read_text(encoding="utf-8")
     )
     facts = dict(blocks([section(project, "summary")], Facts)[0].pairs)
     low, high = metrics["oof_interval_95"]
-    assert facts["best result"] == judged.result.name
+    assert facts["best result"] == best.result.name
     assert facts["accuracy, out of fold"] == f"{metrics['oof_score']:.4f}"
     assert facts["95 % interval"] == f"{low:.4f} to {high:.4f}"
 
 
-def test_the_best_result_is_the_one_with_the_best_score(project, judged):
-    scores = [one.metrics["oof_score"] for one in project.evidence.results]
-    assert judged.result.metrics["oof_score"] == max(scores)
+def test_the_best_result_is_the_one_with_the_best_score(project, best):
+    scores = [one.metrics["oof_score"] for one in project.data.results]
+    assert best.result.metrics["oof_score"] == max(scores)
     assert scores == sorted(scores, reverse=True)
-    names = {one.name for one in project.evidence.results}
+    names = {one.name for one in project.data.results}
     assert names == {"probe", "probe-tuned", "finetune", "ensemble"}
 
 
 def test_the_commands_that_lead_to_the_best_result_are_named(project):
-    ensemble_first = [one for one in project.evidence.results if one.is_ensemble]
-    best = dataclasses.replace(project.evidence.judged, result=ensemble_first[0])
-    built = summary.build(without(project.evidence, judged=best, typed="my.toml"))
+    ensemble_first = [one for one in project.data.results if one.is_ensemble]
+    best = dataclasses.replace(project.data.best, result=ensemble_first[0])
+    built = summary.build(without(project.data, best=best, typed="my.toml"))
     lines = list(blocks(built, Commands)[0].lines)
     assert lines[0] == "pipeline download my.toml"
     assert set(lines[3:-2]) == {
@@ -95,12 +95,10 @@ def test_the_commands_that_lead_to_the_best_result_are_named(project):
     ]
 
 
-def test_an_older_search_is_made_again_by_its_name_alone(project, judged, monkeypatch):
+def test_an_older_search_is_made_again_by_its_name_alone(project, best, monkeypatch):
     monkeypatch.setattr(summary, "read_stamp", lambda _: {"inputs": {"num_trials": 3}})
-    tuned = next(one for one in project.evidence.results if one.name == "probe-tuned")
-    built = summary.build(
-        without(project.evidence, judged=dataclasses.replace(judged, result=tuned))
-    )
+    tuned = next(one for one in project.data.results if one.name == "probe-tuned")
+    built = summary.build(without(project.data, best=dataclasses.replace(best, result=tuned)))
     lines = blocks(built, Commands)[0].lines
     assert lines[3] == "pipeline tune demo --experiment probe --trials 3"
 
@@ -111,8 +109,8 @@ def test_the_page_does_not_tell_where_the_project_lies(project):
 
 def test_submissions_are_listed_with_our_score(project):
     listed = table(project, "summary", "Submissions")
-    score = next(one for one in project.evidence.results if one.is_ensemble).metrics["oof_score"]
-    assert listed["ensemble"][0] == "ensemble_weights.csv"
+    score = next(one for one in project.data.results if one.is_ensemble).metrics["oof_score"]
+    assert listed["ensemble"][0] == "ensemble.csv"
     assert listed["ensemble"][2] == score
     assert str(listed["ensemble"][-1]).startswith("there now")
 
@@ -159,8 +157,8 @@ def test_folds_are_counted_as_in_their_table(project):
 
 def test_the_experiments_table_holds_scores_costs_and_differences(project):
     listed = table(project, "experiments", "Results")
-    metrics = project.evidence.results[0].metrics
-    score, spread, loss, error, parameters, _, _ = listed[project.evidence.results[0].name]
+    metrics = project.data.results[0].metrics
+    score, spread, loss, error, parameters, _, _ = listed[project.data.results[0].name]
     assert (score, loss) == (metrics["oof_score"], metrics["log_loss"])
     assert spread == pytest.approx(np.std(metrics["fold_scores"], ddof=1))
     assert 0 <= float(error) <= 1
@@ -182,8 +180,8 @@ def test_parameters_are_counted_with_the_head_and_added_up_for_ensembles(project
 
 
 def test_what_was_trained_over_other_folds_is_named_and_left_out(project):
-    evidence = without(project.evidence, results=(), left_out={"old": "its folds changed"})
-    texts = [one.text for one in blocks(experiment_scores.build(evidence), Paragraph)]
+    data = without(project.data, results=(), left_out={"old": "its folds changed"})
+    texts = [one.text for one in blocks(experiment_scores.build(data), Paragraph)]
     assert texts == ["old is left out: its folds changed"]
 
 
@@ -200,13 +198,13 @@ def test_curves_end_as_the_histories_do(project):
     ]
 
 
-def test_confusion_counts_equal_scikit_learns(project, judged):
-    expected = confusion_matrix(judged.targets, judged.probs.argmax(axis=1))
+def test_confusion_counts_equal_scikit_learns(project, best):
+    expected = confusion_matrix(best.targets, best.probs.argmax(axis=1))
     listed = table(project, "confusion", "Confusion matrix: ")
     assert np.array_equal(np.array(list(listed.values())), expected)
 
 
-def test_the_most_frequent_confusion_is_shown_by_a_mistaken_image(project, judged):
+def test_the_most_frequent_confusion_is_shown_by_a_mistaken_image(project, best):
     gallery = blocks([section(project, "confusion")], Gallery)[0]
     listed = table(project, "confusion", "the most frequent first")
     counts = [row[1] for row in listed.values()]
@@ -214,39 +212,39 @@ def test_the_most_frequent_confusion_is_shown_by_a_mistaken_image(project, judge
     names = project.competition.classes
     true, wrong = gallery.cards[0].title.partition(":")[0].split(" taken for ")
     image_id = gallery.cards[0].pictures[0].alt.removeprefix("image ")
-    row = project.evidence.train["image_id"].tolist().index(image_id)
-    assert names[judged.targets[row]] == true
-    assert names[judged.probs[row].argmax()] == wrong
+    row = project.data.train["image_id"].tolist().index(image_id)
+    assert names[best.targets[row]] == true
+    assert names[best.probs[row].argmax()] == wrong
 
 
-def test_precision_recall_and_f1_equal_scikit_learns(project, judged):
+def test_precision_recall_and_f1_equal_scikit_learns(project, best):
     listed = table(project, "classes", "Precision")
     expected = precision_recall_fscore_support(
-        judged.targets, judged.probs.argmax(axis=1), zero_division=0
+        best.targets, best.probs.argmax(axis=1), zero_division=0
     )
     for number, name in enumerate(project.competition.classes):
         assert listed[name][:4] == pytest.approx([float(one[number]) for one in expected])
 
 
-def test_every_image_is_in_a_bin_of_the_reliability_table(project, judged):
+def test_every_image_is_in_a_bin_of_the_reliability_table(project, best):
     listed = table(project, "reliability", "Reliability")
-    assert sum(float(row[0]) for row in listed.values()) == len(judged.targets)
+    assert sum(float(row[0]) for row in listed.values()) == len(best.targets)
 
 
-def test_worst_mistakes_are_mistakes_and_the_worst_come_first(judged):
-    found = worst_mistakes.worst_mistakes(judged)
-    own = judged.probs[np.arange(len(judged.targets)), judged.targets]
-    is_wrong = judged.probs.argmax(axis=1) != judged.targets
+def test_worst_mistakes_are_mistakes_and_the_worst_come_first(best):
+    found = worst_mistakes.worst_mistakes(best)
+    own = best.probs[np.arange(len(best.targets)), best.targets]
+    is_wrong = best.probs.argmax(axis=1) != best.targets
     assert is_wrong[found].all()
     assert (np.diff(own[found]) >= 0).all()
-    assert len(found) == min(worst_mistakes.MOST_SHOWN, is_wrong.sum())
+    assert len(found) == min(worst_mistakes.MAX_SHOWN, is_wrong.sum())
     assert own[found].max() <= own[is_wrong & ~np.isin(np.arange(len(own)), found)].min(initial=1)
 
 
-def test_suspects_are_those_of_confident_learning(project, judged):
+def test_suspects_are_those_of_confident_learning(project, best):
     gallery = blocks([section(project, "suspects")], Gallery)[0]
-    expected = find_suspects(judged.probs, judged.targets)
-    ids = project.evidence.train["image_id"].iloc[expected["row"]]
+    expected = find_suspects(best.probs, best.targets)
+    ids = project.data.train["image_id"].iloc[expected["row"]]
     assert [card.lines[-1] for card in gallery.cards] == ids.head(24).tolist()
 
 
@@ -258,10 +256,10 @@ def test_mistakes_stand_beside_two_maps(project):
         assert len({one.uri for one in card.pictures}) == 3
 
 
-def test_features_of_a_fine_tuned_network_are_of_the_fold_it_held_out(project, judged):
-    tuned = next(one for one in project.evidence.results if one.name == "finetune")
-    evidence = without(project.evidence, judged=dataclasses.replace(judged, trained=tuned))
-    found = feature_map.build(evidence)
+def test_features_of_a_fine_tuned_network_are_of_the_fold_it_held_out(project, best):
+    tuned = next(one for one in project.data.results if one.name == "finetune")
+    data = without(project.data, best=dataclasses.replace(best, trained=tuned))
+    found = feature_map.build(data)
     text, charts = blocks(found, Paragraph)[0].text, blocks(found, Charts)[0].charts
     num = (load_folds(project.paths)["fold"] == 0).sum()
     assert "fold 0 of finetune" in text
@@ -273,16 +271,16 @@ def test_features_of_a_fine_tuned_network_are_of_the_fold_it_held_out(project, j
     assert f"{num} randomly drawn" in text
 
 
-def test_features_of_a_probe_are_of_its_frozen_trunk(project, judged):
-    probe = next(one for one in project.evidence.results if one.name == "probe")
-    evidence = without(project.evidence, judged=dataclasses.replace(judged, trained=probe))
-    text = blocks(feature_map.build(evidence), Paragraph)[0].text
+def test_features_of_a_probe_are_of_its_frozen_trunk(project, best):
+    probe = next(one for one in project.data.results if one.name == "probe")
+    data = without(project.data, best=dataclasses.replace(best, trained=probe))
+    text = blocks(feature_map.build(data), Paragraph)[0].text
     assert "the frozen trunk of probe" in text
 
 
 def test_members_weigh_what_the_ensemble_says(project):
     listed = table(project, "ensemble", "Members of ensemble")
-    metrics = next(one for one in project.evidence.results if one.is_ensemble).metrics
+    metrics = next(one for one in project.data.results if one.is_ensemble).metrics
     assert {name: row[1] for name, row in listed.items()} == {
         member["name"]: member["weight"] for member in metrics["members"]
     }
@@ -295,14 +293,14 @@ def test_trials_are_those_of_the_search(project):
     assert [float(row[0]) for row in listed.values()] == complete["value"].tolist()
 
 
-def test_test_shares_are_those_of_the_predictions(project, judged):
+def test_test_shares_are_those_of_the_predictions(project, best):
     listed = table(project, "test", "Class shares")
-    stored = load_predictions(project.paths.experiment(judged.result.name).test, "x")
+    stored = load_predictions(project.paths.experiment(best.result.name).test, "x")
     readable = load_test(project.paths).query("width > 0")["image_id"].tolist()
     chosen = [stored.image_ids.index(name) for name in readable]
     counts = np.bincount(stored.probs[chosen].argmax(axis=1), minlength=2)
     assert [row[2] for row in listed.values()] == counts.tolist()
-    prior = np.bincount(judged.targets) / len(judged.targets)
+    prior = np.bincount(best.targets) / len(best.targets)
     assert [row[0] for row in listed.values()] == pytest.approx(prior.tolist())
 
 
@@ -314,8 +312,8 @@ def test_test_shares_are_those_of_the_predictions(project, judged):
     ],
 )
 def test_before_any_training_the_page_names_the_command(project, build, stage):
-    evidence = without(project.evidence, results=(), judged=None, left_out={})
-    assert stage in [hint.command for hint in blocks(build(evidence), Hint)]
+    data = without(project.data, results=(), best=None, left_out={})
+    assert stage in [hint.command for hint in blocks(build(data), Hint)]
 
 
 @pytest.mark.parametrize(
@@ -326,24 +324,24 @@ def test_before_any_training_the_page_names_the_command(project, build, stage):
         (ablation_results.build, "pipeline ablate demo --experiment probe"),
     ],
 )
-def test_what_was_not_done_is_named_with_its_command(project, judged, build, command):
-    probe = next(one for one in project.evidence.results if one.name == "probe")
-    alone = dataclasses.replace(judged, result=probe, trained=probe)
-    evidence = without(project.evidence, results=(probe,), judged=alone)
-    assert [hint.command for hint in blocks(build(evidence), Hint)] == [command]
+def test_what_was_not_done_is_named_with_its_command(project, best, build, command):
+    probe = next(one for one in project.data.results if one.name == "probe")
+    alone = dataclasses.replace(best, result=probe, trained=probe)
+    data = without(project.data, results=(probe,), best=alone)
+    assert [hint.command for hint in blocks(build(data), Hint)] == [command]
 
 
-def test_without_checkpoints_mistakes_are_shown_without_maps(project, judged):
-    evidence = without(project.evidence, judged=dataclasses.replace(judged, trained=None))
-    found = worst_mistakes.build(evidence)
+def test_without_checkpoints_mistakes_are_shown_without_maps(project, best):
+    data = without(project.data, best=dataclasses.replace(best, trained=None))
+    found = worst_mistakes.build(data)
     assert blocks(found, Hint)[0].text.startswith("Where a network looks can't be shown")
     gallery = blocks(found, Gallery)[0]
     assert all(len(card.pictures) == 1 for card in gallery.cards)
 
 
 def test_without_folds_the_page_names_the_command(project):
-    evidence = without(project.evidence, folds=None, results=(), judged=None)
-    assert [hint.command for hint in blocks(fold_scores.build(evidence), Hint)] == [
+    data = without(project.data, folds=None, results=(), best=None)
+    assert [hint.command for hint in blocks(fold_scores.build(data), Hint)] == [
         "pipeline folds demo"
     ]
-    assert confusions.build(evidence) == []
+    assert confusions.build(data) == []

@@ -18,7 +18,7 @@ def contributions(drawn: FloatArray, method: str = "weighted") -> Contributions:
 
 def test_what_helps_is_told_from_what_does_not():
     noise, good, other = members(0, 2, 2, num=NUM)
-    lacks = contributions(np.stack([noise, good, other])).without_each()
+    lacks = contributions(np.stack([noise, good, other])).leave_one_out()
     assert [lack.verdict == "worse" for lack in lacks] == [False, True, True]
     assert abs(lacks[0].difference) < 0.01 < lacks[1].difference
     assert all(lack.low <= lack.difference <= lack.high for lack in lacks)
@@ -26,7 +26,7 @@ def test_what_helps_is_told_from_what_does_not():
 
 def test_the_lack_of_a_twin_is_not_felt():
     good, other = members(2, 2, num=NUM)
-    lacks = contributions(np.stack([good, good, other])).without_each()
+    lacks = contributions(np.stack([good, good, other])).leave_one_out()
     assert [lack.verdict for lack in lacks] == ["can't tell", "can't tell", "worse"]
 
 

@@ -17,11 +17,11 @@ from pipeline.reports.page.blocks import (
     Section,
     table,
 )
-from pipeline.reports.page.report_data import Evidence
+from pipeline.reports.page.report_data import ReportData
 from pipeline.reports.style import PNG_DPI, data_uri
 from pipeline.store.paths import AblationPaths
 
-MOST_SHOWN = 3
+MAX_SHOWN = 3
 PICTURES = {
     "differences": "Differences to the first recipe, with intervals that hold all together.",
     "curves": "ROC, precision and recall, and net benefit, means over the seeds.",
@@ -30,19 +30,19 @@ PICTURES = {
 }
 
 
-def build(evidence: Evidence) -> list[Section]:
+def build(data: ReportData) -> list[Section]:
     """Show every ablation's numbers and pictures."""
-    if evidence.judged is None:
+    if data.best is None:
         return []
-    stamps = sorted(evidence.paths.artifacts_dir.glob("ablations/*/stamp.json"))
+    stamps = sorted(data.paths.artifacts_dir.glob("ablations/*/stamp.json"))
     if not stamps:
-        trained = evidence.judged.trained
+        trained = data.best.trained
         options = f"--experiment {trained.name if trained else 'NAME'}"
-        hint = Hint("Which augmentation helps wasn't tried:", evidence.command("ablate", options))
+        hint = Hint("Which augmentation helps wasn't tried:", data.command("ablate", options))
         return [Section("ablations", "Augmentation", [hint])]
     blocks: list[Block] = []
-    for stamp in stamps[:MOST_SHOWN]:
-        blocks += _ablation(evidence.paths.ablation(stamp.parent.name))
+    for stamp in stamps[:MAX_SHOWN]:
+        blocks += _ablation(data.paths.ablation(stamp.parent.name))
     return [Section("ablations", "Augmentation", blocks)]
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from pipeline.reports.calibration_figure import draw_reliability
 from pipeline.reports.page.blocks import Block, Chart, Paragraph, Section, chart, table
-from pipeline.reports.page.report_data import Evidence
+from pipeline.reports.page.report_data import ReportData
 from pipeline.reports.style import drawing
 from pipeline.scoring.calibration import (
     expected_calibration_error,
@@ -17,24 +17,24 @@ from pipeline.scoring.calibration import (
 from pipeline.scoring.metrics import score
 
 
-def build(evidence: Evidence) -> list[Section]:
+def build(data: ReportData) -> list[Section]:
     """Show the reliability of the best result, as it is and at its best temperature."""
-    judged = evidence.judged
-    if judged is None:
+    best = data.best
+    if best is None:
         return []
-    calibration = fit_temperature(judged.probs, judged.targets)
+    calibration = fit_temperature(best.probs, best.targets)
     both = {
-        "as predicted": judged.probs,
-        "at its best temperature": calibration.apply(judged.probs),
+        "as predicted": best.probs,
+        "at its best temperature": calibration.apply(best.probs),
     }
-    tables = {name: reliability_table(probs, judged.targets) for name, probs in both.items()}
+    tables = {name: reliability_table(probs, best.targets) for name, probs in both.items()}
     told = [
         f"{name}: ECE {expected_calibration_error(tables[name]):.4f}, log loss "
-        f"{score('log_loss', judged.targets, probs):.4f}"
+        f"{score('log_loss', best.targets, probs):.4f}"
         for name, probs in both.items()
     ]
     text = (
-        f"{judged.result.name}, out of fold. {'; '.join(told)}. The temperature is "
+        f"{best.result.name}, out of fold. {'; '.join(told)}. The temperature is "
         f"{calibration.temperature:.3f}: above 1 the predictions were surer than right, below 1 "
         "less sure. No class changes by it; it is fitted on these images."
     )

@@ -3,24 +3,24 @@
 import numpy as np
 
 from pipeline.reports.page.blocks import Chart, Section, chart, table
-from pipeline.reports.page.report_data import Evidence
-from pipeline.reports.style import brief, drawing, point
+from pipeline.reports.page.report_data import ReportData
+from pipeline.reports.style import drawing, point, shorten
 
-MOST_SHOWN = 40
+MAX_SHOWN = 40
 MEASURES = ("precision", "recall", "F1")
 
 
-def build(evidence: Evidence) -> list[Section]:
+def build(data: ReportData) -> list[Section]:
     """Show the classes, the worst first."""
-    judged = evidence.judged
-    if judged is None:
+    best = data.best
+    if best is None:
         return []
     from sklearn.metrics import precision_recall_fscore_support
 
-    names = evidence.competition.classes
-    predicted = judged.probs.argmax(axis=1)
+    names = data.competition.classes
+    predicted = best.probs.argmax(axis=1)
     measured = precision_recall_fscore_support(
-        judged.targets, predicted, labels=range(len(names)), zero_division=0
+        best.targets, predicted, labels=range(len(names)), zero_division=0
     )
     values = np.stack(measured[:3], axis=1)  # (K, 3)
     order = np.argsort(values[:, 2], kind="stable")
@@ -31,7 +31,7 @@ def build(evidence: Evidence) -> list[Section]:
     ]
     headings = ["class", *MEASURES, "images", "predicted"]
     caption = (
-        f"{judged.result.name}, out of fold. Precision: share of the images predicted as the class "
+        f"{best.result.name}, out of fold. Precision: share of the images predicted as the class "
         "that are of it. Recall: share of the class's images that are found. F1: their harmonic "
         "mean."
     )
@@ -40,12 +40,12 @@ def build(evidence: Evidence) -> list[Section]:
 
 
 def _chart(values: np.ndarray, names: list[str]) -> Chart:
-    shown, labels = values[:MOST_SHOWN][::-1], names[:MOST_SHOWN][::-1]
+    shown, labels = values[:MAX_SHOWN][::-1], names[:MAX_SHOWN][::-1]
     with drawing(4.8, max(2.2, 1.1 + 0.24 * len(shown))) as figure:
         axes = figure.subplots()
         for place, measure in enumerate(MEASURES):
             axes.scatter(shown[:, place], range(len(shown)), s=22, label=measure, **point(place))
-        axes.set_yticks(range(len(shown)), map(brief, labels))
+        axes.set_yticks(range(len(shown)), map(shorten, labels))
         axes.set(xlabel="value", ylabel="class")
         figure.legend(loc="outside upper right", ncols=3)
         caption = "Precision, recall and F1 of each class, the worst at the top."

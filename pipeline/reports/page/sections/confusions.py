@@ -13,35 +13,35 @@ from pipeline.reports.page.blocks import (
     chart,
     table,
 )
-from pipeline.reports.page.report_data import Evidence, Judged
+from pipeline.reports.page.report_data import BestResult, ReportData
 from pipeline.reports.page.thumbnails import thumbnails
-from pipeline.reports.style import COLORMAP, brief, drawing
+from pipeline.reports.style import COLORMAP, drawing, shorten
 from pipeline.scoring.metrics import confusion
 from pipeline.store.predictions import IntArray
 
-MOST_NUMBERED = 20  # classes whose cells can hold a number that one can read
-MOST_NAMED = 45
-MOST_TABLED = 60
-MOST_PAIRS = 6
-MOST_ROWS = 30
+MAX_NUMBERED = 20  # classes whose cells can hold a number that one can read
+MAX_NAMED = 45
+MAX_TABLED = 60
+MAX_PAIRS = 6
+MAX_ROWS = 30
 
 
-def build(evidence: Evidence) -> list[Section]:
+def build(data: ReportData) -> list[Section]:
     """Show the confusion matrix of the best result."""
-    judged = evidence.judged
-    if judged is None:
+    best = data.best
+    if best is None:
         return []
-    names = list(evidence.competition.classes)
-    counts = confusion(judged.targets, judged.probs.argmax(axis=1), len(names))
+    names = list(data.competition.classes)
+    counts = confusion(best.targets, best.probs.argmax(axis=1), len(names))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     wrong = int(counts.sum() - counts.diagonal().sum())
-    text = f"{judged.result.name}, out of fold: {wrong:,} of {counts.sum():,} images are mistaken."
+    text = f"{best.result.name}, out of fold: {wrong:,} of {counts.sum():,} images are mistaken."
     blocks: list[Block] = [
         Paragraph(text),
         Charts([_matrix(counts, names, "images"), _matrix(shares, names, "share of the class")]),
-        *_pairs(evidence, judged, counts),
+        *_pairs(data, best, counts),
     ]
-    if len(names) <= MOST_TABLED:
+    if len(names) <= MAX_TABLED:
         rows = [[name, *map(int, row)] for name, row in zip(names, counts, strict=True)]
         caption = "Confusion matrix: images by true class (rows) and predicted class (columns)"
         blocks.append(table(caption, ["true class", *names], rows, is_folded=True))
@@ -63,12 +63,12 @@ def _matrix(values: np.ndarray, names: list[str], what: str) -> Chart:
         axes.spines[:].set_visible(False)
         axes.set(xlabel="predicted class", ylabel="true class")
         figure.colorbar(image, ax=axes, label=what, shrink=0.75)
-        if num <= MOST_NAMED:
-            labels = list(map(brief, names))
+        if num <= MAX_NAMED:
+            labels = list(map(shorten, names))
             is_narrow = num > 3 or max(map(len, labels)) > 8
             axes.set_xticks(range(num), labels, rotation=90 if is_narrow else 0)
             axes.set_yticks(range(num), labels)
-        if num <= MOST_NUMBERED:
+        if num <= MAX_NUMBERED:
             for row, column in np.argwhere(values > 0):
                 value = values[row, column]
                 text = f"{value:.2f}".lstrip("0") if is_share and value < 0.995 else f"{value:.0f}"
@@ -87,7 +87,7 @@ def _matrix(values: np.ndarray, names: list[str], what: str) -> Chart:
         return chart(figure, f"confusion matrix, {what}", caption, is_wide=num > 3)
 
 
-def _pairs(evidence: Evidence, judged: Judged, counts: IntArray) -> list[Block]:
+def _pairs(data: ReportData, best: BestResult, counts: IntArray) -> list[Block]:
     """Show the most frequent confusions: a mistaken image beside one that it was taken for."""
     off = counts.copy()
     np.fill_diagonal(off, 0)
@@ -95,12 +95,12 @@ def _pairs(evidence: Evidence, judged: Judged, counts: IntArray) -> list[Block]:
     found = [(int(index) // len(off), int(index) % len(off)) for index in flat]
     if not found:
         return []
-    names = evidence.competition.classes
+    names = data.competition.classes
     rows = [
         [names[true], names[wrong], int(off[true, wrong]), off[true, wrong] / counts[true].sum()]
-        for true, wrong in found[:MOST_ROWS]
+        for true, wrong in found[:MAX_ROWS]
     ]
-    cards = [_pair(evidence, judged, *pair, int(off[pair])) for pair in found[:MOST_PAIRS]]
+    cards = [_pair(data, best, *pair, int(off[pair])) for pair in found[:MAX_PAIRS]]
     caption = (
         "The most frequent confusions: on the left the image that was mistaken most surely, on "
         "the right the surest right one of the class that it was taken for."
@@ -109,18 +109,18 @@ def _pairs(evidence: Evidence, judged: Judged, counts: IntArray) -> list[Block]:
     return [Gallery(caption, cards), table("Confusions, the most frequent first", headings, rows)]
 
 
-def _pair(evidence: Evidence, judged: Judged, true: int, wrong: int, count: int) -> Card:
-    names = evidence.competition.classes
-    predicted = judged.probs.argmax(axis=1)
-    sure = judged.probs[:, wrong]
-    mistaken = (judged.targets == true) & (predicted == wrong)
-    right = (judged.targets == wrong) & (predicted == wrong)
+def _pair(data: ReportData, best: BestResult, true: int, wrong: int, count: int) -> Card:
+    names = data.competition.classes
+    predicted = best.probs.argmax(axis=1)
+    sure = best.probs[:, wrong]
+    mistaken = (best.targets == true) & (predicted == wrong)
+    right = (best.targets == wrong) & (predicted == wrong)
     candidates = [mask for mask in (mistaken, right) if mask.any()]
     rows = [int(np.where(mask, sure, -1).argmax()) for mask in candidates]
-    pictures = thumbnails(evidence.paths, evidence.train.iloc[rows])
+    pictures = thumbnails(data.paths, data.train.iloc[rows])
     lines = [
-        f"{names[judged.targets[row]]}, {sure[row]:.1%} {names[wrong]}: "
-        f"{evidence.train['image_id'].iloc[row]}"
+        f"{names[best.targets[row]]}, {sure[row]:.1%} {names[wrong]}: "
+        f"{data.train['image_id'].iloc[row]}"
         for row in rows
     ]
     return Card(pictures, f"{names[true]} taken for {names[wrong]}: {count:,} images", lines)

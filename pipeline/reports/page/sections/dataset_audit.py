@@ -4,15 +4,15 @@ import numpy as np
 import pandas as pd
 
 from pipeline.reports.page.blocks import Block, Card, Chart, Charts, Gallery, Section, chart, table
-from pipeline.reports.page.report_data import Evidence
+from pipeline.reports.page.report_data import ReportData
 from pipeline.reports.page.thumbnails import thumbnails
-from pipeline.reports.style import COLORS, brief, drawing, line
+from pipeline.reports.style import COLORS, drawing, line, shorten
 
-MOST_BARS = 40
+MAX_BARS = 40
 SHEET_PICTURES = 144  # on the whole sheet
 SHEET_PER_CLASS = 8
 SHEET_PX = 104
-MOST_CLUSTERS = 6  # of near copies, and of twins
+MAX_CLUSTERS = 6  # of near copies, and of twins
 MEANINGS = {
     "exact-duplicate": "its file is the same as another image's, byte by byte",
     "near-duplicate": "its picture is nearly the same as another image's",
@@ -28,33 +28,33 @@ MEANINGS = {
 }
 
 
-def build(evidence: Evidence) -> list[Section]:
+def build(data: ReportData) -> list[Section]:
     """Show the tables of `prepare` and some images."""
     blocks: list[Block] = [
-        Charts([_balance(evidence), _sizes(evidence)]),
-        _classes_table(evidence),
-        _sizes_table(evidence),
-        *_findings(evidence),
-        *_clusters(evidence),
+        Charts([_balance(data), _sizes(data)]),
+        _classes_table(data),
+        _sizes_table(data),
+        *_findings(data),
+        *_clusters(data),
     ]
     return [
         Section("data", "Data", blocks),
-        Section("samples", "Samples of each class", _sheet(evidence)),
+        Section("samples", "Samples of each class", _sheet(data)),
     ]
 
 
-def _counts(evidence: Evidence) -> pd.Series:
-    counts = evidence.train["label"].value_counts()
-    return counts.reindex(evidence.competition.classes, fill_value=0)
+def _counts(data: ReportData) -> pd.Series:
+    counts = data.train["label"].value_counts()
+    return counts.reindex(data.competition.classes, fill_value=0)
 
 
-def _balance(evidence: Evidence) -> Chart:
-    counts = _counts(evidence).sort_values(kind="stable")
-    shown = counts.tail(MOST_BARS)
+def _balance(data: ReportData) -> Chart:
+    counts = _counts(data).sort_values(kind="stable")
+    shown = counts.tail(MAX_BARS)
     with drawing(4.8, max(2.0, 0.8 + 0.2 * len(shown))) as figure:
         axes = figure.subplots()
         axes.barh(range(len(shown)), shown.to_numpy(), color=COLORS[0], height=0.7)
-        axes.set_yticks(range(len(shown)), map(brief, shown.index))
+        axes.set_yticks(range(len(shown)), map(shorten, shown.index))
         axes.set(xlabel="training images", ylabel="class")
         axes.grid(visible=False, axis="y")
         caption = (
@@ -62,12 +62,12 @@ def _balance(evidence: Evidence) -> Chart:
             f"{counts.max():,}."
         )
         if len(shown) < len(counts):
-            caption += f" The {MOST_BARS} largest of {len(counts):,} classes."
+            caption += f" The {MAX_BARS} largest of {len(counts):,} classes."
         return chart(figure, "bar chart of training images per class", caption)
 
 
-def _sizes(evidence: Evidence) -> Chart:
-    splits = {"train": evidence.train, "test": evidence.test[evidence.test["width"] > 0]}
+def _sizes(data: ReportData) -> Chart:
+    splits = {"train": data.train, "test": data.test[data.test["width"] > 0]}
     sides = np.concatenate([images[["width", "height"]].min(axis=1) for images in splits.values()])
     edges = np.linspace(sides.min(initial=0), sides.max(initial=1) + 1, 41)
     with drawing(4.8, 3.6) as figure:
@@ -87,17 +87,17 @@ def _sizes(evidence: Evidence) -> Chart:
         return chart(figure, "histograms of short side and of aspect, train and test", caption)
 
 
-def _classes_table(evidence: Evidence) -> Block:
-    counts = _counts(evidence)
+def _classes_table(data: ReportData) -> Block:
+    counts = _counts(data)
     rows = [[str(name), int(n), int(n) / counts.sum()] for name, n in counts.items()]
     headings = ["class", "training images", "share"]
     return table("Training images per class", headings, rows, is_folded=True)
 
 
-def _sizes_table(evidence: Evidence) -> Block:
+def _sizes_table(data: ReportData) -> Block:
     rows = []
     for split in ("train", "test"):
-        told = evidence.audit[split]
+        told = data.audit[split]
         spreads = [told[side].get(which) for side in ("width_px", "height_px") for which in _SPREAD]
         formats = ", ".join(f"{count:,} {kind}" for kind, count in told["formats"].items())
         rows.append([split, told["num_images"], *spreads, formats])
@@ -109,8 +109,8 @@ def _sizes_table(evidence: Evidence) -> Block:
 _SPREAD = ("min", "median", "max")
 
 
-def _findings(evidence: Evidence) -> list[Block]:
-    findings = evidence.findings
+def _findings(data: ReportData) -> list[Block]:
+    findings = data.findings
     if findings.empty:
         return [table("Odd files: none", ["finding", "images"], [])]
     rows = [
@@ -120,18 +120,18 @@ def _findings(evidence: Evidence) -> list[Block]:
     headings = ["finding", "images", "what it means", "the first ones"]
     return [
         table(
-            f"Odd files; all of them stand in {evidence.below_root(evidence.paths.audit_csv)}",
+            f"Odd files; all of them stand in {data.below_root(data.paths.audit_csv)}",
             headings,
             rows,
         )
     ]
 
 
-def _clusters(evidence: Evidence) -> list[Block]:
+def _clusters(data: ReportData) -> list[Block]:
     """Show copies within the training images, and those across train and test."""
     columns = ["image_id", "path", "group", "sha256"]
-    train = evidence.train[[*columns, "label"]].assign(split="train")
-    test = evidence.test.loc[evidence.test["width"] > 0, columns].assign(split="test", label="")
+    train = data.train[[*columns, "label"]].assign(split="train")
+    test = data.test.loc[data.test["width"] > 0, columns].assign(split="test", label="")
     images = pd.concat([train, test], ignore_index=True)
     images = images[images["group"].duplicated(keep=False)]
     splits = images.groupby("group")["split"]
@@ -142,35 +142,35 @@ def _clusters(evidence: Evidence) -> list[Block]:
         ("copies within one set", is_across[~is_across].index),
     ):
         if len(groups):
-            shown = f", of which {MOST_CLUSTERS} here" if len(groups) > MOST_CLUSTERS else ""
+            shown = f", of which {MAX_CLUSTERS} here" if len(groups) > MAX_CLUSTERS else ""
             caption = f"Clusters of {kind}: {len(groups):,}{shown}. A cluster never crosses folds."
-            found = (images[images["group"] == group] for group in groups[:MOST_CLUSTERS])
-            blocks.append(Gallery(caption, [_cluster_card(evidence, rows) for rows in found]))
+            found = (images[images["group"] == group] for group in groups[:MAX_CLUSTERS])
+            blocks.append(Gallery(caption, [_cluster_card(data, rows) for rows in found]))
     return blocks
 
 
-def _cluster_card(evidence: Evidence, images: pd.DataFrame) -> Card:
+def _cluster_card(data: ReportData, images: pd.DataFrame) -> Card:
     # An image of each set first, then others, three in all.
     order = images.groupby("split").cumcount().sort_values(kind="stable").index
     shown = images.loc[order[:3]]
-    pictures = thumbnails(evidence.paths, shown)
+    pictures = thumbnails(data.paths, shown)
     told = zip(shown["split"], shown["label"], shown["image_id"], strict=True)
     lines = [f"{split}{label and f', {label}'}: {name}" for split, label, name in told]
     return Card(pictures, f"{len(images):,} images", lines)
 
 
-def _sheet(evidence: Evidence) -> list[Block]:
+def _sheet(data: ReportData) -> list[Block]:
     """Show some images of each class, drawn with a seed."""
-    counts = _counts(evidence)
+    counts = _counts(data)
     classes = [str(name) for name in counts[counts > 0].index]
     shown = classes[:SHEET_PICTURES]
     per_class = max(1, min(SHEET_PER_CLASS, SHEET_PICTURES // len(shown)))
     cards = []
     for name in shown:
-        images = evidence.train[evidence.train["label"] == name]
+        images = data.train[data.train["label"] == name]
         drawn = images.sample(min(per_class, len(images)), random_state=0)
         title = f"{name}, {len(images):,} images"
-        cards.append(Card(thumbnails(evidence.paths, drawn, SHEET_PX), title))
+        cards.append(Card(thumbnails(data.paths, drawn, SHEET_PX), title))
     caption = f"{per_class} images of each class, drawn at random; the middle square of each."
     if len(shown) < len(classes):
         caption += f" The first {len(shown):,} of {len(classes):,} classes."

@@ -5,20 +5,20 @@ from typing import Any
 import numpy as np
 
 from pipeline.reports.page.blocks import Block, Cell, Chart, Charts, Hint, Section, chart, table
-from pipeline.reports.page.report_data import Evidence
-from pipeline.reports.style import COLORS, GREY, brief, drawing
+from pipeline.reports.page.report_data import ReportData
+from pipeline.reports.style import COLORS, GREY, drawing, shorten
 from pipeline.scoring.ensembling.selection import AUTO
 from pipeline.store.results import Result
 
 
-def build(evidence: Evidence) -> list[Section]:
+def build(data: ReportData) -> list[Section]:
     """Show the best ensemble."""
-    if not evidence.results:
+    if not data.results:
         return []
-    found = [one for one in evidence.results if one.is_ensemble and "members" in one.metrics]
+    found = [one for one in data.results if one.is_ensemble and "members" in one.metrics]
     if not found:
         hint = Hint("There is no ensemble yet. To blend what is trained:")
-        hint = Hint(hint.text, evidence.command("ensemble"))
+        hint = Hint(hint.text, data.command("ensemble"))
         return [Section("ensemble", "Ensemble", [hint])]
     one = found[0]
     members: list[dict[str, Any]] = one.metrics["members"]
@@ -36,7 +36,7 @@ def _weights(members: list[dict[str, Any]]) -> Chart:
         axes = figure.subplots()
         weights = [one["weight"] for one in shown]
         axes.barh(range(len(shown)), weights, color=COLORS[0], height=0.6)
-        axes.set_yticks(range(len(shown)), [brief(one["name"]) for one in shown])
+        axes.set_yticks(range(len(shown)), [shorten(one["name"]) for one in shown])
         axes.set(xlabel="weight", ylabel="member")
         axes.grid(visible=False, axis="y")
         return chart(figure, "bar chart of the members' weights", "What each member weighs.")
@@ -52,7 +52,7 @@ def _losses(members: list[dict[str, Any]]) -> Chart:
         axes.axvline(0, color=GREY, linestyle="--", linewidth=1)
         errors = np.abs(ends - changes)
         axes.errorbar(changes, places, xerr=errors, fmt="o", color=COLORS[1], capsize=3)
-        axes.set_yticks(places, [brief(one["name"]) for one in shown])
+        axes.set_yticks(places, [shorten(one["name"]) for one in shown])
         axes.set(xlabel="log loss lost without it", ylabel="member")
         axes.set(ylim=(-0.6, max(1, len(shown)) - 0.4))
         caption = (

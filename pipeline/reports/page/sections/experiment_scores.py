@@ -8,32 +8,31 @@ from pipeline.config.experiment import Experiment, ModelConfig
 from pipeline.config.strict import parse
 from pipeline.errors import PipelineError
 from pipeline.reports.page.blocks import Block, Cell, Chart, Hint, Paragraph, Section, chart, table
-from pipeline.reports.page.report_data import Evidence
-from pipeline.reports.style import COLORS, brief, drawing
+from pipeline.reports.page.report_data import ReportData
+from pipeline.reports.style import COLORS, drawing, shorten
 from pipeline.store.paths import Paths
 from pipeline.store.results import Result, all_members
 from pipeline.store.tables import load_record
 
-MOST_SHOWN = 30
+MAX_SHOWN = 30
 
 
-def build(evidence: Evidence) -> list[Section]:
+def build(data: ReportData) -> list[Section]:
     """Show the results side by side."""
     blocks: list[Block] = []
-    if evidence.results:
-        blocks += [_intervals(evidence), _table(evidence)]
+    if data.results:
+        blocks += [_intervals(data), _table(data)]
     else:
-        blocks.append(Hint("Nothing is trained yet:", evidence.command("train")))
+        blocks.append(Hint("Nothing is trained yet:", data.command("train")))
     blocks += [
-        Paragraph(f"{name} is left out: {reason}")
-        for name, reason in (evidence.left_out or {}).items()
+        Paragraph(f"{name} is left out: {reason}") for name, reason in (data.left_out or {}).items()
     ]
     return [Section("experiments", "Experiments", blocks)]
 
 
-def _intervals(evidence: Evidence) -> Chart:
-    metric = evidence.competition.metric
-    shown = evidence.results[:MOST_SHOWN][::-1]
+def _intervals(data: ReportData) -> Chart:
+    metric = data.competition.metric
+    shown = data.results[:MAX_SHOWN][::-1]
     scores = np.array([one.metrics["oof_score"] for one in shown])
     ends = np.array([one.metrics["oof_interval_95"] for one in shown]).T
     with drawing(4.8, max(1.8, 1.0 + 0.26 * len(shown))) as figure:
@@ -41,7 +40,7 @@ def _intervals(evidence: Evidence) -> Chart:
         errors = np.abs(ends - scores)
         places = range(len(shown))
         axes.errorbar(scores, places, xerr=errors, fmt="o", color=COLORS[0], capsize=3)
-        axes.set_yticks(places, [brief(one.name) for one in shown])
+        axes.set_yticks(places, [shorten(one.name) for one in shown])
         axes.set(xlabel=f"{metric}, out of fold", ylabel="result", ylim=(-0.6, len(shown) - 0.4))
         caption = (
             "Out-of-fold scores with 95 % intervals. Two results saw the same images, so they can "
@@ -50,12 +49,12 @@ def _intervals(evidence: Evidence) -> Chart:
         return chart(figure, f"{metric} of each result with its interval", caption)
 
 
-def _table(evidence: Evidence) -> Block:
+def _table(data: ReportData) -> Block:
     headings = [
-        "result", f"{evidence.competition.metric}, 95 % interval", "spread of the folds",
+        "result", f"{data.competition.metric}, 95 % interval", "spread of the folds",
         "log loss", "ECE", "parameters", "seconds", "differs from the defaults in",
     ]  # fmt: skip
-    rows = [_row(evidence, one) for one in evidence.results]
+    rows = [_row(data, one) for one in data.results]
     caption = (
         "Results, the best first. Spread: standard deviation of the folds' scores, the lowest and "
         "the highest. ECE: expected calibration error. Parameters: of the network, for an ensemble "
@@ -64,13 +63,13 @@ def _table(evidence: Evidence) -> Block:
     return table(caption, headings, rows)
 
 
-def _row(evidence: Evidence, one: Result) -> list[Any]:
+def _row(data: ReportData, one: Result) -> list[Any]:
     metrics = one.metrics
     low, high = metrics["oof_interval_95"]
     folds = [value for value in metrics["fold_scores"] if value is not None]
     spread = float(np.std(folds, ddof=1)) if len(folds) > 1 else None
     told = f"{spread:.4f} ({min(folds):.3f} to {max(folds):.3f})" if spread is not None else ""
-    errors = evidence.calibration_errors or {}
+    errors = data.calibration_errors or {}
     score = float(metrics["oof_score"])
     return [
         one.name,
@@ -78,26 +77,26 @@ def _row(evidence: Evidence, one: Result) -> list[Any]:
         Cell(told, spread or 0.0),
         float(metrics["log_loss"]),
         errors.get(one.name),
-        _num_parameters(evidence, one),
-        _seconds(evidence.paths, one),
+        _num_parameters(data, one),
+        _seconds(data.paths, one),
         _settings(one),
     ]
 
 
-def _parts(evidence: Evidence, one: Result) -> list[Result]:
+def _parts(data: ReportData, one: Result) -> list[Result]:
     """Return the trained experiments that a result consists of."""
-    names = {one.name, *all_members(evidence.paths, one.name)}
-    return [part for part in evidence.results if part.name in names and not part.is_ensemble]
+    names = {one.name, *all_members(data.paths, one.name)}
+    return [part for part in data.results if part.name in names and not part.is_ensemble]
 
 
-def _num_parameters(evidence: Evidence, one: Result) -> Cell:
+def _num_parameters(data: ReportData, one: Result) -> Cell:
     from pipeline.models.profile import num_parameters  # here: torch takes seconds to import
 
     total = 0
-    for part in _parts(evidence, one):
+    for part in _parts(data, one):
         try:
             config = parse(Experiment, part.config, part.name)
-            classes, size = evidence.competition.num_classes, config.images.size_px
+            classes, size = data.competition.num_classes, config.images.size_px
             total += num_parameters(config.model, classes, size)
         except PipelineError:  # of a network that this installation doesn't know
             return Cell("", 0.0)

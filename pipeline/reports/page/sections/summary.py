@@ -6,58 +6,58 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.reports.page.blocks import Block, Commands, Facts, Hint, Paragraph, Section, table
-from pipeline.reports.page.report_data import Evidence, Judged
+from pipeline.reports.page.report_data import BestResult, ReportData
 from pipeline.store.freshness import digest, read_stamp
 from pipeline.store.paths import ExperimentPaths
 from pipeline.store.results import Result, all_members, making_command, recorded_members
 from pipeline.submission.submission_log import Entry, load_log
 
 
-def build(evidence: Evidence) -> list[Section]:
+def build(data: ReportData) -> list[Section]:
     """Say the most important things first."""
-    return [Section("summary", "Summary", [*_best(evidence), *_submissions(evidence)])]
+    return [Section("summary", "Summary", [*_best(data), *_submissions(data)])]
 
 
-def _best(evidence: Evidence) -> list[Block]:
-    judged = evidence.judged
-    if judged is None:
-        stage = "folds" if evidence.folds is None else "train"
+def _best(data: ReportData) -> list[Block]:
+    best = data.best
+    if best is None:
+        stage = "folds" if data.folds is None else "train"
         text = "Nothing is trained over today's folds yet. The next command:"
-        return [Hint(text, evidence.command(stage))]
-    metrics = judged.result.metrics
+        return [Hint(text, data.command(stage))]
+    metrics = best.result.metrics
     low, high = metrics["oof_interval_95"]
     facts = [
-        ("best result", judged.result.name),
+        ("best result", best.result.name),
         (f"{metrics['metric']}, out of fold", f"{metrics['oof_score']:.4f}"),
         ("95 % interval", f"{low:.4f} to {high:.4f}"),
         ("log loss", f"{metrics['log_loss']:.4f}"),
         ("training images", f"{metrics['num_images']:,}"),
-        ("test images", f"{len(evidence.test):,}"),
-        ("classes", f"{evidence.competition.num_classes:,}"),
-        ("results compared", f"{len(evidence.results):,}"),
+        ("test images", f"{len(data.test):,}"),
+        ("classes", f"{data.competition.num_classes:,}"),
+        ("results compared", f"{len(data.results):,}"),
     ]
     return [
         Facts(facts),
         Paragraph(
             "Out of fold means: every training image was predicted by a model that didn't learn "
             "from it, nor from a copy of it. The interval says how far the score would move on "
-            f"other images of this kind. {_choice(evidence, judged)}"
+            f"other images of this kind. {_selection_note(data, best)}"
         ),
-        *_reproduce(evidence, judged),
+        *_reproduce(data, best),
     ]
 
 
-def _choice(evidence: Evidence, judged: Judged) -> str:
-    if len(evidence.results) == 1:
+def _selection_note(data: ReportData, best: BestResult) -> str:
+    if len(data.results) == 1:
         return ""
-    flattered = f"It is the best of {len(evidence.results)}, which flatters its score a little."
+    flattered = f"It is the best of {len(data.results)}, which flatters its score a little."
     nested = " The ensemble's score is nested: for every fold it was fitted on the others."
-    return flattered + (nested if judged.result.is_ensemble else "")
+    return flattered + (nested if best.result.is_ensemble else "")
 
 
-def _reproduce(evidence: Evidence, judged: Judged) -> list[Block]:
-    shown = judged.trained or judged.result
-    environment = _environment(evidence.paths.experiment(shown.name))
+def _reproduce(data: ReportData, best: BestResult) -> list[Block]:
+    shown = best.trained or best.result
+    environment = _environment(data.paths.experiment(shown.name))
     facts = [
         (name, str(environment[key]).replace("+", ", changed since"))
         for name, key in (("commit", "commit"), ("device", "device"), ("Python", "python"))
@@ -65,42 +65,42 @@ def _reproduce(evidence: Evidence, judged: Judged) -> list[Block]:
     ]
     blocks: list[Block] = [
         Paragraph("To make it again (what is up to date is left alone):"),
-        Commands(_commands(evidence, judged.result)),
+        Commands(_commands(data, best.result)),
     ]
     return [*blocks, Facts(facts)] if facts else blocks
 
 
-def _commands(evidence: Evidence, best: Result) -> list[str]:
+def _commands(data: ReportData, best: Result) -> list[str]:
     """List the stages that lead to a result."""
-    members = all_members(evidence.paths, best.name)
-    source = "" if evidence.competition.synthetic else "--from FOLDER"
+    members = all_members(data.paths, best.name)
+    source = "" if data.competition.synthetic else "--from FOLDER"
     lines = [
-        evidence.command("download", source),
-        evidence.command("prepare"),
-        evidence.command("folds"),
+        data.command("download", source),
+        data.command("prepare"),
+        data.command("folds"),
     ]
     # An ensemble comes after its members.
-    lines += [_making(evidence, name) for name in [*reversed(members), best.name]]
-    return [*lines, evidence.command("submit", f"--experiment {best.name}")]
+    lines += [_making_command(data, name) for name in [*reversed(members), best.name]]
+    return [*lines, data.command("submit", f"--experiment {best.name}")]
 
 
-def _making(evidence: Evidence, name: str) -> str:
+def _making_command(data: ReportData, name: str) -> str:
     """Return the command that makes a result where there is nothing yet."""
-    if evidence.paths.experiment(name).best_toml.is_file():
-        return evidence.command("tune", _searching(evidence, name))
-    command = making_command(evidence.paths, evidence.competition, name)
-    command = command.replace(evidence.competition.name, evidence.typed, 1)
+    if data.paths.experiment(name).best_toml.is_file():
+        return data.command("tune", _search_options(data, name))
+    command = making_command(data.paths, data.competition, name)
+    command = command.replace(data.competition.name, data.typed, 1)
     if "--experiment" in command:
         return command
-    members = recorded_members(evidence.paths, name)  # of whatever else there was
+    members = recorded_members(data.paths, name)  # of whatever else there was
     return " ".join([command, *(f"--experiment {member}" for member in members)])
 
 
-def _searching(evidence: Evidence, name: str) -> str:
+def _search_options(data: ReportData, name: str) -> str:
     """Return a search's options; of a record that tells none, what the name tells."""
-    record = read_stamp(evidence.paths.experiment(name).tuning_stamp) or {"inputs": {}}
+    record = read_stamp(data.paths.experiment(name).tuning_stamp) or {"inputs": {}}
     words: list[str] = record["inputs"].get("typed", ["--experiment", name.removesuffix("-tuned")])
-    shown = [_shown(evidence, word) for word in words]
+    shown = [_shorten_path(data, word) for word in words]
     return shlex.join([*shown, *_trials(record["inputs"])])
 
 
@@ -108,12 +108,12 @@ def _trials(inputs: dict[str, Any]) -> list[str]:
     return ["--trials", str(inputs["num_trials"])] if "num_trials" in inputs else []
 
 
-def _shown(evidence: Evidence, word: str) -> str:
+def _shorten_path(data: ReportData, word: str) -> str:
     """Return a word as it is, but a whole path as seen from the root, or without its folder."""
     path = Path(word)
     if not path.is_absolute():
         return word
-    root = evidence.paths.root.resolve()
+    root = data.paths.root.resolve()
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
 
@@ -125,14 +125,14 @@ def _environment(files: ExperimentPaths) -> dict[str, Any]:
     return record
 
 
-def _submissions(evidence: Evidence) -> list[Block]:
-    log = load_log(evidence.paths.submission_log)
+def _submissions(data: ReportData) -> list[Block]:
+    log = load_log(data.paths.submission_log)
     if not log:
-        if evidence.judged is None:
+        if data.best is None:
             return []
-        command = evidence.command("submit", f"--experiment {evidence.judged.result.name}")
+        command = data.command("submit", f"--experiment {data.best.result.name}")
         return [Hint("Nothing was submitted yet. To write the file for the judge:", command)]
-    current = {digest(path) for path in evidence.paths.list_submissions()}
+    current = {digest(path) for path in data.paths.list_submissions()}
     headings = ["experiment", "file", "written, UTC", "OOF", "public", "private", "state"]
     rows = [_row(entry, is_current=entry.sha256 in current) for entry in reversed(log)]
     caption = "Submissions: our score out of fold beside the judge's"

@@ -5,39 +5,39 @@ import numpy as np
 from pipeline.data.priors import is_readable
 from pipeline.errors import ArtifactError
 from pipeline.reports.page.blocks import Block, Cell, Chart, Charts, Hint, Section, chart, table
-from pipeline.reports.page.report_data import Evidence, Judged
-from pipeline.reports.style import COLORS, brief, drawing, line, point
+from pipeline.reports.page.report_data import BestResult, ReportData
+from pipeline.reports.style import COLORS, drawing, line, point, shorten
 from pipeline.store.predictions import FloatArray
 from pipeline.store.results import load_probs
 
-MOST_SHOWN = 40
+MAX_SHOWN = 40
 
 
-def build(evidence: Evidence) -> list[Section]:
+def build(data: ReportData) -> list[Section]:
     """Show the class shares and the confidence of the best result's test predictions."""
-    judged = evidence.judged
-    if judged is None:
+    best = data.best
+    if best is None:
         return []
     title = "Test predictions"
-    name = judged.result.name
-    ids = evidence.test["image_id"].tolist()
+    name = best.result.name
+    ids = data.test["image_id"].tolist()
     try:
-        probs = load_probs(evidence.paths, evidence.competition, name, "test", ids)
+        probs = load_probs(data.paths, data.competition, name, "test", ids)
     except ArtifactError as error:
         return [Section("test", title, [Hint(f"They can't be shown: {error}")])]
-    probs = probs[is_readable(evidence.test).to_numpy()]
+    probs = probs[is_readable(data.test).to_numpy()]
     if not len(probs):
         return []
-    num_classes = evidence.competition.num_classes
-    prior = np.bincount(judged.targets, minlength=num_classes) / len(judged.targets)
+    num_classes = data.competition.num_classes
+    prior = np.bincount(best.targets, minlength=num_classes) / len(best.targets)
     shares = np.bincount(probs.argmax(axis=1), minlength=num_classes) / len(probs)
-    charts = [_shares(evidence, prior, shares), _confidence(judged, probs)]
-    return [Section("test", title, [Charts(charts), _table(evidence, prior, shares, len(probs))])]
+    charts = [_shares(data, prior, shares), _confidence(best, probs)]
+    return [Section("test", title, [Charts(charts), _table(data, prior, shares, len(probs))])]
 
 
-def _shares(evidence: Evidence, prior: np.ndarray, shares: np.ndarray) -> Chart:
-    order = np.argsort(np.abs(shares - prior), kind="stable")[-MOST_SHOWN:]
-    names = [brief(evidence.competition.classes[index]) for index in order]
+def _shares(data: ReportData, prior: np.ndarray, shares: np.ndarray) -> Chart:
+    order = np.argsort(np.abs(shares - prior), kind="stable")[-MAX_SHOWN:]
+    names = [shorten(data.competition.classes[index]) for index in order]
     with drawing(4.8, max(2.0, 1.1 + 0.24 * len(order))) as figure:
         axes = figure.subplots()
         for place, (label, values) in enumerate((("training", prior), ("test", shares))):
@@ -55,17 +55,17 @@ def _shares(evidence: Evidence, prior: np.ndarray, shares: np.ndarray) -> Chart:
         return chart(figure, "shares of classes, training labels and test predictions", caption)
 
 
-def _confidence(judged: Judged, probs: FloatArray) -> Chart:
+def _confidence(best: BestResult, probs: FloatArray) -> Chart:
     with drawing(4.8, 3.2) as figure:
         axes = figure.subplots()
-        for place, (label, one) in enumerate((("out of fold", judged.probs), ("test", probs))):
+        for place, (label, one) in enumerate((("out of fold", best.probs), ("test", probs))):
             confidence = np.clip(one.max(axis=1), 0, 1)
             weights = np.full(len(one), 1 / len(one))
             look = line(place) | {"histtype": "step", "label": label, "weights": weights}
             axes.hist(confidence, bins=25, range=(0, 1), **look)
         axes.set(xlabel="confidence (largest probability)", ylabel="share of the images")
         axes.legend(loc="upper left")
-        means = [float(one.max(axis=1).mean()) for one in (judged.probs, probs)]
+        means = [float(one.max(axis=1).mean()) for one in (best.probs, probs)]
         caption = (
             f"How sure the predictions are: mean confidence {means[0]:.4f} out of fold, "
             f"{means[1]:.4f} on the test images. Test images that are much less sure are of "
@@ -74,9 +74,9 @@ def _confidence(judged: Judged, probs: FloatArray) -> Chart:
         return chart(figure, "histogram of confidence, out of fold and test", caption)
 
 
-def _table(evidence: Evidence, prior: np.ndarray, shares: np.ndarray, num_test: int) -> Block:
+def _table(data: ReportData, prior: np.ndarray, shares: np.ndarray, num_test: int) -> Block:
     rows = []
-    for name, before, share in zip(evidence.competition.classes, prior, shares, strict=True):
+    for name, before, share in zip(data.competition.classes, prior, shares, strict=True):
         noise = np.sqrt(before * (1 - before) / num_test)
         z = float((share - before) / noise) if noise else 0.0
         predicted = round(float(share) * num_test)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.reports.page.blocks import Block, Chart, Charts, Paragraph, Section, chart, table
-from pipeline.reports.page.report_data import Evidence
+from pipeline.reports.page.report_data import ReportData
 from pipeline.reports.style import drawing, line
 from pipeline.store.results import Result
 from pipeline.store.tables import load_record
@@ -14,21 +14,19 @@ from pipeline.store.tables import load_record
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_CHARTS = 8
+MAX_CHARTS = 8
 SPLITS = ("train", "val")
 
 
-def build(evidence: Evidence) -> list[Section]:
+def build(data: ReportData) -> list[Section]:
     """Show the histories of the trained experiments."""
-    histories = {
-        one.name: _histories(evidence, one) for one in evidence.results if not one.is_ensemble
-    }
+    histories = {one.name: _histories(data, one) for one in data.results if not one.is_ensemble}
     histories = {name: folds for name, folds in histories.items() if folds}
     if not histories:
         return []
     curved = {name: folds for name, folds in histories.items() if len(folds[0]) > 1}
     blocks: list[Block] = []
-    charts = [_chart(name, folds) for name, folds in list(curved.items())[:MOST_CHARTS]]
+    charts = [_chart(name, folds) for name, folds in list(curved.items())[:MAX_CHARTS]]
     if charts:
         blocks.append(Charts(charts))
     if len(curved) < len(histories):
@@ -42,8 +40,8 @@ def build(evidence: Evidence) -> list[Section]:
     return [Section("curves", "Learning curves", [*blocks, _table(histories)])]
 
 
-def _histories(evidence: Evidence, one: Result) -> list[pd.DataFrame]:
-    folder = evidence.paths.experiment(one.name).experiment_dir
+def _histories(data: ReportData, one: Result) -> list[pd.DataFrame]:
+    folder = data.paths.experiment(one.name).experiment_dir
     return [load_record(path) for path in sorted(folder.glob("fold*/history.csv"))]
 
 

@@ -16,38 +16,34 @@ from pipeline.reports.page.blocks import (
     chart,
     table,
 )
-from pipeline.reports.page.report_data import Evidence
-from pipeline.reports.style import COLORS, brief, drawing
+from pipeline.reports.page.report_data import ReportData
+from pipeline.reports.style import COLORS, drawing, shorten
 from pipeline.scoring.metrics import get_metric
 from pipeline.store.tables import load_record
 
-MOST_STUDIES = 3
-MOST_PARAMETERS = 8
-MOST_TRIALS = 20
+MAX_STUDIES = 3
+MAX_PARAMETERS = 8
+MAX_TRIALS = 20
 FIXED = ("trial", "state", "value", "seconds", "reason")
 
 
-def build(evidence: Evidence) -> list[Section]:
+def build(data: ReportData) -> list[Section]:
     """Show the trials of every search."""
-    if not evidence.results:
+    if not data.results:
         return []
-    found = [
-        one
-        for one in evidence.results
-        if evidence.paths.experiment(one.name).tuning_stamp.is_file()
-    ]
+    found = [one for one in data.results if data.paths.experiment(one.name).tuning_stamp.is_file()]
     if not found:
-        hint = Hint("Nothing was searched yet:", evidence.command("tune"))
+        hint = Hint("Nothing was searched yet:", data.command("tune"))
         return [Section("tuning", "Tuning", [hint])]
-    blocks = [block for one in found[:MOST_STUDIES] for block in _study(evidence, one.name)]
+    blocks = [block for one in found[:MAX_STUDIES] for block in _study(data, one.name)]
     return [Section("tuning", "Tuning", blocks)]
 
 
-def _study(evidence: Evidence, name: str) -> list[Block]:
-    files = evidence.paths.experiment(name)
+def _study(data: ReportData, name: str) -> list[Block]:
+    files = data.paths.experiment(name)
     trials = load_record(files.trials)
     complete = trials[trials["state"] == "complete"]
-    metric = evidence.competition.metric
+    metric = data.competition.metric
     keys = [str(key) for key in trials.columns if key not in FIXED]
     states = ", ".join(
         f"{count} {state}" for state, count in trials["state"].value_counts().items()
@@ -58,13 +54,13 @@ def _study(evidence: Evidence, name: str) -> list[Block]:
     )
     charts = [
         _history(complete, metric),
-        *(_slice(complete, key, metric) for key in keys[:MOST_PARAMETERS]),
+        *(_slice(complete, key, metric) for key in keys[:MAX_PARAMETERS]),
     ]
     rows = [
         [int(row["trial"]), float(row["value"]), *(_plain(row[key]) for key in ("seconds", *keys))]
-        for row in complete.head(MOST_TRIALS).to_dict("records")
+        for row in complete.head(MAX_TRIALS).to_dict("records")
     ]
-    caption = f"The best trials of {name}; all of them stand in {evidence.below_root(files.trials)}"
+    caption = f"The best trials of {name}; all of them stand in {data.below_root(files.trials)}"
     return [
         Paragraph(text),
         Charts(charts),
@@ -98,7 +94,7 @@ def _slice(trials: pd.DataFrame, key: str, metric: str) -> Chart:
                 axes.set_xscale("log")
         else:
             axes.scatter(
-                values.astype(str).map(brief), shown["value"], s=16, color=COLORS[0], alpha=0.8
+                values.astype(str).map(shorten), shown["value"], s=16, color=COLORS[0], alpha=0.8
             )
         axes.set(xlabel=key, ylabel=metric)
         return chart(figure, f"{metric} by {key}", f"What {key} changes.")

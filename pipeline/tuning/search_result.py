@@ -10,11 +10,11 @@ from pipeline.errors import ArtifactError
 from pipeline.scoring.comparison import Comparison, compare_folds
 from pipeline.tuning.search import Search
 from pipeline.tuning.study import BASELINE
-from pipeline.tuning.trials import FOLD_SCORES, completed, reason_of
+from pipeline.tuning.trials import FOLD_SCORES, completed_trials, failure_reason
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SearchResult:
     """The best trial of a study, beside the experiment as it stands.
 
     Attributes:
@@ -28,7 +28,7 @@ class Outcome:
     tuned: Experiment
 
     @property
-    def is_as_it_stands(self) -> bool:
+    def is_baseline(self) -> bool:
         """Whether the best values are the experiment's own."""
         return self.baseline is not None and self.baseline.params == self.best.params
 
@@ -40,15 +40,15 @@ class Outcome:
         return compare_folds(metric, *scores)
 
 
-def judge(study: Study, search: Search) -> Outcome:
+def select_best_trial(study: Study, search: Search) -> SearchResult:
     """Find the best trial.
 
     Raises:
         ArtifactError: No trial went through all folds.
     """
-    trials = completed(study)
+    trials = completed_trials(study)
     if not trials:
-        reasons = [reason for reason in map(reason_of, study.trials) if reason]
+        reasons = [reason for reason in map(failure_reason, study.trials) if reason]
         raise ArtifactError(
             f"study '{search.study_name}': a trial must have gone through all folds, none of "
             f"{len(study.trials)} did; the last: {reasons[-1] if reasons else 'not run'}; mend "
@@ -59,17 +59,17 @@ def judge(study: Study, search: Search) -> Outcome:
     baseline = next((one for one in trials if one.user_attrs.get(BASELINE)), None)
     name = f"{search.experiment.name}-tuned"
     own = {"name": name, "description": f"{search.experiment.description}; tuned".lstrip("; ")}
-    return Outcome(best, baseline, search.experiment.changed({**own, **best.params}, name))
+    return SearchResult(best, baseline, search.experiment.changed({**own, **best.params}, name))
 
 
-def describe(outcome: Outcome, search: Search, num_trials: int) -> str:
+def format_result(found: SearchResult, search: Search, num_trials: int) -> str:
     """Say in one line what the search gained; a gain within the folds' noise isn't called one."""
     metric = search.competition.metric
-    best, baseline = outcome.best, outcome.baseline
-    if outcome.is_as_it_stands:
+    best, baseline = found.best, found.baseline
+    if found.is_baseline:
         return (
             f"{search.title}: nothing better found in {num_trials} trials than the experiment as "
-            f"it stands, {metric} {best.value:.4f}; {outcome.tuned.name} has its values, and an "
+            f"it stands, {metric} {best.value:.4f}; {found.tuned.name} has its values, and an "
             "ensemble counts the two once"
         )
     line = f"{search.title}: best of {num_trials} trials, number {best.number}: {metric} "
@@ -77,7 +77,7 @@ def describe(outcome: Outcome, search: Search, num_trials: int) -> str:
     if baseline is None:
         return f"{line}; the experiment as it stands failed, so there is nothing to compare with"
     line += f", as it stands {baseline.value:.4f}"
-    comparison = outcome.comparison(metric)
+    comparison = found.comparison(metric)
     if comparison is None:
         return f"{line}; one fold tells no noise: can't tell"
     num_folds = len(best.user_attrs[FOLD_SCORES])

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy.integrate import trapezoid
 
-from pipeline.scoring.learning_curves import (
+from pipeline.scoring.metrics import score
+from pipeline.scoring.threshold_curves import (
     FALSE_POSITIVE_RATES,
     RECALLS,
     THRESHOLDS,
@@ -12,7 +13,6 @@ from pipeline.scoring.learning_curves import (
     precision_recall,
     roc,
 )
-from pipeline.scoring.metrics import score
 from tests.scoring.drawn import TARGETS, member
 
 
