@@ -1,6 +1,6 @@
 """A competition is data: one TOML file says what is given and what the judge wants back.
 
-`python -m pipeline.competition` prints the JSON schema of such files, for editors.
+`python -m pipeline.config.competition` prints the JSON schema of such files, for editors.
 """
 
 import json

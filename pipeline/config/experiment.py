@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from pipeline.config.competition import Name
-from pipeline.config.strict import StrictModel, parse
+from pipeline.config.strict import Table, parse
 from pipeline.config.train_table import Fraction, Positive, Probability, TrainConfig
 
 PSEUDO_SUFFIX = "-pseudo"  # of the name of an experiment that learns from its own predictions
@@ -23,31 +23,36 @@ def _checked_weights(value: str) -> str:
     return value
 
 
-class ModelConfig(StrictModel):
-    """The network: a registry name, and where its weights come from.
-
-    `weights`: "package", one that is installed; "hub", the Hugging Face hub or its mirror in
-    HF_ENDPOINT; "auto", the package where it is installed, else the hub; "none", drawn with the
-    seed; or the path of a file or folder. "auto" isn't the default: two machines may differ in what
-    it finds, and so would their results.
-
-    Of the ResNets written here, two parts can be chosen; left out, they are the named network's.
-    `shortcut` where shapes change: "A" pads with zeros, "B" projects, "C" projects everywhere.
-    `stride_on`: the convolution of a bottleneck that halves the map, "1x1" in the paper (v1).
-
-    `drop_path`: probability that the last residual branch is skipped in training, rising linearly
-    from 0 at the first (Huang et al. 2016). `dropout`: that a feature before the head is.
-    """
+class ModelConfig(Table):
+    """The network: its name, where its weights come from, and what is changed of it."""
 
     name: str
+    """A network of `pipeline models`: one written here, or `timm/<name>`, any of timm's, which may
+    have a tag (`timm/resnet50.a1_in1k`) or be a hub's (`timm/hf-hub:owner/name`)."""
+
     weights: Annotated[str, AfterValidator(_checked_weights)] = "package"
+    """"package", one that is installed; "hub", the Hugging Face hub or its mirror in HF_ENDPOINT;
+    "auto", the package where it is installed, else the hub; "none", drawn with the seed; or the
+    path of a file or folder. With "auto" two machines may find different weights, and so get
+    different results."""
+
     shortcut: Literal["A", "B", "C"] | None = None
+    """Of the ResNets written here, where shapes change: "A" pads with zeros, "B" projects, "C"
+    projects everywhere; left out, the network's own."""
+
     stride_on: Literal["3x3", "1x1"] | None = None
+    """Of the ResNets written here, the convolution of a bottleneck that halves the map: "1x1" in
+    the paper (v1); left out, the network's own."""
+
     drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Probability that the last residual branch is skipped in training, rising linearly from 0 at
+    the first (stochastic depth, Huang et al. 2016)."""
+
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Probability that a feature before the head is set to 0 in training."""
 
 
-class ImageConfig(StrictModel):
+class ImageConfig(Table):
     """How an image becomes the network's input.
 
     The short side is scaled to `size_px / crop_fraction` and the centre cropped to a square of
@@ -55,38 +60,50 @@ class ImageConfig(StrictModel):
     """
 
     size_px: Annotated[int, Field(ge=16, le=2048)] = 224
+    """Height and width in pixels of what the network sees."""
+
     crop_fraction: Fraction = 0.875
+    """Which part of the short side the square is: less cuts off a wider border."""
+
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """What is subtracted from red, green and blue in [0, 1]: as in the weights' training."""
+
     std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
+    """What they are divided by then: as in the weights' training."""
 
 
-class TransformConfig(StrictModel):
+class TransformConfig(Table):
     """One transform of Albumentations: its name, its probability and its own parameters."""
 
     model_config = ConfigDict(extra="allow")
 
     name: str
+    """Its class in Albumentations, as `RandomResizedCrop`."""
+
     p: Probability = 1.0
+    """Probability that it is applied to an image."""
 
 
-class ViewConfig(StrictModel):
-    """The variants of an image.
-
-    Predictions average its plain view and, with `flip`, the mirrored one. A probe's head learns on
-    these and on `num_augmented` views drawn by the recipe. Fine-tuning draws a new view each epoch,
-    or with `cycle` so many, over and over: what a frozen layer makes of them is then computed once.
-
-    `recipe`: a shipped one, or "custom": the list `transforms`, whose last size must be the
-    working one.
-    """
+class ViewConfig(Table):
+    """The variants of an image: those that predictions average, those that are learned from."""
 
     flip: bool = True
+    """Whether predictions average the plain view and the mirrored one; a probe learns from both."""
+
     num_augmented: Annotated[int, Field(ge=0, le=64)] = 1
+    """How many views drawn by the recipe a probe's head learns from besides."""
+
     cycle: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Fine-tuning draws so many views of an image, over and over, so that what frozen layers make
+    of them is computed once; left out, a new one each epoch."""
+
     recipe: Literal[
         "none", "light", "medium", "heavy", "source-cifar", "source-catdog", "custom"
     ] = "light"
+    """The augmentation: a shipped recipe, or "custom", the list `transforms`."""
+
     transforms: tuple[TransformConfig, ...] = ()
+    """Transforms in the order of their application; the last size must be the network's."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -95,51 +112,78 @@ class ViewConfig(StrictModel):
         return self
 
 
-class PseudoLabelConfig(StrictModel):
+class PseudoLabelConfig(Table):
     """Test images that join training: those of whose class another experiment is this sure."""
 
     experiment: Name
+    """The experiment whose predictions are learned from."""
+
     threshold: Fraction
+    """The least probability of the predicted class."""
 
 
-class DataConfig(StrictModel):
-    """Which images are used: all, or a cut of so many train and test images, to try things."""
+class DataConfig(Table):
+    """Which images are used."""
 
     limit: Annotated[int, Field(ge=10)] | None = None
+    """So many train and test images, to try things; left out, all."""
+
     pseudo_label: PseudoLabelConfig | None = None
+    """Test images that join training; `train --pseudo-label` writes it."""
 
 
-class HeadConfig(StrictModel):
-    """The linear head on standardised features.
-
-    `kind`: "logistic", a regression with the penalty `l2` per training row and `max_steps` of
-    L-BFGS; or "lda", a linear discriminant analysis, its covariance shrunk by `shrinkage`, without
-    which it can't be inverted where features are more than rows.
-    """
+class HeadConfig(Table):
+    """The linear head of a probe, on standardised features."""
 
     kind: Literal["logistic", "lda"] = "logistic"
+    """"logistic", a regression, or "lda", a linear discriminant analysis."""
+
     l2: Positive = 0.03
+    """The regression's penalty per training row."""
+
     max_steps: Annotated[int, Field(ge=1)] = 200
+    """Steps of L-BFGS after which the regression stops."""
+
     shrinkage: Annotated[float, Field(ge=0.001, le=1)] = 0.5
+    """How far the analysis's covariance is shrunk; without it, it can't be inverted where features
+    are more than rows."""
 
 
-class Experiment(StrictModel):
-    """Everything that decides an experiment's result, besides the data and the folds.
-
-    `method`: "probe" fits a linear head per fold on features of the frozen trunk, `head` says
-    how; "finetune" trains the network fold by fold, `train` says how.
-    """
+class Experiment(Table):
+    """Everything that decides an experiment's result, besides the data and the folds."""
 
     name: Name
+    """Names its folder below `artifacts`, its submission and its row in every table; left out, the
+    file's name."""
+
     description: str = ""
+    """What people should know of it; decides nothing."""
+
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """What everything random is drawn from. Experiments that differ in nothing else are averaged in
+    an ensemble."""
+
     method: Literal["probe", "finetune"] = "probe"
+    """"probe" fits a linear head per fold on features of the frozen trunk, `[head]` says how;
+    "finetune" trains the network fold by fold, `[train]` says how."""
+
     data: DataConfig = DataConfig()
+    """All images, or a cut of them; and pseudo-labels."""
+
     model: ModelConfig
+    """The network and its weights."""
+
     images: ImageConfig = ImageConfig()
+    """How an image becomes the network's input."""
+
     views: ViewConfig = ViewConfig()
+    """Augmentation, and what predictions average."""
+
     head: HeadConfig = HeadConfig()
+    """The linear head of a probe."""
+
     train: TrainConfig = TrainConfig()
+    """Fine-tuning."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:

@@ -1,13 +1,17 @@
-"""From TOML files to experiments: shipped ones by name, others by path; variants and --set."""
+"""Load experiments from TOML files: shipped ones by name, others by path; variants and --set.
+
+`python -m pipeline.config.experiment_files` prints the JSON schema of such files, for editors.
+"""
 
 import contextlib
 import copy
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from pipeline.config.experiment import Experiment
-from pipeline.config.search_space import SearchSpace, parse_space
+from pipeline.config.search_space import Parameter, SearchSpace, parse_space
 from pipeline.config.strict import did_you_mean, known_keys, locate_toml, parse, read_toml
 from pipeline.errors import ConfigError
 
@@ -117,3 +121,38 @@ def _toml_value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError):
         return text
+
+
+def json_schema() -> dict[str, Any]:
+    """Describe the files for editors: an experiment's keys, `[tune]` and `[variants]`.
+
+    The name may be left out, as the file has one, and so may the network, which variants may name.
+    """
+    schema = Experiment.model_json_schema()
+    del schema["required"]
+    schema["$defs"] |= {
+        "Parameter": Parameter.model_json_schema(),
+        # A dotted key without quotes is a table in a table.
+        "Tune": {
+            "additionalProperties": {
+                "anyOf": [{"$ref": "#/$defs/Parameter"}, {"$ref": "#/$defs/Tune"}]
+            },
+            "type": "object",
+        },
+    }
+    schema["properties"] |= {
+        "tune": {
+            "$ref": "#/$defs/Tune",
+            "description": "What `tune` may change: a range or choices by a value's dotted key.",
+        },
+        "variants": {
+            "additionalProperties": {"type": "object"},
+            "description": "Experiments side by side: what each changes, by its name.",
+            "type": "object",
+        },
+    }
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+if __name__ == "__main__":
+    print(json.dumps(json_schema(), indent=2))  # noqa: T201

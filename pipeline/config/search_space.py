@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.config.strict import StrictModel, did_you_mean, parse
+from pipeline.config.strict import Table, did_you_mean, parse
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -15,20 +15,27 @@ if TYPE_CHECKING:
 Plain = bool | int | float | str
 
 
-class Parameter(StrictModel):
-    """Where one value of an experiment may lie.
-
-    Between `low` and `high`, both included: evenly, evenly in its logarithm with `log`, or in
-    steps of `step`; or it is one of `choices`.
-    `when`: it takes part only where these other keys have these values, or one of a list.
-    """
+class Parameter(Table):
+    """Where one value of an experiment may lie: in a range, or among choices."""
 
     low: int | float | None = None
+    """The least value, which may be tried."""
+
     high: int | float | None = None
+    """The greatest value, which may be tried."""
+
     log: bool = False
+    """Whether values are drawn evenly in their logarithm."""
+
     step: int | float | None = None
+    """The distance between values; left out, any value of the range."""
+
     choices: tuple[Plain, ...] | None = None
+    """The values to choose from, instead of a range."""
+
     when: dict[str, Any] = Field(default_factory=dict)
+    """Other keys and the value, or a list of values, that each must have for this one to take
+    part."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:

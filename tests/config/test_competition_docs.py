@@ -11,9 +11,9 @@ import pytest
 from pipeline.config.competition import Competition, json_schema, load_competition
 from pipeline.config.strict import built_in_names, known_keys, locate_toml
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 SHIPPED = built_in_names("competitions")
-SCHEMA = "python -m pipeline.competition > docs/competition.schema.json"
+SCHEMA = "python -m pipeline.config.competition > docs/competition.schema.json"
 
 
 def test_shipped_competitions_are_the_documented_ones():

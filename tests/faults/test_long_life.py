@@ -15,7 +15,7 @@ LIFE = """
 import json, os, sys
 import psutil
 from pathlib import Path
-from pipeline.competition import load_competition
+from pipeline.config.competition import load_competition
 from pipeline.paths import Paths
 from pipeline.resolution import resolve
 from pipeline.stages import train, tune
