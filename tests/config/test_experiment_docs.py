@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.experiment_files import json_schema, load_experiments
-from pipeline.config.strict import built_in_names
+from pipeline.config.strict import built_in_names, locate_toml
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "experiments.md").read_text(encoding="utf-8")
@@ -109,3 +109,15 @@ def test_whole_example_of_the_page_loads(tmp_path):
     path.write_text(example.partition("```")[0], encoding="utf-8")
     names = [one.name for one in load_experiments(str(path), [])]
     assert names == ["gentle-light", "gentle-medium"]
+
+
+@pytest.mark.parametrize("name", [name for name in SHIPPED if not name.startswith("degradation")])
+def test_every_shipped_file_begins_with_its_schema_command_hardware_time_and_score(name):
+    path = locate_toml(name, "experiments")
+    directive, *head = path.read_text(encoding="utf-8").splitlines()[:5]
+    assert (path.parent / directive.removeprefix("#:schema ")).resolve() == (
+        DOCS / "experiment.schema.json"
+    )
+    pairs = [re.fullmatch(r"# (\w+): +(\S.+)", line) for line in head]
+    assert [pair and pair[1] for pair in pairs] == ["Command", "Hardware", "Time", "Score"]
+    assert re.fullmatch(rf"# Command:  pipeline train [a-z0-9-]+ --experiment {name}", head[0])
