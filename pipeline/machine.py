@@ -4,36 +4,14 @@ import ctypes
 import importlib.util
 import os
 import platform
-import sys
 
-from pipeline.errors import DataError
-
-# Packages that are needed for some competitions only.
-
-SEVEN_ZIP = "py7zr"
+# Numbers of glibc's mallopt(3).
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
 
 def is_installed(package: str) -> bool:
     """Whether a package can be imported."""
     return importlib.util.find_spec(package) is not None
-
-
-def require_seven_zip(archive: str) -> None:
-    """Check that what reads and writes 7z archives is installed (LGPL, so it is optional).
-
-    Raises:
-        DataError: It isn't.
-    """
-    if not is_installed(SEVEN_ZIP):
-        raise DataError(
-            f"{archive}: a 7z needs the package {SEVEN_ZIP} (the extra 'sevenzip'), which isn't "
-            f"installed; run '{sys.executable} -m pip install {SEVEN_ZIP}', or unpack it by hand "
-            "into a folder of its name beside it"
-        )
-
-
-# Numbers of glibc's mallopt(3).
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
 
 def num_cpus() -> int:

@@ -1,4 +1,4 @@
-"""A competition is data: one TOML file says what is given and what the judge wants back.
+"""Describe a competition: one TOML file says what is given and what the judge wants back.
 
 `python -m pipeline.config.competition` prints the JSON schema of such files, for editors.
 """

@@ -1,4 +1,4 @@
-"""Working copies kept on the disk: decoded once, read in every epoch.
+"""Keep working copies on the disk: decoded once, read in every epoch.
 
 Blocks of images lie in `data/<competition>/.cache`. A block's name is the hash of all that decides
 its pixels (the files' digests, the short side, the decoder), so nothing stale can be read, and a
@@ -8,6 +8,7 @@ time and changes nothing: its images are decoded whenever they are wanted.
 
 import functools
 import math
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,6 @@ import numpy as np
 import pandas as pd
 
 from pipeline.console import progress, warn
-from pipeline.images.cache_budget import VARIABLE, make_room
 from pipeline.images.decode import ByteImage
 from pipeline.images.decoder_pool import map_in_processes
 from pipeline.images.working_copy import (
@@ -27,21 +27,26 @@ from pipeline.images.working_copy import (
     working_shape,
 )
 from pipeline.store.atomic import atomic_path
+from pipeline.store.cache_budget import COPIES_SUFFIX, VARIABLE, make_room, mark_used
 from pipeline.store.disk_errors import DAMAGE
 from pipeline.store.freshness import fingerprint
 from pipeline.store.locks import held
 from pipeline.store.paths import Paths
 
-# The file format of cached working copies: a block of images, read without copying.
-#
-# A block is NumPy's `.npy` of the heights and widths, `(n, 2)`, and behind it the pixels of all
-# images, one after the other.
-
 CHANNELS = 3
+# Small enough that one lost to a kill is soon made again, large enough that a cache is few files.
+BLOCK_BYTES = 64 * 2**20
+
+# Every block that is mapped keeps its file open, of which a process may have 1,024 by default.
+_MAX_OPEN = 512
 
 
 def write_block(path: Path, copies: Sequence[ByteImage]) -> None:
-    """Write working copies, whole or not at all."""
+    """Write working copies, whole or not at all.
+
+    A block is NumPy's `.npy` of the heights and widths, `(n, 2)`, and behind it the pixels of all
+    images, one after the other, so that it can be read without copying.
+    """
     shapes = np.array([copy.shape[:2] for copy in copies], dtype=np.int64)
     num_bytes = sum(copy.nbytes for copy in copies)
     with atomic_path(path, num_bytes) as partial, partial.open("wb") as file:
@@ -54,7 +59,7 @@ class CopyBlock:
     """A block of working copies, mapped into memory; processes that read it share the pages.
 
     Raises:
-        Exception: There is no whole block; one of `array_files.DAMAGE`.
+        Exception: There is no whole block; one of `disk_errors.DAMAGE`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -71,15 +76,6 @@ class CopyBlock:
         """Return a working copy, `(H, W, 3)`, read-only; its bytes are read when they are used."""
         start = self._ends[row - 1] if row else 0
         return self._pixels[start : self._ends[row]].reshape(self._shapes[row])
-
-
-SUFFIX = ".copies"
-
-# Small enough that one lost to a kill is soon made again, large enough that a cache is few files.
-BLOCK_BYTES = 64 * 2**20
-
-# Every block that is mapped keeps its file open, of which a process may have 1,024 by default.
-_MAX_OPEN = 512
 
 
 @dataclass(frozen=True)
@@ -104,10 +100,15 @@ class CachedCopies(WorkingCopies):
         paths: Where the images lie and the cache goes.
         side_px: Their short side, see `working_copy`.
         tables: Readable rows of `train.csv` or `test.csv`; room goes to the first ones first.
+        since: When the run began that they serve, in nanoseconds since 1970: what was used later
+            isn't deleted to make room. None is now.
     """
 
-    def __init__(self, paths: Paths, side_px: int, *tables: pd.DataFrame) -> None:
+    def __init__(
+        self, paths: Paths, side_px: int, *tables: pd.DataFrame, since: int | None = None
+    ) -> None:
         super().__init__(paths, side_px)
+        self._since = time.time_ns() if since is None else since
         blocks = (block for images in tables for block in _blocks(paths.cache_dir, side_px, images))
         self._blocks = list({block.path: block for block in blocks}.values())
         self._places = {
@@ -123,6 +124,8 @@ class CachedCopies(WorkingCopies):
             ConfigError: PIPELINE_CACHE_GB isn't a number.
             DataError: An image can't be read any more, or the disk is full.
         """
+        for block in self._blocks:
+            mark_used(block.path)
         if not _missing(self._blocks):
             return
         what = f"cache {self._paths.competition}"
@@ -133,16 +136,15 @@ class CachedCopies(WorkingCopies):
 
     def _affordable(self) -> list[Block]:
         """Return the blocks there is room for, and say so if it isn't all of them."""
-        folder = self._paths.cache_dir
         sizes = {block.path: block.num_bytes for block in self._blocks}
-        chosen = set(make_room(folder, sizes, SUFFIX))
-        kept = [block for block in self._blocks if block.path in chosen]
+        room = make_room(self._paths, sizes, self._since, in_part=True)
+        kept = [block for block in self._blocks if block.path in room.paths]
         if len(kept) < len(self._blocks):
             warn(
-                f"{folder}: holds {_count(kept):,} of {_count(self._blocks):,} images, the others "
-                "are decoded whenever they are wanted; for all, "
-                f"{sum(sizes.values()) / 1e9:.1f} GB must be allowed by {VARIABLE} and twice as "
-                "much be free"
+                f"{self._paths.cache_dir}: has room for {room.num_bytes / 1e9:.1f} GB, the decoded "
+                f"images take {sum(sizes.values()) / 1e9:.1f} GB: {_count(kept):,} of "
+                f"{_count(self._blocks):,} are kept, the others decoded whenever they are wanted; "
+                f"{VARIABLE} and free space allow more"
             )
         return kept
 
@@ -169,7 +171,7 @@ def _blocks(folder: Path, side_px: int, images: pd.DataFrame) -> Iterator[Block]
     sizes = np.array([CHANNELS * math.prod(working_shape(*shape, side_px)) for shape in shapes])
     for _, part in images.assign(num_bytes=sizes).groupby(sizes.cumsum() // BLOCK_BYTES):
         name = fingerprint([made_by, part["sha256"].tolist()])
-        path = folder / f"{name}{SUFFIX}"
+        path = folder / f"{name}{COPIES_SUFFIX}"
         yield Block(path, tuple(image_rows(part)), int(part["num_bytes"].sum()))
 
 

@@ -25,13 +25,13 @@ from torch import nn
 from pipeline.config.experiment import Experiment
 from pipeline.console import progress, warn
 from pipeline.errors import ArtifactError
-from pipeline.images.cache_budget import SUFFIX, VARIABLE, mark_used, room_for
 from pipeline.images.transforms import transform_text
 from pipeline.images.views import View
 from pipeline.images.working_copy import WorkingCopies, working_side_px
 from pipeline.machine import num_processes, rank
 from pipeline.models.registry import Trunk
 from pipeline.store.atomic import write_bytes
+from pipeline.store.cache_budget import FEATURES_SUFFIX, VARIABLE, make_room, mark_used
 from pipeline.store.disk_errors import DAMAGE
 from pipeline.store.freshness import fingerprint
 from pipeline.store.paths import Paths
@@ -165,18 +165,17 @@ class FeatureExtractor:
         are_there = [mark_used(path) for path in counts]
         if all(are_there):
             return True
-        folder = self._paths.features_dir
-        folder.mkdir(parents=True, exist_ok=True)
         size = self._num_bytes()
-        wanted = sum(counts.values()) * size
-        room = room_for(folder, {path: num * size for path, num in counts.items()}, self._since)
-        if wanted > room:
+        sizes = {path: num * size for path, num in counts.items()}
+        room = make_room(self._paths, sizes, self._since)
+        if not room.paths:
             warn(
-                f"{folder}: has room for {room / 1e9:.1f} GB, what the frozen layers make of "
-                f"{len(images):,} images in {len(views)} views takes {wanted / 1e9:.1f} GB and is "
-                f"computed whenever it is wanted; {VARIABLE} and free space allow more"
+                f"{self._paths.features_dir}: has room for {room.num_bytes / 1e9:.1f} GB, what the "
+                f"frozen layers make of {len(images):,} images in {len(views)} views takes "
+                f"{sum(sizes.values()) / 1e9:.1f} GB and is computed whenever it is wanted; "
+                f"{VARIABLE} and free space allow more"
             )
-        return wanted <= room
+        return bool(room.paths)
 
     @torch.inference_mode()
     def _num_bytes(self) -> int:
@@ -236,7 +235,7 @@ class FeatureExtractor:
             "images": images["sha256"].tolist(),
         }
         name = fingerprint(key)
-        return self._paths.features_dir / name[:2] / f"{name}{SUFFIX}"
+        return self._paths.features_dir / name[:2] / f"{name}{FEATURES_SUFFIX}"
 
     def _load(self, images: pd.DataFrame, blocks: list[Block]) -> Iterator[torch.Tensor]:
         """Read each image once; its features are cached, so no cache of images is needed."""

@@ -200,7 +200,7 @@ class _FoldInputs:
         """Return images themselves; those that are asked for first are the first to be cached."""
         self._cached.append(images)
         side = working_side_px(self._experiment.images)
-        copies = CachedCopies(self._paths, side, *self._cached)
+        copies = CachedCopies(self._paths, side, *self._cached, since=self._since)
         if processes.is_main():
             copies.build()
         processes.wait_for_all()

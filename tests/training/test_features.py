@@ -12,10 +12,10 @@ import torch
 
 from pipeline.config.experiment import Experiment
 from pipeline.errors import ArtifactError, DataError
-from pipeline.images.cache_budget import VARIABLE
 from pipeline.images.views import View, ViewMaker
 from pipeline.images.working_copy import working_copy, working_side_px
 from pipeline.models.registry import build_trunk
+from pipeline.store.cache_budget import VARIABLE
 from pipeline.store.paths import Paths
 from pipeline.store.tables import load_train
 from pipeline.training import features

@@ -10,9 +10,9 @@ from pipeline import console
 from pipeline.config.archive_table import Archive
 from pipeline.config.competition import Competition
 from pipeline.data.archives.fetch_archive import fetch_archive, mismatch
+from pipeline.data.archives.sevenzips import require_seven_zip
 from pipeline.data.archives.sources import Source, is_url, parts
 from pipeline.errors import ArchiveError, DataError
-from pipeline.machine import require_seven_zip
 from pipeline.store.atomic import PARTIAL_SUFFIX
 from pipeline.store.freshness import Stamp, digest, read_stamp
 from pipeline.store.paths import Paths

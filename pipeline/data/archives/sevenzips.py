@@ -1,5 +1,6 @@
 """Entries of a 7z, read by py7zr, an optional package: LGPL, and few competitions need it."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -8,13 +9,14 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, cast
 
 from pipeline.data.archives.entries import Contents, Entry, Receive, Sink
-from pipeline.errors import ArchiveError, PipelineError
-from pipeline.machine import require_seven_zip
+from pipeline.errors import ArchiveError, DataError, PipelineError
+from pipeline.machine import is_installed
 
 if TYPE_CHECKING:
     from py7zr import FileInfo, SevenZipFile
     from py7zr.io import WriterFactory
 
+PACKAGE = "py7zr"
 MAGIC = b"7z\xbc\xaf\x27\x1c"
 ENCRYPTION = "7zAES"
 
@@ -24,6 +26,25 @@ class _DamageError(Exception):
 
 
 FAULTS = (_DamageError, EOFError)
+
+
+def can_read_7z() -> bool:
+    """Whether the package that reads and writes 7z archives is installed."""
+    return is_installed(PACKAGE)
+
+
+def require_seven_zip(archive: str) -> None:
+    """Check that the package that reads and writes 7z archives is installed.
+
+    Raises:
+        DataError: It isn't.
+    """
+    if not can_read_7z():
+        raise DataError(
+            f"{archive}: a 7z needs the package {PACKAGE} (the extra 'sevenzip'), which isn't "
+            f"installed; run '{sys.executable} -m pip install {PACKAGE}', or unpack it by hand "
+            "into a folder of its name beside it"
+        )
 
 
 def looks_like_7z(archive: Path) -> bool:

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from pipeline.config.archive_table import Archive, stem_of
 from pipeline.config.competition import Competition
+from pipeline.data.archives.sevenzips import can_read_7z
 from pipeline.errors import ConfigError, DataError
-from pipeline.machine import SEVEN_ZIP, is_installed
 from pipeline.store.folders import list_files
 
 NUM_NAMES_SHOWN = 3
@@ -125,7 +125,7 @@ def _places_in_folder(competition: Competition, folder: Path) -> dict[str, tuple
 def _find(folder: Path, competition: Competition, archive: Archive) -> Source | None:
     """Find an archive's file, the folder that it was unpacked into, or a zip that holds it."""
     place = _find_file(folder, archive) if competition.archives else None
-    if place is None or (archive.container == "7z" and not is_installed(SEVEN_ZIP)):
+    if place is None or (archive.container == "7z" and not can_read_7z()):
         place = _find_unpacked(folder, competition, archive) or place
     if place is not None:
         return _describe(place)

@@ -14,9 +14,9 @@ from pipeline.config.archive_table import Archive
 from pipeline.config.competition import Competition
 from pipeline.config.images_table import ImageList
 from pipeline.config.labels_table import CsvLabels, ListFileLabels, OneHotLabels
+from pipeline.data.archives.sevenzips import require_seven_zip
 from pipeline.data.drawing.batches import batch_members
 from pipeline.data.drawing.oddities import TEST, TRAIN, Key, Oddities
-from pipeline.machine import require_seven_zip
 from pipeline.store.atomic import write_bytes
 from pipeline.submission.judge_ids import submission_ids
 

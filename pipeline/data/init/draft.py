@@ -1,9 +1,10 @@
-"""A competition's TOML file, line by line, each with what it was inferred from."""
+"""Write a competition's TOML file line by line, each below what it was inferred from."""
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from pipeline.store.toml_writer import toml_value
 
 WIDTH = 96
 Certainty = Literal["found", "guess", "unknown"]
@@ -60,28 +61,16 @@ def describe_line(section: Section, line: Line) -> str:
     """Say in one line what was inferred from what."""
     table = section.name.strip("[]")
     key = f"{table}.{line.key}" if table else line.key
-    value = to_value(line.value)
+    value = toml_value(line.value)
     shown = value if len(value) <= WIDTH else f"{value[: WIDTH - 4]} ..."
     mark = {"found": "", "guess": "guess: ", "unknown": "not known: "}[line.certainty]
     return f"{key} = {shown}  <- {mark}{line.why}"
 
 
-def to_value(value: Any) -> str:
-    """Write a value in TOML; a pattern as a literal string, free of doubled backslashes."""
-    if isinstance(value, str):
-        is_literal = "\\" in value and "'" not in value and value.isprintable()
-        return f"'{value}'" if is_literal else json.dumps(value, ensure_ascii=False)
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {to_value(one)}" for key, one in value.items()) + " }"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(to_value, value)) + "]"
-    return json.dumps(value)
-
-
 def _written(line: Line) -> str:
     why = f"# guess: {line.why}\n" if line.certainty == "guess" else f"# {line.why}\n"
-    text = f"{line.key} = {to_value(line.value)}\n"
+    text = f"{line.key} = {toml_value(line.value)}\n"
     if len(text) > WIDTH and isinstance(line.value, list | tuple):
-        rows = "".join(f"    {to_value(one)},\n" for one in line.value)
+        rows = "".join(f"    {toml_value(one)},\n" for one in line.value)
         text = f"{line.key} = [\n{rows}]\n"
     return why + ("# " + text if line.certainty == "unknown" else text)
