@@ -22,7 +22,7 @@ COMMANDS = """
 import json, sys
 import pipeline
 from pipeline.cli import app
-from pipeline.images.loader import ViewLoader
+from pipeline.training.loader import ViewLoader
 assert pipeline.__file__.startswith(sys.argv[2]), pipeline.__file__
 num_readers = int(sys.argv[3])
 ViewLoader.__init__.__defaults__ = (num_readers,)

@@ -1,4 +1,4 @@
-"""Downloads from a real server that misbehaves; more of them in tests/archives/test_fetch.py."""
+"""Downloads from a real server that misbehaves; more in tests/data/archives/test_fetch.py."""
 
 import gzip
 import hashlib

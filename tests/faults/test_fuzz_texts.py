@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import pipeline
 from pipeline.config.competition import Competition, load_competition
 from pipeline.config.experiment_files import load_search
 from pipeline.config.labels_table import CsvLabels, ListFileLabels, OneHotLabels
@@ -190,7 +191,7 @@ READERS: dict[str, tuple[bytes, Callable[[Path], object]]] = {
         partial(placed, "data/pets/resolved.json", lambda paths: resolve(OPEN, paths)),
     ),
     "competition.toml": (
-        Path(load_competition.__code__.co_filename)
+        Path(pipeline.__file__)
         .with_name("competitions")
         .joinpath("plant-pathology-2020.toml")
         .read_bytes(),

@@ -1,4 +1,4 @@
-"""Archives made to hurt, beside those of tests/archives."""
+"""Archives made to hurt, beside those of tests/data/archives."""
 
 import bz2
 import gzip

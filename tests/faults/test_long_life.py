@@ -16,8 +16,8 @@ import json, os, sys
 import psutil
 from pathlib import Path
 from pipeline.config.competition import load_competition
-from pipeline.paths import Paths
-from pipeline.resolution import resolve
+from pipeline.store.paths import Paths
+from pipeline.data.resolution import resolve
 from pipeline.stages import train, tune
 from pipeline.stages.tune import Options
 

@@ -28,7 +28,7 @@ STAGES = {
 HOLDER = """
 import sys
 from pathlib import Path
-from pipeline.files.locks import held
+from pipeline.store.locks import held
 with held(Path(sys.argv[1]), "a test"):
     print("held", flush=True)
     sys.stdin.read()

@@ -69,7 +69,7 @@ def test_a_file_that_may_not_be_so_large_is_said_with_the_limit(tmp_path):
 WRITER = """
 import os, sys
 from pathlib import Path
-from pipeline.files.atomic import atomic_path
+from pipeline.store.atomic import atomic_path
 with atomic_path(Path(sys.argv[1])) as partial:
     partial.write_bytes(b"half")
     print("written", flush=True)

@@ -19,7 +19,7 @@ BATCHES_MB = 6 * NUM_IMAGES * 3072 / 1e6
 CODE = """
 import json, re, sys, time
 from pathlib import Path
-from pipeline.archives.cifar import unpack_batches
+from pipeline.data.archives.cifar import unpack_batches
 
 def peak():
     return int(re.search("VmHWM:\\s*(\\d+) kB", Path("/proc/self/status").read_text()).group(1))
