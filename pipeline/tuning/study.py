@@ -3,7 +3,7 @@
 import json
 import os
 import warnings
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -182,20 +182,15 @@ def _storage(search: Search) -> BaseStorage:
 
 
 def _database(url: str) -> RDBStorage:
-    from sqlalchemy.exc import ArgumentError, OperationalError
-    from sqlalchemy.pool import NullPool
+    from sqlalchemy.exc import ArgumentError, IntegrityError, OperationalError, ProgrammingError
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            return RDBStorage(
-                url,
-                # Workers are many and silent for long: none keeps a connection open.
-                engine_kwargs={"poolclass": NullPool},
-                heartbeat_interval=HEARTBEAT_SECONDS,
-                grace_period=SILENCE_SECONDS,
-                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
-            )
+        # Optuna makes its tables, then notes their version. Another command that begins at the same
+        # moment may get ahead of either; by the next try it is done.
+        for _ in range(2):
+            with suppress(IntegrityError, ProgrammingError):
+                return _connected(url)
+        return _connected(url)
     except ImportError as error:
         raise ConfigError(
             f"--storage: its driver must be installed ({error}); run "
@@ -208,3 +203,19 @@ def _database(url: str) -> RDBStorage:
     except OperationalError as error:
         reason = str(error.orig).strip().partition("\n")[0]
         raise ArtifactError(f"--storage: the database must answer, {reason}; start it") from error
+
+
+def _connected(url: str) -> RDBStorage:
+    """Connect to a database, and make Optuna's tables where it has none."""
+    from sqlalchemy.pool import NullPool
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return RDBStorage(
+            url,
+            # Workers are many and silent for long: none keeps a connection open.
+            engine_kwargs={"poolclass": NullPool},
+            heartbeat_interval=HEARTBEAT_SECONDS,
+            grace_period=SILENCE_SECONDS,
+            heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
+        )

@@ -69,6 +69,8 @@ def test_two_workers_share_a_study_without_a_duplicate_or_lost_trial(search):
     assert len({trial.user_attrs[WORKER][1] for trial in trials}) == 2
 
 
+# Threads share one list of filters, and put back what they found of it.
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_two_commands_that_begin_at_once_make_one_study(search):
     opened, threads = [], []
     for _ in range(2):
