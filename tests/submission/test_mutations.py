@@ -57,7 +57,8 @@ def test_any_valid_table_is_valid_and_round_trips_byte_for_byte(name, data):
     by_image = dict(zip(image_ids, answers.of(_judge_ids(competition, image_ids)), strict=True))
     read = np.array([by_image[image_id] for image_id in image_ids])
     assert encode(competition, submission_table(competition, image_ids, read)) == content
-    assert read.argmax(axis=1).tolist() == probs.argmax(axis=1).tolist() or _has_ties(read)
+    answered = probs[np.arange(len(probs)), read.argmax(axis=1)]
+    assert (answered >= probs.max(axis=1) - _most_moved(competition)).all()
     if competition.metric == "log_loss":
         assert read.min() >= 1e-8
         assert read.max() <= 1 - 1e-8
@@ -68,9 +69,11 @@ def _judge_ids(competition: Competition, image_ids: list[str]) -> list[str]:
     return [image_id if is_named else image_id.removesuffix(".jpg") for image_id in image_ids]
 
 
-def _has_ties(probs: FloatArray) -> bool:
-    """Whether rounding made some classes equally probable."""
-    return bool((np.sort(probs, axis=1)[:, -1] == np.sort(probs, axis=1)[:, -2]).any())
+def _most_moved(competition: Competition) -> float:
+    """How much less probable the first class may become: what lifts the others off 0 is its own."""
+    if competition.submission.label in {"name", "index"}:
+        return 0
+    return float(competition.num_classes / 10**competition.submission.float_digits)
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
