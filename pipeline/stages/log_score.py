@@ -26,12 +26,12 @@ def run(root: Path, csv: Path, public: float | None, private: float | None) -> N
     given = [score for score in (public, private) if score is not None]
     if not given or not all(map(math.isfinite, given)):
         raise ConfigError(
-            "score: must be given a number with --public, --private or both, is given "
+            "log-score: must be given a number with --public, --private or both, is given "
             f"{', '.join(map(str, given)) or 'none'}"
         )
     sha256 = hashlib.sha256(read_bytes(csv, "pipeline submit COMPETITION")).hexdigest()
     paths = _owner(root, csv, sha256)
-    with open_log(paths, f"score {paths.competition}") as log:
+    with open_log(paths, f"log-score {paths.competition}") as log:
         log.change(sha256, public_score=public, private_score=private)
         for entry in log.of(sha256):
             console.result(_format_scores(entry))

@@ -1,4 +1,4 @@
-"""The stage `score`, and what `status` then shows."""
+"""The stage `log-score`, and what `status` then shows."""
 
 import json
 import shutil
