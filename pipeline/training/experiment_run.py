@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.config.competition import Competition
 from pipeline.config.experiment import Experiment
 from pipeline.console import say
-from pipeline.data.priors import fill_with_prior, is_readable
+from pipeline.data.priors import fill_with_prior
 from pipeline.data.training_table import Tables, cut
 from pipeline.models.weights_source import weights_digest
 from pipeline.reproducibility import environment
@@ -136,9 +136,8 @@ class ExperimentRun:
         )
 
     def _pseudo_labels(self, fold: int) -> PseudoLabels | None:
-        test_ids = self._tables.test.loc[is_readable(self._tables.test), "image_id"].tolist()
         pseudo = load_pseudo_labels(
-            self._paths, self._competition, self._experiment, fold, test_ids
+            self._paths, self._competition, self._experiment, fold, self._tables.test
         )
         if pseudo is not None:
             say(f"{self._title}: fold {fold} learns from {len(pseudo.rows):,} test images, too")

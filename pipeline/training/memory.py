@@ -12,7 +12,7 @@ from pipeline.errors import ArtifactError
 _MARKS = ("out of memory", "ALLOC_FAILED", "can't allocate memory")
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Tell by an error whether smaller parts may help."""
     is_torchs = isinstance(error, torch.OutOfMemoryError)
     return is_torchs or any(mark in str(error) for mark in _MARKS)

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from pipeline.config.competition import Competition
 from pipeline.config.experiment import PSEUDO_SUFFIX, Experiment
+from pipeline.data.priors import is_readable
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.store.freshness import Stamp, digest
 from pipeline.store.paths import Paths
@@ -73,7 +75,7 @@ def teacher_digest(paths: Paths, experiment: Experiment, fold: int) -> str | Non
 
 
 def load_pseudo_labels(
-    paths: Paths, competition: Competition, experiment: Experiment, fold: int, test_ids: list[str]
+    paths: Paths, competition: Competition, experiment: Experiment, fold: int, test: pd.DataFrame
 ) -> PseudoLabels | None:
     """Choose the test images of whose class the teacher's model of a fold is sure enough.
 
@@ -82,7 +84,7 @@ def load_pseudo_labels(
         competition: Its classes.
         experiment: The student; says who its teacher is, and how sure is sure.
         fold: Counted from 0.
-        test_ids: The readable test images, in the order of their table.
+        test: The test table, unreadable images included; these never join.
 
     Returns:
         None where the experiment wants none.
@@ -105,6 +107,7 @@ def load_pseudo_labels(
     )
     if is_stale:
         raise ArtifactError(f"{path}: must be of today's folds and classes, isn't; run '{again}'")
+    test_ids = test.loc[is_readable(test), "image_id"].tolist()
     row_of = {image_id: row for row, image_id in enumerate(predictions.image_ids)}
     missing = [image_id for image_id in test_ids if image_id not in row_of]
     if missing:

@@ -13,12 +13,12 @@ from optuna.trial import Trial
 from pipeline.config.experiment import Experiment, HeadConfig
 from pipeline.config.search_space import Parameter
 from pipeline.console import say
-from pipeline.data.priors import is_readable
 from pipeline.data.training_table import Tables, cut
 from pipeline.errors import DiskError, PipelineError, StoppedError
 from pipeline.scoring.metrics import score
 from pipeline.scoring.oof import assemble_oof, class_indices
 from pipeline.store.predictions import FloatArray
+from pipeline.training.memory import is_out_of_memory
 from pipeline.training.methods import Method, build_method
 from pipeline.training.probe import Probe
 from pipeline.training.pseudo_labels import PseudoLabels, load_pseudo_labels
@@ -168,10 +168,9 @@ class Objective:
         )
 
     def _pseudo_labels(self, fold: int) -> PseudoLabels | None:
-        search, test = self._search, self._tables.test
-        test_ids = test.loc[is_readable(test), "image_id"].tolist()
+        search = self._search
         arguments = (search.paths, search.competition, search.experiment)
-        return load_pseudo_labels(*arguments, fold, test_ids)
+        return load_pseudo_labels(*arguments, fold, self._tables.test)
 
 
 def suggest(trial: Trial, search: Search) -> dict[str, Any]:
@@ -215,8 +214,7 @@ def _reason(error: Exception) -> str:
     text = str(error).partition("\n")[0]
     if isinstance(error, PipelineError):
         return text
-    is_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    if is_memory or "can't allocate memory" in text:
+    if isinstance(error, MemoryError) or is_out_of_memory(error):
         return f"out of memory: {text}"
     raise error
 

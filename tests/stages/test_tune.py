@@ -169,7 +169,11 @@ train.optimizer.learning_rate = { choices = [0.001, 1e30] }
 
 def test_a_trial_that_runs_out_of_memory_has_that_for_its_reason(site, monkeypatch):
     fit = Probe.fit_fold
-    too_much = {1: lambda: torch.empty(2**50), 2: lambda: np.empty(2**50)}
+
+    def starve_gpu():
+        raise RuntimeError("CUDA error: out of memory\nCompile with `TORCH_USE_CUDA_DSA`")
+
+    too_much = {1: lambda: torch.empty(2**50), 2: lambda: np.empty(2**50), 3: starve_gpu}
 
     def starved(self, task):
         number = len(trials_of(site)) - 1
@@ -178,11 +182,20 @@ def test_a_trial_that_runs_out_of_memory_has_that_for_its_reason(site, monkeypat
         return fit(self, task)
 
     monkeypatch.setattr(Probe, "fit_fold", starved)
-    run(site, 4)
+    run(site, 5)
     reasons = {one.number: one.user_attrs["reason"] for one in trials_of(site) if one.value is None}
     assert all(reasons[number].startswith("out of memory: ") for number in too_much)
     table = pd.read_csv(site[0].experiment("tiny-tuned").trials)
-    assert sum(table["reason"].fillna("").str.startswith("out of memory")) == 2
+    assert sum(table["reason"].fillna("").str.startswith("out of memory")) == 3
+
+
+def test_a_bug_in_the_training_ends_the_search_with_its_own_error(site, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("shapes don't match")
+
+    monkeypatch.setattr(Probe, "fit_fold", broken)
+    with pytest.raises(RuntimeError, match="shapes don't match"):
+        run(site, 1)
 
 
 def test_where_nothing_better_is_found_the_line_says_so(workspace, tmp_path, capsys):

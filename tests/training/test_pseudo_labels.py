@@ -62,12 +62,13 @@ def test_those_of_whose_class_the_fold_s_own_teacher_is_sure_are_chosen(taught):
     ids = readable(paths)
     for fold in (0, 1):
         probs = load_predictions(paths.experiment("tiny").fold(fold).test, "").reordered(ids, "")
-        found = load_pseudo_labels(paths, competition, STUDENT, fold, ids)
+        found = load_pseudo_labels(paths, competition, STUDENT, fold, load_test(paths))
         assert found is not None
         assert 0 < len(found.rows) < len(ids)
         np.testing.assert_array_equal(found.rows, np.flatnonzero(probs.max(axis=1) >= 0.8))
         np.testing.assert_array_equal(found.targets, probs[found.rows])
-    assert load_pseudo_labels(paths, competition, TEACHER, 0, ids) is None
+    test = load_test(paths)
+    assert load_pseudo_labels(paths, competition, TEACHER, 0, test) is None
 
 
 def test_a_student_learns_from_its_fold_s_teacher_alone(taught):
