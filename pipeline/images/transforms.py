@@ -1,4 +1,4 @@
-"""Albumentations transforms: the plain view of an image and the augmentation recipes by name."""
+"""Build the augmentation recipes from transforms of Albumentations, by name."""
 
 import functools
 import json
@@ -20,8 +20,11 @@ STILL_RECIPES = ("source-catdog",)
 _DRAW_VERSION = 2
 
 
-def plain_view(images: ImageConfig) -> A.Compose:
-    """Scale the short side and crop the centre: what validation and test images get."""
+def plain_transforms(images: ImageConfig) -> A.Compose:
+    """Describe the plain view, `View().crop`, by transforms of Albumentations that do the same.
+
+    Keys of caches hold this description.
+    """
     return A.Compose(
         [
             A.SmallestMaxSize(working_side_px(images), interpolation=cv2.INTER_CUBIC),
@@ -96,7 +99,7 @@ def transform_text(recipe: str, images: ImageConfig, views: ViewConfig) -> str:
         images: The working size.
         views: Holds the transforms of "custom".
     """
-    transform = recipe_view(recipe, images, views) if recipe else plain_view(images)
+    transform = recipe_view(recipe, images, views) if recipe else plain_transforms(images)
     description = {
         "copy": describe_working_copies(working_side_px(images)),
         "transform": transform.to_dict(),

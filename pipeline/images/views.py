@@ -1,4 +1,10 @@
-"""Views: the named variants of an image that networks see."""
+"""Make the views of an image that networks see, and lay maps over a view back over the image.
+
+A view is a draw of an augmentation recipe, or the plain view: scaled and cropped in the middle, and
+for test-time augmentation also zoomed, turned, cropped elsewhere or mirrored. A class needs no
+undoing, what is said of places does: a heat map over a mirrored view must be mirrored before it is
+laid over the image.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,32 +12,109 @@ from typing import Any
 import albumentations as A
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.config.experiment import Experiment, ImageConfig, ViewConfig
 from pipeline.images.decode import ByteImage
-from pipeline.images.transforms import STILL_RECIPES, draw, plain_view, recipe_view
+from pipeline.images.transforms import STILL_RECIPES, draw, recipe_view
+from pipeline.images.working_copy import working_side_px
 from pipeline.reproducibility import sample_seed
+
+FloatMap = npt.NDArray[np.float32]
+
+CENTRE = (0.5, 0.5)
 
 
 @dataclass(frozen=True)
 class View:
-    """One variant of an image: plain, mirrored, or the `number`-th draw of a recipe.
+    """One variant of an image: the `number`-th draw of a recipe, or a plain view.
+
+    A plain view is scaled, turned, cropped and mirrored, in this order; as the defaults have it,
+    only scaled and cropped in the middle.
 
     Attributes:
-        recipe: Name of the recipe; empty for the plain view.
-        is_mirrored: Whether the plain view is mirrored left to right.
+        recipe: Name of the recipe; empty for a plain view, which all below `seed` is for.
+        is_mirrored: Left to right.
         number: Which draw of the recipe, counted from 0.
-        seed: The experiment's seed; 0 for the plain views, which nothing is drawn for.
+        seed: The experiment's seed; 0 for plain views, which nothing is drawn for.
+        zoom: Factor on the scale, 1 or more.
+        degrees: Turn about the centre, counter-clockwise; edges are reflected.
+        place: Where the crop lies, from (0, 0) at the top left to (1, 1) at the bottom right.
     """
 
     recipe: str = ""
     is_mirrored: bool = False
     number: int = 0
     seed: int = 0
+    zoom: float = 1.0
+    degrees: float = 0.0
+    place: tuple[float, float] = CENTRE
 
     def key(self) -> list[Any]:
         """Return what identifies the view in a cache."""
-        return [self.recipe, self.is_mirrored, self.number, self.seed]
+        moves = (self.zoom, self.degrees, *self.place)
+        is_moved = moves != (1.0, 0.0, *CENTRE)
+        return [self.recipe, self.is_mirrored, self.number, self.seed, *(moves if is_moved else ())]
+
+    def crop(self, copy: ByteImage, images: ImageConfig) -> ByteImage:
+        """Make a plain view, `(size_px, size_px, 3)`, of an image's working copy `(H, W, 3)`."""
+        assert not self.recipe
+        height, width = self._scaled_shape(copy.shape[:2], images)
+        scaled = copy
+        if copy.shape[:2] != (height, width):
+            scaled = _bytes(cv2.resize(copy, (width, height), interpolation=cv2.INTER_CUBIC))
+        if self.degrees:
+            turn = _turn(height, width, self.degrees)
+            mode = cv2.BORDER_REFLECT_101
+            size = (width, height)
+            scaled = _bytes(
+                cv2.warpAffine(scaled, turn, size, flags=cv2.INTER_CUBIC, borderMode=mode)
+            )
+        top, left = self._corner(height, width, images.size_px)
+        crop = scaled[top : top + images.size_px, left : left + images.size_px]
+        return np.ascontiguousarray(_bytes(cv2.flip(crop, 1)) if self.is_mirrored else crop)
+
+    def undo(self, seen: FloatMap, shape: tuple[int, int], images: ImageConfig) -> FloatMap:
+        """Lay a map over the view, `(size_px, size_px)`, back over the working copy.
+
+        Args:
+            seen: The map, or one channel of what `crop` made.
+            shape: Height and width of the working copy.
+            images: The working size.
+
+        Returns:
+            `(H, W)`; NaN where the view saw nothing.
+        """
+        height, width = self._scaled_shape(shape, images)
+        top, left = self._corner(height, width, images.size_px)
+        scaled = np.full((height, width), np.nan, dtype=np.float32)
+        place = scaled[top : top + images.size_px, left : left + images.size_px]
+        place[:] = seen[:, ::-1] if self.is_mirrored else seen
+        if self.degrees:
+            back = _turn(height, width, -self.degrees)
+            scaled = np.asarray(
+                cv2.warpAffine(scaled, back, (width, height), borderValue=np.nan), np.float32
+            )
+        if (height, width) != shape:
+            scaled = np.asarray(cv2.resize(scaled, shape[::-1]), np.float32)
+        return scaled
+
+    def _scaled_shape(self, shape: tuple[int, ...], images: ImageConfig) -> tuple[int, int]:
+        height, width = shape[:2]
+        scale = round(working_side_px(images) * self.zoom) / min(height, width)
+        return round(height * scale), round(width * scale)
+
+    def _corner(self, height: int, width: int, size_px: int) -> tuple[int, int]:
+        return int((height - size_px) * self.place[0]), int((width - size_px) * self.place[1])
+
+
+def _turn(height: int, width: int, degrees: float) -> npt.NDArray[np.float64]:
+    centre = ((width - 1) / 2, (height - 1) / 2)
+    return np.asarray(cv2.getRotationMatrix2D(centre, degrees, 1.0), dtype=np.float64)
+
+
+def _bytes(image: object) -> ByteImage:
+    return np.asarray(image, dtype=np.uint8)
 
 
 def plain_views(experiment: Experiment) -> list[View]:
@@ -76,7 +159,6 @@ class ViewMaker:
     def __init__(self, images: ImageConfig, views: ViewConfig) -> None:
         self._images = images
         self._views = views
-        self._plain = plain_view(images)
         self._recipes: dict[str, A.Compose] = {}  # building one takes longer than applying it
 
     def make(self, view: View, image: ByteImage, sha256: str) -> ByteImage:
@@ -88,10 +170,9 @@ class ViewMaker:
             sha256: Digest of its file, which seeds what is drawn: an image keeps its augmented
                 views when others join or leave the table.
         """
-        if view.recipe:
-            seed = sample_seed(view.seed, view.number, int(sha256[:16], 16))
-            if view.recipe not in self._recipes:
-                self._recipes[view.recipe] = recipe_view(view.recipe, self._images, self._views)
-            return draw(self._recipes[view.recipe], image, seed)
-        plain = self._plain(image=image)["image"]
-        return np.asarray(cv2.flip(plain, 1), dtype=np.uint8) if view.is_mirrored else plain
+        if not view.recipe:
+            return view.crop(image, self._images)
+        if view.recipe not in self._recipes:
+            self._recipes[view.recipe] = recipe_view(view.recipe, self._images, self._views)
+        seed = sample_seed(view.seed, view.number, int(sha256[:16], 16))
+        return draw(self._recipes[view.recipe], image, seed)

@@ -13,7 +13,7 @@ from pipeline.config.experiment import ImageConfig
 from pipeline.data.catalog import IMAGE_SUFFIXES
 from pipeline.errors import DataError
 from pipeline.images.decoder_pool import map_in_processes
-from pipeline.images.tta import TtaView
+from pipeline.images.views import View
 from pipeline.images.working_copy import ReadOutcome, read_copies, working_side_px
 from pipeline.machine import num_cpus
 from pipeline.store.folders import list_files
@@ -49,7 +49,7 @@ def list_images(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def read_batches(
-    folder: Path, names: Sequence[str], views: Sequence[TtaView], images: ImageConfig, size: int
+    folder: Path, names: Sequence[str], views: Sequence[View], images: ImageConfig, size: int
 ) -> Iterator[FolderBatch]:
     """Read images in batches; memory doesn't grow with their number.
 
@@ -69,7 +69,7 @@ def read_batches(
         pixels = np.empty((len(readable), len(views), *2 * (images.size_px,), 3), np.uint8)
         for place, copy in zip(pixels, readable, strict=True):
             for row, view in zip(place, views, strict=True):
-                row[:] = view.augment(copy, images)
+                row[:] = view.crop(copy, images)
         yield FolderBatch(batch, faults, torch.from_numpy(pixels))
 
 

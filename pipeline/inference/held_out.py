@@ -10,7 +10,6 @@ import torch
 from pipeline.console import progress
 from pipeline.errors import DataError
 from pipeline.images.decode import ByteImage
-from pipeline.images.tta import TtaView
 from pipeline.images.views import View
 from pipeline.inference.fold_models import FoldModels
 from pipeline.inference.folder import read_batches
@@ -80,7 +79,7 @@ def fold_features(paths: Paths, models: FoldModels, images: pd.DataFrame, fold: 
     found = []
     with progress(f"features {models.experiment.name} fold {fold}", len(names)) as advance:
         for batch in read_batches(
-            paths.images_dir, names, [TtaView()], models.experiment.images, BATCH_SIZE
+            paths.images_dir, names, [View()], models.experiment.images, BATCH_SIZE
         ):
             for name, reason in batch.faults.items():
                 raise DataError(f"{paths.images_dir / name}: must be readable, {reason}")
@@ -126,7 +125,7 @@ def explain(
             rows = np.flatnonzero(folds == fold)
             names = images["path"].iloc[rows].tolist()
             batches = read_batches(
-                paths.images_dir, names, [TtaView()], models.experiment.images, MAP_BATCH_SIZE
+                paths.images_dir, names, [View()], models.experiment.images, MAP_BATCH_SIZE
             )
             for start, batch in zip(range(0, len(rows), MAP_BATCH_SIZE), batches, strict=True):
                 for name, reason in batch.faults.items():

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.config.competition import Competition
 from pipeline.console import Advance
 from pipeline.errors import ArtifactError, DataError
-from pipeline.images.tta import POLICIES, TtaView
+from pipeline.images.views import View
 from pipeline.inference.fold_models import FoldModels
 from pipeline.inference.folder import read_batches
 from pipeline.scoring.comparison import bonferroni, compare
@@ -21,6 +21,24 @@ from pipeline.store.paths import Paths
 from pipeline.store.predictions import FloatArray, IntArray
 
 BATCH_SIZE = 8  # images, each in all views
+
+CORNERS = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
+
+
+def _with_mirrored(*views: View) -> tuple[View, ...]:
+    return (*views, *(replace(view, is_mirrored=True) for view in views))
+
+
+# By name, the cheapest first; probabilities are averaged over the views of a policy.
+POLICIES: dict[str, tuple[View, ...]] = {
+    "plain": (View(),),
+    "flip": _with_mirrored(View()),
+    "scales": _with_mirrored(*(View(zoom=zoom) for zoom in (1.0, 1.15, 1.3))),
+    "rotations": _with_mirrored(*(View(degrees=degrees) for degrees in (-8.0, 0.0, 8.0))),
+    "five-crops": _with_mirrored(
+        View(zoom=1.15), *(View(zoom=1.15, place=corner) for corner in CORNERS)
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -43,7 +61,7 @@ class PolicyScore:
     is_worth_it: bool
 
 
-def all_views() -> list[TtaView]:
+def all_views() -> list[View]:
     """List the views of all policies, each once."""
     return list(dict.fromkeys(view for policy in POLICIES.values() for view in policy))
 

@@ -13,10 +13,9 @@ from pipeline.config.competition import Competition
 from pipeline.config.strict import did_you_mean
 from pipeline.console import progress, say, warn
 from pipeline.errors import ConfigError
-from pipeline.images.tta import POLICIES
 from pipeline.inference.fold_models import FoldModels
 from pipeline.inference.folder import FolderBatch, list_images, read_batches
-from pipeline.inference.tta_policies import recommended_policy
+from pipeline.inference.tta_policies import POLICIES, recommended_policy
 from pipeline.store.atomic import atomic_path
 from pipeline.store.paths import Paths
 from pipeline.store.predictions import FloatArray

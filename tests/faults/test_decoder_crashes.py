@@ -91,8 +91,8 @@ def test_files_that_crash_the_decoder_are_unreadable_and_all_others_are_scanned(
 READ = """
 import json, sys
 from pathlib import Path
-from pipeline.config import ImageConfig
-from pipeline.images.tta import POLICIES
+from pipeline.config.experiment import ImageConfig
+from pipeline.inference.tta_policies import POLICIES
 from pipeline.inference.folder import list_images, read_batches
 
 if __name__ == "__main__":

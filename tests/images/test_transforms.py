@@ -6,10 +6,11 @@ from pipeline.images.decode import ByteImage
 from pipeline.images.transforms import (
     STILL_RECIPES,
     draw,
-    plain_view,
+    plain_transforms,
     recipe_view,
     transform_text,
 )
+from pipeline.images.views import View
 
 CONFIG = ImageConfig(size_px=32)
 VIEWS = ViewConfig()
@@ -20,9 +21,13 @@ def picture(height: int, width: int) -> ByteImage:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("shape", [(32, 32), (1, 1), (20, 90), (300, 40), (500, 500)])
-def test_every_size_becomes_the_working_size(shape):
-    view = plain_view(CONFIG)(image=picture(*shape))["image"]
+@pytest.mark.parametrize(
+    "shape", [(32, 32), (1, 1), (20, 31), (20, 90), (77, 90), (300, 40), (500, 500)]
+)
+def test_every_size_becomes_the_working_size_as_the_keys_of_caches_say(shape):
+    image = picture(*shape)
+    view = View().crop(image, CONFIG)
+    np.testing.assert_array_equal(view, plain_transforms(CONFIG)(image=image)["image"])
     assert (view.shape, view.dtype) == ((32, 32, 3), np.uint8)
 
 
@@ -30,14 +35,14 @@ def test_the_plain_view_is_the_middle_of_the_image():
     image = np.zeros((64, 128, 3), dtype=np.uint8)
     image[:, 48:80] = 255  # the middle 32 of 128 columns
     whole = ImageConfig(size_px=64, crop_fraction=1.0)
-    view = plain_view(whole)(image=image)["image"]
+    view = View().crop(image, whole)
     np.testing.assert_array_equal(view, image[:, 32:96])
 
 
 def test_the_crop_fraction_is_what_stays_of_the_short_side():
     image = np.zeros((64, 64, 3), dtype=np.uint8)
     image[16:48, 16:48] = 255
-    view = plain_view(ImageConfig(size_px=32, crop_fraction=0.5))(image=image)["image"]
+    view = View().crop(image, ImageConfig(size_px=32, crop_fraction=0.5))
     np.testing.assert_array_equal(view, 255)
 
 

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -12,8 +13,18 @@ from pipeline.images.views import (
 from tests import tiny
 
 CONFIG = ImageConfig(size_px=32)
+CROPPED = ImageConfig(size_px=32, crop_fraction=0.8)  # the plain view is cropped from 40 px
 VIEWS = ViewConfig()
 SHA = "ab" * 32
+CORNERS = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
+EVERY_VIEW = [
+    View(),
+    View(is_mirrored=True),
+    View(zoom=1.15, place=(1.0, 0.0)),
+    View(zoom=1.3),
+    View(degrees=8.0),
+    View(zoom=1.15, degrees=-8.0, place=(0.0, 1.0), is_mirrored=True),
+]
 
 
 @pytest.fixture
@@ -64,7 +75,14 @@ def test_plain_views_do_not_depend_on_the_seed():
 
 def test_every_part_of_a_view_is_in_its_key():
     views = [View(), View("light"), View(is_mirrored=True), View(number=1), View(seed=1)]
+    views += [View(zoom=1.5), View(degrees=1.5), View(place=(1.5, 0)), View(place=(0, 1.5))]
     assert len({str(view.key()) for view in views}) == len(views)
+
+
+def test_keys_are_those_of_the_features_that_are_cached_already():
+    views = [View(), View(is_mirrored=True), View("light", number=1, seed=2)]
+    keys = [["", False, 0, 0], ["", True, 0, 0], ["light", False, 1, 2]]
+    assert [view.key() for view in views] == keys
 
 
 def test_the_mirrored_view_is_the_plain_one_from_right_to_left(image):
@@ -103,3 +121,42 @@ def test_custom_views_are_drawn_from_the_transforms_of_the_config(image):
     resized = ViewConfig(recipe="custom", transforms=transforms[:1])
     views = [ViewMaker(CONFIG, c).make(View("custom"), image, SHA) for c in (custom, resized)]
     np.testing.assert_array_equal(views[0], 255 - views[1])
+
+
+def smooth(height, width):
+    """A picture whose neighbours are alike, so that interpolation hardly changes it."""
+    noise = np.random.default_rng(0).random((5, 5, 3)).astype(np.float32)
+    large = cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+    return (large.clip(0, 1) * 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("place", [(0.5, 0.5), *CORNERS])
+@pytest.mark.parametrize("is_mirrored", [False, True])
+def test_what_is_only_cropped_and_mirrored_comes_back_bit_for_bit(place, is_mirrored):
+    view = View(place=place, is_mirrored=is_mirrored)
+    copy = np.random.default_rng(0).integers(0, 256, (40, 57, 3), dtype=np.uint8)
+    back = view.undo(view.crop(copy, CROPPED)[..., 0].astype(np.float32), (40, 57), CROPPED)
+    seen = ~np.isnan(back)
+    assert seen.sum() == 32 * 32
+    np.testing.assert_array_equal(back[seen], copy[..., 0][seen])
+
+
+@pytest.mark.parametrize("view", EVERY_VIEW, ids=str)
+def test_undoing_a_view_gives_back_what_it_saw(view):
+    copy = smooth(60, 45)
+    seen = view.crop(copy, CROPPED)[..., 0].astype(np.float32)
+    back = view.undo(seen, (60, 45), CROPPED)
+    assert back.shape == (60, 45)
+    is_seen = ~np.isnan(back)
+    assert is_seen.mean() > 0.2
+    assert np.abs(back - copy[..., 0])[is_seen].mean() < 3
+    moved = np.abs(np.roll(back, 5, axis=1) - copy[..., 0])
+    assert np.nanmean(moved) > 6  # a place that is off by a little would be noticed
+
+
+def test_corners_show_the_corners():
+    copy = np.zeros((40, 40, 3), dtype=np.uint8)
+    for number, (row, column) in enumerate(((0, 0), (0, -1), (-1, 0), (-1, -1)), start=1):
+        copy[row, column] = number
+    found = [int(View(place=corner).crop(copy, CROPPED).max()) for corner in CORNERS]
+    assert found == [1, 2, 3, 4]

@@ -12,7 +12,7 @@ from PIL import ExifTags, Image
 from pipeline.config.experiment import ImageConfig, ViewConfig
 from pipeline.errors import DataError
 from pipeline.images.decode import ByteImage, decode_rgb
-from pipeline.images.transforms import plain_view
+from pipeline.images.transforms import plain_transforms
 from pipeline.images.views import View, ViewMaker
 from pipeline.images.working_copy import (
     MAX_ASPECT,
@@ -46,7 +46,7 @@ def psnr(one: ByteImage, other: ByteImage) -> float:
     return float(10 * np.log10(255**2 / np.mean((one.astype(float) - other) ** 2)))
 
 
-def test_the_working_side_is_what_the_plain_view_is_cropped_from():
+def test_the_working_side_is_what_the_plain_transforms_is_cropped_from():
     assert working_side_px(ImageConfig()) == 256
     assert working_side_px(ImageConfig(size_px=32, crop_fraction=1.0)) == 32
 
@@ -64,11 +64,11 @@ def test_a_small_image_stays_as_it_is(size):
     np.testing.assert_array_equal(working_copy(content, 64), decode_rgb(content))
 
 
-def test_plain_views_of_drawn_images_are_the_bits_they_are_without_a_copy(drawn):
+def test_plain_transformss_of_drawn_images_are_the_bits_they_are_without_a_copy(drawn):
     root, competition = drawn
     paths = Paths(root, competition.name)
     images = ImageConfig(size_px=32)
-    maker, whole = ViewMaker(images, ViewConfig()), plain_view(images)
+    maker, whole = ViewMaker(images, ViewConfig()), plain_transforms(images)
     for row in load_train(paths).itertuples():
         content = (paths.images_dir / str(row.path)).read_bytes()
         view = maker.make(View(), working_copy(content, working_side_px(images)), str(row.sha256))

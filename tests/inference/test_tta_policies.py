@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from pipeline.images.tta import POLICIES
-from pipeline.inference.tta_policies import all_views, recommend, score_policies
+from pipeline.images.views import View
+from pipeline.inference.tta_policies import POLICIES, all_views, recommend, score_policies
 
 TARGETS = np.arange(400) % 2
 
@@ -38,3 +38,10 @@ def test_a_dear_policy_that_is_worse_is_not_recommended():
     scores = score_policies("log_loss", TARGETS, worse, 0.01)
     assert not scores[-1].is_worth_it
     assert recommend(scores) != "five-crops"
+
+
+def test_policies_grow_from_the_plain_view_and_have_no_view_twice():
+    sizes = [len(set(policy)) for policy in POLICIES.values()]
+    assert sizes == [len(policy) for policy in POLICIES.values()] == sorted(sizes)
+    assert POLICIES["plain"] == (View(),)
+    assert POLICIES["flip"] == (View(), View(is_mirrored=True))

@@ -10,7 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from pipeline.errors import ArtifactError, ConfigError, DataError
-from pipeline.images.tta import POLICIES
+from pipeline.inference.tta_policies import POLICIES
 from pipeline.stages import ensemble, predict, train, tta
 from pipeline.store.paths import Paths
 from pipeline.store.predictions import load_predictions
