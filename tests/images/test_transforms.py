@@ -28,7 +28,7 @@ def test_every_size_becomes_the_working_size_as_the_keys_of_caches_say(shape):
     image = picture(*shape)
     view = View().crop(image, CONFIG)
     np.testing.assert_array_equal(view, plain_transforms(CONFIG)(image=image)["image"])
-    assert (view.shape, view.dtype) == ((32, 32, 3), np.uint8)
+    assert view.shape == (32, 32, 3)
 
 
 def test_the_plain_view_is_the_middle_of_the_image():
