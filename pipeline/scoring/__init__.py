@@ -1,1 +1,1 @@
-"""Measures, ensembles and submissions; nothing here imports torch."""
+"""Score predictions, compare them and blend them; nothing here imports torch."""

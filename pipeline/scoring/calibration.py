@@ -1,4 +1,9 @@
-"""Probabilities that mean what they say: temperature scaling, and a floor where log loss judges."""
+"""Calibrate probabilities by a temperature and a floor, and measure how well calibrated they are.
+
+Temperatures are fitted to the logarithms of probabilities, which serve as logits, by log loss (Guo
+et al. 2017, section 4.2). Calibration is measured by reliability tables and their expected
+calibration error, the distance between confidence and accuracy (section 2).
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,19 +15,17 @@ import pandas as pd
 from pipeline.scoring.metrics import SMALLEST_PROB, score
 from pipeline.store.predictions import FloatArray, IntArray
 
-# Logarithms of probabilities, where fitting happens.
-
 LogProbs = npt.NDArray[np.float64]
 
 
 def log_probs(probs: npt.NDArray[Any]) -> LogProbs:
-    """Take logarithms, finite even of a 0."""
+    """Take logarithms of probabilities; that of 0 is finite, too."""
     logs: LogProbs = np.log(np.maximum(probs.astype(np.float64), SMALLEST_PROB))
     return logs
 
 
 def log_ratios(probs: FloatArray, targets: IntArray) -> LogProbs:
-    """Return log(probability of each class / probability of the true class).
+    """Compute log(probability of each class / probability of the true class).
 
     Of such ratios d, log loss is the mean over the images of `logsumexp(d)` over the classes; it
     is convex in whatever they depend on linearly.
@@ -39,7 +42,7 @@ def log_ratios(probs: FloatArray, targets: IntArray) -> LogProbs:
 
 
 def softmax_loss(logits: LogProbs) -> tuple[LogProbs, LogProbs]:
-    """Return what fitting needs of one pass over logits: each row's logsumexp, and the softmax.
+    """Compute each row's logsumexp and softmax in one pass, for a loss and its gradient.
 
     Args:
         logits: `(N, K)`.
@@ -53,14 +56,14 @@ def softmax_loss(logits: LogProbs) -> tuple[LogProbs, LogProbs]:
     return (np.log(sums) + largest)[:, 0], exponentials / sums
 
 
-TEMPERATURES = (0.1, 10.0)  # what lies beyond lacks more than calibration
+TEMPERATURES = (0.1, 10.0)  # predictions that need one beyond lack more than calibration
 # The largest is far below 1 / 2, so the largest of a row's probabilities stays the largest.
 FLOORS = np.concatenate([[0.0], np.geomspace(1e-6, 0.05, 25)])
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Changes how sure predictions are, never which class they prefer.
+    """A temperature and a floor: they change confidences, never the most probable class.
 
     Attributes:
         temperature: Divides the logits: below 1 it sharpens, above 1 it softens.
@@ -93,7 +96,7 @@ def best_temperature(ratios: LogProbs, weights: FloatArray | None = None) -> flo
 
     Args:
         ratios: Logits less the true class's, `(N, K)`.
-        weights: `(N,)`, what each row counts; None for 1 each.
+        weights: The weight of each row, `(N,)`; None for 1 each.
     """
     from scipy.optimize import minimize_scalar
 
@@ -106,10 +109,10 @@ def best_temperature(ratios: LogProbs, weights: FloatArray | None = None) -> flo
 
 
 def at_best_temperature(probs: FloatArray, targets: IntArray) -> FloatArray:
-    """Scale probabilities by the temperature that suits them best, `(N, K)`.
+    """Scale probabilities by their best temperature, `(N, K)`.
 
-    For comparisons: how sure predictions are can be mended afterwards and moves no class, so it
-    should decide nothing. The one number is fitted on the images that it is used on, for all that
+    For comparisons: confidence can be mended afterwards and moves no class, so it should decide
+    nothing. The one number is fitted on the images that it is used on, for all that
     are compared alike.
     """
     return fit_temperature(probs, targets).apply(probs)
@@ -130,15 +133,13 @@ def fit_temperature_and_floor(probs: FloatArray, targets: IntArray) -> Calibrati
     return min(tried, key=lambda one: score("log_loss", targets, one.apply(probs)))
 
 
-# How far confidence and accuracy lie apart (Guo et al. 2017, section 2).
-
 NUM_BINS = 15  # of equal width on [0, 1], as in the paper
 
 
 def reliability_table(
     probs: FloatArray, targets: IntArray, num_bins: int = NUM_BINS
 ) -> pd.DataFrame:
-    """Compare how sure predictions are with how often they are right, bin by bin.
+    """Tabulate confidence against accuracy in bins of equal width.
 
     Args:
         probs: Probabilities, `(N, K)`.

@@ -1,4 +1,7 @@
-"""Is one set of predictions better than another, or could it be luck? Both saw the same images."""
+"""Compare predictions of the same images: a paired difference with its interval, and a verdict.
+
+The interval answers whether one set of predictions is better than another or was lucky.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,14 +36,14 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict:
-        """What the challenger is; "can't tell" where the interval holds 0."""
+        """The challenger is "better" or "worse"; "can't tell" where the interval holds 0."""
         if self.low <= 0 <= self.high:
             return "can't tell"
         is_better = (self.low > 0) == get_metric(self.metric).greater_is_better
         return "better" if is_better else "worse"
 
     def record(self) -> dict[str, Any]:
-        """Return what metrics.json says of it."""
+        """Return the entry of metrics.json."""
         return {
             "metric": self.metric,
             "difference": round(self.difference, 6),
@@ -100,10 +103,10 @@ def compare_trainings(
     challengers: Mapping[str, Sequence[FloatArray]],
     confidence: float = 0.95,
 ) -> dict[str, Comparison]:
-    """Compare recipes that were trained with several seeds each, by their mean over the seeds.
+    """Compare settings that were trained with several seeds each, by their means over the seeds.
 
     The bootstrap draws the images, and the seeds besides, as other seeds would have served as well:
-    a recipe isn't better for a lucky one. The same draw serves all recipes.
+    no setting is better for a lucky one. The same draw serves all settings.
 
     Args:
         metric: A key of METRICS.
@@ -116,12 +119,12 @@ def compare_trainings(
         ConfigError: There is no such metric.
         ArtifactError: A probability is NaN or infinite.
     """
-    recipes = [baseline, *challengers.values()]
+    settings = [baseline, *challengers.values()]
     num_seeds = len(baseline)
-    assert all(len(recipe) == num_seeds for recipe in recipes), "every recipe needs every seed"
-    measures = [make_measure(metric, targets, probs) for recipe in recipes for probs in recipe]
+    assert all(len(one) == num_seeds for one in settings), "every setting needs every seed"
+    measures = [make_measure(metric, targets, probs) for one in settings for probs in one]
     point = np.array([one.of_sample() for one in measures]).reshape(-1, num_seeds).mean(axis=1)
-    drawn = bootstrap_measures(measures).reshape(len(recipes), num_seeds, -1)  # (1 + C, S, R)
+    drawn = bootstrap_measures(measures).reshape(len(settings), num_seeds, -1)  # (1 + C, S, R)
     seeds = np.random.default_rng(0).integers(0, num_seeds, drawn.shape[1:])
     means = np.take_along_axis(drawn, seeds[None], axis=1).mean(axis=1)  # (1 + C, R)
     lows, highs = np.nanquantile(means[1:] - means[0], interval_quantiles(confidence), axis=1)
@@ -137,7 +140,9 @@ def compare_folds(
     challenger_scores: Sequence[float],
     confidence: float = 0.95,
 ) -> Comparison:
-    """Compare two trainings by their scores per fold: would the challenger win if trained anew?
+    """Compare two trainings by their scores per fold, by the corrected resampled t-test.
+
+    It answers whether the challenger would win again if both were trained anew.
 
     Folds share most of their training images, so the plain paired t-test sees differences where
     there are none. The variance is corrected for it (Nadeau & Bengio 2003, "Inference for the
@@ -149,7 +154,7 @@ def compare_folds(
         challenger_scores: Over the same folds, in the same order.
         confidence: See `compare_all`.
     """
-    from scipy.stats import t as student  # here: what is up to date needn't wait for it
+    from scipy.stats import t as student  # here: a stage that is up to date needn't wait for it
 
     differences = np.subtract(challenger_scores, baseline_scores)
     num = len(differences)
@@ -162,5 +167,5 @@ def compare_folds(
 
 
 def bonferroni(confidence: float, num: int) -> float:
-    """Return what each of `num` intervals needs so that all hold together with `confidence`."""
+    """Return the confidence of each of `num` intervals with which all hold together."""
     return 1 - (1 - confidence) / num

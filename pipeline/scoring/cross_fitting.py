@@ -1,4 +1,4 @@
-"""What is fitted on OOF predictions is scored on folds that it wasn't fitted on."""
+"""Fit on OOF predictions fold by fold, so that the result is out-of-fold, too."""
 
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
@@ -9,7 +9,7 @@ from pipeline.store.predictions import FloatArray, IntArray
 
 
 class Fitted(Protocol):
-    """Something with parameters: an ensemble's weights, a temperature."""
+    """Fitted parameters to apply: an ensemble's weights, a temperature."""
 
     def apply(self, probs: FloatArray) -> FloatArray:
         """Map `(N, K)`, or the `(M, N, K)` of several members, to `(N, K)`."""
@@ -19,7 +19,7 @@ F = TypeVar("F", bound=Fitted)
 
 
 class CrossFits(Generic[F]):
-    """Fits over all folds but some; each is made when it is first asked for, and once.
+    """Fits on all folds but some, each made once, when it is first asked for.
 
     The fit without folds 1 and 2 serves fold 1 of the cross-validation inside "all but 2", and
     fold 2 of the one inside "all but 1".
@@ -78,5 +78,5 @@ def cross_fitted(
     targets: IntArray,
     folds: IntArray,
 ) -> FloatArray:
-    """Apply to every fold what was fitted on the others, `(N, K)`; see `CrossFits`."""
+    """Apply to every fold the fit on the others, `(N, K)`; see `CrossFits.oof`."""
     return CrossFits(fit, probs, targets, folds).oof()

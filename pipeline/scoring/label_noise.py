@@ -1,4 +1,4 @@
-"""Training labels that the predictions contradict: confident learning (Northcutt et al. 2021)."""
+"""Find labels that the predictions contradict: confident learning (Northcutt et al. 2021)."""
 
 import numpy as np
 import pandas as pd

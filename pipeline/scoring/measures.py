@@ -1,8 +1,9 @@
-"""Measures of predictions, in a form in which resampling the images costs little.
+"""Compute measures of predictions in a form that makes bootstrap resamples cheap.
 
-A measure keeps its images as units that can't be told apart by it (single images, or cells of the
+A measure keeps its images as units that it can't tell apart (single images, or cells of the
 confusion matrix) and gives its value for any number of images per unit: those of the sample
-itself, or those of a bootstrap resample.
+itself, or those of a resample with replacement. The resamples show how far a value would move on
+other images of the same kind.
 """
 
 from abc import ABC, abstractmethod
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from pipeline.store.predictions import IntArray
 
-SMALLEST_PROB = 1e-15  # keeps the log finite; the clip that judges use
+SMALLEST_PROB = 1e-15  # keeps the log finite; the clip that competitions use
 
 Probs = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 Values = npt.NDArray[np.float64]
@@ -33,16 +34,16 @@ class Measure(ABC):
         self.num_units = num_units
 
     def of_sample(self) -> float:
-        """Give the value for the sample as it is; NaN where it isn't defined."""
+        """Compute the value for the sample itself; NaN where it isn't defined."""
         return self.value(np.bincount(self.units, minlength=self.num_units))
 
     def of(self, drawn: IntArray) -> float:
-        """Give the value for images drawn from the sample, `(n,)`, some more than once."""
+        """Compute the value for images drawn from the sample, `(n,)`, some more than once."""
         return self.value(np.bincount(self.units[drawn], minlength=self.num_units))
 
     @abstractmethod
     def value(self, counts: IntArray) -> float:
-        """Give the value for `counts` images of each unit, `(U,)`; NaN where it isn't defined."""
+        """Compute the value for `counts` images per unit, `(U,)`; NaN where it isn't defined."""
 
 
 class ImageMean(Measure):
@@ -65,7 +66,7 @@ class ConfusionMeasure(Measure):
     Args:
         targets: True class indices, `(N,)`.
         probs: Probabilities, `(N, K)`.
-        of_matrix: Gives the value from the counts by true and predicted class, `(K, K)`.
+        of_matrix: Computes the value from the counts by true and predicted class, `(K, K)`.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class ConfusionMeasure(Measure):
         self._of_matrix = of_matrix
 
     def value(self, counts: IntArray) -> float:
-        """Hand the matrix to the formula."""
+        """Apply the formula to the matrix."""
         return self._of_matrix(counts.reshape(self._num_classes, self._num_classes))
 
 
@@ -125,24 +126,24 @@ class _Ranking:
 
 
 def accuracy(targets: IntArray, probs: Probs) -> Measure:
-    """Share of images whose most probable class is the true one."""
+    """Measure the share of images whose most probable class is the true one."""
     return ImageMean((probs.argmax(axis=1) == targets).astype(np.float64))
 
 
 def log_loss(targets: IntArray, probs: Probs) -> Measure:
-    """Mean negative log of the true class's probability, rows rescaled to sum to 1 first."""
+    """Measure the mean negative log of the true class's probability, rows rescaled to sum to 1."""
     wide = probs.astype(np.float64)
     chosen = wide[np.arange(len(targets)), targets] / np.maximum(wide.sum(axis=1), SMALLEST_PROB)
     return ImageMean(-np.log(np.clip(chosen, SMALLEST_PROB, 1.0)))
 
 
 def macro_f1_measure(targets: IntArray, probs: Probs) -> Measure:
-    """F1 averaged over the classes that occur in either, `2 TP / (2 TP + FP + FN)` each."""
+    """Measure F1, `2 TP / (2 TP + FP + FN)`, averaged over the classes that occur in either."""
     return ConfusionMeasure(targets, probs, _macro_f1)
 
 
 def quadratic_kappa(targets: IntArray, probs: Probs) -> Measure:
-    """Cohen's kappa, a mistake weighted by the square of how many classes it is off (Cohen 1968).
+    """Measure Cohen's kappa with mistakes weighted by their squared distance (Cohen 1968).
 
     Not defined where all images are of one class and predicted to be.
     """
@@ -163,14 +164,12 @@ def _quadratic_kappa(matrix: IntArray) -> float:
     return float(1 - (weights * matrix).sum() / expected) if expected else UNDEFINED
 
 
-# Resampling with replacement: how far a number would move on other images of the same kind.
-
 NUM_RESAMPLES = 2000
 BATCH = 2**15  # values drawn at a time: what fits a core's cache, not 2,000 times the table
 
 
 def bootstrap(values: Values, summary: Callable[[Values], Values]) -> Values:
-    """Summarise resamples of the images (Efron 1979), seeded.
+    """Summarise resamples of values, one per image, drawn with a seed (Efron 1979).
 
     Args:
         values: One value per image, `(N,)`, or per prediction and image, `(C, N)`: resampled
@@ -192,7 +191,7 @@ def bootstrap(values: Values, summary: Callable[[Values], Values]) -> Values:
 
 
 def bootstrap_measures(measures: Sequence[Measure]) -> Values:
-    """Measure resamples of the images, seeded.
+    """Compute measures for resamples of the images, drawn with a seed.
 
     Args:
         measures: C of them, of the same N images: resampled together, so that differences between

@@ -1,4 +1,4 @@
-"""What predictions are worth: metrics with the interval that their sample size leaves open."""
+"""Score predictions by a competition's metric, with a confidence interval, and rank results."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -100,7 +100,7 @@ def score(metric: str, targets: IntArray, probs: Probs) -> float:
 def interval(
     metric: str, targets: IntArray, probs: Probs, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Say between which values the score would fall on other images of the same kind.
+    """Compute the confidence interval of a score, for other images of the same kind.
 
     A share (accuracy) gets Wilson's interval (Wilson 1927), which stays in [0, 1] and has a width
     even at 0 or 1; every other metric a percentile bootstrap over the images, seeded. Resamples
@@ -134,7 +134,7 @@ def interval(
 
 
 def evaluate(metric: str, targets: IntArray, probs: Probs) -> Score:
-    """Give the score with its 95 % interval; see `score` and `interval`."""
+    """Compute the score with its 95 % interval; see `score` and `interval`."""
     low, high = interval(metric, targets, probs)
     return Score(metric, score(metric, targets, probs), low, high)
 
@@ -154,7 +154,7 @@ def confusion(targets: IntArray, predicted: IntArray, num_classes: int) -> IntAr
 
 
 def make_measure(metric: str, targets: IntArray, probs: Probs) -> Measure:
-    """Make a metric's measure of probabilities; arguments and errors as of `score`."""
+    """Make the measure of probabilities that a metric names; arguments and errors as of `score`."""
     assert len(targets) == len(probs) > 0, f"{len(targets)} targets, {len(probs)} rows of probs"
     bad_rows = np.flatnonzero(~np.isfinite(probs).all(axis=1))
     if len(bad_rows):
@@ -163,9 +163,6 @@ def make_measure(metric: str, targets: IntArray, probs: Probs) -> Measure:
             f"the first is row {bad_rows[0]}; the training diverged"
         )
     return get_metric(metric).measure(targets, probs)
-
-
-# Results in the order of their scores.
 
 
 def rank_results(competition: Competition, results: Iterable[Result]) -> list[Result]:

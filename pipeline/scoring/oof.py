@@ -1,4 +1,4 @@
-"""Out-of-fold predictions: assembled, and scored as if they were for unseen images."""
+"""Assemble out-of-fold predictions and score them."""
 
 import math
 from collections.abc import Mapping, Sequence

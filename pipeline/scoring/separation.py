@@ -1,4 +1,4 @@
-"""How far classes lie apart in a space of features."""
+"""Measure how far classes lie apart in a space of features, and lay features out by t-SNE."""
 
 import numpy as np
 from sklearn.manifold import TSNE
@@ -6,15 +6,13 @@ from sklearn.metrics import silhouette_score
 
 from pipeline.store.predictions import FloatArray, IntArray
 
-# Features as points on a plane, neighbours near each other (van der Maaten and Hinton 2008).
-
 PERPLEXITY = 30.0
 # The spread that t-SNE's authors start with: so small that every point may still go anywhere.
 START_SPREAD = 1e-4
 
 
 def principal_start(features: FloatArray) -> FloatArray:
-    """Return where t-SNE may start: the first two principal components, scaled; `(N, 2)`.
+    """Compute a start for t-SNE: the first two principal components, scaled; `(N, 2)`.
 
     A little noise moves points off a line that all of them lie on, as logits of two classes do.
     """
@@ -28,7 +26,7 @@ def principal_start(features: FloatArray) -> FloatArray:
 
 
 def tsne(features: FloatArray, start: FloatArray) -> FloatArray:
-    """Lay out features on a plane.
+    """Lay out features on a plane, neighbours near each other (van der Maaten and Hinton 2008).
 
     Args:
         features: `(N, D)`, at least four images.
@@ -45,7 +43,7 @@ def tsne(features: FloatArray, start: FloatArray) -> FloatArray:
 
 
 def silhouette(features: FloatArray, targets: IntArray) -> float:
-    """Average over the images how much nearer their own class is than the next one.
+    """Compute the mean silhouette: how much nearer an image's own class is than the next one.
 
     Rousseeuw 1987: 1 where classes are points far apart, 0 where they lie in each other.
 
@@ -63,7 +61,7 @@ def silhouette(features: FloatArray, targets: IntArray) -> float:
 
 
 def scatter_ratio(features: FloatArray, targets: IntArray) -> float:
-    """Divide the scatter between the classes' means by the scatter within the classes.
+    """Compute the scatter between the classes' means divided by the scatter within the classes.
 
     The traces of Fisher's two matrices; greater is further apart, whatever the features' unit.
 

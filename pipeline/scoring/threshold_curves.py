@@ -1,4 +1,4 @@
-"""Curves over all thresholds: ROC, precision and recall, and net benefit.
+"""Compute curves over all thresholds: ROC, precision and recall, net benefit.
 
 Each class is held against the rest and the classes' curves are averaged, as their areas are; of two
 classes the second one is enough. A class that all or none of the images belong to is left out.
@@ -22,7 +22,7 @@ THRESHOLDS: Curve = np.linspace(0.01, 0.99, 99)
 
 
 def one_vs_rest(targets: IntArray, probs: FloatArray) -> Iterator[tuple[BoolArray, FloatArray]]:
-    """Yield per class which images are its own and the probabilities of it, `(N,)` each.
+    """Yield each class as a binary problem: the mask of its images, its probabilities, `(N,)`.
 
     Args:
         targets: True class indices, `(N,)`.
@@ -36,7 +36,7 @@ def one_vs_rest(targets: IntArray, probs: FloatArray) -> Iterator[tuple[BoolArra
 
 
 def roc(targets: IntArray, probs: FloatArray) -> Curve:
-    """Give the true positive rate that each of FALSE_POSITIVE_RATES affords."""
+    """Compute the true positive rate at each of FALSE_POSITIVE_RATES."""
     curves = []
     for is_positive, scores in one_vs_rest(targets, probs):
         false_positives, true_positives, _ = roc_curve(is_positive, scores, drop_intermediate=False)
@@ -46,7 +46,7 @@ def roc(targets: IntArray, probs: FloatArray) -> Curve:
 
 
 def precision_recall(targets: IntArray, probs: FloatArray) -> Curve:
-    """Give the precision at the highest threshold that reaches each of RECALLS."""
+    """Compute the precision at the highest threshold that reaches each of RECALLS."""
     curves = []
     for is_positive, scores in one_vs_rest(targets, probs):
         precisions, recalls, _ = precision_recall_curve(is_positive, scores)
@@ -57,14 +57,14 @@ def precision_recall(targets: IntArray, probs: FloatArray) -> Curve:
 
 
 def average_precision(targets: IntArray, probs: FloatArray) -> float:
-    """Give the area under the curve of precision and recall, averaged over the classes."""
+    """Compute the area under the curve of precision and recall, averaged over the classes."""
     return float(
         np.mean([average_precision_score(*column) for column in one_vs_rest(targets, probs)])
     )
 
 
 def net_benefit(targets: IntArray, probs: FloatArray) -> Curve:
-    """Weigh hits against false alarms at each of THRESHOLDS (Vickers and Elkin 2006).
+    """Compute the net benefit at each of THRESHOLDS (Vickers and Elkin 2006).
 
     Who acts from a probability of t on deems a false alarm t / (1 - t) times as bad as a hit is
     good: the benefit is TP / N - FP / N · t / (1 - t).
@@ -78,7 +78,7 @@ def net_benefit(targets: IntArray, probs: FloatArray) -> Curve:
 
 
 def net_benefit_of_all(targets: IntArray, num_classes: int) -> Curve:
-    """Give the net benefit of calling every image positive, whatever the threshold."""
+    """Compute the net benefit of calling every image positive, whatever the threshold."""
     certain = np.ones((len(targets), num_classes), dtype=np.float32)
     return net_benefit(targets, certain)
 

@@ -17,8 +17,8 @@ from pipeline.errors import ArtifactError, ConfigError
 from pipeline.reports.calibration_figure import save_reliability_diagram
 from pipeline.reports.ensemble_tables import members_table, methods_table
 from pipeline.scoring.ensembling.build import FittedEnsemble, MemberProbs, build, describe_ensemble
+from pipeline.scoring.ensembling.ensemble_methods import METHODS
 from pipeline.scoring.ensembling.members import Member, group_seeds
-from pipeline.scoring.ensembling.method_table import METHODS
 from pipeline.scoring.ensembling.selection import AUTO
 from pipeline.scoring.oof import class_indices, describe_oof
 from pipeline.store.atomic import remove, write_text

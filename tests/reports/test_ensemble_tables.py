@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.reports.ensemble_tables import members_table, methods_table
-from pipeline.scoring.ensembling.method_table import METHODS
+from pipeline.scoring.ensembling.ensemble_methods import METHODS
 from pipeline.scoring.ensembling.selection import AUTO, FALLBACK, Candidates, score_methods
 from tests.scoring.drawn import FOLDS, TARGETS, members
 

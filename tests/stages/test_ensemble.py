@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.config.competition import load_competition
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.scoring.ensembling.method_table import METHODS
+from pipeline.scoring.ensembling.ensemble_methods import METHODS
 from pipeline.scoring.ensembling.selection import AUTO
 from pipeline.scoring.metrics import score
 from pipeline.scoring.oof import describe_oof

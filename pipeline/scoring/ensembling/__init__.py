@@ -1,1 +1,1 @@
-"""Ensembles: ways to make one prediction of several, fitted on OOF predictions."""
+"""Blend several experiments' predictions, by weights that are fitted on OOF predictions."""

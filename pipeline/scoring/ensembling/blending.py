@@ -1,4 +1,4 @@
-"""Weighted means of the members' probabilities."""
+"""Average the members' probabilities by weights, as they are or calibrated first."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ Weights = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class WeightedMean:
-    """A linear pool.
+    """A linear pool: the weighted mean of the members' probabilities.
 
     Attributes:
         weights: `(M,)`, at least 0, summing to 1.
@@ -34,7 +34,7 @@ def equal_weights(members: FloatArray) -> Weights:
 
 
 def true_class_probs(members: FloatArray, targets: IntArray) -> npt.NDArray[np.float64]:
-    """Pick what members give to the true classes, `(M, N)`; more isn't needed for log loss."""
+    """Pick the members' probabilities of the true classes, `(M, N)`, all that log loss needs."""
     return members[:, np.arange(len(targets)), targets].astype(np.float64)
 
 
@@ -76,16 +76,13 @@ def fit_weighted(members: FloatArray, targets: IntArray) -> WeightedMean:
     return WeightedMean(weights / weights.sum())
 
 
-# A weighted mean of members that first are made as sure as they may be.
-
-
 @dataclass(frozen=True)
 class CalibratedMean:
     """A linear pool of probabilities, each member's at its own temperature.
 
     Attributes:
         calibrations: M of them, the members'.
-        mean: Of what they make of the members.
+        mean: Of the calibrated members.
     """
 
     calibrations: tuple[Calibration, ...]

@@ -1,4 +1,4 @@
-"""From the members' predictions to the ensemble's."""
+"""Build an ensemble: choose, fit, prune and calibrate a method, and describe the result."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,8 +7,8 @@ from typing import Any
 from pipeline.scoring.comparison import Comparison
 from pipeline.scoring.ensembling.blending import Weights
 from pipeline.scoring.ensembling.contribution import Contributions
+from pipeline.scoring.ensembling.ensemble_methods import METHODS
 from pipeline.scoring.ensembling.members import Member
-from pipeline.scoring.ensembling.method_table import METHODS
 from pipeline.scoring.ensembling.recalibration import Recalibration, recalibrate
 from pipeline.scoring.ensembling.selection import AUTO, Candidates, MethodScore, score_methods
 from pipeline.store.predictions import FloatArray, IntArray
@@ -16,7 +16,7 @@ from pipeline.store.predictions import FloatArray, IntArray
 
 @dataclass(frozen=True)
 class MemberProbs:
-    """What the members predict, and what it is measured against.
+    """The members' predictions and the truth that they are measured against.
 
     Attributes:
         oof: Probabilities of the training images, `(M, N, K)`.
@@ -39,17 +39,17 @@ class MemberProbs:
 
 @dataclass(frozen=True)
 class FittedEnsemble:
-    """An ensemble.
+    """A fitted ensemble with its predictions and scores.
 
     Attributes:
         method: The one that was used, of METHODS.
         kept: Indices of the members that weren't pruned, `M'` of them.
         weights: Theirs, `(M',)`.
-        lacks: What it loses without each of them, by log loss; empty for a single member.
+        lacks: Its difference in log loss without each of them; empty for a single member.
         oof_probs: Cross-fitted, or nested where the method was chosen, `(N, K)`.
         test_probs: By what was fitted on all training images, `(T, K)`.
-        methods: What each method scores, on the members that were kept.
-        recalibration: What calibration does; where it is applied, it has been.
+        methods: The scores of each method, on the members that were kept.
+        recalibration: The calibration and its scores; where it is applied, it has been.
     """
 
     method: str
@@ -62,7 +62,7 @@ class FittedEnsemble:
     recalibration: Recalibration
 
     def weights_by_experiment(self, members: Sequence[Member]) -> dict[str, float]:
-        """Share the weights of `members`, pruned ones included, out to their experiments."""
+        """Split each kept member's weight among its experiments; `members` includes pruned ones."""
         shares = {}
         for index, weight in zip(self.kept, self.weights, strict=True):
             names = members[index].experiments
@@ -105,11 +105,8 @@ def build(probs: MemberProbs, method: str, *, prune: bool) -> FittedEnsemble:
     )
 
 
-# What `metrics.json` says of an ensemble, besides its scores.
-
-
 def describe_ensemble(ensemble: FittedEnsemble, members: Sequence[Member]) -> dict[str, Any]:
-    """Describe the methods, the members and the calibration.
+    """Describe the methods, the members and the calibration for `metrics.json`.
 
     Args:
         ensemble: The ensemble.

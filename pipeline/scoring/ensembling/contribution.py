@@ -1,20 +1,20 @@
-"""What each member is worth: what the ensemble loses without it."""
+"""Measure each member's contribution by leaving it out, and prune the members without one."""
 
 from pipeline.scoring.calibration import at_best_temperature
 from pipeline.scoring.comparison import Comparison, compare_all
 from pipeline.scoring.cross_fitting import cross_fitted
-from pipeline.scoring.ensembling.method_table import Method
+from pipeline.scoring.ensembling.ensemble_methods import Method
 from pipeline.store.predictions import FloatArray, IntArray
 
 
 class Contributions:
-    """The members of an ensemble, with and without each other.
+    """Compares an ensemble with itself without some of its members.
 
     Log losses are cross-fitted and compared at each ensemble's best temperature. Log loss tells
     far smaller changes from noise than accuracy does, where most images are right either way.
 
     Args:
-        method: Which kind of ensemble.
+        method: The kind of ensemble.
         members: OOF probabilities, `(M, N, K)`.
         targets: True class indices, `(N,)`.
         folds: Fold of every image, `(N,)`.

@@ -1,4 +1,4 @@
-"""Members: experiments that are alike but for their seed count as one."""
+"""Group experiments that differ in nothing but their seed: they count as one member."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from pipeline.store.freshness import fingerprint
 from pipeline.store.predictions import FloatArray
 from pipeline.store.results import Result
 
-# What may differ between trainings of one and the same experiment.
+# Keys that may differ between trainings of one and the same experiment.
 IGNORED_KEYS = {"name", "description", "seed"}
 
 
@@ -39,7 +39,7 @@ class Member:
 
 
 def group_seeds(results: Sequence[Result]) -> list[Member]:
-    """Put together the experiments whose configs differ in nothing but the seed.
+    """Group the experiments whose configs differ in nothing but the seed.
 
     Seeds of one experiment differ by luck alone. Weights fitted to each would be fitted to luck;
     their plain mean has less of it. One with the same seed, too, has nothing of its own to say.
@@ -50,7 +50,7 @@ def group_seeds(results: Sequence[Result]) -> list[Member]:
     Returns:
         Members in the order of their first experiments.
     """
-    groups: dict[str, dict[int | None, list[str]]] = {}  # by what is alike, then by seed
+    groups: dict[str, dict[int | None, list[str]]] = {}  # by the other keys' values, then by seed
     for result in results:
         config = {key: value for key, value in result.config.items() if key not in IGNORED_KEYS}
         key = result.name if result.is_ensemble else fingerprint(config)

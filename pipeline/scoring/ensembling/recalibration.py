@@ -1,4 +1,4 @@
-"""Whether calibration pays, found on folds that it wasn't fitted on."""
+"""Calibrate an ensemble, and score the calibration on folds that it wasn't fitted on."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,7 @@ from pipeline.store.predictions import FloatArray
 
 @dataclass(frozen=True)
 class Recalibration:
-    """A calibration and what it does.
+    """A calibration and its effect on the out-of-fold predictions.
 
     Attributes:
         calibration: Fitted on all images, for the test images.
@@ -28,7 +28,7 @@ class Recalibration:
         change: Of log loss, from the probabilities as they were to `oof_probs`.
         before: Reliability table of the probabilities as they were.
         after: Reliability table of `oof_probs`.
-        is_applied: Whether it is what the judge gets.
+        is_applied: Whether the submission is calibrated by it.
     """
 
     calibration: Calibration
@@ -39,7 +39,7 @@ class Recalibration:
     is_applied: bool
 
     def record(self) -> dict[str, Any]:
-        """Return what metrics.json says of it."""
+        """Return the entry of metrics.json."""
         return {
             "temperature": round(self.calibration.temperature, 4),
             "floor": round(self.calibration.floor, 8),
@@ -59,17 +59,17 @@ class Recalibration:
 
 
 def recalibrate(candidates: Candidates, method: str) -> Recalibration:
-    """Fit a calibration, and see what it does to folds that it wasn't fitted on.
+    """Fit a calibration, and cross-fit it to see its effect.
 
-    It is applied where log loss judges and gets lower. Elsewhere it is for information, as no
-    class changes by it. A floor is fitted only where log loss judges.
+    It is applied where the metric is log loss and gets lower. Elsewhere it is for information, as
+    no class changes by it. A floor is fitted only where the metric is log loss.
 
     Args:
         candidates: The methods on their members.
         method: The one to calibrate, or AUTO: each of its choices has a calibration of its own.
     """
-    targets, is_judge = candidates.targets, candidates.metric == "log_loss"
-    fit = fit_temperature_and_floor if is_judge else fit_temperature
+    targets, is_metric = candidates.targets, candidates.metric == "log_loss"
+    fit = fit_temperature_and_floor if is_metric else fit_temperature
     oof_probs = candidates.oof(method)
     scaled = np.empty_like(oof_probs)
     for fold, chosen in candidates.by_fold(method).items():
@@ -82,5 +82,5 @@ def recalibrate(candidates: Candidates, method: str) -> Recalibration:
         change=change,
         before=reliability_table(oof_probs, targets),
         after=reliability_table(scaled, targets),
-        is_applied=is_judge and change.difference < 0,
+        is_applied=is_metric and change.difference < 0,
     )

@@ -1,4 +1,4 @@
-"""Which method to use, chosen so that the choice itself is scored honestly."""
+"""Choose the ensemble's method, nested so that the score includes the choice."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.scoring.calibration import at_best_temperature
 from pipeline.scoring.comparison import Comparison, compare, compare_all
 from pipeline.scoring.cross_fitting import CrossFits
-from pipeline.scoring.ensembling.method_table import METHODS, Ensemble
+from pipeline.scoring.ensembling.ensemble_methods import METHODS, Ensemble
 from pipeline.scoring.metrics import Score, evaluate, score
 from pipeline.store.predictions import FloatArray, IntArray
 
@@ -24,7 +24,7 @@ MIN_FOLDS = 3  # with two, the others of a fold are one fold, which can't be cro
 
 
 class Candidates:
-    """Every method on the same members, and AUTO, which chooses among them; see `choose`.
+    """Fits every method to the same members, and chooses among them for AUTO; see `choose`.
 
     Args:
         members: OOF probabilities, `(M, N, K)`.
@@ -45,19 +45,19 @@ class Candidates:
         }
 
     def resolve(self, method: str) -> str:
-        """Return the method itself, for AUTO what it chooses on all folds."""
+        """Return the method itself, for AUTO its choice on all folds."""
         return self._choice if method == AUTO else method
 
     def fitted(self, method: str) -> Ensemble:
-        """Return a method fitted on all images: what predicts the test images."""
+        """Return a method fitted on all images, to predict the test images."""
         return self._cross_fits[self.resolve(method)].without()
 
     def by_fold(self, method: str) -> Mapping[int, str]:
-        """Return which method predicts each fold: for AUTO, what it chooses on the others."""
+        """Return the method that predicts each fold: for AUTO, its choice on the other folds."""
         return self._choices if method == AUTO else dict.fromkeys(self._fold_numbers, method)
 
     def oof(self, method: str) -> FloatArray:
-        """Return OOF probabilities that are honest, `(N, K)`: cross-fitted, of AUTO nested.
+        """Return OOF probabilities, `(N, K)`: cross-fitted, for AUTO nested.
 
         Nested: every fold is predicted by the method that is chosen by cross-fits on the other
         folds, fitted on them. So no label of a fold has a say in its predictions, neither by
@@ -128,19 +128,16 @@ def _against_fallback(
     return compare_all("log_loss", targets, baseline, scaled, CONFIDENCE)
 
 
-# What the methods score, side by side.
-
-
 @dataclass(frozen=True)
 class MethodScore:
-    """What a method scores, honestly and fitted to the very images that it is scored on.
+    """A method's scores, out-of-fold and fitted to the very images that it is scored on.
 
     Attributes:
         method: Its name.
         score: By the competition's metric, cross-fitted or nested.
         log_loss: The same.
-        fitted_score: What the method's optimism makes of it.
-        fitted_log_loss: The same.
+        fitted_score: The same, fitted to all images, as a measure of the method's optimism.
+        fitted_log_loss: The same of log loss.
         against_fallback: Difference in log loss, see `choose`; None for AUTO and the fallback.
     """
 
@@ -152,7 +149,7 @@ class MethodScore:
     against_fallback: Comparison | None
 
     def record(self) -> dict[str, Any]:
-        """Return what metrics.json says of it."""
+        """Return the entry of metrics.json."""
         against = self.against_fallback
         return {
             "method": self.method,

@@ -1,7 +1,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.scoring.ensembling.rank_mean import fit_rank_mean
+from pipeline.scoring.ensembling.ensemble_methods import fit_rank_mean
 from pipeline.store.predictions import FloatArray
 
 

@@ -3,7 +3,7 @@ import pytest
 from scipy.special import log_softmax, softmax
 
 from pipeline.scoring.calibration import fit_temperature
-from pipeline.scoring.ensembling.stacking import L2, fit_stack
+from pipeline.scoring.ensembling.ensemble_methods import L2, fit_stack
 from pipeline.scoring.metrics import score
 from tests.scoring.drawn import TARGETS, member, members
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.scoring.cross_fitting import cross_fitted
-from pipeline.scoring.ensembling.method_table import METHODS
+from pipeline.scoring.ensembling.ensemble_methods import METHODS
 from pipeline.scoring.metrics import score
 from tests.scoring.drawn import FOLDS, TARGETS, member, members
 
