@@ -1,1 +1,1 @@
-"""Which recipe of augmentation is better: the same training with each, compared."""
+"""Compare augmentation recipes: the same training with each of them."""

@@ -1,4 +1,4 @@
-"""What an ablation found, as numbers: a row per recipe, and the points of its curves."""
+"""Summarise an ablation in numbers: a row per recipe, points of curves, t-SNE layouts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ CURVES = {
 
 @dataclass(frozen=True)
 class AblationResult:
-    """What is written down and drawn.
+    """The numbers of an ablation.
 
     Attributes:
         rows: See `summarise`.
@@ -43,7 +43,7 @@ class AblationResult:
 
 
 def analyse(by_recipe: ByRecipe, targets: IntArray, folds: IntArray, metric: str) -> AblationResult:
-    """Work out everything that an ablation's trainings tell.
+    """Compute all numbers of an ablation from its trainings.
 
     Args:
         by_recipe: The trainings.
@@ -62,7 +62,7 @@ def analyse(by_recipe: ByRecipe, targets: IntArray, folds: IntArray, metric: str
 
 
 def compared_metrics(metric: str) -> list[str]:
-    """List what recipes are compared by, the competition's metric first."""
+    """List the metrics to compare by, the competition's first."""
     return list(dict.fromkeys([metric, "accuracy", "macro_f1", "log_loss"]))
 
 
@@ -140,7 +140,7 @@ def _areas(seeds: Sequence[TrainingResult], targets: IntArray) -> Row:
 
 
 def _gaps(seeds: Sequence[TrainingResult]) -> Row:
-    """Return what the examinations found, and how much worse images are that weren't learned."""
+    """Average the trainings' numbers, and add the gaps between train and validation."""
     means = pd.DataFrame([seed.numbers for seed in seeds]).mean()
     means["accuracy_gap"] = means["train_accuracy"] - means["val_accuracy"]
     means["log_loss_gap"] = means["val_log_loss"] - means["train_log_loss"]

@@ -1,14 +1,17 @@
-"""The trainings of an ablation: as `train` does them, and what can be seen of them afterwards."""
+"""Train one experiment with several augmentation recipes and seeds, and measure each training."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.config.competition import Competition
-from pipeline.config.experiment import Experiment
+from pipeline.config.experiment import Experiment, ViewConfig
+from pipeline.config.strict import did_you_mean
 from pipeline.data.training_table import Tables, cut
+from pipeline.errors import ConfigError
 from pipeline.scoring.metrics import score
 from pipeline.scoring.oof import class_indices
 from pipeline.scoring.separation import scatter_ratio, silhouette
@@ -18,10 +21,62 @@ from pipeline.store.predictions import FloatArray, IntArray, load_predictions
 from pipeline.training.experiment_run import ExperimentRun
 from pipeline.training.task import Review
 
+RECIPES: tuple[str, ...] = get_args(ViewConfig.model_fields["recipe"].annotation)
+
+
+def read_recipes(text: str) -> list[str]:
+    """Read names with commas between them.
+
+    Raises:
+        ConfigError: There is no such recipe, only one is named, or one twice.
+    """
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in RECIPES:
+            hint = did_you_mean(name, RECIPES)
+            raise ConfigError(
+                f"--recipes {text}: must be of {', '.join(RECIPES)}, '{name}' is no recipe{hint}"
+            )
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise ConfigError(
+            f"--recipes {text}: must be two or more, each once, are {len(names)}, of which "
+            f"{len(set(names))} differ; the first is the one that the others are compared with"
+        )
+    return names
+
+
+def recipe_variants(
+    experiment: Experiment, recipes: Sequence[str], num_seeds: int
+) -> dict[str, list[Experiment]]:
+    """Make the experiments to train: by recipe, one per seed from the experiment's own on.
+
+    Raises:
+        ConfigError: The experiment draws no augmented views, or "custom" is asked of one without
+            transforms.
+    """
+    if experiment.method == "probe" and not experiment.views.num_augmented:
+        raise ConfigError(
+            f"experiment '{experiment.name}': views.num_augmented must be 1 at least, is 0, "
+            "with which all recipes are the same"
+        )
+    seeds = range(experiment.seed, experiment.seed + num_seeds)
+    return {recipe: [_variant(experiment, recipe, seed) for seed in seeds] for recipe in recipes}
+
+
+def _variant(experiment: Experiment, recipe: str, seed: int) -> Experiment:
+    changes = {
+        "name": f"{experiment.name}-{recipe}-seed{seed}",
+        "seed": seed,
+        "views.recipe": recipe,
+    }
+    if recipe != "custom":
+        changes["views.transforms"] = []
+    return experiment.changed(changes, f"--recipes {recipe}")
+
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """One training, looked at after it has ended.
+    """Predictions, numbers and features of one training.
 
     Attributes:
         oof_probs: `(N, K)`, each image predicted by the fold that didn't learn from it.
@@ -86,7 +141,7 @@ class AblationTrainings:
         }
 
     def load_results(self, recipe: str) -> list[TrainingResult]:
-        """Look at the trainings of a recipe, one per seed.
+        """Measure the trainings of a recipe, one per seed.
 
         Raises:
             ArtifactError: A file of one is missing or damaged.

@@ -1,1 +1,1 @@
-"""Prediction of images that no training has seen."""
+"""Predict and explain images that a trained experiment didn't learn from."""

@@ -1,4 +1,4 @@
-"""Images of any folder, read one batch ahead of the one that is predicted."""
+"""Read the images of any folder in batches, one batch ahead of the prediction."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -21,11 +21,11 @@ from pipeline.store.folders import list_files
 
 @dataclass(frozen=True)
 class FolderBatch:
-    """Some images of a folder.
+    """A batch of a folder's images.
 
     Attributes:
         names: Their paths below it, n of them.
-        faults: By name, why an image can't be read.
+        faults: By name, the reason why an image can't be read.
         pixels: `(m, V, H, W, 3)` uint8: views of the m that can, in the order of `names`.
     """
 
@@ -35,7 +35,7 @@ class FolderBatch:
 
 
 def list_images(folder: Path) -> tuple[list[str], list[str]]:
-    """List what a folder holds at any depth: images by their suffix, and other files.
+    """List the files below a folder: images by their suffix, and others.
 
     Raises:
         DataError: There is no such folder, or no image in it.

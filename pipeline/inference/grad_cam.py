@@ -1,4 +1,4 @@
-"""Grad-CAM: which places of an image speak for a class (Selvaraju et al. 2017)."""
+"""Map the places of an image that speak for a class: Grad-CAM (Selvaraju et al. 2017)."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ Maps = npt.NDArray[np.float32]
 
 
 def has_map(network: nn.Module, image: Tensor) -> bool:
-    """Whether a network computes a map of features, as transformers don't; `(1, 3, H, H)` in."""
+    """Check whether a network computes a feature map, as transformers don't; `(1, 3, H, H)` in."""
     return _ModuleOutputs(network).last_map(image) is not None
 
 
 def grad_cam(network: nn.Module, images: Tensor, classes: Tensor) -> Maps:
-    """Map what speaks for classes, on the last map of features that the network computes.
+    """Map what speaks for classes, on the last feature map that the network computes.
 
     Each channel of that map is weighed by the mean gradient of the class's logit to it, the
     weighted channels are added up, and what speaks against the class is cut off (eq. 1 and 2).
@@ -49,7 +49,7 @@ def grad_cam(network: nn.Module, images: Tensor, classes: Tensor) -> Maps:
 
 
 class _ModuleOutputs:
-    """What the modules of a network put out, in the order of their calls.
+    """Observes the outputs of a network's modules, in the order of their calls.
 
     Calls are numbered, not modules: one ReLU may serve all layers.
     """

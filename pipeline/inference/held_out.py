@@ -1,4 +1,4 @@
-"""What speaks for a class in training images, by the models that didn't learn from them."""
+"""Compute features and Grad-CAM maps of training images, by models that didn't learn from them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,15 +19,13 @@ from pipeline.store.paths import Paths
 from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.training.features import BLOCK_SIZE, FeatureExtractor
 
-# Features of training images, by a network that didn't learn from them.
-
 BATCH_SIZE = 16
 
 
 def probe_features(
     paths: Paths, models: FoldModels, train: pd.DataFrame, rows: IntArray
 ) -> FloatArray:
-    """Return the features of a probe's frozen trunk, which learned from none of the images.
+    """Compute the features of a probe's frozen trunk, which learned from none of the images.
 
     They were computed for training; where that cache is gone, they are again, for these images.
 
@@ -64,7 +62,7 @@ def _read_cached(
 
 
 def fold_features(paths: Paths, models: FoldModels, images: pd.DataFrame, fold: int) -> FloatArray:
-    """Return what a fold's network makes of images before its head, `(n, D)`.
+    """Compute the features before the head of a fold's network, `(n, D)`.
 
     Args:
         paths: Where images lie.
@@ -93,7 +91,7 @@ MAP_BATCH_SIZE = 8
 
 @dataclass(frozen=True)
 class Explanation:
-    """One image as the network sees it, and what speaks for some classes in it.
+    """One image as the network sees it, and its Grad-CAM maps for some classes.
 
     Attributes:
         pixels: `(S, S, 3)` uint8.

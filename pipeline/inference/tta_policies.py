@@ -1,4 +1,4 @@
-"""Which test-time views are worth their time, judged out of fold."""
+"""Score test-time augmentation policies out of fold, and recommend the one that pays."""
 
 import json
 import time
@@ -43,7 +43,7 @@ POLICIES: dict[str, tuple[View, ...]] = {
 
 @dataclass(frozen=True)
 class PolicyScore:
-    """What a policy earns and costs.
+    """A policy's score, gain and cost.
 
     Attributes:
         name: A key of POLICIES.
@@ -138,7 +138,7 @@ def recommend(scores: Sequence[PolicyScore]) -> str:
 
 
 def record(paths: Paths, name: str, scores: Sequence[PolicyScore]) -> Mapping[str, object]:
-    """Return what tta.json holds."""
+    """Return the content of tta.json."""
     policies = {
         one.name: {
             "oof_score": round(one.score.value, 6),
@@ -166,7 +166,7 @@ def recommended_policy(paths: Paths, competition: Competition, name: str) -> str
         policy, is_fresh = "", False
     if not is_fresh:
         raise ArtifactError(
-            f"{files.tta}: must say which views are worth their time, is missing or stale; run "
+            f"{files.tta}: must hold a recommendation for this training, is missing or older; run "
             f"'pipeline tta {competition.name} --experiment {name}'"
         )
     return policy

@@ -8,8 +8,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.ablation.ablation_summary import AblationResult, Row, analyse
-from pipeline.ablation.recipes import read_recipes, recipe_variants
-from pipeline.ablation.trainings import AblationTrainings
+from pipeline.ablation.trainings import AblationTrainings, read_recipes, recipe_variants
 from pipeline.config.competition import Competition
 from pipeline.config.experiment_files import load_experiment
 from pipeline.console import result, say

@@ -1,1 +1,1 @@
-"""Search: which values of an experiment are best, judged out of fold."""
+"""Search for better values of an experiment, scored out of fold (Optuna)."""

@@ -1,4 +1,7 @@
-"""One trial: the experiment with other values, trained fold by fold and scored out of fold."""
+"""Run one trial: train the experiment with other values fold by fold, and score it out of fold.
+
+Probes that learn from the same features read them once for many trials.
+"""
 
 import time
 from collections import OrderedDict
@@ -27,14 +30,12 @@ from pipeline.tuning.pruning import epoch_step, fold_step
 from pipeline.tuning.search import Search
 from pipeline.tuning.trials import FOLD_SCORES, REASON, SECONDS, record_worker
 
-# Methods for many trials: probes that learn from the same features read them once.
-
 # Features of a view take 5 MB per 2,000 images and 1,280 numbers; a set of views has a few.
 MAX_SETS = 4
 
 
 class MethodCache:
-    """Builds what fits a trial's folds, keeping the last probes' features in memory.
+    """Builds the training methods of trials, keeping the last probes' features in memory.
 
     Args:
         search: The competition and its files.
@@ -47,7 +48,7 @@ class MethodCache:
         self._probes: OrderedDict[str, Probe] = OrderedDict()
 
     def build(self, experiment: Experiment) -> Method:
-        """Return what fits the folds of an experiment; see `build_method`."""
+        """Return the training method of an experiment; see `build_method`."""
         if experiment.method != "probe":
             return self._make(experiment)
         key = experiment.model_copy(update={"head": HeadConfig()}).model_dump_json()
@@ -66,7 +67,7 @@ class MethodCache:
 
 
 class FailedTrialError(Exception):
-    """A trial's values can't be trained with; its reason is noted."""
+    """A trial can't be trained with its values; the reason is recorded."""
 
 
 class Objective:
@@ -75,9 +76,9 @@ class Objective:
     A trial trains through the same code as `train`, but writes nothing.
 
     Args:
-        search: What is searched.
+        search: The experiment, its space and data.
         is_interrupted: Asked after every fold; the trial then ends.
-        on_taken: Called once a trial is this process's.
+        on_taken: Called once this process has recorded itself as the trial's worker.
 
     Attributes:
         number: Of the last trial.
@@ -101,7 +102,7 @@ class Objective:
             TrialPruned: It is hopeless.
             FailedTrialError: It can't be trained: out of memory, NaN, values that don't fit.
             StoppedError: Ctrl-C.
-            DiskError: The disk is full; the values aren't to blame.
+            DiskError: The disk is full, which is no fault of the values.
         """
         self.number = trial.number
         record_worker(trial)
@@ -206,7 +207,7 @@ def _record_pruned(trial: Trial, fold_scores: list[float], when: str) -> TrialPr
 
 
 def _reason(error: Exception) -> str:
-    """Tell in one line why a trial failed.
+    """Format in one line why a trial failed.
 
     Raises:
         RuntimeError: The error isn't memory's or one of ours: a bug, which must be seen.

@@ -1,4 +1,4 @@
-"""Hopeless trials end early: across folds by Wilcoxon's test, within a fold by the median."""
+"""Prune hopeless trials: across folds by Wilcoxon's test, within a fold by the median."""
 
 import warnings
 
@@ -27,7 +27,7 @@ def fold_step(fold: int) -> int:
 
 
 class FoldPruner(BasePruner):
-    """Compares a fold's score with the best trial's folds, an epoch's with the median trial's.
+    """Prunes by a fold's score against the best trial's folds, by an epoch's against the median.
 
     The folds are pairs: what is hard in one is hard for both trials. Epochs are compared after the
     first third of a fold's, where learning rates still warm up, and five trials.
@@ -61,8 +61,8 @@ def _restrict_to_fold(
 
     Args:
         study: Has the finished trials.
-        trial: The one to be judged.
-        fold: Whose epochs to keep; None for the results of folds.
+        trial: The one to prune or not.
+        fold: The fold whose epochs to keep; None for the scores of whole folds.
     """
     others = optuna.create_study(direction=study.direction)
     finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))

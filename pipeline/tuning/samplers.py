@@ -1,4 +1,4 @@
-"""How the next trial's values are chosen."""
+"""Sample the values of the next trial, from a random stream of the trial's own."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -17,9 +17,9 @@ from pipeline.tuning.trials import stream_number
 
 
 def _tpe(seed: int) -> BaseSampler:
-    """Bergstra et al. 2011, "Algorithms for Hyper-Parameter Optimization".
+    """Make a tree-structured Parzen estimator (Bergstra et al. 2011).
 
-    Of all parameters together, those with the same condition in a group of their own.
+    It samples all parameters together, those with the same condition in a group of their own.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
@@ -42,14 +42,14 @@ SAMPLERS: dict[SamplerName, Callable[[int], BaseSampler]] = {
 
 
 class TrialSeededSampler(BaseSampler):
-    """Draws for every trial from a random stream of its own, numbered by `stream_number`.
+    """Samples every trial from a random stream of its own, numbered by `stream_number`.
 
     Optuna's samplers are seeded once: workers with one seed would try the same values, and a study
     that goes on would begin its stream anew. So no two trials share a stream, and an interrupted
     study of one worker tries what an unbroken one would.
 
     Args:
-        name: Which sampler.
+        name: A key of SAMPLERS.
         seed: The experiment's seed.
     """
 

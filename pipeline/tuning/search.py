@@ -1,4 +1,4 @@
-"""One search: what is tried, on which data, and where the study is kept."""
+"""Define a search: the experiment, its space, the data, and where the study is kept."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,15 +18,15 @@ SamplerName = Literal["tpe", "gp", "random"]
 
 @dataclass(frozen=True)
 class Search:
-    """A search, complete: a worker needs nothing else.
+    """All that a worker needs to know of a search.
 
     Attributes:
         paths: The competition's files.
         competition: Its classes and metric.
-        experiment: What is to be improved, as it stands.
+        experiment: The experiment to improve, as it stands.
         space: The values that may change.
         tables: The images and their folds.
-        sampler: How the next values are chosen.
+        sampler: A key of SAMPLERS.
         url: The database that keeps the study; None for a journal file.
         asked_name: The study's name, where the user gave one.
     """
@@ -42,7 +42,7 @@ class Search:
 
     @cached_property
     def identity(self) -> str:
-        """Hash all that decides what a trial's values score: scores of one study compare."""
+        """Hash all that decides a trial's score, so that scores of one study can be compared."""
         space = {key: one.model_dump(mode="json") for key, one in self.space.parameters.items()}
         folds = sorted(self.tables.folds["fold"].unique().tolist())
         return fingerprint(
@@ -59,10 +59,10 @@ class Search:
 
     @property
     def study_name(self) -> str:
-        """What the study is called: by default, other data or another space make another one."""
+        """The study's name: by default, other data or another space make another one."""
         return self.asked_name or f"{self.experiment.name}-{self.identity[:8]}"
 
     @property
     def title(self) -> str:
-        """How lines about the search begin."""
+        """The beginning of lines about the search."""
         return f"tune {self.competition.name} {self.experiment.name}"

@@ -1,4 +1,4 @@
-"""What a study found, and whether it is more than luck."""
+"""Select a study's best trial, and compare it with the experiment as it stands."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ class SearchResult:
 
     @property
     def is_baseline(self) -> bool:
-        """Whether the best values are the experiment's own."""
+        """Whether the best trial has the experiment's own values."""
         return self.baseline is not None and self.baseline.params == self.best.params
 
     def comparison(self, metric: str) -> Comparison | None:
@@ -41,7 +41,7 @@ class SearchResult:
 
 
 def select_best_trial(study: Study, search: Search) -> SearchResult:
-    """Find the best trial.
+    """Select the best of the trials that went through all folds.
 
     Raises:
         ArtifactError: No trial went through all folds.
@@ -51,8 +51,8 @@ def select_best_trial(study: Study, search: Search) -> SearchResult:
         reasons = [reason for reason in map(failure_reason, study.trials) if reason]
         raise ArtifactError(
             f"study '{search.study_name}': a trial must have gone through all folds, none of "
-            f"{len(study.trials)} did; the last: {reasons[-1] if reasons else 'not run'}; mend "
-            "that, then run the same command with more --trials"
+            f"{len(study.trials)} did; the last: {reasons[-1] if reasons else 'not run'}; "
+            "mend that, then run the same command with more --trials"
         )
     sign = 1 if study.direction.name == "MAXIMIZE" else -1
     best = max(trials, key=lambda one: (sign * (one.value or 0.0), -one.number))
@@ -63,7 +63,7 @@ def select_best_trial(study: Study, search: Search) -> SearchResult:
 
 
 def format_result(found: SearchResult, search: Search, num_trials: int) -> str:
-    """Say in one line what the search gained; a gain within the folds' noise isn't called one."""
+    """Format in one line the search's gain; one within the folds' noise is called "can't tell"."""
     metric = search.competition.metric
     best, baseline = found.best, found.baseline
     if found.is_baseline:
@@ -79,7 +79,7 @@ def format_result(found: SearchResult, search: Search, num_trials: int) -> str:
     line += f", as it stands {baseline.value:.4f}"
     comparison = found.comparison(metric)
     if comparison is None:
-        return f"{line}; one fold tells no noise: can't tell"
+        return f"{line}; one fold shows no noise: can't tell"
     num_folds = len(best.user_attrs[FOLD_SCORES])
     return (
         f"{line}; mean difference {comparison}, a 95 % t interval over {num_folds} folds: "

@@ -1,4 +1,7 @@
-"""Studies that outlive their workers: a journal file on one machine, a database for several."""
+"""Open studies that outlive their workers: a journal file on one machine, a database for several.
+
+Every line of a journal is whole, whatever becomes of its writers.
+"""
 
 import json
 import os
@@ -25,8 +28,6 @@ from pipeline.store.disk_errors import explained_os_errors
 from pipeline.tuning.pruning import FoldPruner
 from pipeline.tuning.samplers import TrialSeededSampler
 from pipeline.tuning.search import Search
-
-# The journal of a study, of which every line is whole whatever becomes of its writers.
 
 BLOCK_BYTES = 1 << 16
 
@@ -80,12 +81,12 @@ class _KernelLock(JournalFileOpenLock):
         return True
 
     def release(self) -> None:
-        """Give it back."""
+        """Release the lock."""
         self.file_lock.release()
 
 
 def _cut_half_line(path: Path) -> None:
-    """Cut off what stands behind the last line end."""
+    """Truncate a file behind its last line end."""
     with path.open("r+b") as file:
         end = kept = file.seek(0, os.SEEK_END)
         while kept > 0:
@@ -102,8 +103,8 @@ def _cut_half_line(path: Path) -> None:
 IDENTITY = "identity"
 BASELINE = "baseline"
 
-# A worker that is alive says so every so many seconds; a database's other workers take over its
-# trial once it has been silent for so long.
+# A live worker writes a heartbeat every so many seconds; a database's other workers take over its
+# trial once there was none for so long.
 HEARTBEAT_SECONDS = 60
 SILENCE_SECONDS = 180
 
@@ -161,8 +162,8 @@ def _lock_study(search: Search) -> AbstractContextManager[object]:
 def _check_identity(study: Study, search: Search) -> None:
     if study.user_attrs.get(IDENTITY, search.identity) != search.identity:
         raise ConfigError(
-            f"study '{search.study_name}': must be of this experiment, space, data and folds, is "
-            "of others; name another one with --study"
+            f"study '{search.study_name}': must be of this experiment, space, data and folds, was "
+            "begun with others; name another one with --study"
         )
 
 

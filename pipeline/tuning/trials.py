@@ -1,4 +1,4 @@
-"""What became of a study's trials, and what a dead worker's become."""
+"""Record who runs a study's trials, and queue those again whose workers died."""
 
 import multiprocessing
 import os
@@ -19,15 +19,15 @@ ATTEMPT = "attempt"
 FOLD_SCORES = "fold_scores"
 SECONDS = "seconds"
 
-# A trial whose workers were killed so often is to blame itself: it takes too much memory.
+# A trial whose workers were killed so often has failed by its values: it takes too much memory.
 MAX_ATTEMPTS = 3
 
 
 def count_taken(study: Study) -> int:
     """Count the trials that ended or are being run.
 
-    One that failed counts if its values are to blame; if its worker was killed or stopped, they
-    are tried again.
+    One that failed counts if it failed by its values; if its worker was killed or stopped, they are
+    tried again.
     """
     ended = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
     return sum(
@@ -37,12 +37,12 @@ def count_taken(study: Study) -> int:
 
 
 def failed_by_values(trial: FrozenTrial) -> bool:
-    """Whether a trial failed for its values: it said why, or every worker that took it died."""
+    """Check whether a trial failed by its values: it has a reason, or all its workers died."""
     return REASON in trial.user_attrs or trial.user_attrs.get(ATTEMPT, 1) >= MAX_ATTEMPTS
 
 
 def failure_reason(trial: FrozenTrial) -> str:
-    """Tell why a trial didn't go through all folds; empty for one that did, or hasn't ended."""
+    """Return why a trial didn't go through all folds; empty for one that did, or hasn't ended."""
     if REASON in trial.user_attrs:
         return str(trial.user_attrs[REASON])
     if trial.state != TrialState.FAIL:
@@ -58,7 +58,7 @@ def completed_trials(study: Study) -> list[FrozenTrial]:
 
 
 def record_worker(trial: Trial) -> None:
-    """Note who runs a trial, and the command that started it: itself, where there is but one."""
+    """Record the process that runs a trial and the command that started it, perhaps the same."""
     process = psutil.Process()
     command = psutil.Process(os.getppid()) if multiprocessing.parent_process() else process
     trial.set_user_attr(COMMAND, [command.pid, command.create_time()])
@@ -66,7 +66,7 @@ def record_worker(trial: Trial) -> None:
 
 
 def last_attempts(study: Study) -> dict[int, FrozenTrial]:
-    """Group trials by the random stream that their values are drawn from; the last one of each.
+    """Return the last attempt at each trial, by the random stream that its values are drawn from.
 
     A trial that is tried again goes on in its first attempt's stream, and takes no number from
     later ones: so an interrupted study tries what an unbroken one would.
@@ -80,7 +80,7 @@ def last_attempts(study: Study) -> dict[int, FrozenTrial]:
 
 
 def stream_number(study: Study, trial: FrozenTrial) -> int:
-    """Number the random stream of a trial that is running; see `last_attempts`."""
+    """Return the number of a running trial's random stream; see `last_attempts`."""
     for number, attempt in last_attempts(study).items():
         if attempt.number == trial.number:
             return number
@@ -88,7 +88,7 @@ def stream_number(study: Study, trial: FrozenTrial) -> int:
 
 
 def enqueue_again(study: Study, trial: FrozenTrial, *, is_suspect: bool = False) -> None:
-    """Put a trial's values in the queue once more; those it hadn't drawn yet are drawn then.
+    """Queue a trial's values once more; those it hadn't drawn yet are drawn then.
 
     Args:
         study: The study.
@@ -104,10 +104,10 @@ def enqueue_again(study: Study, trial: FrozenTrial, *, is_suspect: bool = False)
 
 
 def enqueue_orphans(study: Study, *, is_alone: bool) -> int:
-    """Try the trials of workers again that died on this machine; returns their number.
+    """Queue the trials again whose workers died on this machine; return their number.
 
     A journal has no heartbeat: whether a worker lives is asked of the operating system, by its
-    number and start. Call it while no other process of this machine takes a trial.
+    process id and start. Call it while no other process of this machine takes a trial.
 
     Args:
         study: The study.
@@ -142,7 +142,7 @@ def _fail_and_enqueue(study: Study, trial: FrozenTrial) -> bool:
 
 
 def _is_suspect(trial: FrozenTrial) -> bool:
-    """Whether a trial's worker died and its command lives: the kernel kills who takes too much."""
+    """Check whether only the worker died, its command lives: the kernel kills what is too large."""
     command = trial.user_attrs.get(COMMAND)
     return command is not None and _is_alive(*command)
 

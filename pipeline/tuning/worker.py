@@ -1,4 +1,4 @@
-"""Workers take trials of a study until it has enough of them."""
+"""Run a study's trials in one process or several, until it has enough of them."""
 
 import multiprocessing
 import os
@@ -27,10 +27,10 @@ MAX_REPLACED = 10  # killed workers of one command
 
 @dataclass(frozen=True)
 class Limits:
-    """When a search ends.
+    """The end of a search, by trials or by time.
 
     Attributes:
-        num_trials: So many has the study in the end, those of earlier commands included.
+        num_trials: Trials of the study in the end, those of earlier commands included.
         until: No trial is begun after this time, in seconds as `time.time` gives it.
     """
 
@@ -68,7 +68,7 @@ def _run_trial(study: Study, objective: Objective, search: Search) -> None:
         if isinstance(error, DiskError):
             raise
         raise StoppedError(_format_stop(search)) from error
-    except AssertionError as error:  # what Optuna makes of a trial whose end it couldn't write down
+    except AssertionError as error:  # Optuna's, of a trial whose end it couldn't write
         raise error.__context__ if isinstance(error.__context__, DiskError) else error from None
 
 
@@ -83,9 +83,9 @@ def run_workers(search: Search, limits: Limits, num_workers: int) -> None:
 
     Raises:
         StoppedError: Ctrl-C; every worker ended after its fold.
-        PipelineError: A worker met it.
+        PipelineError: A worker's error.
     """
-    open_study(search)  # what is wrong with it is said once
+    open_study(search)  # an error is reported once
     context = multiprocessing.get_context("spawn")
     errors = context.SimpleQueue()
 
@@ -111,7 +111,7 @@ def _supervise(
     start: Callable[[], BaseProcess],
     is_interrupted: Callable[[], bool],
 ) -> None:
-    """Wait for workers; replace the killed ones, and hand on a Ctrl-C."""
+    """Wait for workers; replace the killed ones, and pass on a Ctrl-C."""
     num_killed = 0
     while workers:
         for worker in list(workers):

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.ablation.recipes import read_recipes, recipe_variants
+from pipeline.ablation.trainings import read_recipes, recipe_variants
 from pipeline.errors import ConfigError
 from tests import tiny
 
@@ -45,7 +45,7 @@ def test_a_probe_without_augmented_views_has_nothing_to_compare():
 
 def test_names_are_read_and_faults_refused():
     assert read_recipes("none, heavy") == ["none", "heavy"]
-    with pytest.raises(ConfigError, match=r"'hevy' isn't; did you mean 'heavy'\?"):
+    with pytest.raises(ConfigError, match=r"'hevy' is no recipe; did you mean 'heavy'\?"):
         read_recipes("none,hevy")
     for text in ("none", "none,light,none"):
         with pytest.raises(ConfigError, match=rf"^--recipes {text}: must be two or more, each"):
