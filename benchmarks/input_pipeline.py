@@ -34,7 +34,7 @@ from pipeline.images.views import View
 from pipeline.images.working_copy import WorkingCopies, working_side_px
 from pipeline.store.paths import Paths
 from pipeline.training.dataset import Batch, ViewDataset
-from pipeline.training.inputs import to_inputs
+from pipeline.training.device import to_inputs
 
 NUM_IMAGES = 256
 BATCH_SIZE = 32

@@ -25,8 +25,7 @@ from pipeline.config.experiment import ImageConfig, ModelConfig
 from pipeline.config.train_table import OptimizerConfig, TrainConfig
 from pipeline.console import result
 from pipeline.models.registry import build_model
-from pipeline.training.device import describe_device, pick_device, set_up
-from pipeline.training.inputs import to_inputs
+from pipeline.training.device import describe_device, pick_device, set_up, to_inputs
 from pipeline.training.losses import build_criterion
 from pipeline.training.prepare_network import set_train_mode
 from pipeline.training.stepper import Stepper

@@ -35,6 +35,8 @@ def tiny_demo(name: str = "demo", num_train: int = 32, num_test: int = 8) -> Com
 def pytest_configure() -> None:
     """Compute on the CPU: its numbers are the same in every run, a GPU's needn't be."""
     os.environ[_USE_CPU] = "true"
+    # To convert a network takes a second: the tests that are about it say so.
+    os.environ.setdefault("PIPELINE_CPU_BACKEND", "torch")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -20,9 +20,8 @@ from pipeline.store.paths import ExperimentPaths, Paths
 from pipeline.store.predictions import FloatArray, load_predictions
 from pipeline.store.results import load_result, making_command
 from pipeline.training.checkpoint import load_checkpoint
-from pipeline.training.device import Precision, pick_device, round_to_float16, set_up
+from pipeline.training.device import Precision, pick_device, round_to_float16, set_up, to_inputs
 from pipeline.training.head import LinearHead
-from pipeline.training.inputs import to_inputs
 
 # What the models at some places of `folds` make of inputs: (N, 3, H, W) → (F, N, K).
 Predict = Callable[[Tensor, Sequence[int]], FloatArray]

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Literal, Self
 
 import numpy as np
@@ -9,8 +10,9 @@ import torch
 from accelerate.utils import is_bf16_available
 from torch import Tensor
 
+from pipeline.config.experiment import ImageConfig
 from pipeline.errors import ConfigError
-from pipeline.machine import keep_freed_memory
+from pipeline.machine import is_installed, keep_freed_memory
 
 # Features as the cache keeps them, whether they were cached or not.
 
@@ -21,6 +23,9 @@ def round_to_float16(features: Tensor) -> Tensor:
     """Round features to float16; what is too large for it becomes the largest."""
     return features.float().clamp(-FLOAT16_MAX, FLOAT16_MAX).half()
 
+
+CPU_BACKEND = "PIPELINE_CPU_BACKEND"
+Backend = Literal["openvino", "torch"]
 
 # What accelerate's launcher sets.
 _USE_CPU = "ACCELERATE_USE_CPU"
@@ -74,6 +79,53 @@ def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     return tensor.to(device, non_blocking=device.type == "cuda")
 
 
+def to_inputs(pixels: torch.Tensor, config: ImageConfig, device: torch.device) -> torch.Tensor:
+    """Move pixels to a device and normalise them there.
+
+    Bytes travel, not floats: a quarter of the traffic.
+
+    Args:
+        pixels: `(N, H, W, 3)` uint8 RGB.
+        config: Mean and standard deviation per channel, for pixels in [0, 1].
+        device: Where to.
+
+    Returns:
+        `(N, 3, H, W)` float32, channels last in memory, as the pixels come from the decoder.
+    """
+    # Row by row of the picture and in place: on a CPU five times as fast as channel by channel.
+    num, height, width, channels = pixels.shape
+    rows = to_device(pixels, device).reshape(num * height, width * channels).float()
+    # Not made on the device: that would wait for all that a GPU has still to do.
+    mean, std = (to_device(torch.tensor(values), device) for values in (config.mean, config.std))
+    rows.div_(255).sub_(mean.repeat(width)).div_(std.repeat(width))
+    return rows.view(num, height, width, channels).permute(0, 3, 1, 2)
+
+
+def cpu_backend() -> Backend:
+    """Choose what runs frozen layers on a CPU: PIPELINE_CPU_BACKEND, else what is installed.
+
+    Raises:
+        ConfigError: The variable names something else, or what isn't installed.
+    """
+    wanted = os.environ.get(CPU_BACKEND, "")
+    if wanted not in ("", "openvino", "torch"):
+        raise ConfigError(f"{CPU_BACKEND}: must be 'openvino' or 'torch', is '{wanted}'")
+    has_openvino = is_installed("openvino")
+    if wanted == "openvino" and not has_openvino:
+        raise ConfigError(
+            f"{CPU_BACKEND}: must be what is installed, is 'openvino'; run 'pip install openvino', "
+            "or set it to 'torch'"
+        )
+    return "openvino" if has_openvino and wanted != "torch" else "torch"
+
+
+def frozen_backend(device: torch.device) -> str | None:
+    """Name what runs frozen layers on a device, with its version; None where torch does."""
+    if device.type != "cpu" or cpu_backend() == "torch":
+        return None
+    return f"openvino {metadata.version('openvino')}"
+
+
 @dataclass(frozen=True)
 class Precision:
     """What matrices are multiplied in; weights stay float32."""
@@ -121,4 +173,6 @@ def describe_device(device: torch.device) -> str:
         name = f"cpu, {torch.get_num_threads()} threads"
     else:
         name = device.type
-    return f"{name}, {str(fast_dtype(device)).removeprefix('torch.')}"
+    backend = frozen_backend(device)
+    parts = [name, str(fast_dtype(device)).removeprefix("torch."), *([backend] if backend else [])]
+    return ", ".join(parts)

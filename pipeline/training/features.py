@@ -37,17 +37,19 @@ from pipeline.store.freshness import fingerprint
 from pipeline.store.paths import Paths
 from pipeline.training import processes
 from pipeline.training.dataset import Batch, ViewDataset
-from pipeline.training.device import Precision, pick_device, round_to_float16, set_up
-from pipeline.training.inputs import to_inputs
+from pipeline.training.device import (
+    Precision,
+    frozen_backend,
+    pick_device,
+    set_up,
+)
+from pipeline.training.frozen import Forward, frozen_forward
 from pipeline.training.loader import ViewLoader
-from pipeline.training.memory import ChunkedForward
 
 FeatureArray = npt.NDArray[np.float16]
 
 BLOCK_SIZE = 256
 BATCH_SIZE = 32
-# Views that run through the trunk together: on a CPU, more of them fall out of its caches.
-CPU_CHUNK = 16
 
 
 class GoneError(ArtifactError):
@@ -234,6 +236,8 @@ class FeatureExtractor:
             "versions": [metadata.version(name) for name in ("torch", "pillow")],
             "images": images["sha256"].tolist(),
         }
+        if backend := frozen_backend(self._device):
+            key["backend"] = backend
         name = fingerprint(key)
         return self._paths.features_dir / name[:2] / f"{name}{FEATURES_SUFFIX}"
 
@@ -245,22 +249,15 @@ class FeatureExtractor:
         batches = [batch for block in blocks for batch in block.batches(config.images.size_px)]
         return ViewLoader(dataset, self._device.type).load(batches)
 
-    def _forward(self) -> ChunkedForward:
+    def _forward(self) -> Forward:
         """Return the trunk as it is run: `(n, H, W, 3)` uint8 → `(n, ...)`."""
-        network = self._network()
-
-        def forward(images: torch.Tensor) -> torch.Tensor:
-            outputs = network(to_inputs(images, self._experiment.images, self._device))
-            return outputs.float()  # type: ignore[no-any-return]
-
-        return ChunkedForward(forward, CPU_CHUNK if self._device.type == "cpu" else None)
+        images = self._experiment.images
+        return frozen_forward(self._network(), self._device, self._precision, images)
 
     @torch.inference_mode()
-    def _features(self, forward: ChunkedForward, pixels: torch.Tensor) -> FeatureArray:
+    def _features(self, forward: Forward, pixels: torch.Tensor) -> FeatureArray:
         """Make features of pixels: `(B, V, H, W, 3)` uint8 → `(B, V, ...)`."""
-        with self._precision.autocast():
-            outputs = forward(pixels.flatten(0, 1))
-        features = round_to_float16(outputs).contiguous()
+        features = round_to_float16(forward(pixels.flatten(0, 1))).contiguous()
         return np.asarray(features.reshape(*pixels.shape[:2], *features.shape[1:]).cpu())
 
     def _write(self, images: pd.DataFrame, view: View, features: FeatureArray) -> None:

@@ -5,11 +5,9 @@ On two cores OpenVINO computes the features of a small network several times as 
 neither on how many cores there are nor on what else they do.
 """
 
-import os
 import warnings
 from collections.abc import Callable
-from importlib import metadata
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,17 +15,13 @@ from torch import Tensor, nn
 
 from pipeline.config.experiment import ImageConfig
 from pipeline.console import warn
-from pipeline.errors import ConfigError
-from pipeline.machine import is_installed, num_cpus
-from pipeline.training.device import Precision
-from pipeline.training.inputs import to_inputs
-from pipeline.training.memory import FittingForward
+from pipeline.machine import num_cpus
+from pipeline.training.device import Precision, cpu_backend, to_inputs
+from pipeline.training.memory import ChunkedForward
 
 if TYPE_CHECKING:
     from openvino import CompiledModel
 
-VARIABLE = "PIPELINE_CPU_BACKEND"
-Backend = Literal["openvino", "torch"]
 Forward = Callable[[Tensor], Tensor]
 
 # Images that run through the network together: on a CPU, more of them fall out of its caches.
@@ -35,31 +29,6 @@ CPU_CHUNK = 16
 # What converted layers may differ from torch in float32, by cosine over all outputs. bfloat16 has
 # 8 bits of mantissa: noise of 0.004 a layer, which autocast has as well.
 MIN_COSINE = {torch.float32: 0.99999, torch.bfloat16: 0.98}
-
-
-def cpu_backend() -> Backend:
-    """Choose what runs frozen layers on a CPU: PIPELINE_CPU_BACKEND, else what is installed.
-
-    Raises:
-        ConfigError: The variable names something else, or what isn't installed.
-    """
-    wanted = os.environ.get(VARIABLE, "")
-    if wanted not in ("", "openvino", "torch"):
-        raise ConfigError(f"{VARIABLE}: must be 'openvino' or 'torch', is '{wanted}'")
-    has_openvino = is_installed("openvino")
-    if wanted == "openvino" and not has_openvino:
-        raise ConfigError(
-            f"{VARIABLE}: is 'openvino', which isn't installed; run 'pip install openvino', or set "
-            "it to 'torch'"
-        )
-    return "openvino" if has_openvino and wanted != "torch" else "torch"
-
-
-def describe_backend(device: torch.device) -> str:
-    """Name what runs frozen layers on a device, with its version where it isn't torch itself."""
-    if device.type != "cpu" or cpu_backend() == "torch":
-        return "torch"
-    return f"openvino {metadata.version('openvino')}"
 
 
 def frozen_forward(
@@ -87,7 +56,7 @@ def frozen_forward(
         with precision.autocast():
             return network(inputs).float()  # type: ignore[no-any-return]
 
-    by_torch = FittingForward(run, most or (CPU_CHUNK if device.type == "cpu" else None))
+    by_torch = ChunkedForward(run, most or (CPU_CHUNK if device.type == "cpu" else None))
     if device.type == "cpu" and cpu_backend() == "openvino":
         return _OpenVinoForward(network, precision, images, by_torch)
     return by_torch
@@ -104,7 +73,11 @@ class _OpenVinoForward:
     """
 
     def __init__(
-        self, network: nn.Module, precision: Precision, images: ImageConfig | None, by_torch: Forward
+        self,
+        network: nn.Module,
+        precision: Precision,
+        images: ImageConfig | None,
+        by_torch: Forward,
     ) -> None:
         self._network = network
         self._precision = precision
@@ -126,7 +99,7 @@ class _OpenVinoForward:
             compiled = _compile(self._wrapped(), example, self._precision.dtype)
             queue = _queue(compiled)
             cosine = self._cosine(queue, example)
-        except Exception as error:  # noqa: BLE001  # a converter may raise anything
+        except Exception as error:  # a converter may raise anything
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             warn(f"openvino can't run {type(self._network).__name__} ({reason}); torch runs it")
             return None
@@ -152,6 +125,9 @@ class _OpenVinoForward:
 
 class _Normalised(nn.Module):
     """Layers that read pixels `(N, H, W, 3)` uint8, as `to_inputs` makes inputs of them."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, network: nn.Module, images: ImageConfig) -> None:
         super().__init__()

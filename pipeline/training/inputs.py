@@ -8,34 +8,13 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from pipeline.config.experiment import Experiment, ImageConfig
+from pipeline.config.experiment import Experiment
 from pipeline.images.views import View
 from pipeline.images.working_copy import WorkingCopies
 from pipeline.training.dataset import Batch, ViewDataset
-from pipeline.training.device import Precision, round_to_float16, to_device
+from pipeline.training.device import Precision, round_to_float16, to_device, to_inputs
+from pipeline.training.frozen import frozen_forward
 from pipeline.training.loader import ViewLoader
-
-
-def to_inputs(pixels: torch.Tensor, config: ImageConfig, device: torch.device) -> torch.Tensor:
-    """Move pixels to a device and normalise them there.
-
-    Bytes travel, not floats: a quarter of the traffic.
-
-    Args:
-        pixels: `(N, H, W, 3)` uint8 RGB.
-        config: Mean and standard deviation per channel, for pixels in [0, 1].
-        device: Where to.
-
-    Returns:
-        `(N, 3, H, W)` float32, channels last in memory, as the pixels come from the decoder.
-    """
-    # Row by row of the picture and in place: on a CPU five times as fast as channel by channel.
-    num, height, width, channels = pixels.shape
-    rows = to_device(pixels, device).reshape(num * height, width * channels).float()
-    # Not made on the device: that would wait for all that a GPU has still to do.
-    mean, std = (to_device(torch.tensor(values), device) for values in (config.mean, config.std))
-    rows.div_(255).sub_(mean.repeat(width)).div_(std.repeat(width))
-    return rows.view(num, height, width, channels).permute(0, 3, 1, 2)
 
 
 class Inputs(ABC):
@@ -88,9 +67,9 @@ class PixelInputs(Inputs):
         dataset = ViewDataset(copies, images, experiment.images, experiment.views)
         self._loader = ViewLoader(dataset, device.type)
         self._experiment = experiment
-        self._lower = lower
         self._device = device
-        self._precision = Precision.choose(experiment.train.precision, device)
+        precision = Precision.choose(experiment.train.precision, device)
+        self._lower = lower and frozen_forward(lower, device, precision, experiment.images)
 
     def load(
         self, views: Sequence[View], batches: Sequence[list[int]], size_px: int
@@ -100,11 +79,10 @@ class PixelInputs(Inputs):
 
     def prepare(self, loaded: Tensor) -> Tensor:
         """See `Inputs.prepare`; `(N, H, W, 3)` uint8 in."""
-        inputs = to_inputs(loaded, self._experiment.images, self._device)
         if self._lower is None:
-            return inputs
-        with torch.no_grad(), self._precision.autocast():
-            return round_to_float16(self._lower(inputs)).float()
+            return to_inputs(loaded, self._experiment.images, self._device)
+        with torch.no_grad():
+            return round_to_float16(self._lower(loaded)).float()
 
 
 class CachedInputs(Inputs):

@@ -12,7 +12,7 @@ from pipeline.models.registry import build_model
 from pipeline.models.split import split
 from pipeline.stages import train
 from pipeline.store.predictions import load_predictions
-from pipeline.training.inputs import to_inputs
+from pipeline.training.device import to_inputs
 from pipeline.training.losses import build_criterion
 from pipeline.training.optim import build_optimizer
 from pipeline.training.prepare_network import set_train_mode
