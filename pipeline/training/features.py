@@ -41,6 +41,7 @@ from pipeline.training.device import (
     Precision,
     frozen_backend,
     pick_device,
+    round_to_float16,
     set_up,
 )
 from pipeline.training.frozen import Forward, frozen_forward

@@ -161,7 +161,7 @@ def test_a_wanted_backend_that_is_not_installed_is_refused(monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_number_of_cores_does_not_change_a_bit(tmp_path: Path):
+def test_the_number_of_cores_does_not_change_a_bit(tmp_path: Path) -> None:
     code = """
 import sys, numpy as np, torch
 from tests.training.test_frozen import *
