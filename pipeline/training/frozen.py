@@ -141,12 +141,24 @@ class _Normalised(nn.Module):
 
 
 def _compile(network: nn.Module, example: Tensor, dtype: torch.dtype) -> "CompiledModel":
+    """Trace and compile layers for the shape of an example.
+
+    `openvino.convert_model` would do the same, run the layers twice more, and report to its makers.
+    """
     import openvino
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
     with torch.inference_mode(mode=False), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer's, of branches that the shape decides
-        example = example.clone()  # no inference tensor
-        model = openvino.convert_model(network, example_input=example, input=list(example.shape))
+        traced = torch.jit.trace(network, example[:1].clone(), check_trace=False)
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        decoder = TorchScriptPythonDecoder(traced)  # kept: the frontend doesn't hold on to it
+        model = frontend.convert(frontend.load(decoder))
+    reads = model.inputs[0].get_node()
+    reads.set_element_type(openvino.Type(example.numpy().dtype))
+    reads.set_partial_shape(openvino.PartialShape(list(example.shape)))
+    model.validate_nodes_and_infer_types()
     num = num_cpus()
     return openvino.Core().compile_model(
         model,
