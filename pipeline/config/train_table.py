@@ -196,6 +196,10 @@ class TrainConfig(Table):
             raise ValueError("train.batch_size must be a multiple of train.micro_batch_size")
         if self.snapshots > 1:
             self._check_snapshots()
+        if self.gradient_checkpointing and self.freeze != "none":
+            raise ValueError(
+                "train.gradient_checkpointing must be false where train.freeze isn't 'none'"
+            )
         if self.progressive and self.progressive.epochs >= self.epochs:
             raise ValueError("train.progressive.epochs must be fewer than train.epochs")
         if self.progressive and self.freeze != "none":

@@ -8,6 +8,7 @@ as in torchvision and timm, so state dicts of both load unchanged.
 from typing import ClassVar
 
 from timm.layers.drop import DropPath
+from timm.models import checkpoint_seq
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -122,6 +123,7 @@ class ResNet(Classifier):
     ) -> None:
         super().__init__()
         self.dropout = dropout
+        self.grad_checkpointing = False
         self.num_features = STAGE_PLANES[-1] * architecture.expansion
         if architecture.stem == "imagenet":
             self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
@@ -142,9 +144,14 @@ class ResNet(Classifier):
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Compute the last map: `(N, 3, H, W)` → `(N, D, H / 32, W / 32)`, CIFAR's `H / 8`."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
-        out: Tensor = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return out
+        x: Tensor = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = checkpoint_seq(stage, x) if self.grad_checkpointing else stage(x)
+        return x
+
+    def set_grad_checkpointing(self) -> None:
+        """Compute blocks again in the backward pass from now on; named as timm's."""
+        self.grad_checkpointing = True
 
     def forward_trunk(self, images: Tensor) -> Tensor:
         """Turn images `(N, 3, H, W)` into pooled features `(N, D)`."""

@@ -43,7 +43,7 @@ FAULTS = {
     r"train\.freeze: must be 'none', 'trunk' or the name of a layer, is 'layer9'": experiment(
         train={"freeze": "layer9"}
     ),
-    r"train\.gradient_checkpointing: must be false for a network without": experiment(
+    r"train\.gradient_checkpointing: must be false for a network that has no": experiment(
         "sample_resnet", train={"gradient_checkpointing": True}
     ),
     r"train\.init_head: must be 'random' for a network whose head is more": experiment(
