@@ -16,7 +16,7 @@ from pipeline.machine import keep_freed_memory
 from pipeline.training.device import fast_dtype
 if {keep}:
     keep_freed_memory()
-network = build_trunk(ModelConfig(name="timm/tf_efficientnet_lite0", weights="none"), 0).network
+network = build_trunk(ModelConfig(name="timm/tf_efficientnet_lite0", weights="none"), 0).module
 network = network.eval().to(memory_format=torch.channels_last)
 inputs = torch.rand(16, 3, 224, 224).contiguous(memory_format=torch.channels_last)
 dtype = fast_dtype(torch.device("cpu"))

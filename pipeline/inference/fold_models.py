@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import softmax
 from torch import Tensor, nn
 
 from pipeline.config.competition import Competition
@@ -15,6 +14,7 @@ from pipeline.config.strict import parse
 from pipeline.errors import ArtifactError
 from pipeline.inference.grad_cam import Maps, grad_cam, has_map
 from pipeline.models.registry import Network, build_random, build_trunk
+from pipeline.models.split import below_head
 from pipeline.store.freshness import Stamp
 from pipeline.store.paths import ExperimentPaths, Paths
 from pipeline.store.predictions import FloatArray, load_predictions
@@ -22,8 +22,9 @@ from pipeline.store.results import load_result, making_command
 from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.device import Precision, pick_device, round_to_float16, set_up, to_inputs
 from pipeline.training.head import LinearHead
+from pipeline.training.predictor import average_probs
 
-# What the models at some places of `folds` make of inputs: (N, 3, H, W) → (F, N, K).
+# Logits of the models at some places of `folds`, each of S snapshots: (N, 3, H, W) → (F, S, N, K).
 Predict = Callable[[Tensor, Sequence[int]], FloatArray]
 
 
@@ -56,7 +57,7 @@ class FoldModels:
         self._precision = Precision.choose(self.experiment.train.precision, self._device)
         # By fold, of its last snapshot: images → logits, and images → what the head reads.
         self._networks: list[nn.Module] = []
-        self._trunks: list[Callable[[Tensor], Tensor]] = []
+        self._lower_parts: list[nn.Module] = []
         make = self._probe if self.experiment.method == "probe" else self._finetuned
         self._predict = make(files, competition.num_classes)
 
@@ -74,7 +75,7 @@ class FoldModels:
         places = range(len(self.folds)) if only_fold is None else [self.folds.index(only_fold)]
         inputs = to_inputs(pixels.flatten(0, 1), self.experiment.images, self._device)
         with self._precision.autocast():
-            by_row = self._predict(inputs, places)  # (F, B·V, K)
+            by_row = average_probs(self._predict(inputs, places), axis=1)  # (F, B·V, K)
         by_view = by_row.reshape(len(by_row), *pixels.shape[:2], -1)  # (F, B, V, K)
         return np.ascontiguousarray(by_view.transpose(0, 2, 1, 3))
 
@@ -91,7 +92,7 @@ class FoldModels:
         """
         inputs = to_inputs(pixels, self.experiment.images, self._device)
         with self._precision.autocast():
-            features = self._trunks[self.folds.index(fold)](inputs).float()
+            features = self._lower_parts[self.folds.index(fold)](inputs).float()
         if features.ndim > 2:  # a map (B, D, h, w), or tokens (B, T, D)
             features = features.flatten(2).mean(2) if features.ndim == 4 else features.mean(1)
         return np.asarray(features.cpu().numpy(), dtype=np.float32)
@@ -117,15 +118,15 @@ class FoldModels:
     def _probe(self, files: ExperimentPaths, num_classes: int) -> Predict:  # noqa: ARG002
         """Run the trunk once for all folds' heads."""
         model, size = self.experiment.model, self.experiment.images.size_px
-        network = self._ready(build_trunk(model, self.experiment.seed, size).network)
+        network = self._ready(build_trunk(model, self.experiment.seed, size).module)
         heads = [LinearHead.load(files.fold(fold).checkpoint) for fold in self.folds]
         self._networks = [nn.Sequential(network, self._linear(head)) for head in heads]
-        self._trunks = [network] * len(heads)
+        self._lower_parts = [network] * len(heads)
 
         def predict(inputs: Tensor, places: Sequence[int]) -> FloatArray:
             # Rounded as in the cache of features that the heads learned from.
             rows = round_to_float16(network(inputs)).float().cpu().numpy()
-            return np.stack([softmax(heads[place].logits(rows), axis=1) for place in places])
+            return np.stack([[heads[place].logits(rows)] for place in places])
 
         return predict
 
@@ -137,15 +138,15 @@ class FoldModels:
             snapshots = [load_network(self.experiment, num_classes, path) for path in checkpoints]
             networks.append([self._ready(one.module) for one in snapshots])
             self._networks.append(snapshots[-1].module)
-            self._trunks.append(snapshots[-1].trunk)
+            self._lower_parts.append(below_head(snapshots[-1]))
 
         def predict(inputs: Tensor, places: Sequence[int]) -> FloatArray:
-            logits = [
-                [network(inputs).float().cpu().numpy() for network in networks[place]]
-                for place in places
-            ]
-            probs: FloatArray = softmax(np.array(logits), axis=-1).mean(axis=1)
-            return probs
+            return np.array(
+                [
+                    [network(inputs).float().cpu().numpy() for network in networks[place]]
+                    for place in places
+                ]
+            )
 
         return predict
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pipeline.config.experiment import ModelConfig
 from pipeline.config.strict import did_you_mean
@@ -16,12 +16,13 @@ from pipeline.models.network import Classifier, Network
 from pipeline.models.resnet import ResNet
 from pipeline.models.resnet50_attention import ResNet50Attention
 from pipeline.models.sample_resnet import SampleResNet
+from pipeline.models.split import below_head
 from pipeline.models.timm_backbone import build_timm_network, build_timm_trunk
 from pipeline.models.weights import Target, dropped_head, load_weights
 
 __all__ = [
+    "FrozenLayers",
     "Network",
-    "Trunk",
     "build_model",
     "build_random",
     "build_random_trunk",
@@ -40,10 +41,15 @@ OTHERS: dict[str, Callable[[int], Classifier]] = {
 
 
 @dataclass(frozen=True)
-class Trunk:
-    """A headless network, `(N, 3, H, W)` → `(N, D)`, and the digest of its weights."""
+class FrozenLayers:
+    """The layers of a network below its head, or below another cut, whose outputs may be cached.
 
-    network: nn.Module
+    Attributes:
+        module: Images `(N, 3, H, W)` → features `(N, D)`, or a map `(N, C, h, w)`.
+        weights_sha256: What tells their weights and options from others.
+    """
+
+    module: nn.Module
     weights_sha256: str
 
 
@@ -75,9 +81,9 @@ def build_model(
     return replace(network, weights_sha256=digest + drawn + _options_text(config))
 
 
-def trunk_of(network: Network) -> Trunk:
+def trunk_of(network: Network) -> FrozenLayers:
     """Return a network's trunk; it shares its tensors and its mode."""
-    return Trunk(_TrunkOnly(network), network.weights_sha256)
+    return FrozenLayers(below_head(network), network.weights_sha256)
 
 
 def build_random(
@@ -89,7 +95,7 @@ def build_random(
         return _construct(config, num_classes, size_px)
 
 
-def build_trunk(config: ModelConfig, seed: int, size_px: int | None = None) -> Trunk:
+def build_trunk(config: ModelConfig, seed: int, size_px: int | None = None) -> FrozenLayers:
     """Build the headless network of an experiment and load its weights.
 
     Args:
@@ -105,7 +111,7 @@ def build_trunk(config: ModelConfig, seed: int, size_px: int | None = None) -> T
         torch.manual_seed(seed)
         network, target = _construct_trunk(config, seed, size_px)
     digest = load_weights(target, config)
-    return Trunk(network, digest + _options_text(config))
+    return FrozenLayers(network, digest + _options_text(config))
 
 
 def build_random_trunk(config: ModelConfig, size_px: int | None = None) -> nn.Module:
@@ -146,7 +152,7 @@ def _construct_trunk(
         return trunk, Target(config.name, trunk, dropped_head(trunk), seed, wants_head=False)
     network = _construct(config, 2, size_px)  # the head is drawn last and dropped
     target = Target(config.name, network.module, network.is_head, seed, wants_head=False)
-    return _TrunkOnly(network), target
+    return below_head(network), target
 
 
 def _options(config: ModelConfig) -> dict[str, str]:
@@ -198,15 +204,3 @@ def _timm_name(config: ModelConfig) -> str:
     raise ConfigError(
         f"model.name: must be 'timm/<name>' or a network written here, is '{config.name}'{close}"
     )
-
-
-class _TrunkOnly(nn.Module):
-    """A network's trunk as a module; its parameters are the network's."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.module = network.module
-        self._trunk = network.trunk
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self._trunk(images)

@@ -1,4 +1,7 @@
-"""A network in two: a lower part that stays as it is and an upper part that learns."""
+"""Cut a network in two: a lower part that stays as it is and an upper part that learns.
+
+A network declares one cut itself, that between its trunk and its head; `split` finds the others.
+"""
 
 import contextlib
 import copy
@@ -89,23 +92,18 @@ def _noise_like(images: Tensor) -> Tensor:
     return noise.to(images)
 
 
-class _Reached(Exception):  # noqa: N818 - no error, the way out of a forward pass
-    def __init__(self, output: Tensor) -> None:
-        self.output = output
+class LowerPart(nn.Module):
+    """The layers of a network below a cut, as a module on the network's own tensors.
 
-
-class _Frozen(nn.Module):
-    """The lower part: the network's code with nothing in place of the upper part."""
+    Args:
+        module: The network.
+        run: Runs those layers: images `(N, 3, H, W)` → what the upper part reads.
+    """
 
     def __init__(self, module: nn.Module, run: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
         self.module = module
         self._run = run
-        self.train(mode=False)
-
-    def train(self, mode: bool = True) -> Self:  # noqa: ARG002, FBT001, FBT002 - as nn.Module's
-        """Stay in evaluation mode."""
-        return super().train(mode=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Turn images `(N, 3, H, W)` into what the upper part reads."""
@@ -113,6 +111,28 @@ class _Frozen(nn.Module):
             return self._run(images)
         except _Reached as reached:
             return reached.output
+
+
+def below_head(network: Network) -> LowerPart:
+    """Return a network's trunk as a lower part that shares its tensors and its mode."""
+    return LowerPart(network.module, network.trunk)
+
+
+class _Reached(Exception):  # noqa: N818 - no error, the way out of a forward pass
+    def __init__(self, output: Tensor) -> None:
+        self.output = output
+
+
+class _Frozen(LowerPart):
+    """A lower part that never learns: in evaluation mode, whatever `train` says."""
+
+    def __init__(self, module: nn.Module, run: Callable[[Tensor], Tensor]) -> None:
+        super().__init__(module, run)
+        self.train(mode=False)
+
+    def train(self, mode: bool = True) -> Self:  # noqa: ARG002, FBT001, FBT002 - as nn.Module's
+        """Stay in evaluation mode."""
+        return super().train(mode=False)
 
 
 def _cut(network: Network, freeze: str, example: Tensor) -> Split:

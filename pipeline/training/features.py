@@ -29,7 +29,7 @@ from pipeline.images.transforms import transform_text
 from pipeline.images.views import View
 from pipeline.images.working_copy import WorkingCopies, working_side_px
 from pipeline.machine import num_processes, rank
-from pipeline.models.registry import Trunk
+from pipeline.models.registry import FrozenLayers
 from pipeline.store.atomic import write_bytes
 from pipeline.store.cache_budget import FEATURES_SUFFIX, VARIABLE, make_room, mark_used
 from pipeline.store.disk_errors import DAMAGE
@@ -79,22 +79,22 @@ class Block:
 class FeatureExtractor:
     """Computes and caches what one experiment's frozen layers make of images.
 
-    A feature is what `trunk` gives for one image: a vector `(D,)` or a map `(C, h, w)`.
+    A feature is what the layers make of one image: a vector `(D,)` or a map `(C, h, w)`.
 
     Args:
         paths: Where the images lie and the cache goes.
         experiment: How views are made of images, and in which precision it is computed.
-        trunk: The frozen layers.
+        layers: The frozen layers.
         since: When the run began that they serve, in nanoseconds since 1970: what was used later
             isn't deleted to make room. None is now.
     """
 
     def __init__(
-        self, paths: Paths, experiment: Experiment, trunk: Trunk, since: int | None = None
+        self, paths: Paths, experiment: Experiment, layers: FrozenLayers, since: int | None = None
     ) -> None:
         self._paths = paths
         self._experiment = experiment
-        self._trunk = trunk
+        self._layers = layers
         self._since = time.time_ns() if since is None else since
         self._device = pick_device()
         self._precision = Precision.choose(experiment.train.precision, self._device)
@@ -188,7 +188,7 @@ class FeatureExtractor:
         return int(feature.numel()) * np.dtype(np.float16).itemsize
 
     def _network(self) -> nn.Module:
-        network = self._trunk.network.to(self._device).eval()
+        network = self._layers.module.to(self._device).eval()
         return network.to(memory_format=torch.channels_last)
 
     def _compute(
@@ -229,7 +229,7 @@ class FeatureExtractor:
         config = self._experiment
         key: dict[str, Any] = {
             "model": config.model.name,
-            "weights": self._trunk.weights_sha256,
+            "weights": self._layers.weights_sha256,
             "device": self._device.type,
             "dtype": str(self._precision.dtype),
             "preparation": config.images.model_dump(mode="json"),

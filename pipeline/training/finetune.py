@@ -15,7 +15,7 @@ from pipeline.images.transforms import check_recipe
 from pipeline.images.views import View, plain_views, training_view
 from pipeline.images.working_copy import working_side_px
 from pipeline.models.network import record_head_inputs, set_classifier
-from pipeline.models.registry import Network, Trunk, build_model, trunk_of
+from pipeline.models.registry import FrozenLayers, Network, build_model, trunk_of
 from pipeline.models.split import Split, split
 from pipeline.scoring.metrics import score
 from pipeline.store.paths import Paths
@@ -210,10 +210,10 @@ class _FoldInputs:
         """Return what frozen layers make of images, if any are frozen and there is room for it."""
         if self._lower is None:
             return None
-        trunk = Trunk(
+        layers = FrozenLayers(
             self._lower, f"{self._network.weights_sha256}, up to {self._experiment.train.freeze}"
         )
-        extractor = FeatureExtractor(self._paths, self._experiment, trunk, self._since)
+        extractor = FeatureExtractor(self._paths, self._experiment, layers, self._since)
         blocks = extractor.cached(images, views, what)
         return CachedInputs(blocks, pick_device()) if blocks else None
 

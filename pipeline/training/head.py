@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
-from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
@@ -18,6 +17,7 @@ from pipeline.errors import ArtifactError
 from pipeline.scoring.calibration import best_temperature
 from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.training.checkpoint import Tensors, load_checkpoint
+from pipeline.training.predictor import average_probs
 
 # Linear discriminant analysis (Fisher 1936), its covariance shrunk so that few images do.
 
@@ -157,9 +157,8 @@ class LinearHead:
 
     def predict(self, views: npt.NDArray[np.float16]) -> FloatArray:
         """Average the probabilities over views: `(V, N, D)` → `(N, K)`, rows sum to 1."""
-        probs = [softmax(self.logits(view.astype(np.float32)), axis=1) for view in views]
-        averaged: FloatArray = np.mean(probs, axis=0, dtype=np.float32)
-        return averaged
+        logits = [self.logits(view.astype(np.float32)) for view in views]
+        return average_probs(logits, axis=0)
 
     def tensors(self) -> Tensors:
         """Return what a checkpoint holds of the head."""

@@ -1,8 +1,9 @@
-"""Probabilities of images, averaged over their views."""
+"""Predict the probabilities of images, averaged over their views."""
 
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy.special import softmax
 from torch import Tensor, nn
@@ -17,6 +18,20 @@ from pipeline.training.device import Precision, pick_device
 from pipeline.training.inputs import Inputs
 from pipeline.training.memory import ChunkedForward
 from pipeline.training.readback import delayed_by_one
+
+
+def average_probs(logits: npt.ArrayLike, axis: int) -> FloatArray:
+    """Turn logits into probabilities and average these, over views or over models.
+
+    Args:
+        logits: `(..., K)` float32.
+        axis: What to average over, not the last one.
+
+    Returns:
+        float32, of the same shape without that axis; rows sum to 1.
+    """
+    averaged: FloatArray = softmax(logits, axis=-1).mean(axis=axis, dtype=np.float32)
+    return averaged
 
 
 @torch.inference_mode()
@@ -59,7 +74,7 @@ def predict(
 
     probs = []
     for by_view in delayed_by_one(by_batch()):
-        probs.append(softmax(by_view.numpy(), axis=-1).mean(axis=1, dtype=np.float32))
+        probs.append(average_probs(by_view.numpy(), axis=1))
         if advance:
             advance(len(by_view))
     return np.concatenate([part for share in processes.gather(probs) for part in share])

@@ -10,7 +10,7 @@ import pandas as pd
 from pipeline.config.experiment import Experiment, HeadConfig
 from pipeline.images.transforms import check_recipe
 from pipeline.images.views import augmented_views, plain_views
-from pipeline.models.registry import Trunk, build_trunk
+from pipeline.models.registry import FrozenLayers, build_trunk
 from pipeline.scoring.metrics import score
 from pipeline.store.paths import Paths
 from pipeline.training.checkpoint import Tensors
@@ -34,7 +34,11 @@ class Probe:
     """
 
     def __init__(
-        self, paths: Paths, experiment: Experiment, data: TrainingData, trunk: Trunk | None = None
+        self,
+        paths: Paths,
+        experiment: Experiment,
+        data: TrainingData,
+        trunk: FrozenLayers | None = None,
     ) -> None:
         check_recipe(experiment.views, experiment.images)
         self._experiment = experiment

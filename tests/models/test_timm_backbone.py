@@ -46,7 +46,7 @@ def test_a_tag_names_the_weights_of_the_hub(name, repository):
 
 def test_a_tag_gives_the_network_the_size_of_its_weights():
     with torch.device("meta"):
-        trunk = build_trunk(config("timm/vit_small_patch14_dinov2.lvd142m"), 0).network
+        trunk = build_trunk(config("timm/vit_small_patch14_dinov2.lvd142m"), 0).module
         assert trunk(torch.empty(1, 3, 518, 518)).shape == (1, 384)
 
 
@@ -91,7 +91,7 @@ def test_a_gradient_reaches_auxiliary_and_distilled_heads(name):
 @pytest.mark.parametrize("side", [96, 160, 224])
 def test_a_network_is_built_for_the_size_of_the_images(name, side):
     network = build_random(config(name), 3, size_px=side)
-    trunk = build_trunk(config(name), 0, size_px=side).network.eval()
+    trunk = build_trunk(config(name), 0, size_px=side).module.eval()
     with torch.no_grad():
         assert network.module.eval()(images(side)).shape == (2, 3)
         assert trunk(images(side)).shape[0] == 2

