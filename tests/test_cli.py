@@ -55,8 +55,8 @@ MISTAKES = {
     ),
     "prepare before download": (
         ["prepare", "demo"],
-        "{root}/data/demo/images: must hold the unpacked archives, isn't complete; "
-        "run 'pipeline download demo --root {root}'",
+        "{root}/data/demo/images: must hold the unpacked archives, no complete download is "
+        "recorded; run 'pipeline download demo --root {root}'",
     ),
     "folds before prepare": (
         ["folds", "demo"],

@@ -1,1 +1,1 @@
-"""The stages of a run, one verb each; they meet only through files."""
+"""Run one stage per module; stages meet only through the files that they read and write."""

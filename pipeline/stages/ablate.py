@@ -1,4 +1,4 @@
-"""Train an experiment with several recipes of augmentation, and tell which is better."""
+"""Compare augmentation recipes by training an experiment with each of them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -36,18 +36,21 @@ def run(
     num_seeds: int,
     overrides: Sequence[str],
 ) -> None:
-    """Train what isn't up to date; write numbers and pictures, print tables and a verdict each.
+    """Train what isn't up to date, and compare the recipes with the first one.
 
-    Raises:
-        ConfigError: The experiment, a recipe or an override is impossible.
-        DataError: The tables are missing or don't belong together.
-        ArtifactError: Weights can't be had, or a file is damaged.
-        StoppedError: Ctrl-C; an unfinished training was saved.
+    Reads data/COMPETITION/train.csv, test.csv and images, folds/COMPETITION.csv.
+
+    Writes artifacts/COMPETITION/ablations/EXPERIMENT: the trainings, ablation.json and .csv,
+    curves.csv and pictures; prints tables and a verdict per recipe.
+
+    Fails if the experiment, a recipe or an override is impossible (ConfigError), the tables are
+    missing or don't belong together (DataError), weights can't be had or a file is damaged
+    (ArtifactError), or Ctrl-C stopped it, with the unfinished training saved (StoppedError).
     """
     if num_processes() > 1:
         raise ConfigError(
-            f"ablate: must be one process, is one of {num_processes()}; run it without accelerate "
-            "launch"
+            f"ablate: must run in one process, runs in {num_processes()}; start it without "
+            "accelerate launch"
         )
     experiment = load_experiment(experiment_name, list(overrides))
     recipes = read_recipes(recipes_text)
@@ -62,7 +65,7 @@ def run(
     if stamp.is_fresh():
         say(f"{title}: up to date")
     else:
-        say(f"{title}: looks at {len(recipes) * num_seeds} trainings")
+        say(f"{title}: measures {len(recipes) * num_seeds} trainings")
         by_recipe = {recipe: trainings.load_results(recipe) for recipe in recipes}
         ablation = analyse(by_recipe, trainings.targets, trainings.folds, competition.metric)
         record = {

@@ -25,7 +25,14 @@ HUB_TIMEOUT_SECONDS = 3.0
 
 
 def run(root: Path) -> None:
-    """Read the installation and the root; write nothing."""
+    """Tabulate software, hardware, weights and downloaded competitions.
+
+    Reads the installation and the root; asks the hub whether it answers.
+
+    Writes nothing.
+
+    Fails never: what is missing is shown.
+    """
     table = Table("what", "found", title="pipeline doctor")
     for what, found in (*_software(), *_hardware(root), *_weights(), *_competitions(root)):
         table.add_row(what, found)

@@ -1,8 +1,8 @@
-"""Bring a competition's archives and unpack them.
+"""Fetch a competition's archives and unpack them.
 
-Archives are gathered and unpacked beside what is there; only when all of it is whole does it
-take its place. What came over the network survives a failure, so that the next run goes on
-where this one stopped. A folder that was unpacked already is linked to and read where it is.
+Archives are fetched and unpacked beside what is there; only when all of it is whole does it take
+its place. What came over the network survives a failure, so that the next run goes on where this
+one stopped. A folder that was unpacked already is linked to and read where it is.
 """
 
 import shutil
@@ -34,21 +34,21 @@ DRAWN = Source("drawn")
 
 
 def run(paths: Paths, competition: Competition, source: str | None) -> None:
-    """Bring the archives of a competition and unpack them.
+    """Fetch the archives of a competition and unpack them.
 
     Reads the archives from `source` or from their urls; draws those of a drawn competition.
-    Writes `archives`, `images`, `truth.csv` where the archives tell it or are drawn, and the
-    stamp `download.json`.
+
+    Writes data/COMPETITION/archives, images and the stamp download.json; truth.csv where the
+    archives hold it or are drawn.
+
+    Fails if `source` can't be used (ConfigError), or an archive is missing, broken or refused
+    (DataError); what stood there stays usable.
 
     Args:
-        paths: Where to.
-        competition: What to bring.
+        paths: The competition's files.
+        competition: Its archives.
         source: A folder or a base URL; None for the archives' own urls, or for whatever source
-            brought what is already here.
-
-    Raises:
-        ConfigError: `source` can't be used.
-        DataError: An archive is missing, broken or refused; what stood there stays usable.
+            what is already here came from.
     """
     plan = DownloadPlan(paths, competition, source, find_sources(competition, source))
     with held(paths.data_lock, f"download {competition.name}"):
@@ -64,7 +64,7 @@ def run(paths: Paths, competition: Competition, source: str | None) -> None:
 
 
 def _remove_leftovers(paths: Paths) -> None:
-    """Remove what isn't whole; the lock is held, so nobody else is at work here."""
+    """Remove what an unfinished run left; the lock is held, so no other run is at work here."""
     with explained_os_errors(paths.data_dir):
         replaced = _replaced_images_dir(paths)
         if replaced.exists() and not paths.images_dir.exists():
@@ -83,7 +83,7 @@ def _replaced_images_dir(paths: Paths) -> Path:
 
 
 def _replace_images(plan: DownloadPlan, accepted: Mapping[str, Any]) -> None:
-    """Gather all archives, unpack them, and only then let them take their place."""
+    """Fetch all archives, unpack them, and only then move them to their place."""
     archives = _draw(plan) if plan.is_drawn else fetch_all(plan, accepted)
     num_files = _unpack_all(plan, archives)
     truth = [plan.paths.truth_csv] if plan.truth_csv.exists() else []
@@ -158,7 +158,7 @@ def _unpack(plan: DownloadPlan, archive: Archive, fetched: FetchedArchive) -> in
 
 
 def _publish(plan: DownloadPlan, archives: Mapping[str, FetchedArchive]) -> None:
-    """Let all that was made take its place; killed in between, the next run mends it."""
+    """Move all that was made to its place; killed in between, the next run mends it."""
     paths = plan.paths
     with explained_os_errors(paths.data_dir):
         paths.archives_dir.mkdir(parents=True, exist_ok=True)
@@ -174,4 +174,4 @@ def _publish(plan: DownloadPlan, archives: Mapping[str, FetchedArchive]) -> None
         if plan.truth_csv.exists():
             plan.truth_csv.replace(paths.truth_csv)
         elif plan.competition.synthetic is not None:
-            paths.truth_csv.unlink(missing_ok=True)  # it told of the archives drawn before
+            paths.truth_csv.unlink(missing_ok=True)  # it belongs to the archives drawn before

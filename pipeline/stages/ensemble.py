@@ -1,4 +1,4 @@
-"""Make one prediction of several experiments', by weights fitted on out-of-fold predictions."""
+"""Blend several experiments' predictions by weights fitted on their OOF predictions."""
 
 import json
 import re
@@ -32,7 +32,7 @@ from pipeline.store.tables import load_folds, load_test
 
 @dataclass(frozen=True)
 class _Options:
-    """What was asked for."""
+    """The options of the command."""
 
     experiments: list[str]
     method: str
@@ -64,15 +64,19 @@ def run(
     *,
     prune: bool = False,
 ) -> None:
-    """Read the members' oof.npz and test.npz; write the ensemble's, with its metrics.
+    """Fit an ensemble of the named experiments, or of all, and predict with it.
 
     For the test images everything is fitted on all training images; for the OOF predictions, fold
-    by fold, on the other folds, so that their score is honest.
+    by fold, on the other folds, so that their score is out-of-fold, too.
 
-    Raises:
-        ConfigError: There is no such method, or the ensemble's name is a member's or a trained
-            experiment's, or can't be one.
-        ArtifactError: There are no members, or one was trained over other folds, classes or images.
+    Reads the members' oof.npz and test.npz, folds/COMPETITION.csv and data/COMPETITION/test.csv.
+
+    Writes the same two, config.json, metrics.json and reliability.png to
+    artifacts/COMPETITION/NAME; prints a table of the methods and one of the members.
+
+    Fails if there is no such method, or the ensemble's name is a member's or a trained experiment's
+    or can't be one (ConfigError), or if there are no members, or one was trained over other folds,
+    classes or images (ArtifactError).
     """
     title = f"ensemble {competition.name} {name}"
     options = _Options(sorted(set(experiment_names)), method, prune)
@@ -114,7 +118,9 @@ def run(
 
 
 def _build(inputs: _Inputs, options: _Options) -> FittedEnsemble:
-    from threadpoolctl import threadpool_limits  # here: what is up to date needn't wait for it
+    from threadpoolctl import (
+        threadpool_limits,  # here: a stage that is up to date needn't wait for it
+    )
 
     with threadpool_limits(1):  # small matrices: threads only wait; and the same bits everywhere
         return build(inputs.probs, options.method, prune=options.prune)
@@ -142,7 +148,7 @@ def _choose_members(
     trained = [result.name for result in list_results(paths) if not result.is_ensemble]
     if name in trained or name in experiment_names:
         raise ConfigError(
-            f"--name {name}: must differ from every experiment's name; choose another one"
+            f"--name {name}: must differ from every experiment's name, one has it; choose another"
         )
     circular = [member for member in experiment_names if name in all_members(paths, member)]
     if circular:
@@ -195,7 +201,7 @@ def _save_probs(
 def _print_summary(
     title: str, competition: Competition, metrics: dict[str, Any], ensemble: FittedEnsemble
 ) -> None:
-    """Print what else there is to know, before the last line."""
+    """Print the groups of seeds, the tables, pruned members and the calibration."""
     for member in metrics["members"]:
         if member["copies"]:
             copies = ", ".join(member["copies"])

@@ -1,4 +1,4 @@
-"""Split the training images into folds and freeze the split."""
+"""Split the training images into stratified, grouped folds, and freeze the split."""
 
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,17 @@ def run(
     seed: int | None,
     corrections: str | None = None,
 ) -> None:
-    """Read train.csv; write folds/<competition>.csv, label and fold of every training image.
+    """Split the training images, or keep the split that there is.
 
     A split once made stays: its number of folds, seed and corrections change only where others are
     asked for.
+
+    Reads data/COMPETITION/train.csv and the table of corrections.
+
+    Writes folds/COMPETITION.csv, label and fold of every training image, and its stamp.
+
+    Fails if the smallest class has too few different images for the folds, the split was edited by
+    hand, or the corrections are faulty (DataError).
 
     Args:
         paths: The competition's files.
@@ -38,10 +45,6 @@ def run(
         seed: Of the shuffle; None for as before, or 0.
         corrections: Path of a table of labels to correct, see `load_corrections`; NONE to take
             corrections back; None for as before.
-
-    Raises:
-        DataError: The smallest class can't fill the folds, the table was edited by hand, or the
-            corrections are faulty.
     """
     train = load_train(paths)
     recorded = DEFAULTS | (read_stamp(paths.folds_stamp) or {"inputs": {}})["inputs"]
@@ -73,7 +76,7 @@ def _split(
 ) -> None:
     num_folds, seed = stamp.inputs["num_folds"], stamp.inputs["seed"]
     _check_smallest_class(competition, train, num_folds)
-    # Split before it is corrected: who isn't corrected keeps his fold, and results stay comparable.
+    # Split before it is corrected: an image without correction keeps its fold, so results compare.
     table = train.assign(fold=assign_folds(train, num_folds, seed))[FOLD_COLUMNS]
     table = corrected.apply(table) if corrected else table
     _check_smallest_class(competition, table, num_folds)
@@ -83,7 +86,7 @@ def _split(
     sizes = table["fold"].value_counts().sort_index().tolist()
     say(
         f"folds {competition.name}: {len(table):,} images in {num_folds} folds of "
-        f"{min(sizes):,} to {max(sizes):,}, duplicates together -> {paths.folds_csv}"
+        f"{min(sizes):,} to {max(sizes):,}, stratified, duplicates grouped -> {paths.folds_csv}"
     )
 
 

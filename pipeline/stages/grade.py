@@ -27,12 +27,15 @@ MAX_PAIRS = 10
 def run(paths: Paths, competition: Competition, csv: Path, truth: Path) -> None:
     """Print the metric with its 95 % interval, accuracy, macro F1 and the confusion counts.
 
-    Reads `csv`, `truth` and data/COMPETITION/test.csv. Writes nothing. A submission of labels
-    is graded by accuracy where the judge's metric takes probabilities: labels have none.
+    A submission of labels is graded by accuracy where the competition's metric takes probabilities:
+    labels have none.
 
-    Raises:
-        DataError: The truth is unusable, or the test table is missing.
-        SubmissionError: The submission is missing or invalid.
+    Reads `csv`, `truth` and data/COMPETITION/test.csv.
+
+    Writes nothing.
+
+    Fails if the truth is unusable or the test table is missing (DataError), or the submission is
+    missing or invalid (SubmissionError).
     """
     test = load_test(paths)
     warn_of_unreadable(test)
@@ -49,7 +52,7 @@ def run(paths: Paths, competition: Competition, csv: Path, truth: Path) -> None:
 
 
 def _metrics(competition: Competition) -> list[str]:
-    """Name the judge's metric, if the answers suffice for it, and the accuracy."""
+    """List the competition's metric, if the answers suffice for it, and the accuracy."""
     metric = competition.metric
     if get_metric(metric).needs_probs and not competition.submission.has_probabilities:
         console.warn(f"labels can't be graded by {metric}, only by accuracy")

@@ -1,4 +1,4 @@
-"""From what a user has to a competition's TOML file."""
+"""Write a competition's TOML file from a user's files."""
 
 import re
 import shlex
@@ -20,7 +20,14 @@ GUIDE = "docs/competitions.md explains every key"
 
 
 def run(name: str, given: GivenPaths, root: Path | None, out: Path | None, *, force: bool) -> None:
-    """Look at what there is and write the competition's file, saying what came from what.
+    """Infer a competition's keys from folders, lists and a sample submission, and write its file.
+
+    Reads what is named: folders and archives of images, lists of labels, a sample submission.
+
+    Writes the file; prints what each line was inferred from.
+
+    Fails if the file is there, nothing was named or what was inferred contradicts itself
+    (ConfigError), or if there are no images or an archive or list can't be used (DataError).
 
     Args:
         name: The competition's name.
@@ -28,10 +35,6 @@ def run(name: str, given: GivenPaths, root: Path | None, out: Path | None, *, fo
         root: A folder that holds what isn't named; None for what is named alone.
         out: The file to write; None for NAME.toml.
         force: Whether to replace one that is there.
-
-    Raises:
-        ConfigError: The file is there, nothing was named, or what was inferred contradicts itself.
-        DataError: There are no images, or an archive or list can't be used.
     """
     if not re.fullmatch(NAME_PATTERN, name):
         raise ConfigError(

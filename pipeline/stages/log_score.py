@@ -1,4 +1,4 @@
-"""Note the judge's score of a file that was submitted."""
+"""Log the judge's score of a submitted file."""
 
 import hashlib
 import math
@@ -17,11 +17,13 @@ def run(root: Path, csv: Path, public: float | None, private: float | None) -> N
     The file is known by its content, under whatever name it was handed in, and by that its
     competition, too.
 
-    Raises:
-        ConfigError: No score is given, or one that is no number.
-        DataError: A log is damaged.
-        SubmissionError: `submit` didn't write that file, or it was changed since; or it is a file
-            of several competitions.
+    Reads `csv` and the logs below the root.
+
+    Writes the scores into submissions/COMPETITION/log.csv; prints them.
+
+    Fails if no score is given or one is no number (ConfigError), a log is damaged (DataError), or
+    `submit` didn't write that file, it was changed since, or several competitions have it
+    (SubmissionError).
     """
     given = [score for score in (public, private) if score is not None]
     if not given or not all(map(math.isfinite, given)):
@@ -38,7 +40,7 @@ def run(root: Path, csv: Path, public: float | None, private: float | None) -> N
 
 
 def _owner(root: Path, csv: Path, sha256: str) -> Paths:
-    """Find the competition whose log knows the content; of several, that in whose folder it is."""
+    """Find the competition whose log has the content; of several, that in whose folder it is."""
     logs = {paths: load_log(paths.submission_log) for paths in competitions_with_log(root)}
     known = [paths for paths, log in logs.items() if any(one.sha256 == sha256 for one in log)]
     here = [one for one in known if one.submission_log.parent.resolve() == csv.resolve().parent]

@@ -1,4 +1,4 @@
-"""Show which networks there are and what they cost."""
+"""List the networks and profile what they cost."""
 
 import tomllib
 from importlib import resources
@@ -25,8 +25,11 @@ TABLE_CLASSES = 1000
 def run(name: str | None, image_size: int, num_classes: int, *, markdown: bool) -> None:
     """List the networks, profile one, or print the table of `docs/models.md`.
 
-    Raises:
-        ConfigError: There is no such network, or it can't take images of that size.
+    Reads the installation.
+
+    Writes nothing.
+
+    Fails if there is no such network, or it can't take images of that size (ConfigError).
     """
     if markdown:
         result("\n".join(_markdown_lines()))
@@ -46,7 +49,7 @@ def _profile(name: str, image_size: int, num_classes: int) -> Profile:
     except (AssertionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ConfigError(
-            f"{name}: must take images of {image_size} px, doesn't ({reason}); choose another "
+            f"{name}: must take images of {image_size} px, fails with '{reason}'; choose another "
             "--image-size"
         ) from error
 
@@ -106,7 +109,7 @@ def _totals(counted: Profile) -> str:
 
 
 def published_figures() -> dict[str, dict[str, Any]]:
-    """Return what the papers print, by network."""
+    """Read the figures that the papers print, by network."""
     path = resources.files("pipeline").joinpath("models", "published.toml")
     return tomllib.loads(path.read_text("utf-8"))
 

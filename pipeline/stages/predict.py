@@ -1,4 +1,7 @@
-"""Predict the images of any folder with a trained experiment."""
+"""Predict the images of any folder with a trained experiment.
+
+Predictions are written batch by batch, as CSV, JSON or Parquet; whole or not at all.
+"""
 
 import csv
 import json
@@ -20,15 +23,15 @@ from pipeline.store.atomic import atomic_path
 from pipeline.store.paths import Paths
 from pipeline.store.predictions import FloatArray
 
-# Predictions written batch by batch, as CSV, JSON or Parquet; whole or not at all.
-
 Row = Mapping[str, Any]
 Write = Callable[[list[Row]], None]
+
+MAX_WARNINGS = 5  # images that can't be read and are named one by one
 
 
 @contextmanager
 def prediction_file(path: Path, class_names: list[str]) -> Iterator[Write]:
-    """Open a file of predictions; yields what appends rows to it.
+    """Open a file of predictions; yields a function that appends rows to it.
 
     Args:
         path: Its suffix decides: .csv, .json (a list, one object a line) or .parquet.
@@ -75,16 +78,13 @@ def _parquet(path: Path, columns: list[str]) -> Iterator[Write]:
         from pyarrow import parquet
     except ImportError as error:
         raise ConfigError(
-            "--out: Parquet needs pyarrow, which isn't installed; run "
-            "\"pip install 'pipeline[parquet]'\", or write .csv or .json"
+            "--out: must be .csv or .json where pyarrow isn't installed, is .parquet; run "
+            "\"pip install 'pipeline[parquet]'\""
         ) from error
     texts = ("image", "label", "error")
     schema = pa.schema([(one, pa.string() if one in texts else pa.float32()) for one in columns])
     with parquet.ParquetWriter(path, schema) as writer:
         yield lambda rows: writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-
-
-MAX_WARNINGS = 5  # faults that are told one by one
 
 
 def run(
@@ -97,11 +97,13 @@ def run(
 ) -> None:
     """Average every fold's probabilities over test-time views, image by image.
 
-    Raises:
-        ConfigError: There is no such policy, or no such kind of output.
-        DataError: The folder has no images.
-        ArtifactError: The experiment isn't trained, or is damaged; with "auto", its views weren't
-            compared.
+    Reads the images below `images_dir` and the checkpoints of artifacts/COMPETITION/EXPERIMENT.
+
+    Writes `out`: per image its class and the probability of each, or why it can't be read.
+
+    Fails if there is no such policy or kind of output (ConfigError), the folder has no images
+    (DataError), or the experiment isn't trained, is damaged, or its views weren't compared for
+    "auto" (ArtifactError).
     """
     policy = _choose_policy(paths, competition, experiment_name, policy)
     names, others = list_images(images_dir)
@@ -138,7 +140,7 @@ def _mean_probs(models: FoldModels, batch: FolderBatch) -> FloatArray:
 def _choose_policy(
     paths: Paths, competition: Competition, experiment_name: str, asked: str | None
 ) -> str | None:
-    """Return the policy's name; None for the experiment's own views."""
+    """Resolve a policy's name; None for the experiment's own views."""
     if asked == "auto":
         return recommended_policy(paths, competition, experiment_name)
     if asked is not None and asked not in POLICIES:
@@ -150,7 +152,7 @@ def _choose_policy(
 
 
 def _rows(batch: FolderBatch, probs: FloatArray, classes: list[str]) -> list[Row]:
-    """Return a row per image, those that can't be read with the reason instead of a label."""
+    """Make a row per image, those that can't be read with the reason instead of a label."""
     rows: list[Row] = []
     predicted = iter(probs)
     columns = [f"prob_{name}" for name in classes]

@@ -1,4 +1,4 @@
-"""Read every image once; write the tables that all later stages stand on."""
+"""Read every image once, and write the tables that all later stages build on."""
 
 import json
 from typing import Any
@@ -22,26 +22,28 @@ from pipeline.store.paths import Paths
 from pipeline.store.tables import TEST_COLUMNS, TRAIN_COLUMNS, load_test, write_table
 
 NO_FILE = Scan("", None, None, "there is no such file")
-# What a competition's file says that changes no table: it may change without a look at every image.
+# Keys of a competition's file that change no table: they may change without a look at every image.
 NOT_PREPARED = {"experiments", "allows_pseudo_labels"}
 
 
 def run(paths: Paths, competition: Competition, workers: int | None) -> None:
-    """Read data/<competition>/archives and images; write train.csv, test.csv and the audit.
+    """Catalog and scan the images, and write the training table, the test table and the audit.
 
     Unreadable train images are left out and counted. An unreadable test image stays in test.csv
-    with width and height 0, as every test image needs an answer. What the competition's file
-    leaves open, class names and header, is read from labels and sample and written to
-    resolved.json.
+    with width and height 0, as every test image needs an answer.
 
-    Raises:
-        DataError: No images, no labels, an unknown label, or a class without images.
-        ConfigError: Labels or sample contradict the competition's file.
+    Reads data/COMPETITION/archives and images.
+
+    Writes train.csv, test.csv, audit.json and audit.csv beside them, and resolved.json: class names
+    and header, where the competition's file leaves them to labels and sample.
+
+    Fails if there are no images, no labels, an unknown label or a class without images (DataError),
+    or labels or sample contradict the competition's file (ConfigError).
     """
     if read_stamp(paths.download_stamp) is None:
         raise DataError(
-            f"{paths.images_dir}: must hold the unpacked archives, isn't complete; "
-            f"run 'pipeline download {competition.name}'"
+            f"{paths.images_dir}: must hold the unpacked archives, no complete download is "
+            f"recorded; run 'pipeline download {competition.name}'"
         )
     with held(paths.data_lock, f"prepare {competition.name}"):
         _prepare(paths, competition, workers)
@@ -89,7 +91,7 @@ def _prepare(paths: Paths, competition: Competition, workers: int | None) -> Non
 def _scan(
     paths: Paths, competition: Competition, images: pd.DataFrame, workers: int | None
 ) -> list[Scan]:
-    """Look at every file; one that is listed and not there is as good as unreadable."""
+    """Scan every file; one that is listed and not there counts as unreadable."""
     files = [paths.images_dir / path for path in images["path"] if path]
     with progress(f"prepare {competition.name}", len(files)) as advance:
         scans = iter(scan_files(files, workers, advance))

@@ -1,4 +1,4 @@
-"""Show what an experiment's network is shown: a contact sheet of augmented images."""
+"""Draw a contact sheet of the augmented views that an experiment trains on."""
 
 from pathlib import Path
 
@@ -24,19 +24,22 @@ def run(
     size: tuple[int, int],
     out: Path | None,
 ) -> None:
-    """Read train.csv and some images; write a PNG with a row per image and a column per view.
+    """Draw some training images, plain and in augmented views.
+
+    Reads data/COMPETITION/train.csv and the images drawn from it.
+
+    Writes a PNG with a row per image and a column per view; prints its path.
+
+    Fails if the experiment, an override or its recipe is impossible (ConfigError), the table is
+    missing or an image can't be read any more (DataError).
 
     Args:
-        paths: Where everything lies.
-        competition: Which images.
-        experiment_name: Which views of them.
+        paths: The competition's files.
+        competition: Its name.
+        experiment_name: The experiment whose views to draw.
         overrides: Changes to the experiment, `key=value`.
-        size: How many images, and how many augmented views of each: those of the first epochs.
-        out: Where to write instead of the experiment's folder.
-
-    Raises:
-        ConfigError: The experiment, an override or its recipe is impossible.
-        DataError: The table is missing, or an image can't be read any more.
+        size: The number of images, and of augmented views of each: those of the first epochs.
+        out: The file to write instead of one in the experiment's folder.
     """
     experiment = load_experiment(experiment_name, overrides)
     check_recipe(experiment.views, experiment.images)
@@ -62,7 +65,7 @@ def run(
 
 
 def _sample_images(train: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
-    """Draw so many images, level over the classes, in the order of the classes."""
+    """Sample images, as many of each class as can be, in the order of the classes."""
     shuffled = train.sample(frac=1, random_state=seed)
     rank = shuffled.groupby("label").cumcount()
     return shuffled.loc[rank.sort_values(kind="stable").index[:count]].sort_values(

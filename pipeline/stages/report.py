@@ -1,4 +1,4 @@
-"""Put everything that is known about a competition on one page."""
+"""Make one page of all that is known about a competition."""
 
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,19 @@ CODE_SUFFIXES = {".py", ".html", ".css", ".js"}
 
 
 def run(paths: Paths, competition: Competition, typed: str) -> None:
-    """Read what the other stages wrote; write artifacts/COMPETITION/report/index.html.
+    """Make the page, unless it is up to date.
+
+    Reads what the other stages wrote, and the images that are shown.
+
+    Writes artifacts/COMPETITION/report/index.html; prints its path.
+
+    Fails if the tables are missing, damaged or don't belong together or an image can't be read any
+    more (DataError), or a result's files are damaged (ArtifactError).
 
     Args:
         paths: The competition's files.
-        competition: What it is.
-        typed: How the user names it on the command line, for commands on the page.
-
-    Raises:
-        DataError: The tables are missing, damaged or don't belong together, or an image can't be
-            read any more.
-        ArtifactError: A result's files are damaged.
+        competition: Its name, classes and metric.
+        typed: The competition as the user names it on the command line, for commands on the page.
     """
     title = f"report {competition.name}"
     stamp = Stamp(paths.report_stamp, _inputs(paths, competition, typed))
@@ -41,7 +43,7 @@ def run(paths: Paths, competition: Competition, typed: str) -> None:
 
 
 def _inputs(paths: Paths, competition: Competition, typed: str) -> dict[str, Any]:
-    """Digest everything that the page is made from, the code that makes it included."""
+    """Digest all files that the page is made from, and the code that makes it."""
     tables = [
         paths.train_csv,
         paths.test_csv,

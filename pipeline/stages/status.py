@@ -18,7 +18,14 @@ DONE, MISSING, STALE = "done", "to do", "stale"
 
 
 def run(paths: Paths, competition: Competition) -> None:
-    """Read all that stands below the root for the competition; write nothing."""
+    """Tabulate the stages, the submissions and the scores.
+
+    Reads all files of the competition below the root.
+
+    Writes nothing.
+
+    Fails if a trained experiment's files are damaged (ArtifactError) or the log is (DataError).
+    """
     stages = Table("stage", "state", "what", title=f"{competition.name}: {competition.title}")
     for column in stages.columns:
         column.overflow = "fold"
@@ -87,7 +94,7 @@ def _describe_folds(paths: Paths) -> str:
 
 
 def _experiment_state(paths: Paths, name: str) -> str:
-    """Say how far an experiment is: over which folds, and whether they are today's."""
+    """Return an experiment's state: done, stale, or the number of today's folds that are done."""
     files = paths.experiment(name)
     stamps = [read_stamp(path) for path in sorted(files.experiment_dir.glob("fold*/stamp.json"))]
     current = digest(paths.folds_csv)

@@ -1,4 +1,4 @@
-"""From an experiment's test probabilities to the CSV that the judge wants, and on to the judge."""
+"""Write an experiment's test probabilities as the CSV that the judge wants, and send it."""
 
 import hashlib
 from collections.abc import Sequence
@@ -36,30 +36,31 @@ def run(
 ) -> None:
     """Write the submission of an experiment or ensemble, after checking it, and log it.
 
-    Reads data/COMPETITION/test.csv and artifacts/COMPETITION/EXPERIMENT/test.npz. Writes
-    submissions/COMPETITION/EXPERIMENT.csv and log.csv beside it.
+    Reads data/COMPETITION/test.csv and artifacts/COMPETITION/EXPERIMENT/test.npz.
+
+    Writes submissions/COMPETITION/EXPERIMENT.csv and log.csv beside it; sends the file to Kaggle
+    where that is asked for.
+
+    Fails if the file can't be sent for want of a competition, client or credentials (ConfigError),
+    the test table is missing, its images can't be named as the judge wants or the log is damaged
+    (DataError), the predictions are missing or of other data (ArtifactError), or the file would be
+    invalid, was sent before or is refused by Kaggle (SubmissionError); an older file stays.
 
     Args:
         paths: The competition's files.
-        competition: What the judge wants.
-        experiment: Whose predictions to submit.
+        competition: Its form of submission.
+        experiment: The experiment or ensemble whose predictions to submit.
         to_kaggle: Whether to send the file to Kaggle.
-        message: Describes it there; empty for the experiment's name.
-
-    Raises:
-        ConfigError: The file can't be sent: no such competition, client or credentials.
-        DataError: The test table is missing, its images can't be named as the judge wants, or the
-            log is damaged.
-        ArtifactError: The predictions are missing or were made from something else.
-        SubmissionError: The file would be invalid; an older one stays as it was. Or it was sent
-            before, or Kaggle doesn't take it.
+        message: Its description there; empty for the experiment's name.
     """
     if message and not to_kaggle:
-        raise ConfigError("--message: describes a file that is sent; add --to-kaggle")
+        raise ConfigError("--message: must come with a file that is sent, none is; add --to-kaggle")
     kaggle = _kaggle(competition) if to_kaggle else None
     target = paths.submission(experiment)
     if target == paths.submission_log:
-        raise ConfigError(f"{target}: holds the log; give the experiment another name")
+        raise ConfigError(
+            f"{target}: must not be the log of submissions; give the experiment another name"
+        )
     test = load_test(paths)
     image_ids = test["image_id"].tolist()
     probs = load_probs(paths, competition, experiment, "test", image_ids)
@@ -126,12 +127,12 @@ def _refuse_faulty(
     if faults:
         listed = "; ".join(map(str, faults))
         raise SubmissionError(
-            f"{target}: not written, it must be valid and would have {summary(faults)}: {listed}"
+            f"{target}: must be valid to be written, would have {summary(faults)}: {listed}"
         )
 
 
 def _class_shares(competition: Competition, probs: FloatArray) -> str:
-    """Say for which share of the images each class is the most probable, the largest first."""
+    """Format the share of images that each class is predicted for, the largest first."""
     counts = np.bincount(probs.argmax(axis=1), minlength=competition.num_classes)
     order = np.argsort(-counts, kind="stable")
     shares = [(competition.classes[index], counts[index] / len(probs)) for index in order]
@@ -139,10 +140,10 @@ def _class_shares(competition: Competition, probs: FloatArray) -> str:
 
 
 def _send(kaggle: Kaggle, log: SubmissionLog, csv: Path, sha256: str, message: str) -> None:
-    """Send a valid file, once and never again, and note what Kaggle says of it.
+    """Send a valid file, once and never again, and log Kaggle's score.
 
-    The log tells what was sent from here; what Kaggle has from anywhere is known by a mark at the
-    end of its description.
+    The log has what was sent from here; what Kaggle has from anywhere is known by a mark at the end
+    of its description.
     """
     sent = next((entry for entry in log.of(sha256) if entry.sent is not None), None)
     if sent is not None:
@@ -160,9 +161,9 @@ def _send(kaggle: Kaggle, log: SubmissionLog, csv: Path, sha256: str, message: s
     log.change(sha256, sent=now())
     verdict = kaggle.verdict(number, VERDICT_SECONDS)
     if verdict.refusal:
-        raise SubmissionError(f"{csv}: Kaggle refuses it: {verdict.refusal}")
+        raise SubmissionError(f"{csv}: must be accepted by Kaggle, is refused: {verdict.refusal}")
     if not verdict.is_final or verdict.public_score is None:
-        console.result("Kaggle tells no score yet; note it later with 'pipeline log-score'")
+        console.result("Kaggle has no score yet; log it later with 'pipeline log-score'")
         return
     log.change(sha256, public_score=verdict.public_score, private_score=verdict.private_score)
     console.result(f"Kaggle's public score: {verdict.public_score}")

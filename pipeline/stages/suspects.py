@@ -16,11 +16,14 @@ from pipeline.store.tables import SUSPECT_COLUMNS, load_folds, read_image_table,
 
 
 def run(paths: Paths, competition: Competition, experiment: str) -> None:
-    """Read folds/COMPETITION.csv and an experiment's oof.npz; write its suspects.csv.
+    """List the labels that an experiment's OOF predictions contradict.
 
-    Raises:
-        ArtifactError: The predictions are missing or stale, or the list that stands there has
-            actions and would change.
+    Reads folds/COMPETITION.csv and artifacts/COMPETITION/EXPERIMENT/oof.npz.
+
+    Writes suspects.csv beside it.
+
+    Fails if the predictions are missing or stale, or the list that is there has actions and would
+    change (ArtifactError).
     """
     title = f"suspects {competition.name} {experiment}"
     folds = load_folds(paths)
@@ -51,10 +54,10 @@ def run(paths: Paths, competition: Competition, experiment: str) -> None:
 
 
 def _is_unchanged(target: Path, table: pd.DataFrame, competition: str) -> bool:
-    """Tell whether the same list stands there already, whatever actions were added to it.
+    """Check whether the same list is there already, whatever actions were added to it.
 
     Raises:
-        ArtifactError: Another list stands there, and actions were added to it.
+        ArtifactError: Another list is there, and actions were added to it.
     """
     if not target.is_file():
         return False

@@ -30,22 +30,26 @@ def run(
     With `pseudo_label`, their students instead, which also learn from test images of whose class
     the experiments are so sure.
 
-    Raises:
-        ConfigError: An experiment, an override or a fold number is impossible.
-        DataError: The tables are missing or don't belong together.
-        ArtifactError: Weights aren't installed, or cached files are damaged.
-        StoppedError: Ctrl-C; an unfinished training was saved.
+    Reads data/COMPETITION/train.csv, test.csv and images, folds/COMPETITION.csv.
+
+    Writes artifacts/COMPETITION/EXPERIMENT: oof.npz, test.npz, metrics.json, config.json, and
+    checkpoint and history of each fold.
+
+    Fails if an experiment, an override or a fold number is impossible (ConfigError), the tables are
+    missing or don't belong together (DataError), weights aren't installed or cached files are
+    damaged (ArtifactError), or Ctrl-C stopped it, with the unfinished training saved
+    (StoppedError).
     """
     device = "cuda" if pick_device().type == "cuda" else "cpu"
     names = experiment_names or getattr(competition.experiments, device)
     experiments = [one for name in names for one in load_experiments(name, overrides)]
     if pseudo_label is not None:
         experiments = [self_training(one, pseudo_label) for one in experiments]
-    repeated = [name for name, count in Counter(e.name for e in experiments).items() if count > 1]
-    if repeated:
+    name, count = Counter(one.name for one in experiments).most_common(1)[0]
+    if count > 1:
         raise ConfigError(
-            f"experiment '{repeated[0]}': every experiment must have a name of its own, several "
-            "have this one; name one with --experiment, or rename a file"
+            f"experiment '{name}': every experiment must have a name of its own, {count} have "
+            "this one; name one with --experiment, or rename a file"
         )
     tables = load_tables(paths)
     unknown = sorted(set(only_folds) - set(tables.folds["fold"]))

@@ -1,4 +1,4 @@
-"""Compare test-time views: what they earn out of fold, and what they cost."""
+"""Score test-time augmentation policies out of fold, with their cost."""
 
 import json
 
@@ -18,9 +18,13 @@ from pipeline.store.results import load_probs
 def run(paths: Paths, competition: Competition, experiment_name: str) -> None:
     """Score every policy on the training images, each predicted by the fold that held it out.
 
-    Raises:
-        DataError: The tables are missing, or an image can't be read any more.
-        ArtifactError: The experiment isn't trained, is damaged, or was trained over other folds.
+    Reads data/COMPETITION/train.csv and images, folds/COMPETITION.csv and the checkpoints of
+    artifacts/COMPETITION/EXPERIMENT.
+
+    Writes tta.json beside them; prints a table and the policy that pays.
+
+    Fails if the tables are missing or an image can't be read any more (DataError), or the
+    experiment isn't trained, is damaged, or was trained over other folds (ArtifactError).
     """
     tables = load_tables(paths)
     models = FoldModels(paths, competition, experiment_name)

@@ -1,4 +1,4 @@
-"""Search for better values of an experiment's configuration, judged out of fold."""
+"""Search for better values of an experiment's configuration, scored out of fold."""
 
 import time
 from dataclasses import dataclass
@@ -32,15 +32,15 @@ from pipeline.tuning.worker import Limits, run_worker, run_workers
 
 @dataclass(frozen=True)
 class Options:
-    """How to search.
+    """The options of a search.
 
     Attributes:
-        num_trials: So many trials has the study in the end, earlier commands' included.
-        timeout: No trial is begun after so many seconds; None for no such limit.
+        num_trials: Trials of the study in the end, earlier commands' included.
+        timeout: Seconds after which no trial is begun; None for no such limit.
         num_workers: Processes that run trials side by side.
         storage: The URL of a database; None for a journal file.
         study: Its name; None for one by the experiment and all that decides a trial's score.
-        sampler: How the next values are chosen.
+        sampler: A key of SAMPLERS.
     """
 
     num_trials: int = 50
@@ -51,7 +51,7 @@ class Options:
     sampler: str = "tpe"
 
     def as_typed(self, experiment: str, overrides: list[str]) -> list[str]:
-        """Return the words that tell what is searched, without those that tell where and how long.
+        """Return the words that decide what is searched, without those for where and how long.
 
         A database's URL may hold a password.
         """
@@ -69,11 +69,15 @@ def run(
 ) -> None:
     """Run trials until the study has enough; train the experiment with the best one's values.
 
-    Raises:
-        ConfigError: The experiment has no table `[tune]`, or an option is impossible.
-        DataError: The tables are missing or don't belong together.
-        ArtifactError: Weights can't be had, no trial went through, or the database doesn't answer.
-        StoppedError: Ctrl-C; the study is kept.
+    Reads data/COMPETITION/train.csv, test.csv and images, folds/COMPETITION.csv.
+
+    Writes artifacts/COMPETITION/.studies, and EXPERIMENT-tuned: what train writes, best.toml,
+    trials.csv and pictures; prints the best trials and the gain.
+
+    Fails if the experiment has no table [tune] or an option is impossible (ConfigError), the tables
+    are missing or don't belong together (DataError), weights can't be had, no trial went through or
+    the database doesn't answer (ArtifactError), or Ctrl-C stopped it, with the study kept
+    (StoppedError).
     """
     search = _search(paths, competition, experiment_name, overrides, options)
     warn_of_unreadable(search.tables.test)
@@ -100,8 +104,8 @@ def _search(
 ) -> Search:
     if num_processes() > 1:
         raise ConfigError(
-            "tune: must be one process that starts its own workers, is one of "
-            f"{num_processes()}; run it without accelerate launch, with --workers"
+            "tune: must run in one process, which starts its own workers, runs in "
+            f"{num_processes()}; start it without accelerate launch, with --workers"
         )
     if options.sampler not in SAMPLERS:
         raise ConfigError(f"--sampler {options.sampler}: must be one of {', '.join(SAMPLERS)}")
@@ -110,7 +114,7 @@ def _search(
     experiment, space = load_search(name, overrides)
     if not space.parameters:
         raise ConfigError(
-            f"experiment '{experiment.name}': must say in a table [tune] what may change, has "
+            f"experiment '{experiment.name}': must have a table [tune] of what may change, has "
             "none; docs/tuning.md shows how"
         )
     check_allowed(experiment, competition)
@@ -129,7 +133,7 @@ def _search(
 
 
 def _report(search: Search, study: Study, found: SearchResult, typed: list[str]) -> None:
-    """Write best.toml, the pictures and the table of trials, unless they show these trials."""
+    """Write best.toml, pictures and table of the trials where they changed; print the result."""
     out = search.paths.experiment(found.tuned.name)
     trials = trials_table(study)
     shown = {"study": search.study_name, "num_trials": len(trials), "typed": typed}

@@ -1,4 +1,4 @@
-"""Check any CSV against a competition's format."""
+"""Check any CSV against a competition's form of submission."""
 
 from pathlib import Path
 
@@ -17,11 +17,12 @@ from pipeline.submission.validation import find_faults
 def run(paths: Paths, competition: Competition, csv: Path) -> None:
     """Print every kind of fault of a submission with its count and its first line.
 
-    Reads `csv` and data/COMPETITION/test.csv. Writes nothing.
+    Reads `csv` and data/COMPETITION/test.csv.
 
-    Raises:
-        DataError: The test table is missing or its images can't be named as the judge wants.
-        SubmissionError: The file is missing, unreadable or has any fault.
+    Writes nothing.
+
+    Fails if the test table is missing or its images can't be named as the judge wants (DataError),
+    or the file is missing, unreadable or has any fault (SubmissionError).
     """
     content = read_bytes(csv, f"pipeline submit {competition.name}")
     test = load_test(paths)

@@ -142,5 +142,5 @@ def test_a_recipe_that_cannot_be_drawn_is_refused_before_the_first_is_trained(si
 
 def test_several_processes_are_refused(site, monkeypatch):
     monkeypatch.setattr(ablate, "num_processes", lambda: 2)
-    with pytest.raises(ConfigError, match=r"^ablate: must be one process, is one of 2; run it"):
+    with pytest.raises(ConfigError, match=r"^ablate: must run in one process, runs in 2; start it"):
         run(site)

@@ -328,7 +328,9 @@ def test_a_name_that_is_not_there_is_refused(paths, demo):
 def test_the_name_of_an_experiment_is_refused(paths, demo, members):
     save(paths, "a", noisy(1, 0))
     save(paths, "b", noisy(1, 1))
-    with pytest.raises(ConfigError, match=r"^--name a: must differ from every experiment's name;"):
+    with pytest.raises(
+        ConfigError, match=r"^--name a: must differ from every experiment's name, one"
+    ):
         ensemble.run(paths, demo, members, "a")
 
 

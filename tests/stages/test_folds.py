@@ -54,7 +54,7 @@ def test_every_training_image_gets_a_fold(paths, demo, capsys):
     table, train = load_folds(paths), load_train(paths)
     pd.testing.assert_frame_equal(table.drop(columns="fold"), train[["image_id", "label", "group"]])
     assert table.groupby("fold").size().to_dict() == dict.fromkeys(range(5), NUM // 5)
-    expected = "folds demo: 40 images in 5 folds of 8 to 8, duplicates together -> "
+    expected = "folds demo: 40 images in 5 folds of 8 to 8, stratified, duplicates grouped -> "
     assert capsys.readouterr().err == f"{expected}{paths.folds_csv}\n"
 
 

@@ -90,7 +90,10 @@ def test_damaged_log_stops_score_and_submit_before_anything_is_written(submitted
 
 def test_experiment_named_as_the_log_is_refused(paths, demo):
     save(paths, demo, "log")
-    with pytest.raises(ConfigError, match=r"log\.csv: holds the log; give the experiment another"):
+    with pytest.raises(
+        ConfigError,
+        match=r"log\.csv: must not be the log of submissions; give the experiment another",
+    ):
         submit.run(paths, demo, "log")
 
 

@@ -126,7 +126,9 @@ def test_more_views_change_the_probabilities_a_little(trained, folder):
 
 def test_parquet_without_its_library_is_refused_in_one_line(trained, folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ConfigError, match=r"^--out: Parquet needs pyarrow, which isn't installed"):
+    with pytest.raises(
+        ConfigError, match=r"^--out: must be .csv or .json where pyarrow isn't installed"
+    ):
         run(trained, "probe", folder, None, folder.parent / "out.parquet")
     assert not (folder.parent / "out.parquet").exists()
 

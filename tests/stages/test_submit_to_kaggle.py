@@ -85,7 +85,10 @@ def test_nothing_is_sent_where_kaggle_does_not_say_what_it_has(send, kaggle):
 
 def test_reason_of_the_judge_is_told_and_the_file_counts_as_sent(send, kaggle, paths):
     kaggle.verdicts = [{"status": "ERROR", "errorDescription": "300000 rows expected"}]
-    with pytest.raises(SubmissionError, match=r"probe\.csv: Kaggle refuses it: 300000 rows expec"):
+    with pytest.raises(
+        SubmissionError,
+        match=r"probe\.csv: must be accepted by Kaggle, is refused: 300000 rows expec",
+    ):
         send()
     assert load_log(paths.submission_log)[0].sent is not None
     with pytest.raises(SubmissionError, match="must not have been sent before"):
@@ -97,7 +100,7 @@ def test_verdict_is_waited_for_and_may_come_later(send, kaggle, capsys, monkeypa
     monkeypatch.setattr(submit, "VERDICT_SECONDS", 0)
     kaggle.verdicts = [{"status": "PENDING"}]
     send()
-    assert "tells no score yet; note it later with 'pipeline log-score'" in capsys.readouterr().out
+    assert "has no score yet; log it later with 'pipeline log-score'" in capsys.readouterr().out
     kaggle.verdicts = [{"status": "PENDING"}, {"status": "COMPLETE", "publicScore": "0.5"}]
     verdict = Kaggle("drawn-cats").verdict(7, patience_seconds=60, pause_seconds=0)
     assert verdict == Verdict(is_final=True, public_score=0.5)
@@ -124,7 +127,7 @@ def test_file_that_is_not_taken_may_be_sent_again(send, kaggle, paths, method, r
 
 def test_invalid_file_is_never_sent(send, kaggle, monkeypatch):
     monkeypatch.setattr(submit, "encode", lambda *_: EXPECTED[:-5])
-    with pytest.raises(SubmissionError, match="not written, it must be valid"):
+    with pytest.raises(SubmissionError, match="must be valid to be written, would have"):
         send()
     assert kaggle.uploads == kaggle.descriptions == []
 
