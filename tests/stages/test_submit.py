@@ -114,7 +114,7 @@ def test_invalid_result_leaves_the_older_submission_untouched(paths, demo, monke
     target.parent.mkdir(parents=True)
     target.write_bytes(older)
     monkeypatch.setattr(submit, "encode", lambda *_: INVALID)
-    expected = r"must be valid to be written, would have 2 kinds of fault, 2 in all: line 1: header: .*; missing ids: 1 of 12"
+    expected = r"would have 2 kinds of fault, 2 in all: line 1: header: .*; missing ids: 1 of 12"
     with pytest.raises(SubmissionError, match=expected) as caught:
         submit.run(paths, demo, "probe")
     assert "\n" not in str(caught.value)
