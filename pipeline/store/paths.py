@@ -1,7 +1,32 @@
-"""Every file name of the project, from (root, competition, experiment, fold)."""
+"""Name every file of the project, from (root, competition, experiment, fold)."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self, overload
+
+
+class Below:
+    """A file or folder of a fixed name below a folder that its owner has.
+
+    Args:
+        folder: The owner's attribute that holds the folder.
+        name: Of the file, or the rest of its path; `{field}` stands for a field of the owner.
+    """
+
+    def __init__(self, folder: str, name: str) -> None:
+        self._folder = folder
+        self._name = name
+
+    @overload
+    def __get__(self, owner: None, kind: type) -> Self: ...
+    @overload
+    def __get__(self, owner: object, kind: type) -> Path: ...
+    def __get__(self, owner: Any, kind: type) -> Self | Path:
+        """Return the path; of the class itself this."""
+        if owner is None:
+            return self
+        folder: Path = getattr(owner, self._folder)
+        return folder / self._name.format(**vars(owner))
 
 
 @dataclass(frozen=True)
@@ -10,44 +35,24 @@ class FoldPaths:
 
     fold_dir: Path
 
-    @property
-    def checkpoint(self) -> Path:
-        """Weights of what was learned; of several snapshots the last one's."""
-        return self.fold_dir / "checkpoint.safetensors"
+    checkpoint = Below("fold_dir", "checkpoint.safetensors")
+    """Weights of what was learned; of several snapshots the last one's."""
+    history = Below("fold_dir", "history.csv")
+    """One row per step or epoch of the training."""
+    oof = Below("fold_dir", "oof.npz")
+    """Probabilities of the held-out fold."""
+    test = Below("fold_dir", "test.npz")
+    """Probabilities of the test images."""
+    training_state = Below("fold_dir", "training.pt")
+    """What an unfinished training goes on from; gone once the fold is done."""
+    training_history = Below("fold_dir", "training.csv")
+    """The history of an unfinished training so far; gone once the fold is done."""
+    stamp = Below("fold_dir", "stamp.json")
+    """Written last: what the fold was made from."""
 
     def snapshot(self, number: int) -> Path:
         """Weights of an earlier snapshot, counted from 0."""
         return self.fold_dir / f"snapshot{number}.safetensors"
-
-    @property
-    def history(self) -> Path:
-        """One row per step or epoch of the training."""
-        return self.fold_dir / "history.csv"
-
-    @property
-    def oof(self) -> Path:
-        """Probabilities of the held-out fold."""
-        return self.fold_dir / "oof.npz"
-
-    @property
-    def test(self) -> Path:
-        """Probabilities of the test images."""
-        return self.fold_dir / "test.npz"
-
-    @property
-    def training_state(self) -> Path:
-        """What an unfinished training goes on from; gone once the fold is done."""
-        return self.fold_dir / "training.pt"
-
-    @property
-    def training_history(self) -> Path:
-        """The history of an unfinished training so far; gone once the fold is done."""
-        return self.fold_dir / "training.csv"
-
-    @property
-    def stamp(self) -> Path:
-        """Written last: what the fold was made from."""
-        return self.fold_dir / "stamp.json"
 
     @property
     def lock(self) -> Path:
@@ -61,74 +66,36 @@ class ExperimentPaths:
 
     experiment_dir: Path
 
-    @property
-    def config(self) -> Path:
-        """The complete configuration, defaults included."""
-        return self.experiment_dir / "config.json"
-
-    @property
-    def environment(self) -> Path:
-        """Commit, versions and device."""
-        return self.experiment_dir / "environment.json"
-
-    @property
-    def metrics(self) -> Path:
-        """Scores with their intervals; exists only when every fold is done."""
-        return self.experiment_dir / "metrics.json"
-
-    @property
-    def oof(self) -> Path:
-        """Out-of-fold probabilities of every training image."""
-        return self.experiment_dir / "oof.npz"
-
-    @property
-    def test(self) -> Path:
-        """Probabilities of the test images, averaged over the folds."""
-        return self.experiment_dir / "test.npz"
-
-    @property
-    def preview(self) -> Path:
-        """Contact sheet of augmented images."""
-        return self.experiment_dir / "preview.png"
-
-    @property
-    def tta(self) -> Path:
-        """What test-time views earn and cost."""
-        return self.experiment_dir / "tta.json"
-
-    @property
-    def best_toml(self) -> Path:
-        """What a search found best, as an experiment's file."""
-        return self.experiment_dir / "best.toml"
-
-    @property
-    def trials(self) -> Path:
-        """Every trial of a search, the best first."""
-        return self.experiment_dir / "trials.csv"
+    config = Below("experiment_dir", "config.json")
+    """The complete configuration, defaults included."""
+    environment = Below("experiment_dir", "environment.json")
+    """Commit, versions and device."""
+    metrics = Below("experiment_dir", "metrics.json")
+    """Scores with their intervals; exists only when every fold is done."""
+    oof = Below("experiment_dir", "oof.npz")
+    """Out-of-fold probabilities of every training image."""
+    test = Below("experiment_dir", "test.npz")
+    """Probabilities of the test images, averaged over the folds."""
+    preview = Below("experiment_dir", "preview.png")
+    """Contact sheet of augmented images."""
+    tta = Below("experiment_dir", "tta.json")
+    """What test-time views earn and cost."""
+    best_toml = Below("experiment_dir", "best.toml")
+    """What a search found best, as an experiment's file."""
+    trials = Below("experiment_dir", "trials.csv")
+    """Every trial of a search, the best first."""
+    tuning_stamp = Below("experiment_dir", "tuning.json")
+    """Written last by `tune`: the trials that its pictures and tables show."""
+    stamp = Below("experiment_dir", "stamp.json")
+    """Written last: what the experiment's results were made from."""
+    reliability = Below("experiment_dir", "reliability.png")
+    """Reliability diagram of an ensemble."""
+    suspects = Below("experiment_dir", "suspects.csv")
+    """Training images whose label the OOF predictions contradict."""
 
     def tuning_picture(self, what: str) -> Path:
         """A picture of a search: history, parallel_coordinate, param_importances or slice."""
         return self.experiment_dir / f"tuning_{what}.png"
-
-    @property
-    def tuning_stamp(self) -> Path:
-        """Written last by `tune`: the trials that its pictures and tables show."""
-        return self.experiment_dir / "tuning.json"
-
-    @property
-    def stamp(self) -> Path:
-        """Written last: what the experiment's results were made from."""
-        return self.experiment_dir / "stamp.json"
-
-    @property
-    def reliability(self) -> Path:
-        """Reliability diagram of an ensemble."""
-        return self.experiment_dir / "reliability.png"
-
-    @property
-    def suspects(self) -> Path:
-        """Training images whose label the OOF predictions contradict."""
-        return self.experiment_dir / "suspects.csv"
 
     @property
     def lock(self) -> Path:
@@ -146,33 +113,22 @@ class AblationPaths:
 
     ablation_dir: Path
 
+    record = Below("ablation_dir", "ablation.json")
+    """Every number with its interval and verdict."""
+    table = Below("ablation_dir", "ablation.csv")
+    """The same, a row per recipe."""
+    curves = Below("ablation_dir", "curves.csv")
+    """Points of the curves: ROC, precision and recall, net benefit."""
+    stamp = Below("ablation_dir", "stamp.json")
+    """Written last: the trainings that were compared."""
+
     def training(self, recipe: str, seed: int) -> ExperimentPaths:
         """Paths of one training, laid out as an experiment's."""
         return ExperimentPaths(self.ablation_dir / f"{recipe}-seed{seed}")
 
-    @property
-    def record(self) -> Path:
-        """Every number with its interval and verdict."""
-        return self.ablation_dir / "ablation.json"
-
-    @property
-    def table(self) -> Path:
-        """The same, a row per recipe."""
-        return self.ablation_dir / "ablation.csv"
-
-    @property
-    def curves(self) -> Path:
-        """Points of the curves: ROC, precision and recall, net benefit."""
-        return self.ablation_dir / "curves.csv"
-
     def picture(self, what: str) -> Path:
         """A picture: differences, curves, tsne or gaps."""
         return self.ablation_dir / f"{what}.png"
-
-    @property
-    def stamp(self) -> Path:
-        """Written last: the trainings that were compared."""
-        return self.ablation_dir / "stamp.json"
 
 
 @dataclass(frozen=True)
@@ -182,20 +138,12 @@ class StudyPaths:
     study_dir: Path
     name: str
 
-    @property
-    def picture(self) -> Path:
-        """The figure, as in the paper."""
-        return self.study_dir / f"{self.name}.png"
-
-    @property
-    def table(self) -> Path:
-        """The figure's numbers."""
-        return self.study_dir / f"{self.name}.csv"
-
-    @property
-    def stamp(self) -> Path:
-        """Written last: the trainings that are shown."""
-        return self.study_dir / f"{self.name}.json"
+    picture = Below("study_dir", "{name}.png")
+    """The figure, as in the paper."""
+    table = Below("study_dir", "{name}.csv")
+    """The figure's numbers."""
+    stamp = Below("study_dir", "{name}.json")
+    """Written last: the trainings that are shown."""
 
 
 @dataclass(frozen=True)
@@ -205,120 +153,61 @@ class Paths:
     root: Path
     competition: str
 
-    @property
-    def data_dir(self) -> Path:
-        """Everything about the competition's images."""
-        return self.root / "data" / self.competition
+    data_dir = Below("root", "data/{competition}")
+    """Everything about the competition's images."""
+    archives_dir = Below("data_dir", "archives")
+    """Archives and lists as they came, read-only."""
+    images_dir = Below("data_dir", "images")
+    """Archives unpacked, one folder each, read-only."""
+    download_stamp = Below("data_dir", "download.json")
+    """Written last by `download`: names, sources and sha256 of the archives."""
+    resolution_json = Below("data_dir", "resolved.json")
+    """Class names and header, where the competition's file leaves them to the data."""
+    train_csv = Below("data_dir", "train.csv")
+    """One row per labelled, readable image."""
+    test_csv = Below("data_dir", "test.csv")
+    """One row per test image, unreadable ones included."""
+    audit_json = Below("data_dir", "audit.json")
+    """What is odd about the images, counted."""
+    audit_csv = Below("data_dir", "audit.csv")
+    """What is odd about the images, one row per finding."""
+    overlap_csv = Below("data_dir", "overlap.csv")
+    """Test images found in another folder by `check-overlap`."""
+    prepare_stamp = Below("data_dir", "prepare.json")
+    """Written last by `prepare`."""
+    truth_csv = Below("data_dir", "truth.csv")
+    """Labels of the test images; `download` writes it where the archives tell them."""
+    cache_dir = Below("data_dir", ".cache")
+    """Decoded images, kept as long as there is room; may be deleted at any time."""
+    cache_lock = Below("data_dir", ".cache/.lock")
+    """Held while decoded images are cached."""
+    data_lock = Below("data_dir", ".lock")
+    """Held by `download` and `prepare`."""
 
-    @property
-    def archives_dir(self) -> Path:
-        """Archives and lists as they came, read-only."""
-        return self.data_dir / "archives"
+    folds_csv = Below("root", "folds/{competition}.csv")
+    """The frozen fold of every training image."""
+    folds_stamp = Below("root", "folds/{competition}.json")
+    """Written last by `folds`: the number of folds, the seed and the table they split."""
+    folds_lock = Below("root", "folds/.{competition}.lock")
+    """Held by `folds`."""
 
-    @property
-    def images_dir(self) -> Path:
-        """Archives unpacked, one folder each, read-only."""
-        return self.data_dir / "images"
+    artifacts_dir = Below("root", "artifacts/{competition}")
+    """Everything learned for the competition, one folder per experiment."""
+    features_dir = Below("artifacts_dir", ".features")
+    """Cached features of frozen trunks, each file named after what it was made from."""
+    studies_dir = Below("artifacts_dir", ".studies")
+    """Optuna's studies, a journal and a lock each; a journal is the memory of its study."""
+    report_html = Below("artifacts_dir", "report/index.html")
+    """The page about all of it."""
+    report_stamp = Below("artifacts_dir", "report/report.json")
+    """Written last by `report`: what the page shows."""
 
-    @property
-    def download_stamp(self) -> Path:
-        """Written last by `download`: names, sources and sha256 of the archives."""
-        return self.data_dir / "download.json"
-
-    @property
-    def resolution_json(self) -> Path:
-        """Class names and header, where the competition's file leaves them to the data."""
-        return self.data_dir / "resolved.json"
-
-    @property
-    def train_csv(self) -> Path:
-        """One row per labelled, readable image."""
-        return self.data_dir / "train.csv"
-
-    @property
-    def test_csv(self) -> Path:
-        """One row per test image, unreadable ones included."""
-        return self.data_dir / "test.csv"
-
-    @property
-    def audit_json(self) -> Path:
-        """What is odd about the images, counted."""
-        return self.data_dir / "audit.json"
-
-    @property
-    def audit_csv(self) -> Path:
-        """What is odd about the images, one row per finding."""
-        return self.data_dir / "audit.csv"
-
-    @property
-    def overlap_csv(self) -> Path:
-        """Test images found in another folder by `check-overlap`."""
-        return self.data_dir / "overlap.csv"
-
-    @property
-    def prepare_stamp(self) -> Path:
-        """Written last by `prepare`."""
-        return self.data_dir / "prepare.json"
-
-    @property
-    def truth_csv(self) -> Path:
-        """Labels of the test images; `download` writes it where the archives tell them."""
-        return self.data_dir / "truth.csv"
-
-    @property
-    def cache_dir(self) -> Path:
-        """Decoded images, kept as long as there is room; may be deleted at any time."""
-        return self.data_dir / ".cache"
-
-    @property
-    def cache_lock(self) -> Path:
-        """Held while decoded images are cached."""
-        return self.cache_dir / ".lock"
-
-    @property
-    def data_lock(self) -> Path:
-        """Held by `download` and `prepare`."""
-        return self.data_dir / ".lock"
-
-    @property
-    def folds_csv(self) -> Path:
-        """The frozen fold of every training image."""
-        return self.root / "folds" / f"{self.competition}.csv"
-
-    @property
-    def folds_stamp(self) -> Path:
-        """Written last by `folds`: the number of folds, the seed and the table they split."""
-        return self.root / "folds" / f"{self.competition}.json"
-
-    @property
-    def folds_lock(self) -> Path:
-        """Held by `folds`."""
-        return self.root / "folds" / f".{self.competition}.lock"
-
-    @property
-    def artifacts_dir(self) -> Path:
-        """Everything learned for the competition, one folder per experiment."""
-        return self.root / "artifacts" / self.competition
-
-    @property
-    def features_dir(self) -> Path:
-        """Cached features of frozen trunks, each file named after what it was made from."""
-        return self.artifacts_dir / ".features"
-
-    @property
-    def studies_dir(self) -> Path:
-        """Optuna's studies, a journal and a lock each; a journal is the memory of its study."""
-        return self.artifacts_dir / ".studies"
-
-    @property
-    def report_html(self) -> Path:
-        """The page about all of it."""
-        return self.artifacts_dir / "report" / "index.html"
-
-    @property
-    def report_stamp(self) -> Path:
-        """Written last by `report`: what the page shows."""
-        return self.report_html.with_name("report.json")
+    submissions_dir = Below("root", "submissions/{competition}")
+    """The CSVs for the judge."""
+    submission_log = Below("submissions_dir", "log.csv")
+    """Every file that `submit` wrote, with its scores; no experiment may be named "log"."""
+    submission_lock = Below("root", "submissions/.{competition}.lock")
+    """Held while a submission or its score is written down."""
 
     def study_journal(self, study: str) -> Path:
         """Every trial of a study, where no database keeps them."""
@@ -346,21 +235,11 @@ class Paths:
 
     def submission(self, experiment: str) -> Path:
         """The CSV for the judge."""
-        return self.root / "submissions" / self.competition / f"{experiment}.csv"
-
-    @property
-    def submission_log(self) -> Path:
-        """Every file that `submit` wrote, with its scores; no experiment may be named "log"."""
-        return self.submission("log")
-
-    @property
-    def submission_lock(self) -> Path:
-        """Held while a submission or its score is written down."""
-        return self.root / "submissions" / f".{self.competition}.lock"
+        return self.submissions_dir / f"{experiment}.csv"
 
     def list_submissions(self) -> list[Path]:
         """List the CSVs for the judge that are there, by name."""
-        found = self.submission_log.parent.glob("*.csv")
+        found = self.submissions_dir.glob("*.csv")
         return sorted(path for path in found if path != self.submission_log)
 
 
