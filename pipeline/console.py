@@ -1,4 +1,4 @@
-"""What a person sees while a stage works: lines, warnings and bars, all on stderr.
+"""Print what a person sees while a stage works: lines, warnings and bars, all on stderr.
 
 Results (tables, paths, scores) go to stdout by `result`, so that they can be piped.
 """
@@ -26,7 +26,7 @@ from rich.text import Text
 from pipeline.errors import printable
 from pipeline.machine import rank
 
-# In a file, a finished bar has room for all that it tells.
+# In a file, a finished bar has room for all its columns.
 _FILE_WIDTH = 160
 
 # Of several processes that train together, the first one speaks.
@@ -42,18 +42,18 @@ _stdout = Console(highlight=False, soft_wrap=True, emoji=False)
 
 
 def say(message: str) -> None:
-    """Tell how the work goes, one line."""
+    """Print a line on how the work goes."""
     _stderr.print(printable(message), markup=False)
 
 
 def log_off_terminal(message: str) -> None:
-    """Say what a bar shows on a terminal, where there is none: in a log file, in a notebook."""
+    """Print what a bar shows on a terminal where there is none: in a log file, in a notebook."""
     if not _stderr.is_terminal:
         say(message)
 
 
 def warn(message: str) -> None:
-    """Tell of something that needs a look but doesn't stop the work, one line."""
+    """Print a line on what needs a look but doesn't stop the work."""
     _stderr.print(Text("warning: ", style="yellow") + Text(printable(message)))
 
 

@@ -1,4 +1,4 @@
-"""The errors a user can mend; anything else that is raised is a bug.
+"""Define the errors that a user can mend; anything else that is raised is a bug.
 
     PipelineError
     ├── ConfigError       a TOML file, a --set or an argument says something impossible

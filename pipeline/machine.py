@@ -1,4 +1,4 @@
-"""What the machine at hand offers."""
+"""Ask what the machine offers: packages, cores, processes of a launch; and keep freed memory."""
 
 import ctypes
 import importlib.util

@@ -1,4 +1,4 @@
-"""The table `[[archives]]`: a file to bring, and what it is unpacked as."""
+"""Check the tables `[[archives]]`: each a file to download, and how it is unpacked."""
 
 from typing import Annotated, Literal, Self
 
@@ -21,7 +21,7 @@ CONTAINERS: dict[str, Container] = {
 
 
 class Archive(Table):
-    """A file to bring: a zip, tar or 7z that is unpacked, or a plain file (a label list)."""
+    """A file to download: a zip, tar or 7z that is unpacked, or a plain file (a label list)."""
 
     name: Name
     """The file's name; its suffix says what it is unpacked as."""
@@ -74,7 +74,7 @@ class Archive(Table):
 
 
 def container_of(name: str) -> Container | None:
-    """Tell by a file's name what it is unpacked as; None for a plain file."""
+    """Return the kind of archive that a file's name tells; None for a plain file."""
     return CONTAINERS.get(_container_suffix(name))
 
 

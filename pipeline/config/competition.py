@@ -96,7 +96,7 @@ class Competition(Table):
     labels, sorted. They are empty then until `resolve` fills in what `prepare` has read."""
 
     archives: tuple[Archive, ...] = ()
-    """The files to bring; none where the images lie in a plain folder that is read in place."""
+    """The files to download; none where the images lie in a plain folder that is read in place."""
 
     train: TrainImages
     """The labelled images."""

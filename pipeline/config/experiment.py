@@ -1,4 +1,4 @@
-"""An experiment says how to train: one TOML file that holds only what differs from the defaults."""
+"""Describe an experiment, how to train: one TOML file with only what differs from the defaults."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self

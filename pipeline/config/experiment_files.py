@@ -52,7 +52,8 @@ def load_search(name_or_path: str, overrides: list[str]) -> tuple[Experiment, Se
     if len(found) > 1:
         names = ", ".join(experiment.name for experiment, _ in found)
         raise ConfigError(
-            f"experiment '{name_or_path}': must be one, is several; name one: {names}"
+            f"expected one experiment, '{name_or_path}' has {len(found)} variants; name one of "
+            f"them: {names}"
         )
     return found[0]
 

@@ -1,4 +1,4 @@
-"""The tables `[train]` and `[test]`: which images belong to which."""
+"""Check the tables `[train]` and `[test]`: the folders and lists of training and test images."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""The table `[train] labels`: where the labels of the training images stand."""
+"""Check the table `[train] labels`: the source of the training images' labels."""
 
 import re
 from typing import Annotated, Literal

@@ -1,4 +1,4 @@
-"""What a search may try: the table `[tune]` of an experiment's file."""
+"""Check the table `[tune]` of an experiment's file: the search space of its parameters."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -48,7 +48,7 @@ class Parameter(Table):
         if self.low is None or self.high is None:
             raise ValueError("must have 'low' and 'high', or 'choices'")
         if self.low >= self.high:
-            raise ValueError(f"low must be less than high, {self.low} isn't less than {self.high}")
+            raise ValueError(f"low must be less than high, they are {self.low} and {self.high}")
         self._check_scale(self.low, self.high)
         return self
 

@@ -1,4 +1,4 @@
-"""Strict pydantic models out of TOML files, with errors of one line."""
+"""Make strict pydantic models of TOML files, with errors of one line."""
 
 import difflib
 import json
@@ -12,6 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from pipeline.errors import ConfigError
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+MAX_NAME_LENGTH = 100
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=MAX_NAME_LENGTH)]
+Text = Annotated[str, Field(min_length=1)]
+Separator = Annotated[str, Field(pattern=r'^[^"\r\n]$')]
 
 
 class StrictModel(BaseModel):
@@ -150,15 +156,6 @@ def locate_toml(name_or_path: str, folder: str) -> Path:
         f"{name_or_path}: must be one of {', '.join(known)} or the path of a .toml file"
         f"{did_you_mean(name_or_path, known)}"
     )
-
-
-# What all tables of a competition's file have in common.
-
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-MAX_NAME_LENGTH = 100
-Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=MAX_NAME_LENGTH)]
-Text = Annotated[str, Field(min_length=1)]
-Separator = Annotated[str, Field(pattern=r'^[^"\r\n]$')]
 
 
 def is_plain(text: str) -> bool:

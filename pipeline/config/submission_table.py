@@ -1,4 +1,4 @@
-"""The table `[submission]`: the file that the judge wants."""
+"""Check the table `[submission]`: the format of the file that the judge wants."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self

@@ -1,4 +1,4 @@
-"""The table `[synthetic]`: how to draw a competition's archives."""
+"""Check the table `[synthetic]`: the parameters of a competition that is drawn."""
 
 from string import Formatter
 from typing import Annotated

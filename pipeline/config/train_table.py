@@ -1,4 +1,4 @@
-"""How a network is trained: the table `[train]` of an experiment and its parts."""
+"""Check the table `[train]` of an experiment: optimizer, schedule, loss and their like."""
 
 from typing import Annotated, Literal, Self
 

@@ -1,4 +1,4 @@
-"""What is odd about a competition's images, as rows and as counts."""
+"""Collect what is odd about a competition's images, as rows and as counts."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

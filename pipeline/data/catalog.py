@@ -1,4 +1,4 @@
-"""Which images are training images, with what label, and which are to be predicted."""
+"""Build the catalog of images: the training images with their labels, and the test images."""
 
 import os
 from collections import Counter
@@ -21,8 +21,6 @@ from pipeline.store.folders import list_files
 from pipeline.store.foreign import read_foreign_csv
 from pipeline.store.paths import Paths
 from pipeline.submission.judge_ids import submission_id
-
-# Which image files there are, and what each is called.
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff"}
 
@@ -72,9 +70,6 @@ def find_images(
     common = PurePosixPath(os.path.commonpath([file.parent for file in images]))
     found = [ImageFile(str(file.relative_to(common)), str(file)) for file in images]
     return sorted(found, key=lambda image: image.image_id)
-
-
-# The test images, where a CSV or the sample submission lists them.
 
 
 def select_named(candidates: Sequence[ImageFile], names: Sequence[str]) -> list[ImageFile]:
@@ -163,7 +158,7 @@ def _absent(submission: SubmissionFormat, judge_id: str, suffix: str, where: str
 
 @dataclass(frozen=True)
 class Catalog:
-    """Every image that counts.
+    """Every training image with its label, and every test image.
 
     Attributes:
         images: Columns split, image_id, path, label (empty for test): the labelled training
@@ -238,7 +233,7 @@ def _select_test(
     sample: Sample | None,
     source_dirs: Sequence[Path],
 ) -> list[ImageFile]:
-    """Keep those that a CSV lists or the sample asks for; all where there is neither."""
+    """Keep the candidates that a CSV lists or the sample asks for; all where there is neither."""
     listing = competition.test.csv
     if listing is not None:
         path = find_listing(competition, listing.file, source_dirs)

@@ -1,4 +1,4 @@
-"""Corrections of training labels that a person has decided on: images dropped or relabelled.
+"""Apply corrections of training labels that a person decided on: images dropped or relabelled.
 
 They are written into `suspects.csv`, or any table of its form, and given to `pipeline folds`, which
 keeps them in the stamp of the fold table: they stay in effect until others or none are asked for.
@@ -22,7 +22,7 @@ MOST_NAMES = 5
 
 @dataclass(frozen=True)
 class Corrections:
-    """What is done to which training image.
+    """Training images to drop or to relabel.
 
     Attributes:
         file: Name of the table that said so.
@@ -97,7 +97,7 @@ def load_corrections(path: Path, competition: Competition, train: pd.DataFrame) 
         if len(faults):
             first = faults.iloc[0]
             raise DataError(
-                f"{path}: {column} must {rule}, that of {len(faults):,} images doesn't, the first "
+                f"{path}: {column} must {rule}, {len(faults):,} images have another, the first "
                 f"is '{first[column]}' of '{first['image_id']}'; mend the file"
             )
     relabelled = table[is_relabel]

@@ -1,4 +1,4 @@
-"""Images that show the same picture: the same bytes, or nearly the same pixels.
+"""Find images that show the same picture: the same bytes, or nearly the same pixels.
 
 A copy that lies in another fold, or in the test set, makes a validation score lie. Candidates are
 found by a perceptual hash (the signs of the low frequencies of a cosine transform, around their

@@ -1,4 +1,4 @@
-"""Names in a list joined to the images that they stand for."""
+"""Join the names in a list to the images that they stand for."""
 
 import re
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""Labels of the training images, from wherever the competition keeps them."""
+"""Read the labels of the training images from wherever the competition keeps them."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -19,9 +19,10 @@ from pipeline.errors import DataError
 from pipeline.store.folders import find_file
 from pipeline.store.foreign import read_foreign_csv, read_foreign_text
 
-# Label files taken apart: which image has which label, and where that stands.
+LONGEST_INDEX = 9  # digits
 
-Listed = tuple[str, str, str]  # place for errors, image, label as it is written
+# A row of a label file: its place, for errors; image; label as it is written.
+Listed = tuple[str, str, str]
 
 
 def listed_labels(
@@ -99,12 +100,9 @@ def _one_hot(path: Path, source: OneHotLabels, classes: tuple[str, ...]) -> list
     return rows
 
 
-LONGEST_INDEX = 9  # digits
-
-
 @dataclass
 class LabelledImages:
-    """What the label source says of the images that were found.
+    """The labels of the images that were found, and what the label source lacks or contradicts.
 
     Attributes:
         labels: Class name by image_id.
@@ -162,7 +160,7 @@ def find_listing(competition: Competition, name: str, source_dirs: Iterable[Path
     if found is None:
         raise DataError(
             f"{competition.name}: the file '{name}' must be in {' or '.join(map(str, folders))}, "
-            f"isn't; run 'pipeline download {competition.name}'"
+            f"is missing; run 'pipeline download {competition.name}'"
         )
     return found
 

@@ -1,4 +1,4 @@
-"""Test images that can't be read: they get the training class shares, and everyone says so."""
+"""Give test images that can't be read the class prior of the training images, and say so."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""What a competition's file leaves to the data: class names and the header of the submission.
+"""Fill in what a competition's file leaves to the data: class names and the submission's header.
 
 `prepare` reads them and writes them down; every later stage gets them from there, so that all
 of them see the same competition.

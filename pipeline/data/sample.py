@@ -1,4 +1,4 @@
-"""The sample submission of a competition: the oracle for ids, their order and the header."""
+"""Read the sample submission, which decides on ids, their order and the header."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ AGAIN = "; take the competition's own sample again, as it came"
 
 @dataclass(frozen=True)
 class Sample:
-    """What a sample submission says; its labels say nothing.
+    """Header and ids of a sample submission; its labels say nothing.
 
     Attributes:
         path: The file.

@@ -1,4 +1,4 @@
-"""The one strict look at every file: type, size, hash, thumbnail, or why it can't be read."""
+"""Scan every file once, strictly: type, size, hash, thumbnail, or why it can't be read."""
 
 import hashlib
 from collections.abc import Callable
@@ -18,7 +18,7 @@ THUMBNAIL_PX = 32
 
 @dataclass(frozen=True)
 class Scan:
-    """What one look at a file found.
+    """The findings of one look at a file.
 
     Attributes:
         sha256: Digest of the file's bytes.

@@ -1,4 +1,4 @@
-"""Folds that are level in classes and never part a duplicate cluster."""
+"""Split images into stratified, grouped folds: classes in equal shares, duplicates together."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,7 @@ from pipeline.store.predictions import IntArray
 
 
 def assign_folds(images: pd.DataFrame, num_folds: int, seed: int) -> IntArray:
-    """Assign every image to a fold.
+    """Assign every image to a fold, stratified by label and grouped by duplicate cluster.
 
     Args:
         images: Columns image_id, label and group; the order of the rows doesn't matter.

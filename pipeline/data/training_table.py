@@ -1,4 +1,4 @@
-"""The tables that every training reads."""
+"""Load the tables that every training reads: train.csv as the folds correct it, test.csv, folds."""
 
 from dataclasses import dataclass
 
@@ -10,8 +10,6 @@ from pipeline.errors import DataError
 from pipeline.store.freshness import file_sha256
 from pipeline.store.paths import Paths
 from pipeline.store.tables import load_folds, load_test, load_train
-
-# The training images of record: those of the fold table, with its labels.
 
 
 def load_training_table(paths: Paths) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -51,7 +49,7 @@ class Tables:
 
 
 def load_tables(paths: Paths) -> Tables:
-    """Read them.
+    """Read the three tables and hash their files.
 
     Raises:
         DataError: One is missing, or they don't belong together.
@@ -63,7 +61,7 @@ def load_tables(paths: Paths) -> Tables:
 
 
 def cut(tables: Tables, limit: int | None) -> Tables:
-    """Keep so many train and test images, level in folds and classes; all without a limit."""
+    """Keep so many train and test images, stratified by fold and class; all without a limit."""
     if limit is None:
         return tables
     rank = tables.folds.groupby(["fold", "label"]).cumcount()

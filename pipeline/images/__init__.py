@@ -1,4 +1,4 @@
-"""Images: decoded, compared, transformed and drawn."""
+"""Decode images, cache them and make views of them."""
 
 import os
 

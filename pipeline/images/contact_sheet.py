@@ -1,4 +1,4 @@
-"""Contact sheets: many small pictures on one, with captions."""
+"""Draw contact sheets: many small pictures on one, with captions."""
 
 import io
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Bytes of an image file → upright RGB pixels, whatever the file's name claims."""
+"""Decode an image file to upright RGB pixels, whatever its name claims."""
 
 import io
 import warnings
@@ -56,7 +56,7 @@ _UPRIGHT = {
 
 @dataclass(frozen=True)
 class Header:
-    """What an image file says of itself before its pixels are decoded.
+    """Type, size and orientation that an image file states before its pixels are decoded.
 
     Attributes:
         format: Real type by content, as Pillow names it: "JPEG", "PNG", "GIF", ...

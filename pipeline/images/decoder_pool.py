@@ -1,4 +1,4 @@
-"""Processes that read images beside the main one, and may die of what they read."""
+"""Run work on images in processes of their own, which may crash on what they read."""
 
 import multiprocessing
 import os
@@ -19,10 +19,10 @@ from pipeline.machine import keep_freed_memory, num_cpus
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# An item that a process died of gets another chance: the kernel kills whoever is largest where
-# memory runs out.
+# An item that a process died of is tried again: where memory runs out, the kernel kills whichever
+# process is largest.
 MAX_ATTEMPTS = 2
-# What a process has in hand when nobody wants it any more, it may finish: it may be writing.
+# At shutdown a process may finish its item: it may be writing a file.
 GRACE_SECONDS = 10.0
 READY = "ready"
 
@@ -33,7 +33,7 @@ def map_in_processes(
     workers: int | None = None,
     on_crash: Callable[[Item, str], Result] | None = None,
 ) -> Generator[Result, None, None]:
-    """Work on items in several processes; yields results in the order of the items.
+    """Call a function on items in several processes; yields results in the order of the items.
 
     A decoder that crashes takes its process along and nothing else: another one takes its place.
 
@@ -55,7 +55,7 @@ def map_in_processes(
 
 
 class _Pool(Generic[Item, Result]):
-    """The processes, what each has in hand, and what is done."""
+    """The worker processes, the item that each works on, and the results."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Working copies: images reduced to what the plain view needs, the start of every view.
+"""Reduce images to working copies: what the plain view needs, the start of every view.
 
 A working copy is small and always the same, so it can be kept (`images.cache`) and used again in
 every epoch, and an image's views are the same bits with a cache and without. The plain view loses
@@ -35,7 +35,7 @@ ReadOutcome: TypeAlias = ByteImage | str
 
 
 class ImageRow(NamedTuple):
-    """What a table says of an image, as far as reading it goes."""
+    """The columns of an image's row that reading it needs."""
 
     image_id: str
     path: str
@@ -134,10 +134,10 @@ class WorkingCopies:
             content = path.read_bytes()
             # Cheaper than to look for truncation once more, and no image is swapped silently.
             if hashlib.sha256(content).hexdigest() != image.sha256:
-                raise DataError("its content has changed")
+                raise DataError("other content")
             return working_copy(content, self.side_px, is_known=True)
         except (OSError, DataError) as error:
             raise DataError(
-                f"{path}: image '{image.image_id}' must be as it was prepared, isn't ({error}); "
+                f"{path}: image '{image.image_id}' must be as it was prepared, found: {error}; "
                 f"run 'pipeline prepare {self._paths.competition}'"
             ) from error

@@ -1,4 +1,4 @@
-"""Files that exist are complete: write beside, flush to the disk, rename."""
+"""Write files whole or not at all: write beside, flush to the disk, rename."""
 
 import os
 import re

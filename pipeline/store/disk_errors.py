@@ -1,4 +1,4 @@
-"""What a disk refuses, said in one line with what was needed, what there is and what to do."""
+"""Explain what a disk refuses in one line: what was needed, what there is, what to do."""
 
 import errno
 import os
@@ -12,9 +12,8 @@ from pathlib import Path
 
 from pipeline.errors import DiskError
 
-# What NumPy raises on spoiled `.npy` and `.npz` files.
-
-# A header is Python's own syntax for a dictionary, and says how much memory to ask for.
+# What NumPy raises on spoiled `.npy` and `.npz` files: their header is Python's own syntax for a
+# dictionary, and says how much memory to ask for.
 DAMAGE = (
     OSError,
     EOFError,
@@ -31,7 +30,6 @@ DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)

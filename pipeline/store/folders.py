@@ -1,4 +1,4 @@
-"""What lies in a folder, links followed: data that are read in place are linked to."""
+"""List and find files below a folder, links followed: data read in place are linked to."""
 
 import os
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""Text and CSV files of unknown origin: however they were saved, they are read or refused."""
+"""Read text and CSV files of unknown origin, however they were saved, or refuse them."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ from pipeline.errors import DataError
 
 @dataclass(frozen=True)
 class ForeignCsv:
-    """A CSV, taken apart.
+    """The rows of a CSV.
 
     Attributes:
         path: The file.
@@ -56,9 +56,12 @@ def read_foreign_text(path: Path) -> str:
     for encoding in ("utf-8-sig", "gb18030"):
         try:
             return content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    raise DataError(f"{path}: must be text in UTF-8 or GB18030, is neither; save it as UTF-8")
+        except UnicodeDecodeError as error:
+            at = error.start
+    raise DataError(
+        f"{path}: must be text in UTF-8 or GB18030, byte {at + 1:,} (0x{content[at]:02x}) is of "
+        "neither; save it as UTF-8"
+    )
 
 
 def read_foreign_csv(path: Path, separator: str = ",") -> ForeignCsv:

@@ -1,4 +1,4 @@
-"""Stages that know when there is nothing to do.
+"""Skip stages that are up to date, by stamps of their inputs and outputs.
 
 A stage ends by writing a stamp: what went in and the digests of what came out. While the same
 inputs would go in and the outputs still are what they were, the stage is up to date.

@@ -1,4 +1,4 @@
-"""One process at a time: the second waits, and says for whom."""
+"""Let one process in at a time: the second waits, and says for whom."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""Probabilities of a set of images, as `oof.npz` and `test.npz` hold them."""
+"""Save and load the probabilities of a set of images: `oof.npz` and `test.npz`."""
 
 import io
 from dataclasses import dataclass
@@ -14,6 +14,8 @@ from pipeline.store.disk_errors import DAMAGE
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
+
+SUM_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,13 @@ def load_predictions(path: Path, next_command: str) -> Predictions:
             f"{probs.shape} for {len(set(image_ids))} images and {len(class_names)} classes; "
             f"run '{next_command}'"
         )
-    if not np.isfinite(probs).all() or np.abs(probs.sum(axis=1) - 1).max(initial=0) > 1e-3:
-        raise ArtifactError(f"{path}: every row must sum to 1, one doesn't; run '{next_command}'")
+    sums = probs.sum(axis=1)
+    odd = np.flatnonzero(~(np.abs(sums - 1) <= SUM_TOLERANCE))  # nan is odd, too
+    if len(odd):
+        raise ArtifactError(
+            f"{path}: every row must sum to 1, that of '{image_ids[odd[0]]}' sums to "
+            f"{sums[odd[0]]:.6g}; run '{next_command}'"
+        )
     return Predictions(image_ids, probs, class_names, folds_sha256)
 
 

@@ -1,4 +1,4 @@
-"""The trained experiments of a competition: which there are and what they predict."""
+"""List the complete experiments and ensembles of a competition, and read their predictions."""
 
 import json
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The CSV tables between stages, checked when they are read and whole when they are written.
+"""Read and write the CSV tables between stages, checked when read and whole when written.
 
 All are UTF-8, comma-separated, with a header and LF line ends; ids are text and stay as they
 are (`007`, `NA`).
@@ -31,7 +31,7 @@ INTEGER_COLUMNS = {"width", "height", "fold"}
 
 
 def read_table(path: Path, columns: list[str], next_command: str) -> pd.DataFrame:
-    """Read a table of ours.
+    """Read a table that a stage has written.
 
     Args:
         path: The CSV.
@@ -65,8 +65,8 @@ def read_image_table(path: Path, columns: list[str], next_command: str) -> pd.Da
     repeated = table["image_id"][table["image_id"].duplicated() | (table["image_id"] == "")]
     if len(repeated):
         raise DataError(
-            f"{path}: image_id must be unique and not empty, {len(repeated)} rows aren't, the "
-            f"first is '{repeated.iloc[0]}'; run '{next_command}'"
+            f"{path}: image_id must be unique and not empty, {len(repeated)} rows repeat one or "
+            f"have none, the first '{repeated.iloc[0]}'; run '{next_command}'"
         )
     return table
 
@@ -102,12 +102,12 @@ def load_folds(paths: Paths) -> pd.DataFrame:
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a table of ours, whole or not at all."""
+    """Write a table for later stages, whole or not at all."""
     write_text(path, to_text(table))
 
 
 def to_text(table: pd.DataFrame) -> str:
-    """Return a table of ours as the text of its file."""
+    """Return a table as the text of its file."""
     buffer = io.StringIO()
     table.to_csv(buffer, index=False, lineterminator="\n")
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""A submission read back: from its bytes to probabilities."""
+"""Read a submission back: from its bytes to probabilities."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ from pipeline.scoring.measures import Values
 
 @dataclass(frozen=True)
 class Answers:
-    """What a submission says.
+    """The ids and probabilities of a submission.
 
     Attributes:
         ids: The judge's ids, in the order of the file.

@@ -1,4 +1,4 @@
-"""What may be wrong with a submission, counted by kind."""
+"""Count what is wrong with a submission, by kind."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

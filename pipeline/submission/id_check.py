@@ -1,4 +1,4 @@
-"""Checks of a submission's ids: all there, each once, written and ordered as they must be."""
+"""Check a submission's ids: all there, each once, written and ordered as they must be."""
 
 import re
 import unicodedata

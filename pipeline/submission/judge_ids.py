@@ -1,4 +1,4 @@
-"""The ids by which the judge knows the test images."""
+"""Form the ids by which the judge knows the test images."""
 
 import unicodedata
 from collections.abc import Sequence

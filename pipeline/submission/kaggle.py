@@ -1,4 +1,4 @@
-"""Kaggle as a judge: send it a file and hear its verdict, by its official client.
+"""Send a file to Kaggle and ask for its verdict, by its official client.
 
 The client is optional (the extra `kaggle`). It looks for credentials when it is imported and talks
 on stdout, so it is imported inside the functions, and what it says is kept for the errors.
@@ -22,13 +22,13 @@ CREDENTIALS = "KAGGLE_API_TOKEN, or KAGGLE_USERNAME and KAGGLE_KEY, or ~/.kaggle
 
 @dataclass(frozen=True)
 class Verdict:
-    """What Kaggle says of a file that it took.
+    """Kaggle's verdict on a file that it took.
 
     Attributes:
         is_final: Whether it has judged; it does so a while after it took the file.
         refusal: Why the file got no score; empty if it got one.
-        public_score: On the part of the test images that is told at once.
-        private_score: On the rest, told when the competition is over.
+        public_score: On the part of the test images that is scored at once.
+        private_score: On the rest, revealed when the competition is over.
     """
 
     is_final: bool
@@ -99,7 +99,7 @@ class Kaggle:
         return int(marked[0].ref) if marked else None
 
     def verdict(self, number: int, patience_seconds: float, pause_seconds: float = 5) -> Verdict:
-        """Ask what became of a file until that is known or the patience is at its end.
+        """Ask what became of a file until that is known or the time is over.
 
         Raises:
             SubmissionError: Kaggle doesn't answer.

@@ -1,4 +1,4 @@
-"""Checks of a submission's labels: class indices, class names or probabilities."""
+"""Check a submission's labels: class indices, class names or probabilities."""
 
 import math
 import re
@@ -21,7 +21,7 @@ LabelFault = tuple[FaultKind, str]
 
 @dataclass(frozen=True)
 class LabelCheck:
-    """Checks what stands after the id.
+    """The check of what stands after the id.
 
     Attributes:
         fault_of: Says what is wrong with one field; None if nothing is.

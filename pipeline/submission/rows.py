@@ -1,4 +1,4 @@
-"""A submission's bytes taken apart into rows, with what is wrong about bytes, lines and commas.
+"""Split a submission's bytes into rows, and find what is wrong about bytes, lines and commas.
 
 Each step mends what it reports, so that one mistake isn't reported again by the next.
 """
@@ -35,7 +35,7 @@ class Row:
 
 
 def read_rows(submission: SubmissionFormat, content: bytes, faults: FaultLog) -> list[Row]:
-    """Take a file apart, header included."""
+    """Split a file into rows, header included."""
     text = _decode(submission, content, faults)
     if not text.strip():
         detail = f"must hold one line per image, holds {len(content)} bytes"
@@ -61,7 +61,8 @@ def _decode(submission: SubmissionFormat, content: bytes, faults: FaultLog) -> s
         detail = "the file must begin with its first id or header, not EF BB BF"
         faults.add(FaultKind.BOM, 1, detail)
     if wants_mark and not has_mark and content:
-        faults.add(FaultKind.BOM, 1, "the file must begin with EF BB BF, doesn't")
+        found = content[:3].hex(" ").upper()
+        faults.add(FaultKind.BOM, 1, f"the file must begin with EF BB BF, begins with {found}")
     content = _without_nul(content, faults)
     codec = wanted.lower()
     try:

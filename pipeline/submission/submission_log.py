@@ -1,4 +1,4 @@
-"""`submissions/<competition>/log.csv`: every file that `submit` wrote, and what became of it."""
+"""Keep `submissions/<competition>/log.csv`: every file that `submit` wrote, and its scores."""
 
 import csv
 import io
@@ -36,8 +36,8 @@ class Entry(BaseModel):
         commit: Of the code that wrote it, with "+" if that was changed since; empty if unknown.
         file: Its name.
         sent: When it was sent to the judge, UTC; empty if by hand or never.
-        public_score: The judge's score on the part of the test images that is told at once.
-        private_score: The judge's score on the rest, told at the end.
+        public_score: The judge's score on the part of the test images that is scored at once.
+        private_score: The judge's score on the rest, revealed at the end.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -133,7 +133,7 @@ def load_log(path: Path) -> list[Entry]:
 
 
 def now() -> datetime:
-    """Tell the time in whole seconds, UTC."""
+    """Return the time in whole seconds, UTC."""
     return datetime.now(UTC).replace(microsecond=0)
 
 

@@ -1,4 +1,4 @@
-"""True labels of test images, read from whatever table a person has of them."""
+"""Read true labels of test images from whatever table a person has of them."""
 
 import csv
 import io

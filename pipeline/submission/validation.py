@@ -1,4 +1,4 @@
-"""Everything that a judge could refuse a submission for, found before the judge does.
+"""Find everything that a judge could refuse a submission for, before the judge does.
 
 Reads bytes with code of its own, not with what wrote them. A newline after the last line is
 accepted and not demanded: no CSV reader sees a difference.

@@ -1,4 +1,4 @@
-"""From probabilities to the judge's CSV."""
+"""Write the judge's CSV from probabilities."""
 
 import csv
 import io
@@ -50,7 +50,7 @@ def encode(competition: Competition, table: pd.DataFrame) -> bytes:
 
 
 def _answers(competition: Competition, probs: Probs) -> list[list[str]]:
-    """Say what stands after each id."""
+    """Format what stands after each id, `(N, columns)`."""
     submission = competition.submission
     digits = submission.float_digits
     # Of a probability of 0 log loss takes the logarithm: one such mistake can cost a whole score.

@@ -42,7 +42,7 @@ def test_a_file_of_variants_is_as_many_experiments(tmp_path):
 
 def test_one_variant_of_a_shipped_file_is_named_after_both():
     assert load_experiment("degradation-plain34", []).model.name == "plain34_cifar"
-    with pytest.raises(ConfigError, match="experiment 'degradation': must be one, is several"):
+    with pytest.raises(ConfigError, match="expected one experiment, 'degradation' has 4 variants"):
         load_experiment("degradation", [])
     with pytest.raises(ConfigError, match="degradation-plain35: must be one of"):
         load_experiment("degradation-plain35", [])

@@ -67,7 +67,7 @@ FAULTS = {
     "head.l2 = 3": "[tune] head.l2: must be { low, high } or { choices }, is 3",
     "head.l2 = { low = 1 }": "[tune] head.l2: must have 'low' and 'high', or 'choices'",
     "head.l2 = { low = 2, high = 1 }": (
-        "[tune] head.l2: low must be less than high, 2 isn't less than 1"
+        "[tune] head.l2: low must be less than high, they are 2 and 1"
     ),
     "head.l2 = { low = 0.0, high = 1.0, log = true }": (
         "[tune] head.l2: where 'log' is true, low must be greater than 0, and 'step' left out"

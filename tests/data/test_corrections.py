@@ -96,7 +96,7 @@ def test_they_read_as_counts_and_first_names():
 @pytest.mark.parametrize(
     ("column", "value", "line"),
     [
-        ("action", "delete", "action must be empty, 'drop' or 'relabel', that of 1 images doesn't"),
+        ("action", "delete", "action must be empty, 'drop' or 'relabel', 1 images have another"),
         ("image_id", "x.jpg", "image_id must stand in train.csv, .* the first is 'x.jpg'"),
         ("label", "dog", "label must be the one of train.csv, .* the first is 'dog' of '002.jpg'"),
         ("suggested", "horse", "suggested must be another class of the competition, .* 'horse'"),
@@ -126,7 +126,9 @@ def test_a_list_that_nobody_filled_in_is_refused(path, demo):
 def test_an_image_that_stands_twice_is_refused(path, demo):
     table = suspects(_1="drop", _2="relabel")
     write_table(pd.concat([table, table.iloc[[1]]]), path)
-    with pytest.raises(DataError, match=r"image_id must be unique and not empty, 1 rows aren't"):
+    with pytest.raises(
+        DataError, match=r"image_id must be unique and not empty, 1 rows repeat one"
+    ):
         load_corrections(path, demo, TRAIN)
 
 

@@ -116,7 +116,9 @@ def test_chinese_list_is_read_from_either_encoding(read, encoding):
 def test_text_in_neither_encoding_is_refused(tmp_path):
     path = tmp_path / "list.txt"
     path.write_bytes("a.jpg\t0\n".encode("utf-16"))
-    with pytest.raises(DataError, match=r"list\.txt: must be text in UTF-8 or GB18030, is neither"):
+    with pytest.raises(
+        DataError, match=r"list\.txt: must be text in UTF-8 or GB18030, byte 1 \(0x"
+    ):
         read_foreign_text(path)
 
 
@@ -383,6 +385,6 @@ def test_label_file_is_found_at_any_depth_and_the_first_folder_wins(tmp_path):
 
 def test_missing_label_file_leads_to_download(tmp_path):
     folders = [tmp_path / "archives", tmp_path / "images"]
-    expected = r"'list\.txt' must be in .*archives or .*images, isn't; run 'pipeline download pets'"
+    expected = r"'list\.txt' must be in .*archives or .*images, is missing; run 'pipeline download"
     with pytest.raises(DataError, match=expected):
         read_labels(LIST, ["a.jpg"], folders)

@@ -59,7 +59,9 @@ def test_competition_without_a_sample_has_none(tmp_path):
 
 def test_only_an_optional_sample_may_be_absent(tmp_path):
     assert load_sample(a_competition(optional=True), [tmp_path]) is None
-    with pytest.raises(DataError, match=r"pets: the file 'sample\.csv' must be in .*, isn't; run "):
+    with pytest.raises(
+        DataError, match=r"pets: the file 'sample\.csv' must be in .*, is missing; run "
+    ):
         load_sample(a_competition(), [tmp_path])
 
 

@@ -443,12 +443,14 @@ def test_a_name_that_folders_cannot_have_is_refused_before_anything_is_read(name
 
 
 def test_what_cannot_be_made_out_is_refused_and_nothing_written(folder, tmp_path):
-    with pytest.raises(ConfigError, match=r"init: must be told what to look at, is told nothing"):
+    with pytest.raises(
+        ConfigError, match="init: must be given files or folders to look at, got none"
+    ):
         init.run("mine", GivenPaths(), None, tmp_path / "mine.toml", force=False)
-    refused(folder, "init: there must be images to look at, 0 files are none")
+    refused(folder, "init: expected images, found 0 files, none of them one")
     refused(
         folder,
-        r"none: must be there to be looked at, isn't; correct the path",
+        r"none: must exist, is missing; correct the path",
         train=folder / "none",
     )
     save_images(folder, [*TRAIN, *TEST])

@@ -103,5 +103,5 @@ def test_an_image_that_is_gone_is_named(workspace, toml):
     paths, competition = workspace
     for image in load_train(paths)["path"]:
         (paths.images_dir / image).unlink()
-    with pytest.raises(DataError, match="must be as it was prepared, isn't"):
+    with pytest.raises(DataError, match="must be as it was prepared, found: "):
         preview.run(paths, competition, toml, [], (2, 1), None)

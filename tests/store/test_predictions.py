@@ -109,8 +109,8 @@ def test_a_pickle_inside_is_never_run(path, tmp_path):
         ({"image_id": ["a", "a", "b"]}, r"holds \(3, 2\) for 2 images and 2 classes"),
         ({"image_id": ["a", "b"]}, r"holds \(3, 2\) for 2 images and 2 classes"),
         ({"class_names": ["cat"]}, r"holds \(3, 2\) for 3 images and 1 classes"),
-        ({"probs": PROBS * 2}, "every row must sum to 1, one doesn't; run 'again'"),
-        ({"probs": PROBS * np.nan}, "every row must sum to 1, one doesn't; run 'again'"),
+        ({"probs": PROBS * 2}, "every row must sum to 1, that of '.+' sums to 2; run 'again'"),
+        ({"probs": PROBS * np.nan}, "that of '.+' sums to nan; run 'again'"),
         ({"probs": [["a", "b"]] * 3}, "damaged"),
     ],
 )

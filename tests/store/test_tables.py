@@ -151,7 +151,9 @@ def test_row_with_too_many_fields_is_refused(table):
 def test_repeated_ids_are_refused_with_the_first(table):
     path, load, columns, command = table
     write_table(rows_of(columns, ["a", "b", "c", "c", "b", "c"]), path)
-    expected = rf"unique and not empty, 3 rows aren't, the first is 'c'; run '{command}'"
+    expected = (
+        rf"unique and not empty, 3 rows repeat one or have none, the first 'c'; run '{command}'"
+    )
     with pytest.raises(DataError, match=expected):
         load()
 
@@ -159,7 +161,7 @@ def test_repeated_ids_are_refused_with_the_first(table):
 def test_empty_id_is_refused(table):
     path, load, columns, _ = table
     write_table(rows_of(columns, ["a", ""]), path)
-    with pytest.raises(DataError, match="1 rows aren't, the first is ''"):
+    with pytest.raises(DataError, match="1 rows repeat one or have none, the first ''"):
         load()
 
 

@@ -43,7 +43,7 @@ def test_encodings_that_are_wanted_are_taken():
 @pytest.mark.parametrize("newline", ["", "\n"])
 def test_missing_or_unwanted_mark_is_told(newline):
     text = f"b,0\nc,1\na,2{newline}".encode()
-    missing = "line 1: byte order mark: the file must begin with EF BB BF, doesn't"
+    missing = "line 1: byte order mark: the file must begin with EF BB BF, begins with 62 2C 30"
     assert told(text, label="index", encoding="utf-8-sig") == [missing]
     (unwanted,) = told(codecs.BOM_UTF8 + text, label="index", encoding="gb18030")
     assert unwanted.endswith("must begin with its first id or header, not EF BB BF")

@@ -1,4 +1,4 @@
-"""The pickled batches of CIFAR-10, read without running what a pickle may hold, as PNG files.
+"""Unpack the pickled batches of CIFAR-10 to PNG files, without running what a pickle may hold.
 
 A pickle is a program: it may ask for any function of any module and call it. Here it gets nothing
 but stand-ins for the four things of which NumPy's arrays are pickled, whatever it asks for.
@@ -89,7 +89,8 @@ def _find_batches(archive: Path, folder: Path) -> Path:
         raise ArchiveError(f"{archive}: must hold one file '{META}', holds {len(found)}")
     for name in (*TRAIN_BATCHES, TEST_BATCH):
         if not (found[0].parent / name).is_file():
-            raise ArchiveError(f"{archive}: must hold '{name}' beside '{META}', doesn't")
+            names = ", ".join(sorted(file.name for file in found[0].parent.iterdir()))
+            raise ArchiveError(f"{archive}: must hold '{name}' beside '{META}', holds {names}")
     return found[0].parent
 
 

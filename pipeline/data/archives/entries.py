@@ -1,4 +1,7 @@
-"""What unpacking needs to know of an archive's entries, whatever the kind of archive."""
+"""Check an archive's entries and write them, whatever the kind of archive.
+
+Entries are judged by their names before any is written, and none is written further than it claims.
+"""
 
 import re
 from collections import Counter
@@ -12,6 +15,7 @@ from typing import IO, NamedTuple, Protocol, Self
 from pipeline.errors import ArchiveError
 
 CHUNK_BYTES = 1 << 20
+LITTER = {".ds_store", "thumbs.db"}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -48,7 +52,7 @@ Receive = Callable[[Entry], AbstractContextManager[Sink]]
 
 
 class Contents(NamedTuple):
-    """An open archive: what it holds, and how to have some of it unpacked."""
+    """An open archive: its entries, and a function that unpacks some of them."""
 
     entries: Iterator[Entry]
     extract: Callable[[Sequence[Entry], Receive], None]
@@ -74,11 +78,6 @@ def decoded(raw: bytes, fallback: str) -> str:
     return fallback
 
 
-# Where the entries of an archive may be written, judged by their names before any is.
-
-LITTER = {".ds_store", "thumbs.db"}
-
-
 def files_to_write(where: str, entries: Sequence[Entry]) -> dict[Entry, PurePosixPath]:
     """Name the entries worth writing by their paths below the folder, after checking all of them.
 
@@ -97,7 +96,7 @@ def files_to_write(where: str, entries: Sequence[Entry]) -> dict[Entry, PurePosi
     if repeated:
         raise ArchiveError(f"{where}: entries must differ in name, '{repeated[0]}' is there twice")
     if not names:
-        raise ArchiveError(f"{where}: must hold files, its {len(entries)} entries are none")
+        raise ArchiveError(f"{where}: must hold files, holds {len(entries)} entries and no file")
     return names
 
 
@@ -113,7 +112,7 @@ def _safe_name(where: str, name: str) -> PurePosixPath:
     has_controls = re.search(r"[\x00-\x1f\x7f]", name) is not None
     if name.startswith("/") or has_drive or has_controls or ".." in parts:
         raise ArchiveError(
-            f"{where}: entries must stay below the archive's folder, {name!r} doesn't"
+            f"{where}: entries must stay below the archive's folder, {name!r} leads elsewhere"
         )
     return PurePosixPath(*parts)
 
@@ -121,9 +120,6 @@ def _safe_name(where: str, name: str) -> PurePosixPath:
 def _is_litter(name: PurePosixPath) -> bool:
     is_resource_fork = "__MACOSX" in name.parts or name.name.startswith("._")
     return is_resource_fork or name.name.lower() in LITTER
-
-
-# A file that an entry is unpacked into, no further than the entry claims to go.
 
 
 class OutFile:

@@ -33,23 +33,30 @@ from pipeline.errors import DownloadError, PipelineError
 from pipeline.store.atomic import write_text
 from pipeline.store.disk_errors import check_room, explained_os_errors
 
-# The part of a download that came so far, kept so that the next attempt can go on from it.
+CHUNK_BYTES = 1 << 16
+MAX_BYTES = 50 * 10**9  # more is a mistake, or an attack
+MAX_REDIRECTS = 5
+NUMBER = "[0-9]{1,18}"  # of bytes; a header may hold thousands of digits
+TRANSIENT_STATUS = {408, 416, 425, 429, 500, 502, 503, 504}
 
 
 @dataclass(frozen=True)
 class Part:
-    """What came so far: `<name>.part`, and beside it which version of which URL it is from."""
+    """The part of a file that came so far, kept so that the next attempt goes on from it.
+
+    `<name>.part`, and beside it a JSON file with the version and URL that it is from.
+    """
 
     path: Path
 
     @property
     def origin_path(self) -> Path:
-        """Where it says which version of which URL the part is from."""
+        """The file that says which version of which URL the part is from."""
         return self.path.with_name(f"{self.path.name}.json")
 
     @property
     def num_bytes(self) -> int:
-        """How much has come; 0 where nothing has."""
+        """Number of bytes that have come."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     def validator(self, url: str) -> str | None:
@@ -79,15 +86,8 @@ class Part:
         self.discard()
 
 
-CHUNK_BYTES = 1 << 16
-MAX_BYTES = 50 * 10**9  # more is a mistake, or an attack
-MAX_REDIRECTS = 5
-NUMBER = "[0-9]{1,18}"  # of bytes; a header may hold thousands of digits
-TRANSIENT_STATUS = {408, 416, 425, 429, 500, 502, 503, 504}
-
-
 class _TooLargeError(DownloadError):
-    """What comes can't be the file."""
+    """The server sends more than the file can have."""
 
 
 def fetch(

@@ -1,4 +1,4 @@
-"""Gather the archives of a competition: those that are here, and those that must be brought."""
+"""Fetch the archives of a competition that aren't here yet, each from its first good source."""
 
 import shlex
 from collections.abc import Mapping
@@ -17,12 +17,10 @@ from pipeline.store.atomic import PARTIAL_SUFFIX
 from pipeline.store.freshness import Stamp, digest, read_stamp
 from pipeline.store.paths import Paths
 
-# What a download has to bring, from where, and the places it stands at until all is whole.
-
 
 @dataclass(frozen=True)
 class DownloadPlan:
-    """What to bring, from where, and the places it stands at until all of it is whole."""
+    """The archives to fetch, their sources, and the folders they stand in until all are whole."""
 
     paths: Paths
     competition: Competition
@@ -31,7 +29,7 @@ class DownloadPlan:
 
     @property
     def is_drawn(self) -> bool:
-        """Whether the archives are drawn rather than brought."""
+        """Whether the archives are drawn rather than fetched."""
         return self.competition.synthetic is not None and self.source is None
 
     @property
@@ -82,7 +80,7 @@ class DownloadPlan:
 
 @dataclass(frozen=True)
 class FetchedArchive:
-    """A whole archive: where it stands for now, and the record of where it is from.
+    """A whole archive: its place for now, and the record of its source.
 
     Of a folder that is read in place, the place is where it is from.
     """
@@ -97,16 +95,16 @@ class FetchedArchive:
 
 
 def fetched_dir(paths: Paths) -> Path:
-    """Where what came over the network stays after a failure."""
+    """Return the folder in which what came over the network stays after a failure."""
     return paths.data_dir / ".fetched"
 
 
 def fetch_all(plan: DownloadPlan, accepted: Mapping[str, Any]) -> dict[str, FetchedArchive]:
-    """Bring every archive that isn't here yet.
+    """Fetch every archive that isn't here yet.
 
     Args:
-        plan: What to bring.
-        accepted: Records of the sources, by archive, whose archives need not be brought again.
+        plan: The archives and their sources.
+        accepted: Records of the sources, by archive, whose archives need not be fetched again.
 
     Returns:
         The archives by name, without optional ones that aren't to be had.
@@ -134,7 +132,7 @@ def fetch_all(plan: DownloadPlan, accepted: Mapping[str, Any]) -> dict[str, Fetc
 
 
 def _here(paths: Paths, archive: Archive, record: dict[str, Any] | None) -> FetchedArchive | None:
-    """Find an archive that an earlier run brought, if it is still that one and wanted now."""
+    """Find an archive that an earlier run fetched, if it is still that one and wanted now."""
     if record is None:
         return None
     source = Source(**record)
@@ -175,12 +173,12 @@ def _check_not_own(plan: DownloadPlan, folder: Path) -> None:
     if folder.is_relative_to(plan.paths.data_dir.resolve()):
         raise DataError(
             f"--from {plan.source}: images must lie outside {plan.paths.data_dir} to be read in "
-            f"place, '{folder}' doesn't; point --from at where they came from"
+            f"place, '{folder}' lies in it; point --from at where they came from"
         )
 
 
 def _fetch_one(plan: DownloadPlan, archive: Archive) -> FetchedArchive:
-    """Bring one archive, unless a run that failed later had already fetched it."""
+    """Fetch one archive, unless a run that failed later had already fetched it."""
     candidates = plan.candidates[archive.name]
     if candidates[0].is_folder:
         return FetchedArchive(Path(candidates[0].place), candidates[0].record)

@@ -1,4 +1,4 @@
-"""Bring an archive from the first source that gives it whole, and check what came."""
+"""Fetch an archive from the first source that gives it whole, and check what came."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Try again what may pass: how often, and with what waits between."""
+"""Retry a download whose failure may pass, so often and with waits between."""
 
 import time
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from pipeline.errors import DownloadError
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How long to try: waits double from the first to the longest, unless the server names one."""
+    """Attempts, waits and timeouts; waits double up to the longest, unless the server names one."""
 
     attempts: int = 5
     first_wait_seconds: float = 1.0
@@ -37,7 +37,7 @@ class InterruptionError(Exception):
 
 
 def with_retries(receive: Callable[[], None], url: str, policy: RetryPolicy) -> None:
-    """Call until it isn't interrupted any more, waiting in between.
+    """Call a function until it isn't interrupted any more, waiting in between.
 
     Raises:
         DownloadError: The last attempt was interrupted, too.

@@ -1,4 +1,4 @@
-"""Entries of a 7z, read by py7zr, an optional package: LGPL, and few competitions need it."""
+"""Read the entries of a 7z by py7zr, an optional package: LGPL, and few competitions need it."""
 
 import sys
 from collections.abc import Iterator, Sequence

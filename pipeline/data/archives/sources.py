@@ -1,4 +1,4 @@
-"""Where archives come from: URLs tried in order, or files of a folder, found by name.
+"""Find the sources of archives: URLs tried in order, or files of a folder, found by name.
 
 In a folder, an archive may lie unpacked, too: a folder of its name is as good and is read in
 place. So is the folder of a competition without archives. Or all archives lie in one zip, as
@@ -50,7 +50,7 @@ class Source:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What a stamp says of it."""
+        """Its record in a stamp."""
         return asdict(self)
 
 

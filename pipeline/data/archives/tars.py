@@ -1,4 +1,4 @@
-"""Entries of a tar, compressed by gzip, bzip2, xz or not at all.
+"""Read the entries of a tar, compressed by gzip, bzip2, xz or not at all.
 
 tarfile takes a damaged header in the middle for the end, reads headers of any length into memory
 and leaves the checksum of the compressed file unread; all three are mended here.

@@ -14,9 +14,11 @@ from pipeline.data.archives.entries import Entry, OutFile, Sink, files_to_write
 from pipeline.errors import ArchiveError
 from pipeline.store.disk_errors import check_room, explained_os_errors
 
-# What reading spoiled archives raises, turned into one line.
-
+# What reading spoiled archives raises.
 FAULTS = (*zips.FAULTS, *tars.FAULTS, *sevenzips.FAULTS)
+OPENERS = {"zip": zips.opened, "tar": tars.opened, "7z": sevenzips.opened}
+LOOKS = {"zip": is_zipfile, "tar": tars.looks_like_tar, "7z": sevenzips.looks_like_7z}
+MAX_DEPTH = 3  # of archives within archives
 
 
 @contextmanager
@@ -59,14 +61,9 @@ def explained_faults(where: str, name: PurePosixPath) -> Iterator[None]:
         raise ArchiveError(f"{where}: entry '{name}' must have a shorter name") from error
 
 
-OPENERS = {"zip": zips.opened, "tar": tars.opened, "7z": sevenzips.opened}
-LOOKS = {"zip": is_zipfile, "tar": tars.looks_like_tar, "7z": sevenzips.looks_like_7z}
-MAX_DEPTH = 3  # of archives within archives
-
-
 @dataclass(frozen=True)
 class Limits:
-    """What an archive may claim, with all archives within it, before it is taken for a bomb.
+    """Limits of what an archive may claim, with all archives within it; beyond, it is a bomb.
 
     `ratio` is unpacked bytes per packed byte, of each entry and of the whole; small files may
     exceed it, as blank images do.

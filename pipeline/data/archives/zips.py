@@ -1,4 +1,4 @@
-"""Entries of a zip."""
+"""Read the entries of a zip."""
 
 import stat
 import struct

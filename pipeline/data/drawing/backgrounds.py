@@ -1,4 +1,4 @@
-"""What lies behind the animal, and what gets in its way."""
+"""Draw what lies behind the animal, and what gets in its way."""
 
 import math
 from collections.abc import Callable

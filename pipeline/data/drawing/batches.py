@@ -1,4 +1,4 @@
-"""Packs drawn images as CIFAR-10's pickled batches."""
+"""Pack drawn images as CIFAR-10's pickled batches."""
 
 import io
 import pickle

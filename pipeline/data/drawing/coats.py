@@ -1,4 +1,4 @@
-"""Coats: colours that every animal shares, and the patterns they make."""
+"""Paint coats: colours that every animal shares, and the patterns they make."""
 
 from dataclasses import dataclass, field
 

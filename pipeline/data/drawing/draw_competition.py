@@ -1,4 +1,4 @@
-"""Draws a whole competition, archives and truth, in the layout that its file describes.
+"""Draw a whole competition, archives and truth, in the layout that its file describes.
 
 The same code then reads drawn competitions as reads real ones, and since the truth is known, the
 score that the judge would give can be computed.
@@ -25,7 +25,10 @@ from pipeline.images.decoder_pool import map_in_processes
 from pipeline.machine import num_cpus
 from pipeline.store.tables import TRUTH_COLUMNS, write_table
 
-# What drawn images are called, and so as what they are encoded.
+# Third member of the random stream's key, beside TRAIN and TEST: names, order and oddities.
+_PLAN = 2
+# Below this many images the start of the processes costs more than they save.
+_MIN_PARALLEL = 200
 
 
 def name_train_images(
@@ -66,19 +69,13 @@ def random_name(competition: Competition, rng: np.random.Generator) -> str:
 
 
 def suffix_of(competition: Competition) -> str:
-    """Tell the images' suffix by what the competition's file says of names; `.jpg` by default."""
+    """Return the suffix, and so the format, of the images: as names or lists say, else `.jpg`."""
     if find_batched(competition):
         return ".png"
     template = competition.synthetic and competition.synthetic.name_template
     lists = (competition.train.labels, competition.test.csv)
     extensions = [getattr(listing, "extension", "") for listing in lists]
     return PurePosixPath(template or "").suffix or next(filter(None, extensions), ".jpg")
-
-
-# Third member of the random stream's key, beside TRAIN and TEST: names, order and oddities.
-_PLAN = 2
-# Below this many images the start of the processes costs more than they save.
-_MIN_PARALLEL = 200
 
 
 def draw_competition(competition: Competition, archives_dir: Path, truth_csv: Path) -> None:

@@ -1,4 +1,4 @@
-"""Heads from the front, anything between a cat's (snout 0) and a dog's (snout 1).
+"""Draw heads from the front, anything between a cat's (snout 0) and a dog's (snout 1).
 
 One unit is about half a head. A head is drawn from back to front: ears that stand, skull,
 muzzle, nose and mouth, eyes, ears that hang, whiskers.

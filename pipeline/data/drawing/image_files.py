@@ -1,4 +1,4 @@
-"""Pictures as files, with the oddities of real competition data: formats, twins and damage.
+"""Encode pictures as files, with the oddities of real data: formats, twins and damage.
 
 Imported by every process that draws, so it stays light: no pandas here.
 """

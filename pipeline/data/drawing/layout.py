@@ -1,4 +1,4 @@
-"""Packs drawn images into the archives of a competition, byte for byte the same every time."""
+"""Pack drawn images and their lists into archives, byte for byte the same every time."""
 
 import bz2
 import gzip
@@ -20,12 +20,14 @@ from pipeline.data.drawing.oddities import TEST, TRAIN, Key, Oddities
 from pipeline.store.atomic import write_bytes
 from pipeline.submission.judge_ids import submission_ids
 
-# What was drawn: all that the archives and lists are made of.
+Members = dict[str, bytes]
+
+_MEMBER_DATE = (2021, 1, 1, 0, 0, 0)
 
 
 @dataclass
 class Drawn:
-    """Names, classes and files of the images, and what is odd about them."""
+    """What was drawn: names, classes and files of the images, and what is odd about them."""
 
     train_names: list[str]
     test_names: list[str]
@@ -36,11 +38,8 @@ class Drawn:
     files: dict[Key, bytes] = field(default_factory=dict)
 
 
-# The lists of a drawn competition: labels, test images and the sample submission.
-
-
 def draw_listings(competition: Competition, drawn: Drawn) -> dict[str, str]:
-    """Write the lists that the competition's file names, by file name."""
+    """Write labels, test images and sample submission, as far as named, by file name."""
     listings = {}
     labels = competition.train.labels
     if isinstance(labels, ListFileLabels | CsvLabels | OneHotLabels):
@@ -110,13 +109,6 @@ def _sample(competition: Competition, drawn: Drawn) -> str:
 
 def _table(rows: Iterable[Sequence[str]], separator: str = ",") -> str:
     return "".join(f"{separator.join(row)}\n" for row in rows)
-
-
-# Files packed into archives, byte for byte the same every time.
-
-Members = dict[str, bytes]
-
-_MEMBER_DATE = (2021, 1, 1, 0, 0, 0)
 
 
 def packed(archive: Archive, members: Members) -> bytes:

@@ -1,4 +1,4 @@
-"""Which images of a drawn competition are odd: formats, duplicates, wrong labels, damage."""
+"""Choose the odd images of a drawn competition: formats, duplicates, wrong labels, damage."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ Change = Callable[[bytes], bytes]
 
 @dataclass
 class Oddities:
-    """What happens to which image, in the order of the rewrites."""
+    """The odd images and their oddities, in the order of the rewrites."""
 
     encodings: dict[Key, str] = field(default_factory=dict)
     rewrites: list[tuple[Key, Key, Change]] = field(default_factory=list)  # (file, made from, how)

@@ -1,4 +1,4 @@
-"""Lines, areas and fur on a canvas, in coordinates that move, turn and grow with the figure.
+"""Draw lines, areas and fur, in coordinates that move, turn and grow with the figure.
 
 A figure is drawn in its own units (about -1..1, y downwards), so that a head is the same head on
 every body and at every size.
@@ -22,7 +22,7 @@ SUBPIXEL_BITS = 4
 
 @dataclass(frozen=True)
 class Frame:
-    """Where figure coordinates lie on the canvas: an affine matrix of shape (2, 3)."""
+    """The map from figure coordinates to the canvas: an affine matrix of shape (2, 3)."""
 
     matrix: Points
 

@@ -1,4 +1,4 @@
-"""One photo of one drawn animal: background, figure, what is in the way, light and camera."""
+"""Draw one photo of one animal: background, figure, what is in the way, light and camera."""
 
 import cv2
 import numpy as np

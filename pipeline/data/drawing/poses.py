@@ -1,4 +1,4 @@
-"""Whole animals: a face close up, sitting, standing and lying.
+"""Draw whole animals: a face close up, sitting, standing and lying.
 
 Each figure fills about -1..1 in both directions; it is drawn from back to front.
 """
@@ -10,8 +10,7 @@ from pipeline.data.drawing.heads import TONGUE, Knots, between, eye, front_head,
 from pipeline.data.drawing.pen import Pen, ellipse, mirrored, smooth, tube
 from pipeline.data.drawing.species import Looks
 
-# Heads from the side, facing right; their unit is that of the heads from the front.
-
+# Ears of heads in profile, in the unit of the heads from the front.
 # fmt: off
 FLOPPY_EAR: Knots = [
     (-0.3, -0.62), (0.05, -0.6), (0.12, 0.0), (0.0, 0.6), (-0.3, 0.72), (-0.46, 0.1),

@@ -1,4 +1,4 @@
-"""What sets one class of drawn animals apart: the ranges that an individual is drawn from."""
+"""Describe each class of drawn animals by the ranges that an individual is drawn from."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

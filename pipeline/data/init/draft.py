@@ -58,7 +58,7 @@ def to_toml(begin: Iterable[str], sections: Iterable[Section]) -> str:
 
 
 def describe_line(section: Section, line: Line) -> str:
-    """Say in one line what was inferred from what."""
+    """Format a line for the terminal: key, value and what it was inferred from."""
     table = section.name.strip("[]")
     key = f"{table}.{line.key}" if table else line.key
     value = toml_value(line.value)

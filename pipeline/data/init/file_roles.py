@@ -1,4 +1,4 @@
-"""Which of the lists that a user has is what: labels, a sample submission, the test images."""
+"""Tell a user's lists apart: labels, sample submission, list of test images."""
 
 import re
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ TEST_NAME = re.compile(r"test|测试", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class GivenPaths:
-    """What the user called by its name; None is to be found.
+    """The files and folders that the user named; None is to be found.
 
     Attributes:
         train: Folder or archive of the training images.
@@ -31,13 +31,13 @@ class GivenPaths:
 
     @property
     def places(self) -> list[Path]:
-        """All that is named."""
+        """The paths that were named."""
         return [one for one in (self.train, self.test, self.labels, self.sample) if one]
 
 
 @dataclass(frozen=True)
 class FileRoles:
-    """Which list is what.
+    """The user's lists by their role.
 
     Attributes:
         labels: Those that may be label lists.
@@ -64,7 +64,7 @@ def find_roles(user_files: UserFiles, given: GivenPaths, train: Split, test: Spl
         if lists.get(place.name) is None:
             raise DataError(
                 f"{place}: must be a {', '.join(sorted(LIST_SUFFIXES))} file of text, its lines of "
-                "as many columns each, isn't"
+                f"as many columns each, {_why_no_list(place)}"
             )
     labels_name, sample_name = (place and place.name for place in (given.labels, given.sample))
     samples = [one for one in tables if SAMPLE_NAME.search(one.name) and one.name != labels_name]
@@ -83,3 +83,9 @@ def find_roles(user_files: UserFiles, given: GivenPaths, train: Split, test: Spl
     if labels_name is not None:
         labels = [one for one in labels if one.name == labels_name]
     return FileRoles(labels, next(iter(samples), None), next(iter(found), None), others)
+
+
+def _why_no_list(place: Path) -> str:
+    if place.suffix.lower() not in LIST_SUFFIXES:
+        return f"is called '{place.name}'"
+    return "has lines of several lengths, or is no text"

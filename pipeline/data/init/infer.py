@@ -1,4 +1,4 @@
-"""From what the user has to the tables of the competition's file."""
+"""Infer the tables of a competition's file from the user's files."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -15,7 +15,13 @@ from pipeline.data.init.user_files import UserFiles
 from pipeline.data.init.user_lists import ForeignList, Ids
 from pipeline.errors import DataError
 
-# What numbered classes are called: told by a list that has a line for each of them.
+PROBES = ["lite0-probe", "lite1-probe", "lite2-probe"]
+METRICS = {
+    "name": ("accuracy", '"macro_f1", "micro_f1", "quadratic_kappa"'),
+    "index": ("accuracy", '"macro_f1", "micro_f1", "quadratic_kappa"'),
+    "probability": ("log_loss", '"roc_auc"'),
+    "probabilities": ("log_loss", '"mean_column_auc", "accuracy"'),
+}
 
 
 def with_class_names(labels: LabelSource, lists: Iterable[ForeignList]) -> LabelSource:
@@ -51,15 +57,6 @@ def _if_names(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names) if are_names and len(set(names)) == len(names) else ()
 
 
-PROBES = ["lite0-probe", "lite1-probe", "lite2-probe"]
-METRICS = {
-    "name": ("accuracy", '"macro_f1", "micro_f1", "quadratic_kappa"'),
-    "index": ("accuracy", '"macro_f1", "micro_f1", "quadratic_kappa"'),
-    "probability": ("log_loss", '"roc_auc"'),
-    "probabilities": ("log_loss", '"mean_column_auc", "accuracy"'),
-}
-
-
 def infer(name: str, user_files: UserFiles, given: GivenPaths) -> list[Section]:
     """Infer the tables of a competition's file.
 
@@ -93,7 +90,7 @@ def infer(name: str, user_files: UserFiles, given: GivenPaths) -> list[Section]:
 def _places(
     name: str, user_files: UserFiles, given: GivenPaths
 ) -> tuple[PurePosixPath | None, PurePosixPath | None]:
-    """Tell where the images of each split will lie, if the user named a place of their own."""
+    """Return the folder of each split's images, where the user named one of its own."""
     train_at, test_at = (
         user_files.place(place, name) if place and user_files.root != place.resolve() else None
         for place in (given.train, given.test)
@@ -137,7 +134,7 @@ def _head(name: str, labels: LabelSource, answer: Answer) -> Section:
 
 
 def _archives(user_files: UserFiles, listed: Iterable[str | None]) -> list[Section]:
-    """Name what must be brought; a plain folder is read in place, lists in it included."""
+    """Name the archives to download; a plain folder is read in place, lists in it included."""
     if not user_files.archives:
         return []
     beside = [one for one in listed if one and user_files.lists[one].parent == user_files.root]

@@ -1,4 +1,4 @@
-"""Where the labels of the training images stand: in a list, in folders or in file names."""
+"""Find the labels of the training images: in a list, in folders or in file names."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -31,11 +31,11 @@ MIN_MATCHED = 0.99
 
 @dataclass(frozen=True)
 class LabelSource:
-    """Where labels stand.
+    """The place where labels stand, and the classes.
 
     Attributes:
         keys: The table `[train] labels`; empty where no labels were found.
-        why: What told so.
+        why: What it was inferred from.
         classes: The class names, in order.
         classes_why: What they were read from.
         is_certain: Whether nothing else may hold them as well.
@@ -143,9 +143,9 @@ def _with_values(
     classes = sorted_names(labels)
     is_index = list(classes) == [str(number) for number in range(len(classes))]
     values = "index" if is_index else "name"
-    told = f"{len(classes)} labels in {where}"
-    told += ", numbers: write the classes' names here, in their order" if is_index else ""
-    return LabelSource({**keys, "values": values}, why, classes, told)
+    found = f"{len(classes)} labels in {where}"
+    found += ", numbers: write the classes' names here, in their order" if is_index else ""
+    return LabelSource({**keys, "values": values}, why, classes, found)
 
 
 def _in_folders(image_ids: Sequence[str]) -> LabelSource | None:

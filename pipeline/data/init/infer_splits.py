@@ -1,4 +1,4 @@
-"""Which images are to be learned from and which to be predicted, by their folders."""
+"""Split images into training and test images by their folders."""
 
 import os
 import re
@@ -20,7 +20,7 @@ class Split:
 
     Attributes:
         folders: Their names; empty where the user has none.
-        why: What they were told by.
+        why: What they were inferred from.
         ids: image_ids of the images below them.
     """
 
@@ -48,7 +48,7 @@ def split_images(
     images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     if not images:
         raise DataError(
-            f"init: there must be images to look at, {len(files):,} files are none; name the "
+            f"init: expected images, found {len(files):,} files, none of them one; name the "
             "folder or archive that holds them by --from, --train or --test"
         )
     test_files = _below(images, test_at) if test_at else _named(images, TEST_NAME, TRAIN_NAME)
@@ -106,24 +106,26 @@ def _below(images: Iterable[PurePosixPath], folder: PurePosixPath) -> list[PureP
 def _named(
     images: Iterable[PurePosixPath], ours: re.Pattern[str], others: re.Pattern[str]
 ) -> list[PurePosixPath]:
-    """Pick the images whose innermost telling folder is one of ours."""
+    """Pick the images whose innermost folder that names a split names ours."""
     return [
-        image for image in images if _telling(image, ours) and not _is_deeper(image, others, ours)
+        image
+        for image in images
+        if _split_folder(image, ours) and not _is_deeper(image, others, ours)
     ]
 
 
-def _telling(image: PurePosixPath, names: re.Pattern[str]) -> str:
+def _split_folder(image: PurePosixPath, names: re.Pattern[str]) -> str:
     """Return the innermost folder of an image that says which split it is of, or nothing."""
     return next((part for part in reversed(image.parent.parts) if names.search(part)), "")
 
 
 def _is_deeper(image: PurePosixPath, one: re.Pattern[str], other: re.Pattern[str]) -> bool:
-    telling = [
+    matches_one = [
         bool(one.search(part)) and not other.search(part)
         for part in image.parent.parts
         if one.search(part) or other.search(part)
     ]
-    return telling[-1]
+    return matches_one[-1]
 
 
 def _folders(
@@ -139,7 +141,7 @@ def _folders(
         # An inner part, as `train`, may stand in folders that weren't looked at, too.
         name = _distinct(given, others, outermost=True)
         return Split((name,), f"{count} in the folder that you named")
-    found = sorted({_telling(file, names) for file in files} - {""})
+    found = sorted({_split_folder(file, names) for file in files} - {""})
     if found:
         return Split(tuple(found), f"{count} below folders of such names")
     common = PurePosixPath(os.path.commonpath([file.parent for file in files]))

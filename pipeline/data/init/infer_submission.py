@@ -1,4 +1,4 @@
-"""What the judge wants back, read off a sample submission."""
+"""Infer the format of a submission from a sample submission."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ SUM_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Answer:
-    """What is asked of each image.
+    """The form of the answer for each image.
 
     Attributes:
         label: Its form.
         is_certain: Whether the sample leaves no doubt.
-        why: What told so.
+        why: What it was inferred from.
     """
 
     label: LabelForm

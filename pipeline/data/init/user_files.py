@@ -1,4 +1,4 @@
-"""What the user has: archives, folders and lists, as they will lie once `download` has run."""
+"""List the user's archives, folders and lists as they will lie once `download` has run."""
 
 import os
 from collections import Counter
@@ -18,7 +18,7 @@ MAX_LISTS = 20  # in one folder; more are notes on single images
 
 @dataclass
 class UserFiles:
-    """All that was found.
+    """The archives, files and lists that were found.
 
     Attributes:
         root: The folder that holds it: what `download --from` is given.
@@ -35,7 +35,7 @@ class UserFiles:
     meta: Path | None = None
 
     def place(self, path: Path, name: str) -> PurePosixPath:
-        """Tell where a folder or archive of the user's will lie.
+        """Return where a folder or archive of the user's will lie.
 
         Args:
             path: It, below the root.
@@ -51,7 +51,7 @@ class UserFiles:
 def scan_user_files(
     name: str, given: Iterable[Path], root: Path | None, scratch: Path
 ) -> UserFiles:
-    """Look at what the user named, and into archives.
+    """List the files of what the user named, those in archives included.
 
     Args:
         name: The competition's name, that of the folder where plain folders will lie.
@@ -86,17 +86,19 @@ def _checked_top(places: list[Path], root: Path | None) -> Path:
     """Return the folder that holds all, after checking that all is there and below it."""
     if root is None and not places:
         raise ConfigError(
-            "init: must be told what to look at, is told nothing; name --from, --train, --test, "
-            "--labels or --sample-submission"
+            "init: must be given files or folders to look at, got none; name --from, --train, "
+            "--test, --labels or --sample-submission"
         )
     missing = [path for path in [*places, *([root] if root else [])] if not path.exists()]
     if missing:
-        raise ConfigError(f"{missing[0]}: must be there to be looked at, isn't; correct the path")
+        raise ConfigError(f"{missing[0]}: must exist, is missing; correct the path")
     folders = [path if path.is_dir() else path.parent for path in places]
     top = root.resolve() if root else Path(os.path.commonpath(folders))
     outside = [path for path in places if not path.is_relative_to(top)]
     if outside:
-        raise ConfigError(f"{outside[0]}: must lie below --from {top}, doesn't")
+        raise ConfigError(
+            f"{outside[0]}: must lie below --from {top}, lies elsewhere; name another --from"
+        )
     return top
 
 

@@ -1,4 +1,4 @@
-"""Lists of unknown make taken apart: separator, header, and which column names the images."""
+"""Read lists of unknown form: their separator, header, and the column that names the images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class ForeignList:
 
 @dataclass(frozen=True)
 class Ids:
-    """How a list names images.
+    """The column in which a list names images, and the images that it names.
 
     Attributes:
         column: Number of the column, from 0.
@@ -65,7 +65,7 @@ class Ids:
 
     @property
     def num_joined(self) -> int:
-        """How many images it names."""
+        """Number of images that it names."""
         return len(self.images)
 
 

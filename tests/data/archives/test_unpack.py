@@ -172,7 +172,7 @@ def test_overlong_name_is_refused(tmp_path: Path) -> None:
 
 
 def test_empty_archive_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ArchiveError, match="must hold files, its 0 entries are none"):
+    with pytest.raises(ArchiveError, match="must hold files, holds 0 entries and no file"):
         unpack(make_zip(tmp_path / "a.zip", {}), tmp_path / "out")
 
 

@@ -191,7 +191,7 @@ def test_two_entries_of_one_name_are_refused(tmp_path: Path) -> None:
 
 
 def test_tar_without_files_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ArchiveError, match="must hold files, its 0 entries are none"):
+    with pytest.raises(ArchiveError, match="must hold files, holds 0 entries and no file"):
         unpack(write(tmp_path / "a.tar", tar_of()), tmp_path / "out")
 
 
