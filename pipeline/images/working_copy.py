@@ -137,7 +137,8 @@ class WorkingCopies:
                 raise DataError("other content")
             return working_copy(content, self.side_px, is_known=True)
         except (OSError, DataError) as error:
+            found = error.strerror if isinstance(error, OSError) else error
             raise DataError(
-                f"{path}: image '{image.image_id}' must be as it was prepared, found: {error}; "
+                f"{path}: image '{image.image_id}' must be as it was prepared, found: {found}; "
                 f"run 'pipeline prepare {self._paths.competition}'"
             ) from error

@@ -188,7 +188,7 @@ def test_a_missing_image_is_named_in_one_line_and_whole_blocks_stay(paths, image
     path.unlink()
     line = (
         rf"^{re.escape(str(path))}: image '{re.escape(images['image_id'].iloc[8])}' must be as "
-        r"it was prepared, isn't \(.+\); run 'pipeline prepare demo'$"
+        r"it was prepared, found: .+; run 'pipeline prepare demo'$"
     )
     with pytest.raises(DataError, match=line) as caught:
         extract(paths, images, [View()])

@@ -122,7 +122,7 @@ def test_an_unreadable_image_is_told_in_one_line(paths, train, dataset, num_work
     path.unlink()
     line = (
         rf"^{re.escape(str(path))}: image '{re.escape(train['image_id'][2])}' must be as "
-        r"it was prepared, isn't \(.+\); run 'pipeline prepare demo'$"
+        r"it was prepared, found: .+; run 'pipeline prepare demo'$"
     )
     with pytest.raises(DataError, match=line):
         list(ViewLoader(dataset, "cpu", num_workers).load(epoch(0, [0, 1, 2])))
