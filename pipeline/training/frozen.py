@@ -151,7 +151,8 @@ def _compile(network: nn.Module, example: Tensor, dtype: torch.dtype) -> "Compil
 
     with torch.inference_mode(mode=False), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer's, of branches that the shape decides
-        traced = torch.jit.trace(network, example[:1].clone(), check_trace=False)
+        part = example[:1].clone()  # no inference tensor
+        traced = torch.jit.trace(network, part, check_trace=False)  # type: ignore[no-untyped-call]
         frontend = FrontEndManager().load_by_framework("pytorch")
         decoder = TorchScriptPythonDecoder(traced)  # kept: the frontend doesn't hold on to it
         model = frontend.convert(frontend.load(decoder))
