@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from pipeline.models.gating import gated, mean_and_max
+
 # Squeeze-and-excitation: each channel is scaled by what the whole image says about all of them.
 
 
@@ -28,8 +30,7 @@ class SqueezeExcitation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Scale `(N, C, H, W)`, the shape stays."""
         squeezed = x.mean((2, 3), keepdim=True)  # (N, C, 1, 1)
-        gate = torch.sigmoid(self.fc2(torch.relu(self.fc1(squeezed))))
-        return x * gate
+        return gated(x, torch.sigmoid(self.fc2(torch.relu(self.fc1(squeezed)))))
 
 
 # CBAM: attention over channels, then over places. Woo et al. 2018, arXiv 1807.06521.
@@ -56,9 +57,8 @@ class ChannelAttention(nn.Module):
 
     def gate(self, x: Tensor) -> Tensor:
         """Return `M_c`, `(N, C, 1, 1)` between 0 and 1."""
-        mean = self._mlp(x.mean((2, 3), keepdim=True))
-        peak = self._mlp(x.amax((2, 3), keepdim=True))
-        return torch.sigmoid(mean + peak)
+        mean, peak = mean_and_max(x, (2, 3))
+        return torch.sigmoid(self._mlp(mean) + self._mlp(peak))
 
     def _mlp(self, pooled: Tensor) -> Tensor:
         out: Tensor = self.fc2(torch.relu(self.fc1(pooled)))
@@ -66,7 +66,7 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Scale the channels of `(N, C, H, W)`, the shape stays."""
-        return x * self.gate(x)
+        return gated(x, self.gate(x))
 
 
 class SpatialAttention(nn.Module):
@@ -84,12 +84,12 @@ class SpatialAttention(nn.Module):
 
     def gate(self, x: Tensor) -> Tensor:
         """Return `M_s`, `(N, 1, H, W)` between 0 and 1."""
-        pooled = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], dim=1)
+        pooled = torch.cat(mean_and_max(x, (1,)), dim=1)
         return torch.sigmoid(self.conv(pooled))  # (N, 2, H, W) → (N, 1, H, W)
 
     def forward(self, x: Tensor) -> Tensor:
         """Scale the places of `(N, C, H, W)`, the shape stays."""
-        return x * self.gate(x)
+        return gated(x, self.gate(x))
 
 
 class CBAM(nn.Module):
