@@ -21,10 +21,12 @@ from pipeline.store.predictions import FloatArray, load_predictions
 from pipeline.store.results import load_result, making_command
 from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.device import Precision, pick_device, round_to_float16, set_up, to_inputs
+from pipeline.training.frozen import Forward, frozen_forward
 from pipeline.training.head import LinearHead
 from pipeline.training.predictor import average_probs
 
-# Logits of the models at some places of `folds`, each of S snapshots: (N, 3, H, W) → (F, S, N, K).
+# Logits of the models at some places of `folds`, each of S snapshots:
+# (N, H, W, 3) uint8 → (F, S, N, K).
 Predict = Callable[[Tensor, Sequence[int]], FloatArray]
 
 
@@ -55,9 +57,9 @@ class FoldModels:
         self._device = pick_device()
         set_up(self._device)
         self._precision = Precision.choose(self.experiment.train.precision, self._device)
-        # By fold, of its last snapshot: images → logits, and images → what the head reads.
+        # By fold, of its last snapshot: inputs → logits, and pixels → what the head reads.
         self._networks: list[nn.Module] = []
-        self._lower_parts: list[nn.Module] = []
+        self._lower_parts: list[Forward] = []
         make = self._probe if self.experiment.method == "probe" else self._finetuned
         self._predict = make(files, competition.num_classes)
 
@@ -73,9 +75,8 @@ class FoldModels:
             `(F, V, B, K)`, in the order of `folds`; rows sum to 1.
         """
         places = range(len(self.folds)) if only_fold is None else [self.folds.index(only_fold)]
-        inputs = to_inputs(pixels.flatten(0, 1), self.experiment.images, self._device)
-        with self._precision.autocast():
-            by_row = average_probs(self._predict(inputs, places), axis=1)  # (F, B·V, K)
+        logits = self._predict(pixels.flatten(0, 1), places)
+        by_row = average_probs(logits, axis=1)  # (F, B·V, K)
         by_view = by_row.reshape(len(by_row), *pixels.shape[:2], -1)  # (F, B, V, K)
         return np.ascontiguousarray(by_view.transpose(0, 2, 1, 3))
 
@@ -90,9 +91,7 @@ class FoldModels:
         Returns:
             `(B, D)`.
         """
-        inputs = to_inputs(pixels, self.experiment.images, self._device)
-        with self._precision.autocast():
-            features = self._lower_parts[self.folds.index(fold)](inputs).float()
+        features = self._lower_parts[self.folds.index(fold)](pixels)
         if features.ndim > 2:  # a map (B, D, h, w), or tokens (B, T, D)
             features = features.flatten(2).mean(2) if features.ndim == 4 else features.mean(1)
         return np.asarray(features.cpu().numpy(), dtype=np.float32)
@@ -121,11 +120,12 @@ class FoldModels:
         network = self._ready(build_trunk(model, self.experiment.seed, size).module)
         heads = [LinearHead.load(files.fold(fold).checkpoint) for fold in self.folds]
         self._networks = [nn.Sequential(network, self._linear(head)) for head in heads]
-        self._lower_parts = [network] * len(heads)
+        trunk = self._run(network)
+        self._lower_parts = [trunk] * len(heads)
 
-        def predict(inputs: Tensor, places: Sequence[int]) -> FloatArray:
+        def predict(pixels: Tensor, places: Sequence[int]) -> FloatArray:
             # Rounded as in the cache of features that the heads learned from.
-            rows = round_to_float16(network(inputs)).float().cpu().numpy()
+            rows = round_to_float16(trunk(pixels)).float().cpu().numpy()
             return np.stack([[heads[place].logits(rows)] for place in places])
 
         return predict
@@ -136,16 +136,13 @@ class FoldModels:
         for fold in map(files.fold, self.folds):
             checkpoints = [*map(fold.snapshot, range(num_earlier)), fold.checkpoint]
             snapshots = [load_network(self.experiment, num_classes, path) for path in checkpoints]
-            networks.append([self._ready(one.module) for one in snapshots])
+            networks.append([self._run(self._ready(one.module)) for one in snapshots])
             self._networks.append(snapshots[-1].module)
-            self._lower_parts.append(below_head(snapshots[-1]))
+            self._lower_parts.append(self._run(below_head(snapshots[-1])))
 
-        def predict(inputs: Tensor, places: Sequence[int]) -> FloatArray:
+        def predict(pixels: Tensor, places: Sequence[int]) -> FloatArray:
             return np.array(
-                [
-                    [network(inputs).float().cpu().numpy() for network in networks[place]]
-                    for place in places
-                ]
+                [[network(pixels).cpu().numpy() for network in networks[place]] for place in places]
             )
 
         return predict
@@ -156,6 +153,10 @@ class FoldModels:
         layer = nn.Linear(weight.shape[1], weight.shape[0])
         layer.load_state_dict({"weight": weight, "bias": bias})
         return self._ready(layer)
+
+    def _run(self, network: nn.Module) -> Forward:
+        images = self.experiment.images
+        return frozen_forward(network, self._device, self._precision, images)
 
     def _ready(self, network: nn.Module) -> nn.Module:
         return network.to(self._device).to(memory_format=torch.channels_last).eval()

@@ -19,7 +19,7 @@ def gated(x: Tensor, gate: Tensor) -> Tensor:
     """Scale a map `(N, C, H, W)` by a gate that broadcasts: `(N, C, 1, 1)` or `(N, 1, H, W)`."""
     if not torch.is_grad_enabled():  # what traces a network reads plain operations
         return x * gate
-    result: Tensor = _Gated.apply(x, gate)  # type: ignore[no-untyped-call]
+    result: Tensor = _Gated.apply(x, gate)
     return result
 
 
@@ -28,7 +28,7 @@ def mean_and_max(x: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Pool `(N, C, H, W)` over dimensions that are kept, of size 1: by mean and by maximum."""
     if not torch.is_grad_enabled():
         return x.mean(dims, keepdim=True), x.amax(dims, keepdim=True)
-    mean, peak = _MeanAndMax.apply(x, dims)  # type: ignore[no-untyped-call]
+    mean, peak = _MeanAndMax.apply(x, dims)
     return mean, peak
 
 

@@ -74,7 +74,7 @@ class Finetune:
         for state in kept:
             parts.upper.load_state_dict(state)
             weights.append(_tensors(network.module))
-            val_probs.append(predict(experiment, parts.upper, plain, val))
+            val_probs.append(predict(experiment, parts.upper, plain, val, is_final=True))
             test_probs.append(self._predict_test(parts.upper, test, task.fold))
         return FoldResult(
             weights=weights[-1],
@@ -146,7 +146,7 @@ class Finetune:
     def _predict_test(self, module: nn.Module, inputs: Inputs, fold: int) -> FloatArray:
         rows = np.arange(len(self._data.test))
         with progress(f"predict {self._experiment.name} fold {fold}", len(rows)) as advance:
-            return predict(self._experiment, module, inputs, rows, advance)
+            return predict(self._experiment, module, inputs, rows, advance, is_final=True)
 
     def _measure(self, targets: IntArray, probs: FloatArray) -> Row:
         return {

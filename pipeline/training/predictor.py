@@ -14,7 +14,8 @@ from pipeline.images.views import plain_views
 from pipeline.machine import num_processes, rank
 from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.training import processes
-from pipeline.training.device import Precision, pick_device
+from pipeline.training.device import Precision, frozen_backend, pick_device
+from pipeline.training.frozen import Forward, frozen_forward
 from pipeline.training.inputs import Inputs
 from pipeline.training.memory import ChunkedForward
 from pipeline.training.readback import delayed_by_one
@@ -41,6 +42,8 @@ def predict(
     inputs: Inputs,
     rows: IntArray,
     advance: Advance | None = None,
+    *,
+    is_final: bool = False,
 ) -> FloatArray:
     """Average probabilities over the plain views; processes of a launch share the work.
 
@@ -52,6 +55,7 @@ def predict(
         inputs: Where images come from.
         rows: Which rows of their table, `(n,)`.
         advance: Moves a progress bar.
+        is_final: Whether the module learns no more, so that it may be converted to run faster.
 
     Returns:
         `(n, K)`, rows sum to 1.
@@ -59,18 +63,15 @@ def predict(
     module.train()  # some networks keep what they derive from their weights, until they train again
     module.eval()
     views = plain_views(experiment)
-    precision = Precision.choose(experiment.train.precision, pick_device())
     own = np.array_split(rows, num_processes())[rank()]
     size = experiment.train.micro_batch_size or experiment.train.batch_size
     batches = [own[start : start + size].tolist() for start in range(0, len(own), size)]
 
-    forward = ChunkedForward(lambda part: module(inputs.prepare(part)))
+    forward = _forward(experiment, module, inputs, is_final=is_final)
 
     def by_batch() -> Iterator[Tensor]:
         for loaded in inputs.load(views, batches, experiment.images.size_px):  # (B, V, ...)
-            with precision.autocast():
-                logits = forward(loaded.flatten(0, 1))
-            yield logits.float().reshape(*loaded.shape[:2], -1)  # (B, V, K)
+            yield forward(loaded.flatten(0, 1)).reshape(*loaded.shape[:2], -1)  # (B, V, K)
 
     probs = []
     for by_view in delayed_by_one(by_batch()):
@@ -78,3 +79,20 @@ def predict(
         if advance:
             advance(len(by_view))
     return np.concatenate([part for share in processes.gather(probs) for part in share])
+
+
+def _forward(
+    experiment: Experiment, module: nn.Module, inputs: Inputs, *, is_final: bool
+) -> Forward:
+    """Return the way from what was loaded, `(n, ...)`, to logits `(n, K)` float32."""
+    device = pick_device()
+    precision = Precision.choose(experiment.train.precision, device)
+    if is_final and frozen_backend(device):
+        run = frozen_forward(module, device, precision)
+        return lambda loaded: run(inputs.prepare(loaded))
+
+    def forward(loaded: Tensor) -> Tensor:
+        with precision.autocast():
+            return module(inputs.prepare(loaded)).float()  # type: ignore[no-any-return]
+
+    return ChunkedForward(forward)
