@@ -1,1 +1,1 @@
-"""Tables and pictures of results, for people."""
+"""Draw and tabulate results for people."""

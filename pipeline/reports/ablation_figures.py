@@ -1,4 +1,4 @@
-"""Pictures of an ablation: differences, curves, features on a plane, gaps."""
+"""Draw an ablation's differences, curves, features and gaps; tabulate its numbers."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -63,7 +63,7 @@ def numbers_table(rows: Sequence[Row]) -> Table:
 
 
 def format_verdicts(rows: Sequence[Row], metric: str) -> Iterator[str]:
-    """Say of every recipe but the first whether it is better by the competition's metric."""
+    """Format a line per recipe but the first: is it better by the competition's metric?"""
     baseline = rows[0]["recipe"]
     for row in rows[1:]:
         verdict = row[f"{metric}_verdict"]
@@ -74,7 +74,7 @@ def format_verdicts(rows: Sequence[Row], metric: str) -> Iterator[str]:
 
 
 def format_difference(row: Row, metric: str) -> str:
-    """Write a difference with its interval, as `+0.0100 [-0.0020, +0.0220]`."""
+    """Format a difference with its interval, as `+0.0100 [-0.0020, +0.0220]`."""
     value, low, high = (row[f"{metric}_{part}"] for part in ("difference", "low", "high"))
     return f"{_signed(value)} [{_signed(low)}, {_signed(high)}]"
 
@@ -97,7 +97,7 @@ CURVES = {
 def save_pictures(
     ablation: AblationResult, competition: Competition, place: Callable[[str], Path]
 ) -> list[Path]:
-    """Draw what was found.
+    """Save the pictures of an ablation.
 
     Args:
         ablation: Numbers and points.
@@ -234,7 +234,7 @@ def _draw_gap(axes: "Axes", rows: Sequence[Row], metric: str) -> None:
 
 
 def metric_title(metric: str) -> str:
-    """Write a metric's name for people."""
+    """Format a metric's name for people."""
     return metric.replace("_", " ").replace("f1", "F1").replace("auc", "AUC")
 
 

@@ -1,4 +1,4 @@
-"""Reliability diagram: how often predictions are right, by how sure they are."""
+"""Draw a reliability diagram: accuracy over confidence, bin by bin."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,7 +29,7 @@ def draw_reliability(figure: "Figure", tables: Mapping[str, pd.DataFrame]) -> No
         tables: At most four, by their names in the legend; see `reliability_table`.
     """
     upper, lower = figure.subplots(2, sharex=True, height_ratios=(3, 1))
-    upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="as sure as right")
+    upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="perfect calibration")
     for (name, table), *look in zip(tables.items(), COLORS, MARKERS, LINES, strict=False):
         color, marker, line = look
         filled = table[table["count"] > 0]

@@ -1,4 +1,4 @@
-"""An ensemble's methods and members as tables for the terminal."""
+"""Tabulate an ensemble's methods and members for the terminal."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from pipeline.scoring.ensembling.selection import AUTO, FALLBACK, MethodScore
 
 
 def methods_table(scores: Sequence[MethodScore], metric: str, used: str) -> Table:
-    """Tabulate what each method scores.
+    """Tabulate the scores of each method.
 
     Args:
         scores: Of all methods that were tried.
@@ -36,7 +36,7 @@ def methods_table(scores: Sequence[MethodScore], metric: str, used: str) -> Tabl
 
 
 def members_table(members: Sequence[dict[str, Any]]) -> Table:
-    """Tabulate what each member weighs, and what the ensemble loses without it.
+    """Tabulate each member's weight, and the log loss that is lost without it.
 
     Args:
         members: The records of metrics.json.

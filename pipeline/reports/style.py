@@ -1,4 +1,4 @@
-"""How figures look: colours that colour-blind eyes tell apart, on light pages and on dark ones."""
+"""Set the look of figures: colours that colour-blind eyes tell apart, for light and dark pages."""
 
 import base64
 import io
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's blue, vermillion, green and purple: those with a contrast of 3 to 1 at least both
 # to a white page and to a dark one.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
-GREY = "#7f7f7f"  # what others are compared with
+GREY = "#7f7f7f"  # for baselines
 # Colour never stands alone: points of different classes differ in their markers, too, and lines
 # change from solid to dashed where the colours come again.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
@@ -60,7 +60,7 @@ _RC: dict[str, Any] = {
 
 
 def shorten(name: str) -> str:
-    """Return a name that leaves room for the chart beside it."""
+    """Shorten a name so that it leaves room for the chart beside it."""
     return name if len(name) <= MAX_NAME_LETTERS else f"{name[: MAX_NAME_LETTERS - 1]}…"
 
 
@@ -129,7 +129,7 @@ def to_png(figure: "Figure") -> bytes:
 
 
 def data_uri(content: bytes, media_type: str) -> str:
-    """Return a URI that holds the content itself, as `image/svg+xml` or `image/webp`."""
+    """Encode content as a data URI, of a media type such as `image/svg+xml` or `image/webp`."""
     return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
 
 
@@ -146,7 +146,7 @@ def _number_plainly(figure: "Figure") -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Say nothing of letters that DejaVu lacks: in an SVG the reader's own fonts have them."""
+    """Silence warnings of letters that DejaVu lacks: in an SVG the reader's own fonts have them."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield

@@ -1,4 +1,4 @@
-"""Pictures and tables of a study's trials."""
+"""Draw and tabulate the trials of a study."""
 
 import io
 import math
@@ -27,7 +27,7 @@ PICTURES: dict[str, Callable[[Study], Any]] = {
 
 
 def save_pictures(study: Study, place: Callable[[str], Path]) -> list[Path]:
-    """Draw how the search went and what mattered.
+    """Save the pictures of a search: its course and the importance of parameters.
 
     Args:
         study: With one complete trial at least; importances need two of different values.
@@ -90,13 +90,13 @@ def trials_table(study: Study) -> pd.DataFrame:
 
 
 def best_trials(study: Study, metric: str, num: int = 5) -> Table:
-    """Show the best trials."""
+    """Tabulate the best trials for the terminal."""
     trials = trials_table(study)
     keys = [str(name) for name in trials.columns[5:]]
     table = Table("trial", metric, "seconds", *keys, title=f"the best trials of {study.study_name}")
     for row in trials[trials["state"] == "complete"].head(num).to_dict("records"):
-        told = (_short(row[key]) for key in keys)
-        table.add_row(str(row["trial"]), f"{row['value']:.4f}", f"{row['seconds']:.1f}", *told)
+        values = (_short(row[key]) for key in keys)
+        table.add_row(str(row["trial"]), f"{row['value']:.4f}", f"{row['seconds']:.1f}", *values)
     return table
 
 

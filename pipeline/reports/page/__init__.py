@@ -1,1 +1,1 @@
-"""The page of a competition: what its data are, what was tried, how sure the scores are."""
+"""Make the page of a competition: its data, what was tried, how sure the scores are."""

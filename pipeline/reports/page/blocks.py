@@ -1,4 +1,4 @@
-"""What sections are made of; `templates/page.html` knows how each kind is shown.
+"""Define the blocks that sections are made of; `templates/page.html` shows each kind.
 
 All text in them may come from file names and class names: it is plain text, never HTML.
 """
@@ -38,7 +38,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Card:
-    """Pictures that belong together, and what there is to say about them."""
+    """Pictures that belong together, with a title and lines of text."""
 
     pictures: Sequence[Picture]
     title: str
@@ -46,7 +46,7 @@ class Card:
 
 
 class Block:
-    """Something to show; `kind` names its macro in the template."""
+    """A part of a section; `kind` names its macro in the template."""
 
     kind: ClassVar[str]
 
@@ -61,7 +61,7 @@ class Paragraph(Block):
 
 @dataclass(frozen=True)
 class Hint(Block):
-    """What is missing, and the command that makes it."""
+    """A text about what is missing, and the command that makes it."""
 
     kind = "hint"
     text: str
@@ -70,7 +70,7 @@ class Hint(Block):
 
 @dataclass(frozen=True)
 class Facts(Block):
-    """Names and what they are."""
+    """Pairs of a name and its value."""
 
     kind = "facts"
     pairs: Sequence[tuple[str, str]]
@@ -119,7 +119,7 @@ class Gallery(Block):
 
 @dataclass(frozen=True)
 class Cell:
-    """A field of a table: what is read, and what it is sorted by."""
+    """A field of a table: its text, and the value that it is sorted by."""
 
     text: str
     value: float | str

@@ -1,4 +1,4 @@
-"""The page as one file of HTML that needs nothing else: no network, no other file."""
+"""Build the page as one HTML file that needs no network and no other file."""
 
 import base64
 import hashlib
@@ -15,12 +15,11 @@ from pipeline.reports.page.sections import (
     ablation_results,
     calibration_quality,
     class_scores,
-    confusions,
     dataset_audit,
     ensemble_weights,
     experiment_scores,
     feature_map,
-    fold_scores,
+    fold_split,
     summary,
     test_predictions,
     training_curves,
@@ -28,14 +27,13 @@ from pipeline.reports.page.sections import (
     worst_mistakes,
 )
 
-# In the order of the page. Each makes its sections of the data, none where it has nothing.
+# In the order of the page. Each builds its sections, none where there is nothing to show.
 SECTIONS: tuple[Callable[[ReportData], list[Section]], ...] = (
     summary.build,
     dataset_audit.build,
-    fold_scores.build,
+    fold_split.build,
     experiment_scores.build,
     training_curves.build,
-    confusions.build,
     class_scores.build,
     calibration_quality.build,
     worst_mistakes.build,
@@ -49,13 +47,13 @@ _TEMPLATES = "pipeline.reports.page"
 
 
 def build_page(data: ReportData) -> str:
-    """Make the page of what was found."""
+    """Build the page of a competition, as HTML."""
     title = f"{data.competition.name}: {data.competition.title}"
     return render(title, build_sections(data))
 
 
 def build_sections(data: ReportData) -> list[Section]:
-    """Make all sections, in the order of the page."""
+    """Build all sections, in the order of the page."""
     sections = []
     with progress(f"report {data.competition.name}", len(SECTIONS), "section") as advance:
         for build in SECTIONS:
@@ -65,10 +63,10 @@ def build_sections(data: ReportData) -> list[Section]:
 
 
 def render(title: str, sections: list[Section]) -> str:
-    """Turn sections into HTML; whatever text they hold shows as it is and can't act.
+    """Render sections as HTML; whatever text they hold is escaped.
 
-    A browser is told to run the page's own script alone and to fetch nothing at all, should a text
-    slip through nevertheless.
+    Should one slip through nevertheless: the page's policy lets a browser run its own script alone
+    and fetch nothing at all.
     """
     environment = Environment(
         loader=PackageLoader(_TEMPLATES),

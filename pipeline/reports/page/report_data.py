@@ -1,4 +1,4 @@
-"""All that the sections of the page are made from, read once."""
+"""Read all data that the sections of the page are made from, once."""
 
 import json
 import os
@@ -22,10 +22,10 @@ from pipeline.store.tables import AUDIT_COLUMNS, load_test, load_train, read_tab
 
 @dataclass(frozen=True)
 class BestResult:
-    """The result that the page looks into: the best one.
+    """The best result, which the page shows in detail.
 
     Attributes:
-        result: Which it is.
+        result: Its name, config and metrics.
         probs: Its OOF predictions, `(N, K)`, rows in the order of the training table.
         targets: True class indices, `(N,)`.
         trained: The best experiment with checkpoints that it consists of: itself, or a member of
@@ -40,20 +40,20 @@ class BestResult:
 
 @dataclass(frozen=True)
 class ReportData:
-    """What stands on the disk about a competition.
+    """All that the page shows of a competition.
 
     Attributes:
         paths: Its files.
-        competition: What it is.
-        typed: How the user names it on the command line.
+        competition: Its name, classes and metric.
+        typed: The competition as the user names it on the command line.
         train: The training images that take part, rows of `train.csv`.
         test: The test images.
         folds: The fold table, in the order of `train`; None before it is made.
         audit: Content of `audit.json`.
         findings: Rows of `audit.csv`.
         results: Experiments and ensembles that are complete and current, the best first.
-        calibration_errors: By name of a result, its ECE.
-        left_out: By name of a result that can't be shown, why.
+        calibration_errors: The ECE of each result, by its name.
+        left_out: The reason why a result can't be shown, by its name.
         best: The best result; None before there is one.
     """
 
@@ -71,11 +71,11 @@ class ReportData:
     best: BestResult | None = None
 
     def below_root(self, path: Path) -> str:
-        """Name a file as seen from the project's root, wherever that lies."""
+        """Format a file's path relative to the project's root."""
         return path.relative_to(self.paths.root).as_posix()
 
     def command(self, stage: str, options: str = "") -> str:
-        """Return a command line about this competition."""
+        """Format a command line about this competition."""
         return f"pipeline {stage} {self.typed} {options}".rstrip()
 
 
@@ -114,7 +114,13 @@ def _read_audit(paths: Paths) -> dict[str, Any]:
 
 
 def select_best(paths: Paths, competition: Competition, train: pd.DataFrame) -> dict[str, Any]:
-    """Read the results one after the other: only the best one's predictions are kept."""
+    """Rank the results and select the best one.
+
+    They are read one after the other: only the best one's predictions are kept in memory.
+
+    Returns:
+        The fields of `ReportData` about results.
+    """
     image_ids, targets = train["image_id"].tolist(), class_indices(competition, train)
     errors: dict[str, float] = {}
     left_out: dict[str, str] = {}

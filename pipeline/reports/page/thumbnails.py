@@ -1,4 +1,4 @@
-"""Small pictures of the competition's images, kept in the page itself."""
+"""Make thumbnails of images that the page itself holds."""
 
 import io
 
@@ -18,7 +18,7 @@ _QUALITY = 70  # of WebP: about 4 kB per picture
 
 
 def thumbnails(paths: Paths, images: pd.DataFrame, side_px: int = SIDE_PX) -> list[Picture]:
-    """Read images and reduce the middle square of each.
+    """Read images and scale down the middle square of each.
 
     Args:
         paths: Where they lie.

@@ -12,11 +12,11 @@ from pipeline.reports.page.blocks import Charts, Commands, Facts, Gallery, Hint,
 from pipeline.reports.page.report_data import ReportData
 from pipeline.reports.page.sections import (
     ablation_results,
-    confusions,
+    class_scores,
     ensemble_weights,
     experiment_scores,
     feature_map,
-    fold_scores,
+    fold_split,
     summary,
     tuning_trials,
     worst_mistakes,
@@ -341,7 +341,7 @@ def test_without_checkpoints_mistakes_are_shown_without_maps(project, best):
 
 def test_without_folds_the_page_names_the_command(project):
     data = without(project.data, folds=None, results=(), best=None)
-    assert [hint.command for hint in blocks(fold_scores.build(data), Hint)] == [
+    assert [hint.command for hint in blocks(fold_split.build(data), Hint)] == [
         "pipeline folds demo"
     ]
-    assert confusions.build(data) == []
+    assert class_scores.build(data) == []

@@ -1,1 +1,1 @@
-"""The sections of the page, a file each: what was found → blocks to show, or None."""
+"""Build the page's sections, a module each, from the report's data."""

@@ -1,4 +1,4 @@
-"""Which augmentation helps: what `ablate` found."""
+"""Show which augmentation helps, by the numbers and pictures of `ablate`."""
 
 import io
 import json

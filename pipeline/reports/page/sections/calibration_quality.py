@@ -1,4 +1,4 @@
-"""Whether predictions are as right as they are sure."""
+"""Show how well calibrated the best result is."""
 
 from collections.abc import Hashable
 from typing import Any
@@ -18,7 +18,7 @@ from pipeline.scoring.metrics import score
 
 
 def build(data: ReportData) -> list[Section]:
-    """Show the reliability of the best result, as it is and at its best temperature."""
+    """Build the section on calibration, as predicted and at the best temperature."""
     best = data.best
     if best is None:
         return []
@@ -28,13 +28,13 @@ def build(data: ReportData) -> list[Section]:
         "at its best temperature": calibration.apply(best.probs),
     }
     tables = {name: reliability_table(probs, best.targets) for name, probs in both.items()}
-    told = [
+    scores = [
         f"{name}: ECE {expected_calibration_error(tables[name]):.4f}, log loss "
         f"{score('log_loss', best.targets, probs):.4f}"
         for name, probs in both.items()
     ]
     text = (
-        f"{best.result.name}, out of fold. {'; '.join(told)}. The temperature is "
+        f"{best.result.name}, out of fold. {'; '.join(scores)}. The temperature is "
         f"{calibration.temperature:.3f}: above 1 the predictions were surer than right, below 1 "
         "less sure. No class changes by it; it is fitted on these images."
     )

@@ -1,4 +1,4 @@
-"""What the data are: how many of each class, how large, how odd, how alike, and how they look."""
+"""Show the data: counts of each class, sizes, odd files, duplicates and samples."""
 
 import numpy as np
 import pandas as pd
@@ -97,10 +97,12 @@ def _classes_table(data: ReportData) -> Block:
 def _sizes_table(data: ReportData) -> Block:
     rows = []
     for split in ("train", "test"):
-        told = data.audit[split]
-        spreads = [told[side].get(which) for side in ("width_px", "height_px") for which in _SPREAD]
-        formats = ", ".join(f"{count:,} {kind}" for kind, count in told["formats"].items())
-        rows.append([split, told["num_images"], *spreads, formats])
+        audit = data.audit[split]
+        spreads = [
+            audit[side].get(which) for side in ("width_px", "height_px") for which in _SPREAD
+        ]
+        formats = ", ".join(f"{count:,} {kind}" for kind, count in audit["formats"].items())
+        rows.append([split, audit["num_images"], *spreads, formats])
     sides = [f"{which} {side}, px" for side in ("width", "height") for which in _SPREAD]
     caption = "Files, by what their content says"
     return table(caption, ["set", "images", *sides, "formats"], rows)
@@ -154,8 +156,8 @@ def _cluster_card(data: ReportData, images: pd.DataFrame) -> Card:
     order = images.groupby("split").cumcount().sort_values(kind="stable").index
     shown = images.loc[order[:3]]
     pictures = thumbnails(data.paths, shown)
-    told = zip(shown["split"], shown["label"], shown["image_id"], strict=True)
-    lines = [f"{split}{label and f', {label}'}: {name}" for split, label, name in told]
+    triples = zip(shown["split"], shown["label"], shown["image_id"], strict=True)
+    lines = [f"{split}{label and f', {label}'}: {name}" for split, label, name in triples]
     return Card(pictures, f"{len(images):,} images", lines)
 
 

@@ -1,4 +1,4 @@
-"""What each member of the best ensemble weighs, and what it adds."""
+"""Show each member's weight in the best ensemble, and its contribution."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What was tried: every current result with its scores, its costs and its settings."""
+"""Show every current result with its scores, costs and settings."""
 
 from typing import Any
 
@@ -68,13 +68,13 @@ def _row(data: ReportData, one: Result) -> list[Any]:
     low, high = metrics["oof_interval_95"]
     folds = [value for value in metrics["fold_scores"] if value is not None]
     spread = float(np.std(folds, ddof=1)) if len(folds) > 1 else None
-    told = f"{spread:.4f} ({min(folds):.3f} to {max(folds):.3f})" if spread is not None else ""
+    text = f"{spread:.4f} ({min(folds):.3f} to {max(folds):.3f})" if spread is not None else ""
     errors = data.calibration_errors or {}
     score = float(metrics["oof_score"])
     return [
         one.name,
         Cell(f"{score:.4f} [{low:.4f}, {high:.4f}]", score),
-        Cell(told, spread or 0.0),
+        Cell(text, spread or 0.0),
         float(metrics["log_loss"]),
         errors.get(one.name),
         _num_parameters(data, one),
@@ -112,18 +112,17 @@ def _seconds(paths: Paths, one: Result) -> Cell:
 
 
 def _settings(one: Result) -> str:
-    """Say in what an experiment differs from one with all defaults, as `--set` would say it."""
+    """Format the keys in which an experiment differs from the defaults, as `--set` takes them."""
     if one.is_ensemble:
         weights = ", ".join(
             f"{weight:.2f} {name}" for name, weight in one.config["members"].items()
         )
         return f"{one.config.get('method', 'blend')} of {weights}"
     defaults = Experiment(name="x", model=ModelConfig(name="")).model_dump(mode="json")
-    found = _flat(one.config)
-    usual = _flat(defaults)
+    own, usual = _flat(one.config), _flat(defaults)
     return ", ".join(
         f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}"
-        for key, value in found.items()
+        for key, value in own.items()
         if key not in ("name", "description") and value != usual.get(key)
     )
 

@@ -1,4 +1,4 @@
-"""How images lie to each other in what the network sees: t-SNE, by class and by error."""
+"""Show how images lie in the network's feature space: t-SNE, by class and by error."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,12 +17,12 @@ MAX_NAMED = 40
 
 @dataclass(frozen=True)
 class Features:
-    """What a network makes of images.
+    """A network's features of some images.
 
     Attributes:
         values: `(n, D)`.
         rows: The images' rows in the training table, `(n,)`.
-        of: Which network, in words.
+        of: The network's description.
     """
 
     values: FloatArray

@@ -1,4 +1,4 @@
-"""How good the best result is, what was submitted, and how to make it all again."""
+"""Show the best result, the submissions, and the commands that make it all again."""
 
 import json
 import shlex
@@ -14,7 +14,7 @@ from pipeline.submission.submission_log import Entry, load_log
 
 
 def build(data: ReportData) -> list[Section]:
-    """Say the most important things first."""
+    """Show the best result, how to make it again, and the submissions."""
     return [Section("summary", "Summary", [*_best(data), *_submissions(data)])]
 
 
@@ -71,7 +71,7 @@ def _reproduce(data: ReportData, best: BestResult) -> list[Block]:
 
 
 def _commands(data: ReportData, best: Result) -> list[str]:
-    """List the stages that lead to a result."""
+    """List the commands that lead to a result."""
     members = all_members(data.paths, best.name)
     source = "" if data.competition.synthetic else "--from FOLDER"
     lines = [
@@ -85,7 +85,7 @@ def _commands(data: ReportData, best: Result) -> list[str]:
 
 
 def _making_command(data: ReportData, name: str) -> str:
-    """Return the command that makes a result where there is nothing yet."""
+    """Format the command that makes a result where there is nothing yet."""
     if data.paths.experiment(name).best_toml.is_file():
         return data.command("tune", _search_options(data, name))
     command = making_command(data.paths, data.competition, name)
@@ -97,7 +97,7 @@ def _making_command(data: ReportData, name: str) -> str:
 
 
 def _search_options(data: ReportData, name: str) -> str:
-    """Return a search's options; of a record that tells none, what the name tells."""
+    """Format a search's options; where the record has none, by the result's name."""
     record = read_stamp(data.paths.experiment(name).tuning_stamp) or {"inputs": {}}
     words: list[str] = record["inputs"].get("typed", ["--experiment", name.removesuffix("-tuned")])
     shown = [_shorten_path(data, word) for word in words]
@@ -109,7 +109,7 @@ def _trials(inputs: dict[str, Any]) -> list[str]:
 
 
 def _shorten_path(data: ReportData, word: str) -> str:
-    """Return a word as it is, but a whole path as seen from the root, or without its folder."""
+    """Shorten an absolute path to one relative to the root, or to its name; keep other words."""
     path = Path(word)
     if not path.is_absolute():
         return word
@@ -120,7 +120,7 @@ def _shorten_path(data: ReportData, word: str) -> str:
 def _environment(files: ExperimentPaths) -> dict[str, Any]:
     try:
         record: dict[str, Any] = json.loads(files.environment.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # what can't be told is left out
+    except (OSError, ValueError):  # what isn't recorded is left out
         return {}
     return record
 

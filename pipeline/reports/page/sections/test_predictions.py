@@ -1,4 +1,4 @@
-"""What the test images are predicted to be, against what training images are."""
+"""Show the classes predicted for the test images beside those of the training images."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""How the trainings went: curves of fine-tuned networks, and what heads learned too well."""
+"""Show how trainings went: curves of fine-tuned networks, and overfitting of heads."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""How the searches went and what mattered in them."""
+"""Show how searches went, and which parameters mattered."""
 
 from typing import Any
 

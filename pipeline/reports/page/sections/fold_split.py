@@ -1,4 +1,4 @@
-"""How the training images were split: level in classes, copies together."""
+"""Show how the training images were split: stratified by class, duplicates grouped."""
 
 import numpy as np
 import pandas as pd
