@@ -19,11 +19,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIPELINE := $(BIN)/pipeline
 INSTALLED := $(VENV)/.installed
+# The tests of a file run one after the other, files at the same time: one per core.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
+THOROUGH := --hypothesis-profile=thorough
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install all test faults test-gpu test-all check format bench lock sbom clean
+.PHONY: help install all test faults test-gpu test-slow test-all check format bench lock sbom clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,16 +58,19 @@ all: install ## Run every stage: make all [COMPETITION=cat-12] [FROM=folder or U
 	$(PIPELINE) report "$$COMPETITION"
 
 test: install ## Run the tests
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 faults: install ## Run the tests that kill, fill disks, feed hostile files and start several processes
-	$(BIN)/python -m pytest -m faults
+	$(PYTEST) -m faults
 
 test-gpu: install ## Run the tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu
 
-test-all: install ## Run the tests, the slow ones too
-	$(BIN)/python -m pytest -m "not network"
+test-slow: install ## Run what test-all adds to test and faults: slow tests, and more examples of drawn ones
+	$(PYTEST) $(THOROUGH) -m "(slow or hypothesis) and not (faults or gpu or network)"
+
+test-all: install ## Run all tests but those that need a network
+	$(PYTEST) $(THOROUGH) -m "not network"
 
 check: install ## Run the linter, the formatter's check and the type checker
 	$(BIN)/ruff check .

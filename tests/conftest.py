@@ -1,26 +1,37 @@
 """One tiny drawn competition for all: drawn, prepared and split once, copied where it changes."""
 
 import os
+import pickle
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar, cast
 
 import pytest
-from hypothesis import settings
+from filelock import FileLock
+from hypothesis import HealthCheck, settings
 
 from pipeline.config.competition import Competition, load_competition
+from pipeline.machine import num_cpus
 from pipeline.stages import download, folds, prepare
 from pipeline.store.paths import Paths
 from tests.data.archives.website import Website, serve
 
 NUM_FOLDS = 2
 
+Made = TypeVar("Made")
+
 # What `pick_device` and accelerate look at, in this process and in those that tests start.
 _USE_CPU = "ACCELERATE_USE_CPU"
 
-# Nothing is timed in a test: a busy machine isn't a fault.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+# On tiny batches, threads only wait for each other, and workers of a session would fight for cores.
+_ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
+
+# Nothing is timed in a test: a busy machine isn't a fault. `make test-all` asks for `thorough`.
+_UNTIMED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("quick", max_examples=12, **_UNTIMED)
+settings.register_profile("thorough", max_examples=100, **_UNTIMED)
+settings.load_profile("quick")
 
 
 def tiny_demo(name: str = "demo", num_train: int = 32, num_test: int = 8) -> Competition:
@@ -33,10 +44,16 @@ def tiny_demo(name: str = "demo", num_train: int = 32, num_test: int = 8) -> Com
 
 
 def pytest_configure() -> None:
-    """Compute on the CPU: its numbers are the same in every run, a GPU's needn't be."""
-    os.environ[_USE_CPU] = "true"
+    """Compute on the CPU, in one thread: its numbers are the same in every run."""
+    os.environ |= {_USE_CPU: "true"} | _ONE_THREAD
     # To convert a network takes a second: the tests that are about it say so.
     os.environ.setdefault("PIPELINE_CPU_BACKEND", "torch")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Start a worker per core that this session may use (`-n auto`)."""
+    return num_cpus()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -61,15 +78,17 @@ def _change_device(*, to_gpu: bool) -> None:
         os.environ[_USE_CPU] = "true"
 
 
-@pytest.fixture(scope="session")
-def _one_thread() -> Iterator[None]:
-    """On tiny batches, threads only wait for each other; one until the session's end."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def shared(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Made]) -> Made:
+    """Make something in a folder, once for all workers of a session; never change it."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    made = folder.with_suffix(".pickle")
+    with FileLock(folder.with_suffix(".lock")):
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            made.write_bytes(pickle.dumps(make(folder)))
+    return cast("Made", pickle.loads(made.read_bytes()))
 
 
 @pytest.fixture
@@ -83,7 +102,11 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Website]:
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Competition]:
     """The root of a downloaded, prepared and split `demo`; never change anything in it."""
-    root, competition = tmp_path_factory.mktemp("drawn"), tiny_demo()
+    return shared(tmp_path_factory, "drawn", _draw)
+
+
+def _draw(root: Path) -> tuple[Path, Competition]:
+    competition = tiny_demo()
     paths = Paths(root, competition.name)
     download.run(paths, competition, None)
     prepare.run(paths, competition, workers=1)

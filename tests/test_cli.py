@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from typer.testing import CliRunner, Result
 
 import pipeline
@@ -161,8 +160,6 @@ def own_competition(tmp_path):
 
 
 def test_all_stages_end_to_end(own_competition, tmp_path):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # on tiny batches, threads only wait for each other
     root = tmp_path / "root"
     paths = Paths(root, "tiny-demo")
 
@@ -194,7 +191,6 @@ def test_all_stages_end_to_end(own_competition, tmp_path):
     for name in ("download", "prepare", "folds", "train", "ensemble"):
         arguments: list[object] = ["--num-folds", 2] if name == "folds" else []
         assert "up to date" in stage(name, *arguments).stderr
-    torch.set_num_threads(threads)
 
 
 def test_a_competition_of_ones_own_names_its_experiments_by_path(own_competition):

@@ -1,7 +1,6 @@
 """As in the offline kernels of a judge: the data on a read-only mount, and no network."""
 
 import hashlib
-import os
 import shlex
 import shutil
 import subprocess
@@ -36,7 +35,6 @@ def isolated(script: str, *arguments: object) -> subprocess.CompletedProcess[str
         text=True,
         check=False,
         timeout=300,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.data.splitting import assign_folds
@@ -26,7 +26,6 @@ def image_tables(draw: st.DrawFn, *, is_grouped: bool) -> pd.DataFrame:
 
 
 @given(image_tables(is_grouped=True), num_folds, seeds)
-@settings(deadline=None, max_examples=50)
 def test_every_image_is_in_one_fold_and_every_fold_has_every_class(images, count, seed):
     folds = assign_folds(images, count, seed)
     assert folds.shape == (len(images),)
@@ -36,7 +35,6 @@ def test_every_image_is_in_one_fold_and_every_fold_has_every_class(images, count
 
 
 @given(image_tables(is_grouped=True), num_folds, seeds)
-@settings(deadline=None, max_examples=50)
 def test_group_never_crosses_folds(images, count, seed):
     present = (
         images.assign(fold=assign_folds(images, count, seed)).groupby("group")["fold"].agg(set)
@@ -45,7 +43,6 @@ def test_group_never_crosses_folds(images, count, seed):
 
 
 @given(image_tables(is_grouped=False), num_folds, seeds)
-@settings(deadline=None, max_examples=50)
 def test_classes_are_level_where_no_image_has_a_copy(images, count, seed):
     counts = pd.crosstab(images["label"], assign_folds(images, count, seed)).to_numpy()
     assert counts.shape[1] == count
@@ -53,7 +50,6 @@ def test_classes_are_level_where_no_image_has_a_copy(images, count, seed):
 
 
 @given(image_tables(is_grouped=True), num_folds, seeds, st.randoms(use_true_random=False))
-@settings(deadline=None, max_examples=50)
 def test_order_of_the_rows_does_not_matter(images, count, seed, random):
     folds = dict(zip(images["image_id"], assign_folds(images, count, seed), strict=True))
     order = random.sample(range(len(images)), len(images))

@@ -28,7 +28,6 @@ from typing import Any, NoReturn
 
 import psutil
 
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 PATIENCE_SECONDS = 300
 MARK = "STARTED_BY_FAULTS_COMMANDS"  # a variable that names the folder of a server's logs
 
@@ -152,7 +151,7 @@ def served(folder: Path, **environment: str) -> Iterator[Commands]:
     temporary = folder / "tmp"
     temporary.mkdir(parents=True)
     own = {"TMPDIR": str(temporary), MARK: str(folder)}
-    all_variables = os.environ | ONE_THREAD | own | environment
+    all_variables = os.environ | own | environment
     server = subprocess.Popen(
         [sys.executable, "-m", __name__],
         stdin=subprocess.PIPE,

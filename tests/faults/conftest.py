@@ -3,10 +3,12 @@
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import shared
 from tests.faults.commands import Commands, served
 from tests.faults.courses import Course, measured
 from tests.faults.tiny_site import stages
@@ -49,8 +51,14 @@ class Site:
 @pytest.fixture(scope="session")
 def unbroken(commands: Commands, tmp_path_factory: pytest.TempPathFactory) -> Site:
     """A root in which every stage ran undisturbed; never change anything in it or its copies."""
-    root, copies = tmp_path_factory.mktemp("unbroken"), tmp_path_factory.mktemp("copies")
-    site = Site(stages(tmp_path_factory.mktemp("config")), root, {}, {}, {})
+    return shared(tmp_path_factory, "unbroken", partial(_run_all, commands))
+
+
+def _run_all(commands: Commands, folder: Path) -> Site:
+    root, copies, config = folder / "root", folder / "copies", folder / "config"
+    for one in (root, copies, config):
+        one.mkdir()
+    site = Site(stages(config), root, {}, {}, {})
     latest = Path(shutil.copytree(root, copies / "nothing"))
     for name, arguments in site.stages.items():
         site.before[name] = latest

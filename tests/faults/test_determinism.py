@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 import pipeline
-from tests.faults.commands import ONE_THREAD
 from tests.faults.tiny_site import Tree, stages, tree
 
 OTHERS = ("ablate", "predict", "report")  # the last one shows times
@@ -83,12 +82,12 @@ def run_all(
     own = stages(folder, root, num_trials=3, num_workers=num_workers)
     commands = [arguments for name, arguments in own.items() if name not in OTHERS]
     path = os.pathsep.join([environment.pop("PYTHONPATH", ""), str(code)]).lstrip(os.pathsep)
-    names = ("PATH", "HOME", "ACCELERATE_USE_CPU")
+    names = ("PATH", "HOME", "ACCELERATE_USE_CPU", "OMP_NUM_THREADS")
     kept = {name: os.environ[name] for name in names if name in os.environ}
     done = subprocess.run(
         [sys.executable, "-c", COMMANDS, json.dumps(commands), str(code), str(num_workers)],
         cwd=working_dir,
-        env={**kept, **ONE_THREAD, "PYTHONPATH": path, **environment},
+        env={**kept, "PYTHONPATH": path, **environment},
         capture_output=True,
         text=True,
         errors="replace",

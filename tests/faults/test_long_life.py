@@ -1,14 +1,11 @@
 """Hours in one process: memory, open files, threads and processes don't grow with the work."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 
 import pytest
-
-from tests.faults.commands import ONE_THREAD
 
 # What grows is seen between the first third, when caches have filled, and the end.
 LIFE = """
@@ -65,7 +62,6 @@ def test_neither_memory_nor_files_nor_threads_grow(what, experiment, count, unbr
     done = subprocess.run(
         [sys.executable, "-c", LIFE, *arguments],
         cwd=root,
-        env=os.environ | ONE_THREAD,
         capture_output=True,
         text=True,
         check=False,

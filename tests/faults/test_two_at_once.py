@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.commands import ONE_THREAD, Command, Commands, served
+from tests.faults.commands import Command, Commands, served
 from tests.faults.conftest import Site
 from tests.faults.tiny_site import tree
 
@@ -60,7 +60,6 @@ def holder_of(lock: Path) -> "subprocess.Popen[str]":
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ | ONE_THREAD,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import log_softmax, softmax
 
@@ -44,7 +44,6 @@ def test_the_fitted_temperature_is_the_best_of_a_grid():
     assert found == pytest.approx(grid[np.argmin(losses)], abs=0.02)
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     st.floats(*TEMPERATURES),
     st.sampled_from(FLOORS.tolist()),

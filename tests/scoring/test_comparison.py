@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -119,7 +119,6 @@ def test_folds_that_disagree_tell_nothing():
     assert found.verdict == "can't tell"
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=10))
 def test_the_corrected_fold_interval_holds_the_plain_one(pairs):
     baseline, challenger = zip(*pairs, strict=True)

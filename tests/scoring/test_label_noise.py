@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.scoring.label_noise import find_suspects
@@ -53,7 +53,6 @@ def test_right_labels_raise_no_suspicion():
     assert find_suspects(np.eye(3, dtype=np.float32)[TRUTH], TRUTH).empty
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.floats(-1, 6), st.integers(0, 99), st.integers(2, 60))
 def test_suspects_prefer_another_class_and_are_ordered_by_margin(sharpness, seed, num):
     probs, labels = member(sharpness, seed, num), np.arange(num) % 3 % 2  # nothing is labelled 2

@@ -22,9 +22,6 @@ train = { epochs = 1, batch_size = 16 }
 PICTURES = {"differences.png", "curves.png", "tsne.png", "gaps.png"}
 
 
-pytestmark = pytest.mark.usefixtures("_one_thread")
-
-
 @pytest.fixture
 def site(workspace, tmp_path):
     """Paths, competition, the experiment's file and the folder that is filled."""

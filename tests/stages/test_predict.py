@@ -23,9 +23,6 @@ train = { epochs = 2, batch_size = 16, snapshots = 2 }
 """
 
 
-pytestmark = pytest.mark.usefixtures("_one_thread")
-
-
 @pytest.fixture(scope="module")
 def trained(drawn, tmp_path_factory):
     """Paths and competition with probes and fine-tuned networks; never change them."""

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from typer.testing import CliRunner
 
 from pipeline.cli import app
@@ -126,8 +125,6 @@ def test_every_stage_runs_on_probabilities_a_sample_and_one_hot_labels(draw, tmp
     path = tmp_path / f"{name}.toml"
     path.write_text(text.partition("cpu = ")[0] + 'cpu = ["t.toml"]\ncuda = ["t.toml"]\n', "utf-8")
     tiny.write_toml(tmp_path / "t.toml")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # on tiny batches, threads only wait for each other
     submission = Paths(tmp_path, name).submission("ensemble")
     told = {}
     for stage, *arguments in (
@@ -145,7 +142,6 @@ def test_every_stage_runs_on_probabilities_a_sample_and_one_hot_labels(draw, tmp
         result = CliRunner().invoke(app, list(map(str, command)))
         assert result.exit_code == 0, f"{stage}: {result.output} {result.exception!r}"
         told[stage] = result.output
-    torch.set_num_threads(threads)
     assert "OOF mean_column_auc " in told["train"]
     assert "mean_column_auc (95 % interval)" in told["grade"]
     assert "mean_column_auc, out of fold" in told["status"]

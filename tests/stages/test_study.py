@@ -34,9 +34,6 @@ name = "plain18_cifar"
 """
 
 
-pytestmark = pytest.mark.usefixtures("_one_thread")
-
-
 @pytest.fixture
 def site(workspace, tmp_path):
     """Paths, competition and the experiment's file."""

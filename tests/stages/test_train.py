@@ -35,9 +35,6 @@ FILES = {"config.json", "environment.json", "metrics.json", "oof.npz", "test.npz
 Site = tuple[Paths, Competition, str, Path]  # the experiment's file, and the folder it fills
 
 
-pytestmark = pytest.mark.usefixtures("_one_thread")
-
-
 @pytest.fixture
 def site(workspace, tmp_path):
     """Paths, competition, path of the experiment and the folder that it fills."""
@@ -201,7 +198,6 @@ def test_a_killed_process_leaves_nothing_in_the_way(site, straight):
         [sys.executable, "-c", KILLED, *command],
         capture_output=True,
         check=False,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == -9, done.stderr.decode()
     assert (out / "fold0" / "stamp.json").is_file()

@@ -27,9 +27,6 @@ views.num_augmented = { low = 0, high = 1 }
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-pytestmark = pytest.mark.usefixtures("_one_thread")
-
-
 @pytest.fixture
 def site(workspace, tmp_path):
     """Paths, competition and the experiment's file."""

@@ -1,7 +1,7 @@
 import tomllib
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config.experiment import Experiment
@@ -19,7 +19,6 @@ LISTS = st.lists(st.one_of(SCALARS, st.dictionaries(st.text(), SCALARS, max_size
 VALUES = st.one_of(SCALARS, LISTS, st.dictionaries(st.text(), SCALARS, max_size=3))
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(values=st.dictionaries(st.text(), VALUES, max_size=3))
 def test_what_is_written_is_read_again(values):
     assert tomllib.loads(toml_text(values)) == values

@@ -35,7 +35,6 @@ mixing = { mixup_alpha = 0.4 }
 optimizer = { name = "adam", learning_rate = 0.001 }
 """
 RANDOM_STEPS = np.random.default_rng(0).choice(np.arange(1, 10), 2, replace=False).tolist()
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 @pytest.fixture
@@ -51,7 +50,7 @@ def site(workspace, tmp_path):
 def start(arguments: list[str], *launcher: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*(launcher or (sys.executable,)), "-m", "pipeline", *arguments],
-        env=os.environ | ONE_THREAD | environment,
+        env=os.environ | environment,
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -19,11 +19,6 @@ views.num_augmented = { low = 0, high = 1 }
 """
 
 
-@pytest.fixture(autouse=True)
-def _quick(_one_thread: None) -> None:
-    """Everything here trains on tiny batches."""
-
-
 @pytest.fixture
 def search(workspace, tmp_path):
     """A search in a folder of its own."""

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from pipeline.reports.page.report_data import ReportData, read_report_data
 from pipeline.stages import ensemble, submit, train, tune
 from pipeline.store.paths import Paths
 from tests import tiny
+from tests.conftest import shared
 
 PROBE = """
 [tune."head.l2"]
@@ -39,11 +41,13 @@ class Project:
 
 
 @pytest.fixture(scope="session")
-def project(
-    drawn: tuple[Path, Competition], tmp_path_factory: pytest.TempPathFactory, _one_thread: None
-) -> Project:
-    root, competition = tmp_path_factory.mktemp("report") / "root", drawn[1]
-    shutil.copytree(drawn[0], root)
+def project(drawn: tuple[Path, Competition], tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return shared(tmp_path_factory, "report", partial(_make, *drawn))
+
+
+def _make(drawn: Path, competition: Competition, folder: Path) -> Project:
+    root = folder / "root"
+    shutil.copytree(drawn, root)
     paths = Paths(root, competition.name)
     probe = tiny.write_toml(root / "probe.toml", PROBE)
     finetune = tiny.write_toml(root / "finetune.toml", FINETUNE)

@@ -19,10 +19,10 @@ def started():
 
 
 @pytest.fixture(scope="module")
-def path(project):
-    project.paths.report_html.parent.mkdir(exist_ok=True)
-    project.paths.report_html.write_text(project.html, encoding="utf-8")
-    return project.paths.report_html
+def path(project, tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(project.html, encoding="utf-8")
+    return path
 
 
 @pytest.fixture(params=[(width, scheme) for width in WIDTHS for scheme in SCHEMES], ids=str)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.scoring.ensembling.blending import WeightedMean, fit_mean, fit_weighted
@@ -8,7 +8,6 @@ from pipeline.scoring.metrics import score
 from tests.scoring.drawn import TARGETS, member, members
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.lists(st.floats(-1, 5), min_size=1, max_size=5), st.integers(0, 99))
 def test_weights_lie_on_the_simplex_and_beat_every_member(sharpnesses, seed):
     drawn = members(*sharpnesses, seed=seed)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.scoring.cross_fitting import cross_fitted
@@ -15,7 +15,6 @@ all_methods = pytest.mark.parametrize("method", METHODS)
 
 
 @all_methods
-@settings(max_examples=20, deadline=None)
 @given(st.lists(st.floats(-2, 8), min_size=1, max_size=4), st.integers(0, 99))
 def test_rows_are_probabilities_also_of_images_never_seen(method, sharpnesses, seed):
     fitted = METHODS[method](members(*sharpnesses, seed=seed), TARGETS)
@@ -27,7 +26,6 @@ def test_rows_are_probabilities_also_of_images_never_seen(method, sharpnesses, s
 
 
 @all_methods
-@settings(max_examples=20, deadline=None)
 @given(st.lists(st.floats(-2, 8), min_size=1, max_size=4), st.integers(0, 99))
 def test_every_member_has_a_weight_of_at_least_0(method, sharpnesses, seed):
     weights = METHODS[method](members(*sharpnesses, seed=seed), TARGETS).weights
