@@ -28,9 +28,9 @@ _USE_CPU = "ACCELERATE_USE_CPU"
 _ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
 
 # Nothing is timed in a test: a busy machine isn't a fault. `make test-all` asks for `thorough`.
-_UNTIMED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-settings.register_profile("quick", max_examples=12, **_UNTIMED)
-settings.register_profile("thorough", max_examples=100, **_UNTIMED)
+_UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", _UNTIMED, max_examples=12)
+settings.register_profile("thorough", _UNTIMED, max_examples=100)
 settings.load_profile("quick")
 
 
