@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-# An ablation's numbers as tables for the terminal, and its format_verdicts as sentences.
-
 NUMBERS = {
     "roc_area": "area under ROC",
     "precision_recall_area": "area under precision and recall",

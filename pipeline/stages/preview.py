@@ -1,19 +1,35 @@
 """Draw a contact sheet of the augmented views that an experiment trains on."""
 
+import io
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
+from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.config.competition import Competition
 from pipeline.config.experiment_files import load_experiment
 from pipeline.console import result, say
-from pipeline.images.contact_sheet import SheetRow, contact_sheet
+from pipeline.images.decode import ByteImage
 from pipeline.images.transforms import check_recipe
 from pipeline.images.views import View, ViewMaker, training_view
 from pipeline.images.working_copy import WorkingCopies, image_rows, working_side_px
 from pipeline.store.atomic import write_bytes
 from pipeline.store.paths import Paths
 from pipeline.store.tables import load_train
+
+# Most networks' working size, so that their pixels are shown one to one.
+CELL_PX = 224
+_MARGIN_PX = 6
+_LINE_PX = 18
+
+
+class SheetRow(NamedTuple):
+    """Pictures beside each other under one caption, each `(H, W, 3)` uint8."""
+
+    caption: str
+    pictures: Sequence[ByteImage]
 
 
 def run(
@@ -71,3 +87,33 @@ def _sample_images(train: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
     return shuffled.loc[rank.sort_values(kind="stable").index[:count]].sort_values(
         "label", kind="stable"
     )
+
+
+def contact_sheet(headings: Sequence[str], rows: Sequence[SheetRow]) -> bytes:
+    """Draw a contact sheet, one column per heading; returns it as PNG.
+
+    Smaller pictures are enlarged without smoothing: what a network sees is shown. A letter that the
+    font lacks, as Chinese ones, becomes a box.
+    """
+    width = _MARGIN_PX + len(headings) * (CELL_PX + _MARGIN_PX)
+    row_height = CELL_PX + _LINE_PX + _MARGIN_PX
+    sheet = Image.new("RGB", (width, _LINE_PX + _MARGIN_PX + len(rows) * row_height), "white")
+    pen = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(size=_LINE_PX * 0.75)
+    lefts = [_MARGIN_PX + column * (CELL_PX + _MARGIN_PX) for column in range(len(headings))]
+    for left, heading in zip(lefts, headings, strict=True):
+        pen.text((left, 2), heading, "black", font)
+    for number, row in enumerate(rows):
+        top = _LINE_PX + _MARGIN_PX + number * row_height
+        pen.text((lefts[0], top), row.caption, "black", font)
+        for left, picture in zip(lefts, row.pictures, strict=True):
+            sheet.paste(_fitted(picture), (left, top + _LINE_PX))
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _fitted(picture: ByteImage) -> Image.Image:
+    is_small = max(picture.shape[:2]) < CELL_PX
+    how = Image.Resampling.NEAREST if is_small else Image.Resampling.BICUBIC
+    return Image.fromarray(picture).resize((CELL_PX, CELL_PX), how)

@@ -6,9 +6,8 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import ConfigError, DataError
-from pipeline.images.contact_sheet import CELL_PX
 from pipeline.stages import preview
-from pipeline.stages.preview import _sample_images
+from pipeline.stages.preview import CELL_PX, _sample_images
 from pipeline.store.tables import load_train, write_table
 from tests import tiny
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.images.contact_sheet import CELL_PX, SheetRow, contact_sheet
+from pipeline.stages.preview import CELL_PX, SheetRow, contact_sheet
 
 
 def picture(size_px: int, seed: int = 0) -> np.ndarray:
