@@ -8,7 +8,15 @@ from pydantic import Field, field_validator
 from pipeline.config.strict import Separator, Table, Text
 
 
-class FileNameLabels(Table):
+class AnyLabels(Table):
+    """What labels have in common, wherever they stand."""
+
+    names: Annotated[dict[str, str], Field(default_factory=dict)]
+    """What labels are called in `classes`, where files write something else, as
+    `{ n02085620 = "Chihuahua" }`."""
+
+
+class FileNameLabels(AnyLabels):
     """Labels in the images' names."""
 
     source: Literal["file_name"]
@@ -29,13 +37,17 @@ class FileNameLabels(Table):
         return pattern
 
 
-class FolderLabels(Table):
-    """Labels are the names of the folders that the images lie in."""
+class FolderLabels(AnyLabels):
+    """Labels are the names of the folders that the images lie in.
+
+    Of each image it is the innermost one that is a class; simply the innermost where the classes
+    aren't named.
+    """
 
     source: Literal["folder"]
 
 
-class ListFileLabels(Table):
+class ListFileLabels(AnyLabels):
     """Labels stand in a text file without a header, a line per image."""
 
     source: Literal["list_file"]
@@ -44,7 +56,8 @@ class ListFileLabels(Table):
     """Name of the list, among the archives or inside one."""
 
     separator: Text = "\t"
-    """What stands between columns; the image's name may hold it, too."""
+    """What stands between columns; the image's name may hold it, too. A space is any number of
+    them."""
 
     columns: tuple[Literal["image", "label", "other"], ...] = ("image", "label")
     """What stands in a line, from left to right; "other" isn't read."""
@@ -60,7 +73,7 @@ class ListFileLabels(Table):
         return columns
 
 
-class CsvLabels(Table):
+class CsvLabels(AnyLabels):
     """Labels stand in a CSV with a header."""
 
     source: Literal["csv"]
@@ -84,8 +97,8 @@ class CsvLabels(Table):
     """Whether a label is the class's number in `classes`, from 0, or its name."""
 
 
-class OneHotLabels(Table):
-    """Labels stand in a CSV with a column per class, 1 in that of the image's class, else 0."""
+class OneHotLabels(AnyLabels):
+    """Labels stand in a CSV with a column per class: 1 or True in the image's, else 0 or False."""
 
     source: Literal["one_hot"]
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from pipeline.config.class_names import ClassLookup, classes_of_columns, places_of_columns
 from pipeline.config.strict import Table, Text, is_plain
 
 IdForm = Literal["file_name", "stem", "path", "integer"]
@@ -34,8 +35,8 @@ class SubmissionFormat(Table):
 
     columns: tuple[str, ...] = ()
     """The header; left out, it is the sample's, else `id,label`, or `id` and the class names. Of
-    probability columns only the id's need be named. Columns named after the classes may stand in
-    any order, others stand in the order of `classes`."""
+    probability columns only the id's need be named. Columns that are named after the classes, or
+    numbered, may stand in any order, others stand in the order of `classes`."""
 
     has_header: bool = False
     """Whether the judge wants the header."""
@@ -98,6 +99,9 @@ class SubmissionFormat(Table):
 def match_columns(names: Sequence[str], classes: Sequence[str]) -> tuple[int, ...]:
     """Find the class of each probability column.
 
+    Columns are those of the classes that they are named after, in whatever way of writing; else
+    those of their numbers, where they are numbered; else they stand in the order of the classes.
+
     Args:
         names: The columns after the id's.
         classes: The class names, in order.
@@ -109,9 +113,12 @@ def match_columns(names: Sequence[str], classes: Sequence[str]) -> tuple[int, ..
         ValueError: Some columns are named after classes and others aren't, or their number isn't
             that of the classes.
     """
-    if sorted(names) == sorted(classes):
-        return tuple(list(classes).index(name) for name in names)
-    strangers = [name for name in names if name not in classes]
+    lookup = ClassLookup(classes)
+    strangers = [name for name in names if lookup.find(name) is None]
+    if len(names) == len(classes):
+        named = classes_of_columns(names, classes) or places_of_columns(names)
+        if named is not None:
+            return named
     if len(names) != len(classes) or len(strangers) < len(names):
         first = f", the first other one is '{strangers[0]}'" if strangers else ""
         raise ValueError(

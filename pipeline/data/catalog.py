@@ -13,7 +13,8 @@ from pipeline.config.images_table import ImageFolders
 from pipeline.config.submission_table import SubmissionFormat
 from pipeline.data.audit import Audit
 from pipeline.data.joining import NameJoin
-from pipeline.data.labels import find_listing, read_labels, with_extension
+from pipeline.data.label_lists import with_extension
+from pipeline.data.labels import find_listing, read_labels
 from pipeline.data.resolution import resolved
 from pipeline.data.sample import Sample, load_sample
 from pipeline.errors import DataError

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,8 @@ class ForeignCsv:
 
     Attributes:
         path: The file.
-        rows: Number of the line and fields, blank lines and lines of spaces left out.
+        rows: Number of the line and fields, without spaces around them; blank lines and lines of
+            spaces are left out.
     """
 
     path: Path
@@ -29,18 +31,19 @@ class ForeignCsv:
     def columns(self, names: Sequence[str]) -> list[tuple[int, list[str]]]:
         """Pick columns of a CSV with a header: number of the line and fields, per row.
 
-        A row that is too short has empty fields.
-
         Raises:
-            DataError: A column isn't there.
+            DataError: A column isn't there, or a row ends before it.
         """
         if not set(names) <= set(self.header):
             raise DataError(f"{self.path}: must have the columns {list(names)}, has {self.header}")
         places = [self.header.index(name) for name in names]
-        return [
-            (line, [fields[place] if place < len(fields) else "" for place in places])
-            for line, fields in self.rows[1:]
-        ]
+        width = max(places, default=-1) + 1
+        for line, fields in self.rows[1:]:
+            if len(fields) < width:
+                raise DataError(
+                    f"{self.path}: line {line} must reach to column {width}, has {len(fields)}"
+                )
+        return [(line, [fields[place] for place in places]) for line, fields in self.rows[1:]]
 
 
 def read_foreign_text(path: Path) -> str:
@@ -70,9 +73,14 @@ def read_foreign_csv(path: Path, separator: str = ",") -> ForeignCsv:
     Raises:
         DataError: It isn't text, or no CSV.
     """
-    reader = csv.reader(io.StringIO(read_foreign_text(path), newline=""), delimiter=separator)
+    text = read_foreign_text(path)
+    if separator == " ":  # several are one, and none begins or ends a line
+        text = re.sub(r" +(?=[\r\n]|$)", "", text)
+    source = io.StringIO(text, newline="")
+    reader = csv.reader(source, delimiter=separator, skipinitialspace=True)
     try:
-        rows = [(reader.line_num, fields) for fields in reader if any(map(str.strip, fields))]
+        stripped = ((reader.line_num, list(map(str.strip, fields))) for fields in reader)
+        rows = [(line, fields) for line, fields in stripped if any(fields)]
     except csv.Error as error:
         raise DataError(f"{path}: line {reader.line_num} must be of a CSV ({error})") from error
     return ForeignCsv(path, rows)

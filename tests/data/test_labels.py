@@ -1,6 +1,8 @@
 """Labels come from names, folders, lists and CSVs, and nothing is guessed."""
 
 import os
+import unicodedata
+from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
@@ -139,7 +141,7 @@ def test_empty_list_labels_nothing(read):
 
 
 @pytest.mark.parametrize(
-    "index", ["3", "-1", "1.0", "\N{FULLWIDTH DIGIT ONE}", "²", "cat", "", "0x1", "1 2"]
+    "index", ["3", "-1", "-0", "1.5", "\N{FULLWIDTH DIGIT ONE}", "²", "cat", "0x1", "1 2"]
 )
 def test_index_that_is_none_is_refused_with_its_line(read, index):
     expected = rf"list\.txt: line 2: the label must be a class index from 0 to 2, is '{index}'"
@@ -148,8 +150,8 @@ def test_index_that_is_none_is_refused_with_its_line(read, index):
 
 
 def test_class_name_that_is_none_is_refused_with_those_there_are(read):
-    with pytest.raises(DataError, match=r"line 1: .* one of \['cat', 'dog', '猫'\], is 'Cat'"):
-        read("a.jpg Cat\n", ["a.jpg"], NAMED_LIST)
+    with pytest.raises(DataError, match=r"line 1: .* one of \['cat', 'dog', '猫'\], is 'cow'"):
+        read("a.jpg cow\n", ["a.jpg"], NAMED_LIST)
 
 
 @pytest.mark.parametrize("line", ["a.jpg 0", "a.jpg", "\t0", "  \t0"])
@@ -272,10 +274,23 @@ def test_csv_without_its_columns_is_refused(read, header):
         read(f"{header}\na,cat\n" if header else "", ["a.jpg"], CSV)
 
 
-@pytest.mark.parametrize("row", ["a", ",cat"])
-def test_csv_row_without_id_or_label_is_refused(read, row):
-    with pytest.raises(DataError, match=r"labels\.csv: line 3 must hold an id and a label"):
-        read(f"id,breed\nb,dog\n{row}\n", ["a.jpg"], CSV)
+def test_csv_row_without_an_id_or_cut_off_before_its_label_is_refused(read):
+    for row, rule in ((",cat", "must hold an id and a label"), ("a", "must reach to column 2")):
+        with pytest.raises(DataError, match=rf"labels\.csv: line 3 {rule}"):
+            read(f"id,breed\nb,dog\n{row}\n", ["a.jpg"], CSV)
+
+
+@pytest.mark.parametrize(
+    ("competition", "content"),
+    [
+        (CSV, "id,breed\na,cat\nb,\nc, \n"),
+        (LIST, "a.jpg\t0\nb.jpg\t\nc.jpg\t \n"),
+    ],
+)
+def test_empty_label_leaves_the_image_out_and_is_told(read, competition, content):
+    found = read(content, ["a.jpg", "b.jpg", "c.jpg"], competition)
+    assert (found.labels, found.unlabelled) == ({"a.jpg": "cat"}, ["b.jpg", "c.jpg"])
+    assert [PurePosixPath(name).stem for name in found.empty] == ["b", "c"]
 
 
 def test_csv_label_that_is_no_class_is_refused_with_its_line(read):
@@ -285,7 +300,9 @@ def test_csv_label_that_is_no_class_is_refused_with_its_line(read):
 
 @pytest.mark.parametrize("content", [f"id,breed\na,{'x' * 200_000}\n", 'id,breed\n"a'])
 def test_csv_that_no_reader_takes_is_refused_with_its_line(read, content):
-    with pytest.raises(DataError, match=r"labels\.csv: line \d must (be of a CSV|hold an id and)"):
+    with pytest.raises(
+        DataError, match=r"labels\.csv: line \d must (be of a CSV|reach to column 2)"
+    ):
         read(content, ["a.jpg"], CSV)
 
 
@@ -305,8 +322,13 @@ ONE_HOT = a_competition(source="one_hot", file="train.csv", id_column="id", exte
 
 @pytest.mark.parametrize(
     "content",
-    ["id,cat,dog,猫\na,1,0,0\nb,0,0,1\n", "猫,id,dog,other,cat\n0.0,a,0.0,7,1.0\n1,b.jpg,0,,0\n"],
-    ids=["as the classes", "other order and columns"],
+    [
+        "id,cat,dog,猫\na,1,0,0\nb,0,0,1\n",
+        "猫,id,dog,other,cat\n0.0,a,0.0,7,1.0\n1,b.jpg,0,,0\n",
+        "id,Cat,dog,猫\na,True,False,False\nb,FALSE,false,TRUE\n",
+        "id, cat, dog, 猫\na, 1.000000e+00, 0.000000e+00, 0e0\nb, 0, 0, 1\n",
+    ],
+    ids=["as the classes", "other order and columns", "True and False", "floats, spaces"],
 )
 def test_one_hot_row_is_labelled_by_its_column(read, content):
     assert read(content, ["a.jpg", "b.jpg"], ONE_HOT) == LabelledImages(
@@ -315,7 +337,7 @@ def test_one_hot_row_is_labelled_by_its_column(read, content):
 
 
 @pytest.mark.parametrize(
-    "row", ["a,1,1,0", "a,0,0,0", "a,1,0,", "a,1,0,0.5", "a,2,0,0", "a,1", ",1,0,0"]
+    "row", ["a,1,1,0", "a,0,0,0", "a,1,0,", "a,1,0,0.5", "a,2,0,0", "a,1,0,yes", ",1,0,0"]
 )
 def test_row_that_does_not_mark_one_class_is_refused_with_its_line(read, row):
     with pytest.raises(
@@ -388,3 +410,113 @@ def test_missing_label_file_leads_to_download(tmp_path):
     expected = r"'list\.txt' must be in .*archives or .*images, is missing; run 'pipeline download"
     with pytest.raises(DataError, match=expected):
         read_labels(LIST, ["a.jpg"], folders)
+
+
+# Other ways of writing what is the same
+
+
+def test_numbers_are_the_same_label_however_they_are_written(read):
+    numbered = a_competition(["1", "3", "10"], source="list_file", file="l.txt", values="name")
+    found = read("a\t1.0\nb\t3.000000e+00\nc\t10\nd\t01\n", list("abcd"), numbered)
+    assert found.labels == {"a": "1", "b": "3", "c": "10", "d": "1"}
+    with pytest.raises(DataError, match=r"line 1: the label must be one of .*, is '2\.0'"):
+        read("a\t2.0\n", ["a"], numbered)
+
+
+def test_integers_written_as_floats_are_the_classes_in_their_order(read):
+    open_list = a_competition("from_labels", source="list_file", file="l.txt", values="name")
+    rows = "".join(f"i{n}\t{float(n - 1)}\n" for n in range(12))
+    found = read(rows, [f"i{n}" for n in range(12)], open_list)
+    assert found.classes == tuple(str(n - 1) for n in range(12))
+    assert found.labels["i11"] == "10"
+
+
+def test_index_written_as_a_float_is_one(read):
+    assert read("a\t2.0\nb\t0.000000e+00\n", ["a", "b"]).labels == {"a": "猫", "b": "cat"}
+
+
+def test_names_are_the_same_label_whatever_their_case_and_what_stands_between_words(read):
+    leaves = a_competition(["brown spot", "Rust"], source="list_file", file="l.txt", values="name")
+    found = read("a\tBrown_Spot\nb\trust\nc\tBROWN-SPOT\n", ["a", "b", "c"], leaves)
+    assert set(found.labels.values()) == {"brown spot", "Rust"}
+    assert found.labels["c"] == "brown spot"
+
+
+def test_labels_may_be_called_otherwise_in_the_classes(read):
+    names = {"1": "birch", "2": "oak"}
+    trees = a_competition(
+        ["birch", "oak"], source="list_file", file="l.txt", values="name", names=names
+    )
+    assert read("a\t1\nb\t2.0\n", ["a", "b"], trees).labels == {"a": "birch", "b": "oak"}
+    open_trees = a_competition("from_labels", source="folder", names={"n01": "elm", "n02": "ash"})
+    found = from_names(open_trees, "n01/1.jpg", "n02/2.jpg")
+    assert (found.classes, found.labels["n01/1.jpg"]) == (("ash", "elm"), "elm")
+    columns = a_competition(
+        ["ash", "elm"], source="one_hot", file="t.csv", id_column="id", names={"n01": "elm"}
+    )
+    assert read("id,n01,ash\na,1,0\nb,0,1\n", ["a", "b"], columns).labels == {
+        "a": "elm",
+        "b": "ash",
+    }
+
+
+def test_folders_below_those_of_the_classes_are_looked_through():
+    found = from_names(a_competition(source="folder"), "cat/s1/1.jpg", "Dog/s1/x/2.jpg", "s1/3.jpg")
+    assert (found.labels, found.unlabelled) == (
+        {"cat/s1/1.jpg": "cat", "Dog/s1/x/2.jpg": "dog"},
+        ["s1/3.jpg"],
+    )
+
+
+def test_classes_in_folder_names_are_written_in_one_form_of_unicode():
+    decomposed = unicodedata.normalize("NFD", "café")
+    found = from_names(a_competition("from_labels", source="folder"), f"{decomposed}/1", "the/2")
+    assert found.classes == ("café", "the")
+
+
+def test_several_spaces_between_columns_are_one(read):
+    assert read("a.jpg   cat\nb.jpg dog  \n", ["a.jpg", "b.jpg"], NAMED_LIST).labels == {
+        "a.jpg": "cat",
+        "b.jpg": "dog",
+    }
+
+
+# Names that are not quite those of the files
+
+
+@pytest.mark.parametrize(
+    ("name", "image_id"),
+    [
+        ("x1", "x1.png"),
+        ("v1.5", "v1.5.png"),
+        ("a.jpg", "a.jpeg"),
+        ("b/A.JPG", "c/a.png"),
+        ("03", "train/3.tiff"),
+        ("\u00e9.jpg", "e\u0301.jpg"),
+    ],
+)
+def test_suffix_case_zeros_and_form_of_unicode_may_differ_where_one_image_fits(
+    read, name, image_id
+):
+    assert read(f"{name}\t0\n", [image_id, "other.jpg"]).labels == {image_id: "cat"}
+
+
+def test_image_in_another_way_of_writing_is_told_an_id_without_a_suffix_is_not(read):
+    found = read("a\t0\nB.jpg\t1\n", ["a.png", "b.jpg"])
+    assert found.respelled == {"B.jpg": "b.jpg"}
+
+
+def test_suffix_decides_between_images_of_one_name(read):
+    found = read("a.png\t0\na.gif\t1\na\t1\n", ["a.png", "a.jpg"])
+    assert found == LabelledImages({"a.png": "cat"}, unlabelled=["a.jpg"], missing=["a.gif", "a"])
+
+
+def test_image_is_not_given_to_a_name_that_fits_less_than_another(read):
+    found = read("a.png\t0\na.jpg\t1\nval/b.jpg\t1\ntrain/b.jpg\t0\n", ["a.png", "train/b.jpg"])
+    assert found.labels == {"a.png": "cat", "train/b.jpg": "cat"}
+    assert found.missing == ["a.jpg", "val/b.jpg"]
+
+
+def test_two_names_that_fit_one_image_alike_are_both_missing(read):
+    found = read("A.jpg\t0\na.JPG\t1\nx/b.jpg\t0\ny/b.jpg\t1\n", ["a.jpg", "z/b.jpg"])
+    assert (found.labels, len(found.missing)) == ({}, 4)

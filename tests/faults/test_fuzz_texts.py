@@ -19,7 +19,8 @@ from pipeline.config.labels_table import CsvLabels, ListFileLabels, OneHotLabels
 from pipeline.config.strict import parse
 from pipeline.data.corrections import load_corrections, recorded_corrections
 from pipeline.data.init.user_lists import find_ids, read_list
-from pipeline.data.labels import listed_labels, read_labels
+from pipeline.data.label_lists import listed_labels
+from pipeline.data.labels import read_labels
 from pipeline.data.resolution import resolve
 from pipeline.data.sample import load_sample
 from pipeline.store.freshness import Stamp

@@ -170,7 +170,8 @@ def test_labels_in_lists(folder, form):
     (folder / "known.txt").write_text(header + "".join(lines), "utf-8")
     found = written(folder)
     assert (found.train.labels.source, found.classes) == (source, ("elm", "oak"))
-    assert getattr(found.train.labels, "extension", ".jpg") == ".jpg"
+    read = read_labels(found, [f"{number}.jpg" for number in range(10, 16)], [folder])
+    assert read.labels == {"10.jpg": "elm"} | {f"{number}.jpg": "oak" for number in range(11, 16)}
 
 
 FORMS: dict[str, tuple[str, str, dict[str, object]]] = {
@@ -363,7 +364,7 @@ def test_images_in_one_folder_are_told_apart_by_the_list_of_test_images(folder):
     found = written(folder)
     assert found.train.folders == found.test.folders == ("images",)
     assert found.test.csv is not None
-    assert (found.test.csv.file, found.test.csv.extension) == ("test.csv", ".png")
+    assert (found.test.csv.file, found.test.csv.id_column) == ("test.csv", "id")
 
 
 def test_list_of_test_images_may_have_no_header(folder):

@@ -1,16 +1,17 @@
 """Infer the tables of a competition's file from the user's files."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import PurePosixPath
 
-from pipeline.config.strict import is_plain
 from pipeline.data.archives.cifar import read_class_names
+from pipeline.data.init.class_lists import with_class_names
 from pipeline.data.init.draft import Section
 from pipeline.data.init.file_roles import FileRoles, GivenPaths, find_roles
-from pipeline.data.init.infer_labels import LabelSource, find_labels
+from pipeline.data.init.infer_answer import Answer
+from pipeline.data.init.infer_labels import find_labels
 from pipeline.data.init.infer_splits import Split, split_by_list, split_images
-from pipeline.data.init.infer_submission import Answer, from_sample, without_sample
+from pipeline.data.init.infer_submission import from_sample, without_sample
+from pipeline.data.init.label_columns import Asked, LabelSource
 from pipeline.data.init.user_files import UserFiles
 from pipeline.data.init.user_lists import ForeignList, Ids
 from pipeline.errors import DataError
@@ -22,39 +23,6 @@ METRICS = {
     "probability": ("log_loss", '"roc_auc"'),
     "probabilities": ("log_loss", '"mean_column_auc", "accuracy"'),
 }
-
-
-def with_class_names(labels: LabelSource, lists: Iterable[ForeignList]) -> LabelSource:
-    """Name the classes by the first list that does, where the labels are their numbers.
-
-    Args:
-        labels: What was found.
-        lists: Any; such a list has a name per line, in the classes' order, or beside its number.
-    """
-    if labels.keys.get("values") != "index":
-        return labels
-    for table in lists:
-        names = _names(table, len(labels.classes))
-        if names:
-            why = f"{table.name} names as many as there are numbers in the labels"
-            return replace(labels, classes=names, classes_why=why)
-    return labels
-
-
-def _names(table: ForeignList, count: int) -> tuple[str, ...]:
-    """Read the names off a list; none where it isn't one of `count` classes."""
-    rows = table.rows[len(table.rows) - count :] if len(table.rows) in (count, count + 1) else []
-    columns = list(zip(*rows, strict=True))
-    numbers = [str(number) for number in range(count)]
-    if len(columns) == 2 and sorted(columns[0]) == sorted(numbers):
-        name_of = dict(rows)
-        return _if_names([name_of[number] for number in numbers])
-    return _if_names(columns[0]) if len(columns) == 1 and len(table.rows) == count else ()
-
-
-def _if_names(names: Sequence[str]) -> tuple[str, ...]:
-    are_names = all(is_plain(name) and not name.isdigit() for name in names)
-    return tuple(names) if are_names and len(set(names)) == len(names) else ()
 
 
 def infer(name: str, user_files: UserFiles, given: GivenPaths) -> list[Section]:
@@ -73,7 +41,7 @@ def infer(name: str, user_files: UserFiles, given: GivenPaths) -> list[Section]:
         train, test = split_by_list(user_files.files, train, labels.images)
         roles = find_roles(user_files, given, train, test)
         labels = _labels(roles, given, train)
-    submission, answer = _infer_submission(roles.sample, test.ids, labels.classes)
+    submission, answer = _infer_submission(roles.sample, test.ids, labels)
     test_list = roles.test if roles.sample is None else None
     listed = [labels.keys.get("file"), roles.sample.name if roles.sample else None]
     listed.append(test_list[0].name if test_list else None)
@@ -99,24 +67,31 @@ def _places(
 
 
 def _labels(roles: FileRoles, given: GivenPaths, train: Split) -> LabelSource:
-    sample = roles.sample
-    answered = sample.rows[0][1] if sample is not None and sample.num_columns == 2 else ""
-    labels = find_labels(roles.labels, train.ids, answered)
+    asked = _asked(roles.sample)
+    labels = find_labels(roles.labels, train.ids, asked)
     if given.labels is not None and labels.keys.get("file") != given.labels.name:
         first = f", the first of which is '{train.ids[0]}'" if train.ids else ""
         raise DataError(
             f"{given.labels}: must name training images in one column and labels in another, "
             f"knows too few of the {len(train.ids):,} images{first}"
         )
-    return with_class_names(labels, roles.others)
+    return with_class_names(labels, roles.others, asked)
+
+
+def _asked(sample: ForeignList | None) -> Asked:
+    """Tell what the sample says of labels; what may be its header is among its answers."""
+    if sample is None:
+        return Asked()
+    values = {row[1] for row in sample.rows[1:]} if sample.num_columns == 2 else set()
+    return Asked(tuple(sample.rows[0][1:]), frozenset(values - {""}))
 
 
 def _infer_submission(
-    sample: ForeignList | None, test_ids: Sequence[str], classes: Sequence[str]
+    sample: ForeignList | None, test_ids: Sequence[str], labels: LabelSource
 ) -> tuple[Section, Answer]:
     if sample is None:
-        return without_sample(test_ids)
-    return from_sample(sample, test_ids, classes)
+        return without_sample(test_ids, labels)
+    return from_sample(sample, test_ids, labels)
 
 
 def _head(name: str, labels: LabelSource, answer: Answer) -> Section:
@@ -127,7 +102,9 @@ def _head(name: str, labels: LabelSource, answer: Answer) -> Section:
     metric, others = METRICS[answer.label]
     section.guess("metric", metric, f"usual for such answers; else {others}")
     if labels.classes:
-        section.found("classes", list(labels.classes), labels.classes_why)
+        is_certain = labels.are_classes_certain and labels.is_certain
+        names = list(answer.classes or labels.classes)
+        (section.found if is_certain else section.guess)("classes", names, labels.classes_why)
     else:
         section.guess("classes", "from_labels", "no labels were found")
     return section
@@ -195,7 +172,7 @@ def _infer_batches(name: str, user_files: UserFiles, given: GivenPaths) -> list[
     labels = LabelSource({"source": "folder"}, why, classes, "batches.meta")
     numbers = [row[0] for row in sample.rows if row[0].isdigit()] if sample else ["0"]
     test_ids = [f"{number}.png" for number in numbers]
-    submission, answer = _infer_submission(sample, test_ids, classes)
+    submission, answer = _infer_submission(sample, test_ids, labels)
     archives = _archives(user_files, [sample.name] if sample else [])
     archives[0].found("format", "cifar-batches", why)
     train, test = (Split((split,), "made of the batches") for split in ("train", "test"))

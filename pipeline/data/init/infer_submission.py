@@ -1,11 +1,13 @@
 """Infer the format of a submission from a sample submission."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config.submission_table import IdForm, LabelForm, SubmissionFormat
+from pipeline.config.class_names import ClassLookup
+from pipeline.config.submission_table import IdForm, SubmissionFormat
 from pipeline.data.init.draft import Section
+from pipeline.data.init.infer_answer import Answer, infer_answer
+from pipeline.data.init.label_columns import LabelSource
 from pipeline.data.init.user_lists import ForeignList
 from pipeline.errors import DataError
 from pipeline.submission.judge_ids import submission_id
@@ -15,22 +17,7 @@ ASK = "no sample submission was given, compare the judge's page"
 SUM_TOLERANCE = 1e-3
 
 
-@dataclass(frozen=True)
-class Answer:
-    """The form of the answer for each image.
-
-    Attributes:
-        label: Its form.
-        is_certain: Whether the sample leaves no doubt.
-        why: What it was inferred from.
-    """
-
-    label: LabelForm
-    is_certain: bool
-    why: str
-
-
-def without_sample(test_ids: Sequence[str]) -> tuple[Section, Answer]:
+def without_sample(test_ids: Sequence[str], labels: LabelSource) -> tuple[Section, Answer]:
     """Guess the usual, for want of a sample."""
     section = Section("[submission]")
     forms: tuple[IdForm, ...] = ("integer", "file_name", "path")
@@ -40,18 +27,18 @@ def without_sample(test_ids: Sequence[str]) -> tuple[Section, Answer]:
     section.guess("has_header", value=True, why=ASK)
     section.unknown("columns", ["id", "label"], "the header's columns, if they are others")
     section.unknown("sample", "sample_submission.csv", "the judge's sample, if there is one")
-    return section, Answer("name", is_certain=False, why=ASK)
+    return section, Answer("name", is_certain=False, why=ASK, classes=labels.classes)
 
 
 def from_sample(
-    sample: ForeignList, test_ids: Sequence[str], classes: Sequence[str]
+    sample: ForeignList, test_ids: Sequence[str], labels: LabelSource
 ) -> tuple[Section, Answer]:
     """Read the form of a submission off a sample.
 
     Args:
         sample: The sample.
         test_ids: image_ids of the test images; none where they aren't known.
-        classes: The class names, in order; none where they aren't known.
+        labels: Where the labels stand, and which classes there are.
 
     Raises:
         DataError: It has one column, so nothing is answered.
@@ -60,14 +47,14 @@ def from_sample(
         raise DataError(f"{sample.path}: a sample must have an id and an answer, has one column")
     form, prefix, has_header, why = _ids(sample.column(0), test_ids)
     rows = sample.rows[has_header:]
-    answer = _answer(sample, rows, classes)
+    answer = infer_answer(sample, rows, labels)
     section = Section("[submission]")
     section.found("id", form, why)
     if prefix:
         section.found("id_prefix", prefix, f"what stands before the ids of {sample.name}")
     (section.found if answer.is_certain else section.guess)("label", answer.label, answer.why)
     if answer.label == "probability":
-        _add_positive(section, sample, sample.rows[0][1] if has_header else "", classes)
+        _add_positive(section, sample, sample.rows[0][1] if has_header else "", answer)
     if has_header:
         columns = sample.rows[0] if answer.label != "probabilities" else sample.rows[0][:1]
         section.found("columns", columns, f"the first line of {sample.name}")
@@ -113,37 +100,11 @@ def _is_integer(text: str) -> bool:
     return text.isascii() and text.isdigit() and str(int(text)) == text
 
 
-def _answer(sample: ForeignList, rows: Sequence[Sequence[str]], classes: Sequence[str]) -> Answer:
-    if sample.num_columns > 2:
-        why = f"{sample.name} has {sample.num_columns - 1} columns after the id's"
-        has_names = len(rows) == len(sample.rows) or set(sample.rows[0][1:]) == set(classes)
-        why += "" if has_names else ", not called as the classes, so taken for these in their order"
-        return Answer("probabilities", is_certain=has_names, why=why)
-    values = {row[1] for row in rows}
-    why = f"{sample.name} answers {', '.join(repr(value) for value in sorted(values)[:3])}"
-    indices = {str(number) for number in range(len(classes))}
-    label: LabelForm = "name"
-    is_certain = values <= set(classes)
-    if classes and values <= indices:
-        label, is_certain = "index", len(classes) > 2 or len(values) > 1
-        why += "" if is_certain else '; where a probability is wanted, "probability" and positive'
-    elif len(classes) == 2 and all(map(_is_probability, values)):
-        label, is_certain = "probability", True
-    return Answer(label, is_certain, why)
-
-
-def _is_probability(text: str) -> bool:
-    try:
-        return 0 <= float(text) <= 1
-    except ValueError:
-        return False
-
-
-def _add_positive(
-    section: Section, sample: ForeignList, column: str, classes: Sequence[str]
-) -> None:
-    if column in classes:
-        section.found("positive", column, f"the second column of {sample.name}")
+def _add_positive(section: Section, sample: ForeignList, column: str, answer: Answer) -> None:
+    classes = answer.classes
+    place = ClassLookup(classes).find(column)
+    if place is not None:
+        section.found("positive", classes[place], f"the second column of {sample.name}")
     else:
         section.guess("positive", classes[1], f"the class whose probability it is, or {classes[0]}")
 

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.data.catalog import IMAGE_SUFFIXES
 from pipeline.data.joining import NameJoin
-from pipeline.data.labels import with_extension
+from pipeline.data.label_lists import with_extension
 from pipeline.errors import DataError
 from pipeline.store.foreign import read_foreign_csv
 

@@ -1,0 +1,243 @@
+"""Where in a list the labels stand: in a column, of numbers or names, or in a column per class."""
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pipeline.config.class_names import ClassLookup, as_integer, as_number, names_in
+from pipeline.data.init.user_lists import ForeignList, Ids
+from pipeline.data.label_lists import marked_columns
+from pipeline.errors import DataError
+
+LABEL_NAMES = (
+    "label", "labels", "class", "class_id", "class_name", "label_id", "label_name", "target",
+    "category", "category_id", "category_name", "breed", "species", "diagnosis", "y",
+    "标签", "类别",
+)  # fmt: skip
+# What tables say of images beside their labels; believed only where nothing else is there.
+OTHER_NAMES = {
+    "fold", "split", "set", "subset", "usage", "partition", "is_train", "mode", "width", "height",
+    "size", "channels", "format", "ext",
+}  # fmt: skip
+NO_LABEL = {"nan", "none", "null", "n/a", "na", "?", "unlabeled", "unlabelled"}
+MOST_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class LabelSource:
+    """Where labels stand.
+
+    Attributes:
+        keys: The table `[train] labels`; empty where no labels were found.
+        why: What told so.
+        classes: The class names, in order.
+        classes_why: What they were read from.
+        is_certain: Whether nothing else may hold them as well.
+        are_classes_certain: Whether the names leave no doubt.
+        images: image_ids that a list gives labels to; none where labels stand elsewhere.
+    """
+
+    keys: Mapping[str, Any] = field(default_factory=dict)
+    why: str = ""
+    classes: tuple[str, ...] = ()
+    classes_why: str = ""
+    is_certain: bool = True
+    are_classes_certain: bool = True
+    images: frozenset[str] = frozenset()
+
+    @property
+    def are_numbers(self) -> bool:
+        """Whether the organiser numbers the classes, from 0."""
+        return self.keys.get("values") == "index"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the sample submission says of labels.
+
+    Attributes:
+        columns: Its header, without the id's column; what it calls its one answer, or the classes.
+        values: The different answers, where one is asked for.
+    """
+
+    columns: tuple[str, ...] = ()
+    values: frozenset[str] = frozenset()
+
+    @property
+    def names(self) -> Set[str]:
+        """What a column of labels may be called, in lower case."""
+        asked = self.columns if len(self.columns) == 1 else ()
+        return {*map(str.lower, asked), *LABEL_NAMES} - {""}
+
+
+def with_doubt(source: LabelSource, places: Sequence[str]) -> LabelSource:
+    """Say where else the labels may stand."""
+    if not places:
+        return source
+    why = f"{source.why}; labels may also stand {', '.join(places)}"
+    return replace(source, why=why, is_certain=False)
+
+
+def read_columns(table: ForeignList, ids: Ids, asked: Asked) -> LabelSource:
+    """Find the labels in a list that names images.
+
+    Raises:
+        DataError: The list gives an image several labels, or none, and so does the sample.
+    """
+    others = [number for number in range(table.num_columns) if number != ids.column]
+    where = f"{table.name} names {ids.num_joined:,} training images"
+    if not ids.has_header:
+        return _in_lines(table, ids, others, f"{where}, without a header")
+    header, rows = table.rows[0], table.rows[1:]
+    keys = {"file": table.name, "id_column": header[ids.column], **table.form}
+    called = [number for number in others if header[number].lower() in asked.names]
+    marks = _mark_columns(table, others, asked)
+    if marks and not set(called) - set(marks):
+        keys = {"source": "one_hot", **keys}
+        why = f"{where}, each with one 1 among 0s"
+        rest = [header[number] for number in others if number not in marks]
+        classes = tuple(header[number] for number in marks)
+        source = LabelSource(keys, why, classes, "the columns that hold them")
+        is_asked = set(classes) <= set(asked.columns)
+        return with_doubt(source, [] if is_asked else [f"in '{name}'" for name in rest if name])
+    plain = [number for number in others if header[number].lower() not in OTHER_NAMES]
+    column = _label_column(rows, plain or others, called)
+    column, names = _with_partner(rows, others, column, asked)
+    keys = {"source": "csv", **keys, "label_column": header[column]}
+    why = f"{where}, by their column {header[ids.column]}"
+    source = _with_values(keys, why, [row[column] for row in rows], header[column])
+    if names:
+        told = f"named as beside the numbers in {header[column]}"
+        source = replace(source, classes=names, classes_why=told)
+    likely = [number for number in _varied(rows, plain) if header[number] and number != column]
+    is_told = column in called or bool(names)
+    return with_doubt(source, [] if is_told else [f"in '{header[number]}'" for number in likely])
+
+
+def _in_lines(table: ForeignList, ids: Ids, others: list[int], why: str) -> LabelSource:
+    column = _label_column(table.rows, others, [])
+    roles = {ids.column: "image", column: "label"}
+    columns = [roles.get(number, "other") for number in range(table.num_columns)]
+    keys: dict[str, Any] = {"source": "list_file", "file": table.name}
+    keys["separator"] = table.separator
+    if columns != ["image", "label"]:
+        keys["columns"] = columns
+    source = _with_values(keys, why, table.column(column), table.name)
+    likely = [number for number in _varied(table.rows, others) if number != column]
+    return with_doubt(source, [f"in column {number + 1}" for number in likely])
+
+
+def _mark_columns(table: ForeignList, others: list[int], asked: Asked) -> list[int]:
+    """Find the columns of a one-hot table; none where it is no such table."""
+    header, rows = table.rows[0], table.rows[1:]
+    lookup = ClassLookup(header)
+    wanted = [lookup.find(name) for name in asked.columns] if len(asked.columns) > 1 else []
+    is_asked = bool(wanted) and None not in wanted
+    marks = [one for one in wanted if one is not None] if is_asked else others
+    marks = [number for number in marks if _are_marks([row[number] for row in rows])]
+    counts = [len(marked_columns([row[n] for n in marks if row[n]]) or []) for row in rows]
+    if len(marks) < 2 or (is_asked and len(marks) < len(wanted)):
+        return []
+    num_labelled = sum(any(row[number] for number in marks) for row in rows)
+    if set(counts) <= {0, 1} and sum(counts) == num_labelled:
+        return marks
+    if is_asked:
+        raise DataError(
+            f"{table.path}: every row must mark one of the {len(marks)} classes that the sample "
+            f"asks for, {sum(count != 1 for count in counts):,} rows mark none or several; one "
+            "label an image is all that can be learned here"
+        )
+    return []
+
+
+def _are_marks(column: Sequence[str]) -> bool:
+    return any(column) and all(marked_columns([text]) is not None for text in column if text)
+
+
+def _label_column(rows: Sequence[Sequence[str]], others: list[int], called: list[int]) -> int:
+    """Choose a column called like one of labels, else that with the fewest values."""
+    likely = called or _varied(rows, others) or others
+    return min(likely, key=lambda one: len({row[one] for row in rows}))
+
+
+def _varied(rows: Sequence[Sequence[str]], columns: Iterable[int]) -> list[int]:
+    """Keep the columns that tell some images apart, but not every one from all others."""
+    return [number for number in columns if 1 < len({row[number] for row in rows}) < len(rows)]
+
+
+def _with_partner(
+    rows: Sequence[Sequence[str]], others: list[int], column: int, asked: Asked
+) -> tuple[int, tuple[str, ...]]:
+    """Choose between a column of numbers and one of names that say the same, by the sample.
+
+    Returns:
+        The column, and the names of the classes in the order of its numbers where these count
+        from 0; none where there are no such two columns.
+    """
+    partners = [n for n in others if n != column and _say_the_same(rows, column, n)]
+    numbers = [n for n in (column, *partners) if _count_from_0([row[n] for row in rows])]
+    names = [n for n in (column, *partners) if not _are_numbers([row[n] for row in rows])]
+    if numbers and names:
+        pairs = {(as_integer(row[numbers[0]]) or 0, row[names[0]]) for row in rows}
+        return numbers[0], tuple(name for _, name in sorted(pairs) if name)
+    answered = [
+        n
+        for n in (column, *partners, *_varied(rows, others))
+        if asked.values and asked.values <= {row[n] for row in rows}
+    ]
+    is_number = all(as_number(value) is not None for value in asked.values)
+    # A number may stand for nothing, and in many columns; a name in another one is no accident.
+    if answered and (not is_number or answered[0] in (column, *partners)):
+        return answered[0], ()
+    return column, ()
+
+
+def _say_the_same(rows: Sequence[Sequence[str]], one: int, other: int) -> bool:
+    pairs = {(row[one], row[other]) for row in rows}
+    num = {len({pair[side] for pair in pairs}) for side in (0, 1)}
+    return num == {len(pairs)} and 1 < len(pairs) < len(rows)
+
+
+def _are_numbers(values: Iterable[str]) -> bool:
+    return all(as_number(value) is not None for value in values if value)
+
+
+def _count_from_0(values: Iterable[str]) -> bool:
+    found = names_in(values)
+    return list(found) == [str(number) for number in range(len(found))]
+
+
+def _with_values(
+    keys: Mapping[str, Any], why: str, labels: Sequence[str], where: str
+) -> LabelSource:
+    """Tell class numbers from names; numbers serve as names until the user writes better ones."""
+    classes = names_in(labels)
+    is_index = _count_from_0(labels)
+    values = "index" if is_index else "name"
+    told = f"{len(classes)} labels in {where}"
+    told += ", numbers: write the classes' names here, in their order" if is_index else ""
+    num_empty = sum(not label for label in labels)
+    told += f"; {num_empty:,} rows have none" if num_empty else ""
+    doubt = _doubt_of(classes, len(labels) - num_empty)
+    told += f"; {doubt}" if doubt else ""
+    return LabelSource(
+        {**keys, "values": values}, why, classes, told, are_classes_certain=not doubt
+    )
+
+
+def _doubt_of(classes: Sequence[str], num_labels: int) -> str:
+    """Say what makes one doubt that these are the classes; nothing if nothing does."""
+    alike = ClassLookup(classes).alike
+    empty = [name for name in classes if name.casefold() in NO_LABEL]
+    has_fractions = _are_numbers(classes) and None in map(as_integer, classes)
+    doubts = {
+        f"{_shown(alike)} differ in nothing but writing": bool(alike),
+        f"{_shown(empty)} may mean that there is no label": bool(empty),
+        "numbers with fractions may be measures": has_fractions,
+        "more than half of the images have a label of their own": len(classes) > num_labels / 2 > 2,
+    }
+    return "; ".join(doubt for doubt, holds in doubts.items() if holds)
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names[:MOST_SHOWN])
