@@ -11,7 +11,7 @@ from pipeline.config.strict import Separator, Table, Text
 class AnyLabels(Table):
     """What labels have in common, wherever they stand."""
 
-    names: Annotated[dict[str, str], Field(default_factory=dict)]
+    names: dict[str, str] = Field(default_factory=dict)
     """What labels are called in `classes`, where files write something else, as
     `{ n02085620 = "Chihuahua" }`."""
 
