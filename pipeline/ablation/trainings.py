@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pipeline.config.competition import Competition
 from pipeline.config.experiment import Experiment, ViewConfig
 from pipeline.config.strict import did_you_mean
-from pipeline.data.training_table import Tables, cut
+from pipeline.data.training_table import Tables, subsample
 from pipeline.errors import ConfigError
 from pipeline.scoring.metrics import score
 from pipeline.scoring.oof import class_indices
@@ -119,7 +119,7 @@ class AblationTrainings:
         self._out = out
         self._experiments = experiments
         self._tables = tables
-        used = cut(tables, next(iter(experiments.values()))[0].data.limit)
+        used = subsample(tables, next(iter(experiments.values()))[0].data.limit)
         self._image_ids: list[str] = used.folds["image_id"].tolist()
         self.targets: IntArray = class_indices(competition, used.train)
         self.folds: IntArray = used.folds["fold"].to_numpy()

@@ -69,13 +69,13 @@ def scan_files(
         DataError: Processes can't be started.
     """
     scans: list[Scan] = []
-    for scan in map_in_processes(scan_file, paths, workers, _fatal):
+    for scan in map_in_processes(scan_file, paths, workers, _unreadable):
         scans.append(scan)
         advance(1)
     return scans
 
 
-def _fatal(path: Path, cause: str) -> Scan:
+def _unreadable(path: Path, cause: str) -> Scan:
     """Record a file that processes died of; only its bytes are looked at here."""
     try:
         sha256 = file_sha256(path)

@@ -60,7 +60,7 @@ def load_tables(paths: Paths) -> Tables:
     return Tables(train, test, folds, {name: file_sha256(path) for name, path in files.items()})
 
 
-def cut(tables: Tables, limit: int | None) -> Tables:
+def subsample(tables: Tables, limit: int | None) -> Tables:
     """Keep so many train and test images, stratified by fold and class; all without a limit."""
     if limit is None:
         return tables

@@ -68,7 +68,7 @@ class _Pool(Generic[Item, Result]):
         self._on_crash = on_crash
         self._waiting = deque(range(len(items)))
         self._num_crashes = [0] * len(items)
-        self._in_hand: dict[_Worker, int] = {}
+        self._assigned: dict[_Worker, int] = {}
         self._done: dict[int, Result] = {}
 
     def run(self, num_workers: int) -> Iterator[Result]:
@@ -80,30 +80,30 @@ class _Pool(Generic[Item, Result]):
             yield self._done.pop(number)
 
     def shutdown(self) -> None:
-        for worker in self._in_hand:
+        for worker in self._assigned:
             worker.close()
-        for worker in self._in_hand:
-            worker.end()
+        for worker in self._assigned:
+            worker.stop()
 
     def _assign(self, worker: "_Worker") -> None:
         """Give a worker its next item, if there is one."""
         if self._waiting:
-            self._in_hand[worker] = self._waiting.popleft()
-            worker.give(self._items[self._in_hand[worker]])
+            self._assigned[worker] = self._waiting.popleft()
+            worker.send(self._items[self._assigned[worker]])
         else:
-            self._in_hand.pop(worker, None)
-            worker.end(after_seconds=0)
+            self._assigned.pop(worker, None)
+            worker.stop(after_seconds=0)
 
     def _wait(self) -> None:
         """Wait until a worker is done with its item, or dead."""
-        by_connection = {worker.connection: worker for worker in self._in_hand}
+        by_connection = {worker.connection: worker for worker in self._assigned}
         for connection in wait(list(by_connection)):
             worker = by_connection[connection]  # type: ignore[index]
-            number = self._in_hand[worker]
+            number = self._assigned[worker]
             try:
-                self._done[number] = worker.take()
+                self._done[number] = worker.receive()
             except _CrashError as crash:
-                del self._in_hand[worker]
+                del self._assigned[worker]
                 self._record_crash(number, str(crash))
                 if not self._waiting:
                     continue
@@ -136,11 +136,11 @@ class _Worker:
         theirs.close()
         self._is_started = False
 
-    def give(self, item: Any) -> None:
-        with suppress(OSError):  # it may be dead: `take` will tell
+    def send(self, item: Any) -> None:
+        with suppress(OSError):  # it may be dead: `receive` raises then
             self.connection.send(item)
 
-    def take(self) -> Any:
+    def receive(self) -> Any:
         """Wait for what became of the item, and return or raise it.
 
         Raises:
@@ -170,7 +170,7 @@ class _Worker:
         """Let the process end when it is done with its item."""
         self.connection.close()
 
-    def end(self, after_seconds: float = GRACE_SECONDS) -> None:
+    def stop(self, after_seconds: float = GRACE_SECONDS) -> None:
         self._process.join(after_seconds)
         self._process.kill()
         self._process.join()

@@ -6,7 +6,7 @@ import pandas as pd
 from pipeline.config.competition import Competition
 from pipeline.config.experiment import Experiment
 from pipeline.config.strict import parse
-from pipeline.data.training_table import Tables, cut
+from pipeline.data.training_table import Tables, subsample
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.images.working_copy import WorkingCopies, working_side_px
 from pipeline.inference.fold_models import load_network
@@ -37,7 +37,7 @@ def layer_responses(
     experiment = _experiment_of(paths, files, name, tables)
     device = pick_device()
     network = load_network(experiment, competition.num_classes, files.checkpoint).module.to(device)
-    used = cut(tables, experiment.data.limit)
+    used = subsample(tables, experiment.data.limit)
     copies = WorkingCopies(paths, working_side_px(experiment.images))
     inputs = PixelInputs(copies, experiment, used.train, None, device)
     rows = np.flatnonzero(used.folds["fold"] == fold)

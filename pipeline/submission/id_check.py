@@ -25,8 +25,8 @@ class IdCheck:
         self._order = submission.demanded_order
         self._faults = faults
         self._present: set[str] = set()  # written as they must be
-        self._excused: set[str] = set()  # there, but reported as something else than missing
-        self._num_illegible = 0
+        self._not_missing: set[str] = set()  # there, but reported as something else than missing
+        self._num_unreadable = 0
         self._previous: str | None = None
 
     def check(self, line: int, judge_id: str) -> None:
@@ -42,17 +42,17 @@ class IdCheck:
 
     def ignore_missing(self, fields: list[str]) -> None:
         """Don't call the ids of a line missing that has the wrong number of columns."""
-        self._excused.update(self.expected.intersection(fields))
+        self._not_missing.update(self.expected.intersection(fields))
 
     def count_unreadable(self) -> None:
         """Take a line that can't be read for one of those that would be missing."""
-        self._num_illegible += 1
+        self._num_unreadable += 1
 
     def finish(self) -> None:
         """Report the ids that never came."""
-        come = self._present | self._excused
+        come = self._present | self._not_missing
         missing = [judge_id for judge_id in self._expected_ids if judge_id not in come]
-        if len(missing) > self._num_illegible:
+        if len(missing) > self._num_unreadable:
             num = f"{len(missing):,} of {len(self._expected_ids):,}"
             detail = f"{num}, the first is {shown(missing[0])}"
             self._faults.add(FaultKind.MISSING_ID, 0, detail, len(missing))
@@ -73,7 +73,7 @@ class IdCheck:
         meant = self._by_normalised.get(_normalised(judge_id))
         is_integer = self._submission.id == "integer"
         if meant is not None:
-            self._excused.add(meant)
+            self._not_missing.add(meant)
             detail = f"must be written {shown(meant)}, found {shown(judge_id)}"
             self._faults.add(FaultKind.MALFORMED_ID, line, detail)
         elif is_integer and not INTEGER.fullmatch(judge_id):

@@ -26,12 +26,12 @@ class Row:
     Attributes:
         line: Its number, counted from 1.
         fields: What stands between the separators, without quotes.
-        is_legible: Whether all of it is text in the encoding that it must be in.
+        is_readable: Whether all of it is text in the encoding that it must be in.
     """
 
     line: int
     fields: list[str]
-    is_legible: bool = True
+    is_readable: bool = True
 
 
 def read_rows(submission: SubmissionFormat, content: bytes, faults: FaultLog) -> list[Row]:

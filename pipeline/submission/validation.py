@@ -43,7 +43,7 @@ def find_faults(
 def _check_row(
     row: Row, num_columns: int, ids: IdCheck, labels: LabelCheck, faults: FaultLog
 ) -> None:
-    if not row.is_legible:
+    if not row.is_readable:
         ids.count_unreadable()
     elif len(row.fields) != num_columns:
         found = f"{len(row.fields)} in {shown(' | '.join(row.fields))}"
@@ -118,7 +118,7 @@ def _fix_column_order(
     found = shown(" | ".join(whole[0].fields))
     detail = f"the id must come first, then the label, found {found}"
     faults.add(FaultKind.SWAPPED, whole[0].line, detail, counts[column])
-    return [Row(row.line, _with_first(row.fields, column), row.is_legible) for row in rows]
+    return [Row(row.line, _with_first(row.fields, column), row.is_readable) for row in rows]
 
 
 def _with_first(fields: list[str], column: int) -> list[str]:

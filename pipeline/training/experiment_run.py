@@ -12,7 +12,7 @@ from pipeline.config.competition import Competition
 from pipeline.config.experiment import Experiment
 from pipeline.console import say
 from pipeline.data.priors import fill_with_prior
-from pipeline.data.training_table import Tables, cut
+from pipeline.data.training_table import Tables, subsample
 from pipeline.models.weights_source import weights_digest
 from pipeline.reproducibility import environment
 from pipeline.scoring.metrics import score
@@ -61,7 +61,7 @@ class ExperimentRun:
         self._competition = competition
         self._experiment = experiment
         check_allowed(experiment, competition)
-        self._tables = tables = cut(tables, experiment.data.limit)
+        self._tables = tables = subsample(tables, experiment.data.limit)
         self._title = f"train {competition.name} {experiment.name}"
         self._out = out or paths.experiment(experiment.name)
         self._targets = class_indices(competition, tables.train)

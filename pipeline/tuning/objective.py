@@ -16,7 +16,7 @@ from optuna.trial import Trial
 from pipeline.config.experiment import Experiment, HeadConfig
 from pipeline.config.search_space import Parameter
 from pipeline.console import say
-from pipeline.data.training_table import Tables, cut
+from pipeline.data.training_table import Tables, subsample
 from pipeline.errors import DiskError, PipelineError, StoppedError
 from pipeline.scoring.metrics import score
 from pipeline.scoring.oof import assemble_oof, class_indices
@@ -91,7 +91,7 @@ class Objective:
         self._search = search
         self._is_interrupted = is_interrupted
         self._on_taken = on_taken
-        self._tables = cut(search.tables, search.experiment.data.limit)
+        self._tables = subsample(search.tables, search.experiment.data.limit)
         self._targets = class_indices(search.competition, self._tables.train)
         self._methods = MethodCache(search, self._tables)
 
