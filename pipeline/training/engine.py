@@ -1,8 +1,13 @@
-"""The training loop: epochs in `Engine.fit`, steps in `Engine._train_epoch`."""
+"""Train a network: the loop over epochs and steps.
+
+In running order: `Engine.fit` restores an unfinished training and goes through the epochs;
+`_train_epoch` takes an epoch's steps and saves now and then; after each epoch the network is
+validated, and `TrainingProgress.finish_epoch` decides what is kept.
+"""
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -15,11 +20,11 @@ from pipeline.errors import ArtifactError, StoppedError
 from pipeline.images.views import training_view
 from pipeline.machine import num_processes
 from pipeline.scoring.metrics import get_metric
-from pipeline.store.predictions import FloatArray, IntArray
+from pipeline.store.predictions import IntArray
 from pipeline.training import processes
 from pipeline.training.checkpoint import load_state, save_state
 from pipeline.training.device import pick_device, set_up
-from pipeline.training.inputs import Inputs
+from pipeline.training.inputs import TrainSet
 from pipeline.training.interrupts import deferred_interrupt
 from pipeline.training.losses import build_criterion
 from pipeline.training.prepare_network import set_train_mode, size_in_epoch
@@ -28,9 +33,7 @@ from pipeline.training.sampling import epoch_batches
 from pipeline.training.schedules import Schedule
 from pipeline.training.stepper import Stepper
 from pipeline.training.task import FoldTask
-
-Row = dict[str, float]
-StateDict = dict[str, Tensor]
+from pipeline.training.training_progress import Row, StateDict, TrainingProgress
 
 # Processes ask each other whether to stop or save so often: asking stops a GPU's queue. A CPU has
 # none, and ten of its steps may take longer than a launcher waits.
@@ -38,29 +41,8 @@ STEPS_PER_QUESTION = 10
 
 
 @dataclass(frozen=True)
-class TrainSet:
-    """What one training learns from.
-
-    Attributes:
-        inputs: Where images come from.
-        rows: Which rows of their table, `(n,)`.
-        targets: Their soft targets, `(n, K)` float32; rows sum to 1.
-        image_ids: Their ids, n of them.
-        metric: The competition's metric, which `validate` measures as `val_score`.
-        seed: Seed of the order of images, of mixing and of dropout.
-    """
-
-    inputs: Inputs
-    rows: IntArray
-    targets: FloatArray
-    image_ids: list[str]
-    metric: str
-    seed: int
-
-
-@dataclass(frozen=True)
 class Callbacks:
-    """Who hears of a training.
+    """What is called while a training runs.
 
     Attributes:
         validate: Measures the module as it would be kept, after every epoch; `val_score` decides
@@ -72,31 +54,6 @@ class Callbacks:
     validate: Callable[[nn.Module], Row]
     advance: Callable[[int, str], None]
     log: Callable[[list[Row]], None]
-
-
-@dataclass
-class TrainingProgress:
-    """How far a training is; with the stepper's state, all that it needs to go on.
-
-    Attributes:
-        epoch: The current epoch, counted from 0.
-        batch: Batches of it that are done.
-        step: Optimizer updates so far.
-        losses: The losses of the epoch's batches.
-        history: A row per finished epoch.
-        best_epoch: The epoch with the best validation score; -1 before the first.
-        best: The state dict of that epoch, where it is kept.
-        snapshots: Those at the ends of the schedule's cycles so far, where they are several.
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    losses: list[float] = field(default_factory=list)
-    history: list[Row] = field(default_factory=list)
-    best_epoch: int = -1
-    best: StateDict | None = None
-    snapshots: list[StateDict] = field(default_factory=list)
 
 
 class Engine:
@@ -153,16 +110,20 @@ class Engine:
             ArtifactError: The loss isn't finite any more, or one image doesn't fit in memory.
             StoppedError: Ctrl-C; the state was saved.
         """
+        config = self._config
         progress = self._restore()
-        num_seen = sum(len(batch) for batch in self._batches(progress.epoch)[: progress.batch])
+        num_seen = sum(map(len, self._batches(progress.epoch)[: progress.batch]))
         callbacks.advance(progress.epoch * len(self._train_set.rows) + num_seen, "")
         with deferred_interrupt() as is_interrupted:
-            while progress.epoch < self._config.epochs and not self._has_stalled(progress):
+            while progress.epoch < config.epochs and not progress.has_stalled(config.stop_after):
                 row = self._train_epoch(progress, callbacks, is_interrupted)
                 self._stepper.average_statistics()
                 self._module.eval()
                 row |= callbacks.validate(self._stepper.kept_module)
-                self._finish_epoch(progress, row)
+                self._schedule.observe(row["val_score"])
+                progress.finish_epoch(
+                    row, config, self._copy_kept, greater_is_better=self._greater_is_better
+                )
                 callbacks.log(progress.history)
                 self._save(progress)
             if processes.any_of(is_interrupted()):  # since the last step
@@ -170,10 +131,45 @@ class Engine:
         kept = progress.best or self._stepper.kept_module.state_dict()
         return pd.DataFrame(progress.history), progress.snapshots or [kept]
 
+    def _copy_kept(self) -> StateDict:
+        kept = self._stepper.kept_module.state_dict()
+        return {name: tensor.cpu().clone() for name, tensor in kept.items()}
+
+    def _restore(self) -> TrainingProgress:
+        """Return how far this training is.
+
+        1. There is a state of it: it goes on after that state's last step.
+        2. That file is damaged: with the state before it.
+        3. There is none, or one of other images, labels, weights or settings: from the start.
+        4. Processes find different states: an error, as their folders aren't the same.
+        """
+        path = self._task.state_path
+        state = load_state(path, self._task.key) if path else None
+        progress = TrainingProgress(**state["position"]) if state else TrainingProgress()
+        steps = processes.gather(progress.step)
+        if len(set(steps)) > 1:
+            raise ArtifactError(
+                f"{path}: must be the same file for all processes, they find it after the steps "
+                f"{', '.join(map(str, steps))}; put --root on a folder that the machines share"
+            )
+        if state:
+            say(
+                f"fold {self._task.fold}: going on after step {progress.step}, {progress.epoch} of "
+                f"{self._config.epochs} epochs are done"
+            )
+            self._schedule.load_state_dict(state["schedule"])
+            self._stepper.load_state_dict(state)
+        return progress
+
+    def _save(self, progress: TrainingProgress) -> None:
+        if processes.is_main() and self._task.state_path:
+            state = {"position": vars(progress), "schedule": self._schedule.state_dict()}
+            save_state(self._task.state_path, self._task.key, state | self._stepper.state_dict())
+
     def _train_epoch(
         self, progress: TrainingProgress, callbacks: Callbacks, is_interrupted: Callable[[], bool]
     ) -> Row:
-        """Take the steps of an epoch that aren't taken yet."""
+        """Take the steps of an epoch that aren't taken yet; return its row of the history."""
         config = self._config
         batches = self._batches(progress.epoch)[progress.batch :]
         set_train_mode(self._module, config)
@@ -211,8 +207,8 @@ class Engine:
             "waiting_for_data": round(waited / seconds, 4),
         }
 
-    def _rate(self, step: int) -> float:
-        return self._config.optimizer.learning_rate * self._schedule.factor(step)
+    def _batches(self, epoch: int) -> list[IntArray]:
+        return epoch_batches(self._classes, self._config, self._train_set.seed, epoch)
 
     def _load(
         self, epoch: int, batches: list[IntArray]
@@ -222,17 +218,15 @@ class Engine:
         views = [training_view(self._experiment, epoch)]
         own = [batch[processes.share_of(len(batch)).rows] for batch in batches]
         shares = [train_set.rows[places].tolist() for places in own]
-        loading = train_set.inputs.load(views, shares, self._size_px(epoch))
+        size_px = size_in_epoch(self._experiment.images.size_px, self._config.progressive, epoch)
+        loading = train_set.inputs.load(views, shares, size_px)
         before = time.monotonic()
         for batch, loaded in zip(batches, loading, strict=True):
             yield batch, loaded[:, 0], time.monotonic() - before  # there is one view
             before = time.monotonic()
 
-    def _batches(self, epoch: int) -> list[IntArray]:
-        return epoch_batches(self._classes, self._config, self._train_set.seed, epoch)
-
-    def _size_px(self, epoch: int) -> int:
-        return size_in_epoch(self._experiment.images.size_px, self._config.progressive, epoch)
+    def _rate(self, step: int) -> float:
+        return self._config.optimizer.learning_rate * self._schedule.factor(step)
 
     def _agree_on(self, is_interrupted: bool, is_due: bool, step: int) -> tuple[bool, bool]:  # noqa: FBT001
         """Return whether to stop and whether to save: any process may stop, the main one saves."""
@@ -250,54 +244,3 @@ class Engine:
             f"fold {self._task.fold}: stopped by Ctrl-C after step {progress.step}, and saved; the "
             "same command goes on from there"
         )
-
-    def _finish_epoch(self, progress: TrainingProgress, row: Row) -> None:
-        """Move on to the next epoch, noting the best so far and what ends a cycle."""
-        score = row["val_score"]
-        best = (
-            progress.history[progress.best_epoch]["val_score"] if progress.best_epoch >= 0 else None
-        )
-        progress.history.append(row)
-        if best is None or (score > best if self._greater_is_better else score < best):
-            progress.best_epoch = progress.epoch
-            if self._config.keep == "best":
-                progress.best = self._copied()
-        self._schedule.observe(score)
-        progress.losses = []
-        progress.batch = 0
-        progress.epoch += 1
-        if self._config.snapshots > 1:
-            if progress.epoch % (self._config.epochs // self._config.snapshots) == 0:
-                progress.snapshots.append(self._copied())
-            row["snapshots"] = len(progress.snapshots)
-
-    def _copied(self) -> StateDict:
-        kept = self._stepper.kept_module.state_dict()
-        return {name: tensor.cpu().clone() for name, tensor in kept.items()}
-
-    def _has_stalled(self, progress: TrainingProgress) -> bool:
-        patience = self._config.stop_after
-        return patience is not None and progress.epoch - 1 - progress.best_epoch >= patience
-
-    def _save(self, progress: TrainingProgress) -> None:
-        if processes.is_main() and self._task.state_path:
-            state = {"position": vars(progress), "schedule": self._schedule.state_dict()}
-            save_state(self._task.state_path, self._task.key, state | self._stepper.state_dict())
-
-    def _restore(self) -> TrainingProgress:
-        path = self._task.state_path
-        state = load_state(path, self._task.key) if path else None
-        progress = TrainingProgress(**state["position"]) if state else TrainingProgress()
-        if len(set(processes.gather(progress.step))) > 1:
-            raise ArtifactError(
-                f"{path}: must be the same file for all processes, isn't; put --root on a folder "
-                "that the machines share"
-            )
-        if state:
-            say(
-                f"fold {self._task.fold}: going on after step {progress.step}, {progress.epoch} of "
-                f"{self._config.epochs} epochs are done"
-            )
-            self._schedule.load_state_dict(state["schedule"])
-            self._stepper.load_state_dict(state)
-        return progress

@@ -24,9 +24,9 @@ from pipeline.store.tables import write_table
 from pipeline.training import processes
 from pipeline.training.checkpoint import Tensors
 from pipeline.training.device import pick_device
-from pipeline.training.engine import Callbacks, Engine, Row, StateDict, TrainSet
+from pipeline.training.engine import Callbacks, Engine
 from pipeline.training.features import FeatureExtractor
-from pipeline.training.inputs import CachedInputs, Inputs, PixelInputs
+from pipeline.training.inputs import CachedInputs, Inputs, PixelInputs, TrainSet
 from pipeline.training.memory import free_memory
 from pipeline.training.predictor import predict
 from pipeline.training.prepare_network import prepare_network
@@ -39,6 +39,7 @@ from pipeline.training.task import (
     TrainingData,
     learned_images,
 )
+from pipeline.training.training_progress import Row, StateDict
 
 
 class Finetune:

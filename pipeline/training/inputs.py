@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from pipeline.config.experiment import Experiment
 from pipeline.images.views import View
 from pipeline.images.working_copy import WorkingCopies
+from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.training.dataset import Batch, ViewDataset
 from pipeline.training.device import Precision, round_to_float16, to_device, to_inputs
 from pipeline.training.frozen import frozen_forward
@@ -41,6 +43,27 @@ class Inputs(ABC):
     @abstractmethod
     def prepare(self, loaded: Tensor) -> Tensor:
         """Move `(N, ...)` of what was loaded to the device and make inputs of it, `(N, ...)`."""
+
+
+@dataclass(frozen=True)
+class TrainSet:
+    """The images that one training learns from, with their targets.
+
+    Attributes:
+        inputs: Where they come from.
+        rows: Which rows of their table, `(n,)`.
+        targets: Their soft targets, `(n, K)` float32; rows sum to 1.
+        image_ids: Their ids, n of them.
+        metric: The competition's metric, by which epochs are compared.
+        seed: Seed of the order of images, of mixing and of dropout.
+    """
+
+    inputs: Inputs
+    rows: IntArray
+    targets: FloatArray
+    image_ids: list[str]
+    metric: str
+    seed: int
 
 
 class PixelInputs(Inputs):
