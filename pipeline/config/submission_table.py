@@ -59,7 +59,8 @@ class SubmissionFormat(Table):
     """How text becomes bytes; "utf-8-sig" begins with a byte order mark."""
 
     float_digits: Annotated[int, Field(ge=1, le=15)] = 8
-    """Decimals of a probability as it is written; any number of them is accepted."""
+    """Decimals of a probability as it is written; any number of them is accepted. Where log loss
+    judges, none is 0, unless so few decimals make that too dear."""
 
     rows_sum_to_1: bool = True
     """Whether the probabilities of one image must sum to 1, where there is a column per class."""

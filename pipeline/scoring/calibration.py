@@ -5,7 +5,7 @@ et al. 2017, section 4.2). Calibration is measured by reliability tables and the
 calibration error, the distance between confidence and accuracy (section 2).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,8 @@ def softmax_loss(logits: LogProbs) -> tuple[LogProbs, LogProbs]:
 
 
 TEMPERATURES = (0.1, 10.0)  # predictions that need one beyond lack more than calibration
+# Of N images that are all right, N times their error rate may be as much: exp(-4.6) is 1 %.
+HIDDEN_ERRORS = 4.6
 # The largest is far below 1 / 2, so the largest of a row's probabilities stays the largest.
 FLOORS = np.concatenate([[0.0], np.geomspace(1e-6, 0.05, 25)])
 
@@ -75,6 +77,8 @@ class Calibration:
 
     def apply(self, probs: FloatArray) -> FloatArray:
         """Map `(N, K)` to `(N, K)`; rows sum to 1."""
+        if (self.temperature, self.floor) == (1.0, 0.0):
+            return probs
         _, scaled = softmax_loss(log_probs(probs) / self.temperature)
         clipped = np.maximum(scaled, min(self.floor, 0.5 / probs.shape[1]))
         normalised: FloatArray = clipped / clipped.sum(axis=1, keepdims=True)
@@ -92,20 +96,34 @@ def fit_temperature(probs: FloatArray, targets: IntArray) -> Calibration:
 
 
 def best_temperature(ratios: LogProbs, weights: FloatArray | None = None) -> float:
-    """Find the temperature with the least log loss.
+    """Find the temperature with the least log loss, but sharpen no further than N images can tell.
+
+    Where no image is wrong, the sharpest probabilities have the least log loss, and the first new
+    image that is wrong costs more than all that was won. So probabilities are sharpened only as
+    long as they expect HIDDEN_ERRORS wrong images among the N.
 
     Args:
         ratios: Logits less the true class's, `(N, K)`.
         weights: The weight of each row, `(N,)`; None for 1 each.
     """
-    from scipy.optimize import minimize_scalar
+    from scipy.optimize import brentq, minimize_scalar
+
+    def losses(log_temperature: float) -> LogProbs:
+        return softmax_loss(ratios / np.exp(log_temperature))[0]
 
     def loss(log_temperature: float) -> float:
-        losses, _ = softmax_loss(ratios / np.exp(log_temperature))
-        return float(np.average(losses, weights=weights))
+        return float(np.average(losses(log_temperature), weights=weights))
 
-    found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), options={"xatol": 1e-3})
-    return float(np.exp(found.x))
+    def num_expected(log_temperature: float) -> float:
+        errors = -np.expm1(-losses(log_temperature))  # 1 - p of the true class
+        return float(errors.sum() if weights is None else errors @ weights)
+
+    found = float(minimize_scalar(loss, bounds=np.log(TEMPERATURES), options={"xatol": 1e-3}).x)
+    if found >= 0 or num_expected(found) >= HIDDEN_ERRORS:
+        return float(np.exp(found))
+    if num_expected(0.0) <= HIDDEN_ERRORS:
+        return 1.0
+    return float(np.exp(brentq(lambda at: num_expected(at) - HIDDEN_ERRORS, found, 0.0)))
 
 
 def at_best_temperature(probs: FloatArray, targets: IntArray) -> FloatArray:
@@ -122,13 +140,17 @@ def fit_temperature_and_floor(probs: FloatArray, targets: IntArray) -> Calibrati
     """Find the temperature, then the floor with the least log loss.
 
     A floor pays for the few images that a model gets wrong while it is sure, mislabelled ones
-    among them: one such image can cost as much log loss as a hundred others.
+    among them: one such image can cost as much log loss as a hundred others. Probabilities that
+    are all right don't tell it; sharpened, they get that of the rule of succession, 1 wrong image
+    among N + 2.
 
     Args:
         probs: OOF probabilities, `(N, K)`.
         targets: True class indices, `(N,)`.
     """
     scaled = fit_temperature(probs, targets)
+    if scaled.temperature < 1 and (probs.argmax(axis=1) == targets).all():
+        return replace(scaled, floor=1 / (len(probs) + 2) / (probs.shape[1] - 1))
     tried = [Calibration(scaled.temperature, float(floor)) for floor in FLOORS]
     return min(tried, key=lambda one: score("log_loss", targets, one.apply(probs)))
 

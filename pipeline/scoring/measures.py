@@ -18,6 +18,7 @@ SMALLEST_PROB = 1e-15  # keeps the log finite; the clip that competitions use
 
 Probs = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 Values = npt.NDArray[np.float64]
+Matrix = npt.NDArray[np.int64] | npt.NDArray[np.float64]
 UNDEFINED = float("nan")
 
 
@@ -45,6 +46,17 @@ class Measure(ABC):
     def value(self, counts: IntArray) -> float:
         """Compute the value for `counts` images per unit, `(U,)`; NaN where it isn't defined."""
 
+    def with_unseen_errors(self, share_of: Callable[[int], float]) -> float | None:  # noqa: ARG002
+        """Compute the value as if some images were wrong, of a sample in which none is.
+
+        Args:
+            share_of: The share of wrong images that as many right ones may hide.
+
+        Returns:
+            The value; None where an image is wrong, or the measure has no use for it.
+        """
+        return None
+
 
 class ImageMean(Measure):
     """The mean of one value per image, `values`, `(N,)`."""
@@ -56,6 +68,27 @@ class ImageMean(Measure):
     def value(self, counts: IntArray) -> float:
         """Average the values."""
         return float((counts * self.values).sum() / counts.sum())
+
+
+class LogLoss(ImageMean):
+    """The mean negative log of the true class's probability, rows rescaled to sum to 1."""
+
+    def __init__(self, targets: IntArray, probs: Probs) -> None:
+        wide = probs.astype(np.float64)
+        wide = wide / np.maximum(wide.sum(axis=1, keepdims=True), SMALLEST_PROB)
+        rows = np.arange(len(targets))
+        super().__init__(-np.log(np.clip(wide[rows, targets], SMALLEST_PROB, 1.0)))
+        self._is_faultless = bool((wide.argmax(axis=1) == targets).all())
+        wide[rows, targets] = 0
+        self._runner_up = wide.max(axis=1)  # (N,)
+
+    def with_unseen_errors(self, share_of: Callable[[int], float]) -> float | None:
+        """Take the likeliest of the other classes for the true one in a share of the images."""
+        if not self._is_faultless:
+            return None
+        share = share_of(len(self.values))
+        losses = -np.log(np.clip(self._runner_up, SMALLEST_PROB, 1.0))
+        return float((1 - share) * self.values.mean() + share * losses.mean())
 
 
 class ConfusionMeasure(Measure):
@@ -70,7 +103,7 @@ class ConfusionMeasure(Measure):
     """
 
     def __init__(
-        self, targets: IntArray, probs: Probs, of_matrix: Callable[[IntArray], float]
+        self, targets: IntArray, probs: Probs, of_matrix: Callable[[Matrix], float]
     ) -> None:
         self._num_classes = probs.shape[1]
         cells = targets * self._num_classes + probs.argmax(axis=1)
@@ -80,6 +113,20 @@ class ConfusionMeasure(Measure):
     def value(self, counts: IntArray) -> float:
         """Apply the formula to the matrix."""
         return self._of_matrix(counts.reshape(self._num_classes, self._num_classes))
+
+    def with_unseen_errors(self, share_of: Callable[[int], float]) -> float | None:
+        """Spread a share of each class over the other classes that occur; if any does."""
+        counts = np.bincount(self.units, minlength=self.num_units)
+        matrix = counts.reshape(self._num_classes, self._num_classes)
+        right = matrix.diagonal()
+        if right.sum() != len(self.units):
+            return None
+        share = share_of(len(self.units))
+        if np.count_nonzero(right) == 1:
+            return 1 - share
+        others = (right > 0) & ~np.eye(len(right), dtype=np.bool_)  # (K, K)
+        wrong = share * right[:, None] * others / (np.count_nonzero(right) - 1)
+        return self._of_matrix(np.diag((1 - share) * right) + wrong)
 
 
 class MeanColumnAuc(Measure):
@@ -105,6 +152,13 @@ class MeanColumnAuc(Measure):
         areas = [area for column in self._columns if (area := column.area(counts)) is not None]
         return float(np.mean(areas)) if areas else UNDEFINED
 
+    def with_unseen_errors(self, share_of: Callable[[int], float]) -> float | None:
+        """Put a share of the smaller side of each curve, the class or the rest, in wrong order."""
+        sizes = [column.smaller_side for column in self._columns if column.smaller_side]
+        if self.of_sample() != 1.0:  # NaN, too
+            return None
+        return float(np.mean([1 - share_of(size) for size in sizes]))
+
 
 class _Ranking:
     """The images of a class and the others, each in ascending order of its probability."""
@@ -117,6 +171,11 @@ class _Ranking:
         self._num_below = np.searchsorted(others, ranked, side="left")  # (P,) images
         self._num_not_above = np.searchsorted(others, ranked, side="right")
 
+    @property
+    def smaller_side(self) -> int:
+        """The number of images of the class or of the others, whatever is less."""
+        return min(len(self._positive), len(self._negative))
+
     def area(self, counts: IntArray) -> float | None:
         positive = counts[self._positive]
         negative = np.concatenate(([0], counts[self._negative].cumsum()))
@@ -128,13 +187,6 @@ class _Ranking:
 def accuracy(targets: IntArray, probs: Probs) -> Measure:
     """Measure the share of images whose most probable class is the true one."""
     return ImageMean((probs.argmax(axis=1) == targets).astype(np.float64))
-
-
-def log_loss(targets: IntArray, probs: Probs) -> Measure:
-    """Measure the mean negative log of the true class's probability, rows rescaled to sum to 1."""
-    wide = probs.astype(np.float64)
-    chosen = wide[np.arange(len(targets)), targets] / np.maximum(wide.sum(axis=1), SMALLEST_PROB)
-    return ImageMean(-np.log(np.clip(chosen, SMALLEST_PROB, 1.0)))
 
 
 def macro_f1_measure(targets: IntArray, probs: Probs) -> Measure:
@@ -150,13 +202,13 @@ def quadratic_kappa(targets: IntArray, probs: Probs) -> Measure:
     return ConfusionMeasure(targets, probs, _quadratic_kappa)
 
 
-def _macro_f1(matrix: IntArray) -> float:
+def _macro_f1(matrix: Matrix) -> float:
     num_either = matrix.sum(axis=0) + matrix.sum(axis=1)  # (K,)
     occurs = num_either > 0
     return float((2 * matrix.diagonal()[occurs] / num_either[occurs]).mean())
 
 
-def _quadratic_kappa(matrix: IntArray) -> float:
+def _quadratic_kappa(matrix: Matrix) -> float:
     classes = np.arange(len(matrix))
     weights = (classes[:, None] - classes) ** 2  # (K, K)
     by_chance = np.outer(matrix.sum(axis=1), matrix.sum(axis=0)) / matrix.sum()

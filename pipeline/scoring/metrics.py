@@ -10,13 +10,13 @@ from pipeline.errors import ArtifactError, ConfigError
 from pipeline.scoring.measures import SMALLEST_PROB as SMALLEST_PROB
 from pipeline.scoring.measures import (
     UNDEFINED,
+    LogLoss,
     MeanColumnAuc,
     Measure,
     Probs,
     accuracy,
     bootstrap_measures,
     interval_quantiles,
-    log_loss,
     macro_f1_measure,
     quadratic_kappa,
 )
@@ -56,7 +56,7 @@ class Score:
 
 METRICS: dict[str, Metric] = {
     "accuracy": Metric(accuracy, is_share=True),
-    "log_loss": Metric(log_loss, greater_is_better=False, needs_probs=True),
+    "log_loss": Metric(LogLoss, greater_is_better=False, needs_probs=True),
     "roc_auc": Metric(MeanColumnAuc, needs_probs=True),  # competitions with it have two classes
     "macro_f1": Metric(macro_f1_measure),
     # Where every image has one class and gets one, a wrong answer is a false positive of one
@@ -105,7 +105,8 @@ def interval(
     A share (accuracy) gets Wilson's interval (Wilson 1927), which stays in [0, 1] and has a width
     even at 0 or 1; every other metric a percentile bootstrap over the images, seeded. Resamples
     for which the metric isn't defined are left out; where it isn't defined at all, both ends are
-    NaN.
+    NaN. Resamples of images that are all right know nothing of errors: there the worse end is at
+    least what it would be if the share that Wilson's interval allows for were wrong.
 
     Args:
         metric: A key of METRICS.
@@ -124,13 +125,19 @@ def interval(
         defined = values[~np.isnan(values)]
         if not len(defined):
             return UNDEFINED, UNDEFINED
-        low, high = np.quantile(defined, interval_quantiles(confidence))
-        return float(low), float(high)
+        low, high = map(float, np.quantile(defined, interval_quantiles(confidence)))
+        worse = measure.with_unseen_errors(lambda num: 1 - _wilson(num, num, confidence)[0])
+        if worse is None:
+            return low, high
+        return (min(low, worse), high) if chosen.greater_is_better else (low, max(high, worse))
+    return _wilson(round(measure.of_sample() * len(targets)), len(targets), confidence)
+
+
+def _wilson(num_hits: int, num: int, confidence: float) -> tuple[float, float]:
     from scipy.stats import binomtest  # here: a stage that is up to date needn't wait for it
 
-    num_hits = round(measure.of_sample() * len(targets))
-    wilson = binomtest(num_hits, len(targets)).proportion_ci(confidence, "wilson")
-    return float(wilson.low), float(wilson.high)
+    found = binomtest(num_hits, num).proportion_ci(confidence, "wilson")
+    return float(found.low), float(found.high)
 
 
 def evaluate(metric: str, targets: IntArray, probs: Probs) -> Score:

@@ -8,10 +8,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.config.competition import Competition
-from pipeline.scoring.measures import Probs
+from pipeline.scoring.measures import Probs, Values
 from pipeline.submission.judge_ids import ordered_ids, submission_ids
 
 Units = npt.NDArray[np.int64]
+# What the largest number of a row may lose so that none of the others is 0.
+MOST_TAKEN = 0.002
+FEW_UNITS = 2  # always
 
 
 def submission_table(competition: Competition, image_ids: list[str], probs: Probs) -> pd.DataFrame:
@@ -69,28 +72,62 @@ def _answers(competition: Competition, probs: Probs) -> list[list[str]]:
 
 
 def _rounded(probs: Probs, scale: int, smallest: int) -> Units:
-    """Round each number to units of 1 / scale, none within `smallest` units of 0 and 1."""
-    units = np.rint(probs.astype(np.float64) * scale).astype(np.int64)
+    """Round each number to units of 1 / scale, none within `smallest` units of 0 and 1.
+
+    Numbers that differ may become equal, but the largest of a row stays the only one that is
+    largest, and what is above or below 1 / 2 stays there where it stands alone.
+    """
+    units: Units = np.rint(probs.astype(np.float64) * scale).astype(np.int64)
+    if probs.shape[1] == 1:
+        is_half = units == scale // 2
+        units += is_half & (probs > 0.5)
+        units -= is_half & (probs < 0.5)
     bounded: Units = np.clip(units, smallest, scale - smallest)
-    return bounded
+    rows, top, _ = _dethroned(bounded, probs)
+    highest = bounded[rows, top]
+    bounded[rows] -= (np.arange(probs.shape[1]) < top[:, None]) & (
+        bounded[rows] == highest[:, None]
+    )
+    bounded[rows] += (highest == smallest)[:, None]  # where there is nothing below
+    return np.minimum(bounded, scale - smallest)
 
 
 def _shared_out(probs: Probs, scale: int, smallest: int) -> Units:
     """Round to units of 1 / scale, of which each row has `scale` and each number `smallest`.
 
     Rounding each number on its own would miss by up to half a unit each. So all are rounded
-    down, and the units that are left go to those that lost most (largest remainder method).
+    down, and the units that are left go to those that lost most (largest remainder method). What
+    raises the others to `smallest` is taken from the largest. Where units are so few that this
+    would be a large share, nothing is raised. The largest stays the only one that is largest.
     """
-    smallest = min(smallest, scale // (2 * probs.shape[1]))  # none where decimals are too few
+    num = probs.shape[1]
+    smallest = smallest if (num - 1) * smallest <= max(scale * MOST_TAKEN, FEW_UNITS) else 0
     wide = np.clip(probs.astype(np.float64), 0, 1)
     exact = wide / wide.sum(axis=1, keepdims=True) * scale
+    units: Units = np.maximum(_largest_remainders(exact, scale), smallest)
+    rows = np.arange(len(units))
+    units[rows, units.argmax(axis=1)] -= units.sum(axis=1) - scale
+    rows, *_ = _dethroned(units, probs)  # by what was taken from it
+    units[rows] = _largest_remainders(smallest + exact[rows] * (1 - num * smallest / scale), scale)
+    rows, top, usurper = _dethroned(units, probs)  # by a rounding that made two equal
+    units[rows, top] += 1
+    units[rows, usurper] -= 1
+    return units
+
+
+def _largest_remainders(exact: Values, scale: int) -> Units:
     units = np.floor(exact).astype(np.int64)
     num_left = scale - units.sum(axis=1, keepdims=True)
     rank = np.argsort(np.argsort(units - exact, axis=1, kind="stable"), axis=1)
-    raised: Units = np.maximum(units + (rank < num_left), smallest)
-    rows = np.arange(len(raised))
-    raised[rows, raised.argmax(axis=1)] -= raised.sum(axis=1) - scale
+    raised: Units = units + (rank < num_left)
     return raised
+
+
+def _dethroned(units: Units, probs: Probs) -> tuple[Units, Units, Units]:
+    """Find rows whose largest number isn't any more: rows, where it stood, and what is now."""
+    top, now = probs.argmax(axis=1), units.argmax(axis=1)
+    rows = np.flatnonzero(top != now)
+    return rows, top[rows], now[rows]
 
 
 def _decimals(units: Units, digits: int) -> list[list[str]]:

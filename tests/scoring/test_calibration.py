@@ -9,6 +9,7 @@ from pipeline.scoring.calibration import (
     TEMPERATURES,
     Calibration,
     at_best_temperature,
+    best_temperature,
     fit_temperature,
     fit_temperature_and_floor,
 )
@@ -63,7 +64,7 @@ def test_calibration_changes_no_class_and_keeps_rows_at_1(temperature, floor, nu
 
 def test_the_neutral_calibration_changes_nothing():
     probs, _ = drawn_from_itself(1, num=50)
-    np.testing.assert_allclose(Calibration(1.0).apply(probs), probs, atol=1e-6)
+    assert (Calibration(1.0).apply(probs) == probs).all()
 
 
 def test_the_best_temperature_never_costs_log_loss():
@@ -87,6 +88,54 @@ def test_a_floor_is_fitted_where_sure_predictions_are_wrong():
 def test_where_a_floor_only_costs_there_is_none():
     probs = np.tile(np.array([[1e-4, 1 - 1e-4]], dtype=np.float32), (100, 1))
     assert fit_temperature_and_floor(probs, np.ones(100, dtype=np.int64)).floor == 0
+
+
+def faultless(
+    num: int, num_classes: int, exponent: float, seed: int = 0
+) -> tuple[FloatArray, IntArray, FloatArray, IntArray]:
+    """N images that are all right, and 20,000 new ones; said to the power of an exponent."""
+    rng = np.random.default_rng(seed)
+
+    def draw(size: int) -> tuple[FloatArray, IntArray]:
+        logits = 7.5 * np.eye(num_classes)[rng.integers(0, num_classes, size)]
+        probs = softmax(logits + rng.normal(size=logits.shape), axis=1)
+        targets = (rng.random((size, 1)) > probs.cumsum(axis=1)[:, :-1]).sum(axis=1)
+        return softmax(np.log(probs) * exponent, axis=1).astype(np.float32), targets
+
+    probs, targets = draw(num)
+    while (probs.argmax(axis=1) != targets).any():
+        probs, targets = draw(num)
+    return probs, targets, *draw(20_000)
+
+
+@pytest.mark.parametrize("num_classes", [2, 7])
+@pytest.mark.parametrize("num", [25, 90, 300])
+@pytest.mark.parametrize("exponent", [0.4, 1, 3])
+def test_images_that_are_all_right_make_new_ones_no_worse(num, num_classes, exponent):
+    probs, targets, new_probs, new_targets = faultless(num, num_classes, exponent)
+    calibration = fit_temperature_and_floor(probs, targets)
+    before, after = (
+        score("log_loss", new_targets, one) for one in (new_probs, calibration.apply(new_probs))
+    )
+    assert after <= before
+    if num * (1 - probs.max(axis=1)).mean() > 10:  # all right, though 10 errors were expected
+        assert after < 0.7 * before
+
+
+def test_probabilities_are_sharpened_until_they_expect_what_so_few_images_can_hide():
+    probs = np.tile(np.array([[0.9, 0.1]], dtype=np.float32), (200, 1))
+    calibration = fit_temperature_and_floor(probs, np.zeros(200, dtype=np.int64))
+    wrong = calibration.apply(probs)[:, 1]
+    assert 200 * wrong.sum() / 200 == pytest.approx(4.6, rel=0.05)
+    assert calibration.floor == pytest.approx(1 / 202)
+    few = probs[:30]  # 3 errors expected, none seen: that says nothing
+    assert fit_temperature_and_floor(few, np.zeros(30, dtype=np.int64)) == Calibration(1.0)
+
+
+def test_a_row_that_counts_much_is_many_images():
+    ratios = np.log(np.tile([0.9, 0.1], (30, 1))) - np.log(0.9)
+    assert best_temperature(ratios) == 1
+    assert best_temperature(ratios, np.full(30, 10.0)) < 0.8
 
 
 def test_floors_stay_below_an_equal_share():

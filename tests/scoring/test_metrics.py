@@ -109,8 +109,48 @@ def test_class_that_no_image_has_is_left_out_of_the_mean_of_areas():
 
 def test_resamples_without_a_class_are_left_out_of_the_interval():
     targets = np.array([1] + [0] * 5)  # every third resample has no image of class 1
-    probs = np.column_stack([1 - np.linspace(0.9, 0.1, 6), np.linspace(0.9, 0.1, 6)])
-    assert interval("roc_auc", targets, probs) == (1, 1)
+    ranks = np.array([0.8, 0.9, 0.7, 0.6, 0.5, 0.4])
+    low, high = interval("roc_auc", targets, np.column_stack([1 - ranks, ranks]))
+    assert low == pytest.approx(0.4, abs=0.1)
+    assert high == 1
+
+
+PERFECT = [
+    ("roc_auc", 2),
+    ("log_loss", 3),
+    ("macro_f1", 1),
+    ("macro_f1", 5),
+    ("quadratic_kappa", 4),
+    ("mean_column_auc", 4),
+]
+
+
+@pytest.mark.parametrize(("metric", "num_classes"), PERFECT)
+def test_interval_of_a_perfect_score_knows_the_number_of_images(metric, num_classes):
+    widths = []
+    for num in (12, 120, 12_000):
+        targets = np.arange(num) % num_classes
+        low, high = interval(metric, targets, np.eye(max(num_classes, 2))[targets])
+        best = 0 if metric == "log_loss" else 1
+        assert best in (low, high)
+        widths.append(high - low)
+    assert widths[0] > 3 * widths[1] > 90 * widths[2] > 0
+
+
+def test_worse_end_of_a_perfect_score_is_that_of_what_may_be_wrong():
+    targets = np.arange(200) % 2
+    share = 1 - interval("accuracy", targets, np.eye(2)[targets])[0]
+    assert share == pytest.approx(3.84 / 203.84, rel=1e-3)
+    wrong = np.array([0.9, 0.1])
+    probs = np.where(np.eye(2)[targets] == 1, *wrong)
+    expected = -np.log(wrong) @ [1 - share, share]
+    assert interval("log_loss", targets, probs)[1] == pytest.approx(expected)
+    assert interval("macro_f1", targets, probs)[0] == pytest.approx(1 - share)
+    assert interval("quadratic_kappa", targets, probs)[0] == pytest.approx(1 - 2 * share)
+    probs[0] = probs[0, ::-1]  # one error is seen, and the bootstrap knows of it
+    assert interval("macro_f1", targets, probs)[1] == 1
+    assert interval("macro_f1", targets, probs)[0] == pytest.approx(0.985, abs=0.002)
+    assert interval("log_loss", targets, probs)[1] < expected
 
 
 @pytest.mark.parametrize("metric", ["roc_auc", "macro_f1", "quadratic_kappa"])

@@ -199,14 +199,14 @@ def test_probabilities_are_graded_by_the_metric_of_the_judge(
 
 def test_answers_as_probabilities_are_perfect(paths, demo, answers, capsys):
     measures = run(paths, probability_of_dog(demo, "log_loss"), answers, answers, capsys)
-    assert measures["log_loss (95 % interval)"] == "0.0000 [0.0000, 0.0000]"
+    assert measures["log_loss (95 % interval)"] == "0.0000 [0.0000, 5.5651]"
     assert measures["macro F1"] == "1.0000"
 
 
 def test_labels_suffice_for_kappa(paths, demo, answers, capsys):
     kappa = demo.model_copy(update={"metric": "quadratic_kappa"})
     assert run(paths, kappa, answers, answers, capsys)["quadratic_kappa (95 % interval)"] == (
-        "1.0000 [1.0000, 1.0000]"
+        "1.0000 [0.6568, 1.0000]"
     )
 
 

@@ -83,6 +83,37 @@ def test_where_log_loss_judges_nothing_is_certain():
     assert written(crowd, np.eye(11)[:1]) == f"0,1.0{',0.0' * 10}\n"
 
 
+@pytest.mark.parametrize("sums_to_1", [True, False])
+@pytest.mark.parametrize(
+    ("num_classes", "digits"), [(2, 1), (3, 1), (5, 2), (40, 2), (200, 3), (600, 4), (90, 8)]
+)
+def test_few_decimals_move_no_class_and_no_number_far(num_classes, digits, sums_to_1):
+    probs = np.random.default_rng(0).dirichlet(np.full(num_classes, 0.1), 500)
+    classes = [f"c{number}" for number in range(num_classes)]
+    competition = competition_with(*classes, float_digits=digits, rows_sum_to_1=sums_to_1)
+    competition = competition.model_copy(update={"metric": "log_loss"})
+    read = decode(competition, written(competition, probs).encode()).probs
+    assert (read.argmax(axis=1) == probs.argmax(axis=1)).all()
+    is_top = np.eye(num_classes, dtype=bool)[probs.argmax(axis=1)]
+    errors = np.abs(read - probs)
+    assert errors[~is_top].max() < 2 * 10.0**-digits
+    assert errors[is_top].max() < max(2 * 10.0**-digits, 0.002)
+    assert read.min() >= 0
+
+
+def test_classes_that_decimals_make_equal_are_told_apart_where_they_stand():
+    shares = [[0.331, 0.334, 0.335], [0.1, 0.3, 0.6]]
+    assert (
+        written(competition_with(*"abc", float_digits=1), shares)
+        == "0,0.3,0.3,0.4\n1,0.1,0.3,0.6\n"
+    )
+    free = competition_with(*"abc", float_digits=1, rows_sum_to_1=False)
+    assert written(free, shares) == "0,0.2,0.2,0.3\n1,0.1,0.3,0.6\n"
+    one = competition_with("cat", "dog", label="probability", positive="dog", float_digits=1)
+    halves = [[0.52, 0.48], [0.48, 0.52], [0.5, 0.5], [0.4, 0.6]]
+    assert written(one, halves) == "0,0.4\n1,0.6\n2,0.5\n3,0.6\n"
+
+
 @given(
     weights=hnp.arrays(
         np.float32,
@@ -91,7 +122,9 @@ def test_where_log_loss_judges_nothing_is_certain():
     ),
     digits=st.integers(1, 12),
 )
-def test_what_is_written_is_within_a_unit_sums_to_1_and_stays_when_written_again(weights, digits):
+def test_what_is_written_is_within_two_units_sums_to_1_and_stays_when_written_again(
+    weights, digits
+):
     probs = weights / weights.sum(axis=1, keepdims=True)
     competition = competition_with(*map(str, range(probs.shape[1])), float_digits=digits)
     content = written(competition, probs)
@@ -100,7 +133,8 @@ def test_what_is_written_is_within_a_unit_sums_to_1_and_stays_when_written_again
     read = decode(competition, content.encode()).probs
     exact = probs.astype(np.float64)
     exact /= exact.sum(axis=1, keepdims=True)
-    assert np.abs(read - exact).max() <= 10.0**-digits * (1 + 1e-3)
+    assert np.abs(read - exact).max() < 2 * 10.0**-digits
+    assert (read.argmax(axis=1) == exact.argmax(axis=1)).all()
     units = [sum(int(number.replace(".", "")) for number in line.split(",")[1:])
              for line in content.splitlines()]  # fmt: skip
     assert units == [10**digits] * len(probs)
