@@ -13,7 +13,7 @@ PACKAGE = Path(pipeline.__file__).parent
 GROUND = ["errors", "reproducibility", "machine", "console", "config", "store"]
 WORK = [
     "images", "scoring", "submission", "data", "models", "training", "inference", "tuning",
-    "ablation", "reports", "studies",
+    "ablation", "reports",
 ]  # fmt: skip
 COMMANDS = ["stages", "cli", "__main__"]
 ORDER = GROUND + WORK + COMMANDS
@@ -101,7 +101,7 @@ def test_no_stage_imports_another():
 def test_file_names_are_unique_so_that_one_never_asks_which():
     names = Counter(path.name for path in MODULES.values() if not path.name.startswith("__"))
     twice = {name for name, count in names.items() if count > 1}
-    assert twice <= {"study.py", "responses.py"}
+    assert twice == set()
     assert len(MODULES) <= MOST_FILES
 
 

@@ -29,7 +29,7 @@ GROUPS = {
         main_to_submission.submit,
     ),
     "Look": (look.status, look.report, look.preview, look.models, look.doctor),
-    "Improve": (improve.suspects, improve.tta, improve.ablate, improve.predict, improve.study),
+    "Improve": (improve.suspects, improve.tta, improve.ablate, improve.predict),
     "Check and log": (check.validate, check.grade, check.log_score, check.check_overlap),
 }
 for name, commands in GROUPS.items():

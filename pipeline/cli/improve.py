@@ -122,32 +122,3 @@ def predict(
     from pipeline.stages import predict
 
     predict.run(*load(competition, root), experiment, images, tta, out)
-
-
-def study(
-    study: Annotated[str, typer.Argument(metavar="degradation|responses", help="Which.")],
-    competition: Annotated[
-        str, typer.Argument(metavar="COMPETITION", help="As for every stage.")
-    ] = "cifar-10-demo",
-    experiment: Annotated[
-        str, experiment_option("Its variants are the networks that are compared.")
-    ] = "degradation-small",
-    overrides: OverridesOption = None,
-    root: RootOption = Path(),
-) -> None:
-    """Repeat an experiment of the ResNet paper.
-
-    Reads what train reads.
-
-    Writes artifacts/COMPETITION/studies/EXPERIMENT: a picture, and a CSV of its numbers.
-    'degradation' trains plain and residual networks on all folds but the first and shows their
-    errors over the epochs (figure 4); 'responses' measures what such networks' layers put out
-    (figure 7).
-
-    Fails if the networks whose responses are asked for aren't trained, or have no batch norm.
-
-    Example: pipeline study degradation
-    """
-    from pipeline.stages import study as stage
-
-    stage.run(*load(competition, root), study, experiment, overrides or [])

@@ -23,8 +23,8 @@ def load_experiments(name_or_path: str, overrides: list[str]) -> list[Experiment
     experiment of its own, `<file>-<name>`, and the file's name stands for them all.
 
     Args:
-        name_or_path: `lite0-probe` or `my/experiment.toml`; `degradation`, or one variant of it,
-            `degradation-plain18`.
+        name_or_path: `lite0-probe` or `my/experiment.toml`; `large-probe`, or one variant of it,
+            `large-probe-lite0`.
         overrides: `key=value` with dotted keys; values are TOML, bare words are text.
 
     Raises:

@@ -132,21 +132,6 @@ class AblationPaths:
 
 
 @dataclass(frozen=True)
-class StudyPaths:
-    """Files of a study of networks, below `artifacts/<competition>/studies/<experiment>`."""
-
-    study_dir: Path
-    name: str
-
-    picture = Below("study_dir", "{name}.png")
-    """The figure, as in the paper."""
-    table = Below("study_dir", "{name}.csv")
-    """The figure's numbers."""
-    stamp = Below("study_dir", "{name}.json")
-    """Written last: the trainings that are shown."""
-
-
-@dataclass(frozen=True)
 class Paths:
     """Files of one competition below the project's root."""
 
@@ -228,10 +213,6 @@ class Paths:
     def ablation(self, experiment: str) -> AblationPaths:
         """Paths of the comparison of an experiment's recipes."""
         return AblationPaths(self.artifacts_dir / "ablations" / experiment)
-
-    def study(self, experiment: str, name: str) -> StudyPaths:
-        """Paths of the study `degradation` or `responses` of an experiment's networks."""
-        return StudyPaths(self.artifacts_dir / "studies" / experiment, name)
 
     def submission(self, experiment: str) -> Path:
         """The CSV for the judge."""

@@ -17,7 +17,7 @@ from pipeline.cli.group import LONGEST_SUMMARY
 GROUPS = {
     "Main path, in this order": "init download prepare folds train tune ensemble submit",
     "Look": "status report preview models doctor",
-    "Improve": "suspects tta ablate predict study",
+    "Improve": "suspects tta ablate predict",
     "Check and log": "validate grade log-score check-overlap",
 }
 COMMANDS = " ".join(GROUPS.values()).split()

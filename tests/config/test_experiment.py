@@ -41,11 +41,11 @@ def test_a_file_of_variants_is_as_many_experiments(tmp_path):
 
 
 def test_one_variant_of_a_shipped_file_is_named_after_both():
-    assert load_experiment("degradation-plain34", []).model.name == "plain34_cifar"
-    with pytest.raises(ConfigError, match="expected one experiment, 'degradation' has 4 variants"):
-        load_experiment("degradation", [])
-    with pytest.raises(ConfigError, match="degradation-plain35: must be one of"):
-        load_experiment("degradation-plain35", [])
+    assert load_experiment("large-probe-lite1", []).model.name == "timm/tf_efficientnet_lite1"
+    with pytest.raises(ConfigError, match="expected one experiment, 'large-probe' has 3 variants"):
+        load_experiment("large-probe", [])
+    with pytest.raises(ConfigError, match="large-probe-lite5: must be one of"):
+        load_experiment("large-probe-lite5", [])
 
 
 def test_what_a_file_leaves_out_is_default(tmp_path):

@@ -111,7 +111,7 @@ def test_whole_example_of_the_page_loads(tmp_path):
     assert names == ["gentle-light", "gentle-medium"]
 
 
-@pytest.mark.parametrize("name", [name for name in SHIPPED if not name.startswith("degradation")])
+@pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_file_begins_with_its_schema_command_hardware_time_and_score(name):
     path = locate_toml(name, "experiments")
     directive, *head = path.read_text(encoding="utf-8").splitlines()[:5]

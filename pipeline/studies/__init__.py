@@ -1,1 +1,0 @@
-"""Experiments on networks themselves, after the ResNet paper."""
