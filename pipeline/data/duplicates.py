@@ -6,7 +6,9 @@ median) and confirmed on the pixels. Shots of one subject seconds apart count as
 mirrored copies are found as well.
 """
 
+import itertools
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -22,7 +24,17 @@ MAX_HASH_DISTANCE = 10
 MIN_CORRELATION = 0.88
 
 _HASH_SIDE = 8
-_BLOCK = 1024
+_MOST_PAIRS = 2**22  # looked at together
+
+# All changes of at most two of 16 bits.
+_CHANGES = [
+    0,
+    *(1 << i for i in range(16)),
+    *(1 << i | 1 << j for i in range(16) for j in range(i)),
+]
+
+Hashes = npt.NDArray[np.uint64]
+Rows = npt.NDArray[np.int64]
 
 
 def perceptual_hashes(thumbnails: ByteImage) -> npt.NDArray[np.uint64]:
@@ -74,20 +86,56 @@ def _confirmed(
     return [(i, j, correlation) for (i, j), correlation in sorted(best.items())]
 
 
-def _close_pairs(
-    hashes: npt.NDArray[np.uint64], others: npt.NDArray[np.uint64], *, is_one_set: bool
-) -> Iterator[tuple[int, int]]:
-    # All pairs, in blocks: N² / 2 popcounts take under a second for 10,000 images, and a minute
-    # or two for 300,000; an index would be faster and longer than all the rest of this file.
-    for start in range(0, len(hashes), _BLOCK):
-        block = hashes[start : start + _BLOCK, None]
-        for first in range(start if is_one_set else 0, len(others), _BLOCK):
-            distances = np.bitwise_count(block ^ others[None, first : first + _BLOCK])
-            rows, columns = np.nonzero(distances <= MAX_HASH_DISTANCE)
-            for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-                i, j = start + row, first + column
-                if i < j or not is_one_set:
-                    yield i, j
+def _close_pairs(hashes: Hashes, others: Hashes, *, is_one_set: bool) -> Iterator[tuple[int, int]]:
+    """Yield `(i, j)` of hashes that differ in at most MAX_HASH_DISTANCE bits; i < j in one set.
+
+    Multi-index hashing (Norouzi et al. 2012, "Fast Search in Hamming Space with Multi-Index
+    Hashing"): of hashes that differ in at most 10 of 64 bits, one of the four quarters differs in
+    at most 2 of its 16. So each quarter is looked up among the others', with each of the 137
+    changes of at most two bits. A pair may come several times.
+    """
+    for quarter in range(4):
+        shift = np.uint64(16 * quarter)
+        ours, theirs = _sorted_by(hashes, shift), _sorted_by(others, shift)
+        bounds = np.searchsorted(theirs.keys, np.arange(2**16 + 1))
+        for change in _CHANGES:
+            wanted = ours.keys ^ change
+            first, last = bounds[wanted], bounds[wanted + 1]
+            if is_one_set and change:  # the other half are the same pairs, seen from their ends
+                last = np.where(wanted > ours.keys, last, first)
+            for rows, columns in _near(ours.hashes, theirs.hashes, first, last - first):
+                pairs = zip(ours.order[rows].tolist(), theirs.order[columns].tolist(), strict=True)
+                for i, j in pairs:
+                    if i != j or not is_one_set:
+                        yield (min(i, j), max(i, j)) if is_one_set else (i, j)
+
+
+class _Sorted(NamedTuple):
+    keys: Rows
+    hashes: Hashes
+    order: Rows
+
+
+def _sorted_by(hashes: Hashes, shift: np.uint64) -> _Sorted:
+    keys = (hashes >> shift).astype(np.uint16)
+    order = np.argsort(keys, kind="stable")
+    return _Sorted(keys[order].astype(np.int64), hashes[order], order)
+
+
+def _near(hashes: Hashes, others: Hashes, first: Rows, counts: Rows) -> Iterator[tuple[Rows, Rows]]:
+    """Compare `hashes[i]` with `others[first[i] : first[i] + counts[i]]`, in parts."""
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    cuts = np.searchsorted(ends, np.arange(_MOST_PAIRS, total, _MOST_PAIRS))
+    for start, stop in itertools.pairwise([0, *cuts.tolist(), len(counts)]):
+        part = counts[start:stop]
+        ahead = first[start:stop] - (np.cumsum(part) - part)
+        columns = np.repeat(ahead, part)
+        columns += np.arange(len(columns))
+        distances = np.bitwise_count(np.repeat(hashes[start:stop], part) ^ others[columns])
+        near = np.flatnonzero(distances <= MAX_HASH_DISTANCE)
+        rows = start + np.searchsorted(np.cumsum(part), near, side="right")
+        yield rows, columns[near]
 
 
 def _correlation(one: ByteImage, other: ByteImage) -> float:

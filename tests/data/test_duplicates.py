@@ -11,6 +11,7 @@ from pipeline.data.drawing.picture import draw_animal
 from pipeline.data.drawing.species import species_of
 from pipeline.data.duplicates import (
     MAX_HASH_DISTANCE,
+    _close_pairs,
     clusters,
     near_duplicates,
     near_duplicates_between,
@@ -82,21 +83,21 @@ def test_turned_picture_is_not_a_copy(pictures):
     assert near_duplicates(thumbnails([*pictures, *turned])) == []
 
 
-def test_pairs_are_sorted_and_across_blocks(monkeypatch, pictures):
+def test_pairs_are_sorted_however_many_are_looked_at_together(monkeypatch, pictures):
     small = thumbnails([*pictures, *pictures, *pictures])
     whole = near_duplicates(small)
     assert len(whole) == 3 * NUM
     assert whole == sorted(whole)
     assert all(i < j for i, j, _ in whole)
-    monkeypatch.setattr("pipeline.data.duplicates._BLOCK", 7)
+    monkeypatch.setattr("pipeline.data.duplicates._MOST_PAIRS", 7)
     assert near_duplicates(small) == whole
 
 
-@pytest.mark.parametrize("block", [1, 5, 1024])
+@pytest.mark.parametrize("most", [1, 5, 1024])
 def test_pictures_of_one_set_are_found_in_another_and_not_within_their_own(
-    monkeypatch, pictures, block
+    monkeypatch, pictures, most
 ):
-    monkeypatch.setattr("pipeline.data.duplicates._BLOCK", block)
+    monkeypatch.setattr("pipeline.data.duplicates._MOST_PAIRS", most)
     ours = thumbnails([pictures[0], pictures[0], pictures[1], pictures[2]])
     others = thumbnails([pictures[5], ImageOps.mirror(pictures[1]), pictures[0], pictures[0]])
     pairs = [(i, j) for i, j, _ in near_duplicates_between(ours, others)]
@@ -146,3 +147,20 @@ def test_clusters_are_transitive():
 
 def test_images_without_pairs_are_clusters_of_their_own():
     assert sorted(clusters(3, []).tolist()) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("is_one_set", [True, False])
+def test_no_close_pair_of_hashes_is_missed(is_one_set):
+    rng = np.random.default_rng(0)
+    hashes = rng.integers(0, 2**64, 600, dtype=np.uint64)
+    flips = np.zeros(600, np.uint64)
+    for _ in range(12):  # up to 12 bits, some of them twice
+        flips ^= np.uint64(1) << rng.integers(0, 64, 600, dtype=np.uint64)
+    others = hashes if is_one_set else rng.permutation(hashes ^ flips)
+    if is_one_set:
+        hashes = others = np.concatenate([hashes, hashes ^ flips])
+    distances = np.bitwise_count(hashes[:, None] ^ others[None])
+    rows, columns = np.nonzero(distances <= MAX_HASH_DISTANCE)
+    expected = {(i, j) for i, j in zip(rows, columns, strict=True) if i < j or not is_one_set}
+    assert len(expected) > 300
+    assert set(_close_pairs(hashes, others, is_one_set=is_one_set)) == expected
