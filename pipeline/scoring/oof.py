@@ -10,7 +10,8 @@ import pandas as pd
 from pipeline.config.competition import Competition
 from pipeline.errors import ArtifactError
 from pipeline.scoring.metrics import evaluate, macro_f1, score
-from pipeline.store.predictions import FloatArray, IntArray
+from pipeline.store.paths import ExperimentPaths
+from pipeline.store.predictions import FloatArray, IntArray, load_predictions
 
 
 def class_indices(competition: Competition, images: pd.DataFrame) -> IntArray:
@@ -48,6 +49,36 @@ def assemble_oof(fold_probs: Mapping[int, FloatArray], folds: pd.DataFrame) -> F
             )
         oof_probs[rows] = probs
     return oof_probs
+
+
+def pool_folds(
+    competition: Competition, files: ExperimentPaths, folds: pd.DataFrame, test_ids: Sequence[str]
+) -> tuple[FloatArray, FloatArray]:
+    """Read what each fold of an experiment predicted, and pool it.
+
+    Args:
+        competition: Named in errors.
+        files: The experiment's; every fold is there.
+        folds: The fold table.
+        test_ids: The test images in their order, M of them.
+
+    Returns:
+        OOF probabilities `(num_train, K)`, rows in the order of `folds`; probabilities of the test
+        images `(M, K)`, the mean over the folds' models.
+
+    Raises:
+        ArtifactError: Predictions are missing, damaged or of other images.
+    """
+    again = f"pipeline train {competition.name} --experiment {files.experiment_dir.name}"
+    fold_probs, test_probs = {}, []
+    for fold, rows in folds.groupby("fold").indices.items():
+        one = files.fold(int(str(fold)))
+        ids = folds["image_id"].iloc[rows].tolist()
+        oof, test = load_predictions(one.oof, again), load_predictions(one.test, again)
+        fold_probs[int(str(fold))] = oof.reordered(ids, str(one.oof))
+        test_probs.append(test.reordered(list(test_ids), str(one.test)))
+    mean_probs: FloatArray = np.mean(test_probs, axis=0, dtype=np.float32)
+    return assemble_oof(fold_probs, folds), mean_probs
 
 
 def describe_oof(

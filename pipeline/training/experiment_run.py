@@ -1,4 +1,4 @@
-"""One experiment's way through its folds, to its pooled results."""
+"""Train one experiment: every fold that isn't up to date, then the pooled results."""
 
 import json
 import time
@@ -6,32 +6,25 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from pipeline.config.competition import Competition
 from pipeline.config.experiment import Experiment
 from pipeline.console import say
 from pipeline.data.priors import fill_with_prior
 from pipeline.data.training_table import Tables, subsample
-from pipeline.models.weights_source import weights_digest
 from pipeline.reproducibility import environment
 from pipeline.scoring.metrics import score
-from pipeline.scoring.oof import assemble_oof, class_indices, describe_oof
+from pipeline.scoring.oof import class_indices, describe_oof, pool_folds
 from pipeline.store.atomic import remove, write_text
-from pipeline.store.freshness import Stamp, digest, fingerprint
+from pipeline.store.freshness import fingerprint
 from pipeline.store.locks import held
 from pipeline.store.paths import ExperimentPaths, FoldPaths, Paths
-from pipeline.store.predictions import FloatArray, Predictions, load_predictions
+from pipeline.store.predictions import FloatArray, Predictions
 from pipeline.store.tables import write_table
 from pipeline.training import processes
 from pipeline.training.checkpoint import load_checkpoint, remove_state, save_checkpoint
 from pipeline.training.device import describe_device, pick_device
-from pipeline.training.pseudo_labels import (
-    PseudoLabels,
-    check_allowed,
-    load_pseudo_labels,
-    teacher_digest,
-)
+from pipeline.training.fold_stamps import FoldStamps
+from pipeline.training.pseudo_labels import PseudoLabels, check_allowed, load_pseudo_labels
 from pipeline.training.task import FoldResult, FoldTask, Review
 
 if TYPE_CHECKING:
@@ -65,6 +58,7 @@ class ExperimentRun:
         self._title = f"train {competition.name} {experiment.name}"
         self._out = out or paths.experiment(experiment.name)
         self._targets = class_indices(competition, tables.train)
+        self._stamps = FoldStamps(paths, competition, experiment, tables, self._out)
         self._all_folds = sorted(tables.folds["fold"].unique().tolist())
 
     def check(self, only_folds: Sequence[int]) -> None:
@@ -95,7 +89,7 @@ class ExperimentRun:
             return
         if lacking:
             say(f"{self._title}: folds {', '.join(map(str, lacking))} are still to be trained")
-        elif not todo and self._result_stamp().is_fresh():
+        elif not todo and self._stamps.result(self._all_folds).is_fresh():
             say(f"{self._title}: up to date")
         else:
             with held(self._out.lock, self._title):
@@ -111,7 +105,7 @@ class ExperimentRun:
 
     def _not_fresh(self, folds: Sequence[int]) -> list[int]:
         """List the folds that are still to be trained, as the main process sees it."""
-        return processes.broadcast([f for f in folds if not self._fold_stamp(f).is_fresh()])
+        return processes.broadcast([f for f in folds if not self._stamps.fold(f).is_fresh()])
 
     @cached_property
     def _method(self) -> "Method":
@@ -128,7 +122,7 @@ class ExperimentRun:
         return FoldTask(
             fold=fold,
             is_val=(self._tables.folds["fold"] == fold).to_numpy(),
-            key=fingerprint(self._fold_stamp(fold).inputs),
+            key=fingerprint(self._stamps.fold(fold).inputs),
             state_path=files.training_state,
             history_path=files.training_history,
             num_folds_left=num_folds_left,
@@ -142,26 +136,6 @@ class ExperimentRun:
         if pseudo is not None:
             say(f"{self._title}: fold {fold} learns from {len(pseudo.rows):,} test images, too")
         return pseudo
-
-    @cached_property
-    def _weights_digest(self) -> str:
-        return weights_digest(self._experiment.model)
-
-    def _fold_stamp(self, fold: int) -> Stamp:
-        config = self._experiment.model_dump(mode="json", exclude={"description"})
-        config["train"].pop("save_minutes")  # doesn't change the result, either
-        inputs: dict[str, Any] = {
-            "config": config,
-            "weights": self._weights_digest,
-            "classes": list(self._competition.classes),
-        }
-        if self._experiment.data.pseudo_label:
-            inputs["teacher"] = teacher_digest(self._paths, self._experiment, fold)
-        return Stamp(self._out.fold(fold).stamp, inputs | self._tables.digests)
-
-    def _result_stamp(self) -> Stamp:
-        stamps = {str(fold): digest(self._out.fold(fold).stamp) for fold in self._all_folds}
-        return Stamp(self._out.stamp, {"folds": stamps})
 
     def _write_config(self) -> None:
         record = environment() | {"device": describe_device(pick_device())}
@@ -192,7 +166,7 @@ class ExperimentRun:
         test_probs = fill_with_prior(result.test_probs, self._tables.test, self._targets)
         self._predictions(self._tables.test["image_id"].tolist(), test_probs).save(files.test)
         outputs = [*checkpoints, files.history, files.oof, files.test]
-        self._fold_stamp(task.fold).write(outputs)
+        self._stamps.fold(task.fold).write(outputs)
         remove_state(files.training_state)
         remove(files.training_history)
         targets = self._targets[task.is_val]
@@ -208,24 +182,15 @@ class ExperimentRun:
 
     def _gather(self, seconds: float) -> None:
         """Pool the folds' predictions into the experiment's, and score them."""
-        again = f"pipeline train {self._competition.name} --experiment {self._experiment.name}"
-        test_ids = self._tables.test["image_id"].tolist()
-        fold_probs, test_probs = {}, []
-        for fold in self._all_folds:
-            files = self._out.fold(fold)
-            rows = self._tables.folds.loc[self._tables.folds["fold"] == fold, "image_id"].tolist()
-            fold_probs[fold] = load_predictions(files.oof, again).reordered(rows, str(files.oof))
-            test = load_predictions(files.test, again)
-            test_probs.append(test.reordered(test_ids, str(files.test)))
-        oof_probs = assemble_oof(fold_probs, self._tables.folds)
-        image_ids = self._tables.folds["image_id"].tolist()
-        self._predictions(image_ids, oof_probs).save(self._out.oof)
-        mean_probs: FloatArray = np.mean(test_probs, axis=0, dtype=np.float32)
-        self._predictions(test_ids, mean_probs).save(self._out.test)
-        metrics: dict[str, Any] = describe_oof(self._competition, self._tables.folds, oof_probs)
+        folds, test_ids = self._tables.folds, self._tables.test["image_id"].tolist()
+        oof_probs, test_probs = pool_folds(self._competition, self._out, folds, test_ids)
+        self._predictions(folds["image_id"].tolist(), oof_probs).save(self._out.oof)
+        self._predictions(test_ids, test_probs).save(self._out.test)
+        metrics: dict[str, Any] = describe_oof(self._competition, folds, oof_probs)
         metrics["seconds"] = round(seconds, 1)
         write_text(self._out.metrics, json.dumps(metrics, indent=2) + "\n")
-        self._result_stamp().write([self._out.oof, self._out.test, self._out.metrics])
+        outputs = [self._out.oof, self._out.test, self._out.metrics]
+        self._stamps.result(self._all_folds).write(outputs)
         low, high = metrics["oof_interval_95"]
         say(
             f"{self._title}: OOF {metrics['metric']} {metrics['oof_score']:.4f} "
