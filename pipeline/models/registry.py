@@ -11,11 +11,9 @@ from pipeline.config.strict import did_you_mean
 from pipeline.errors import ConfigError
 from pipeline.models.architectures import Architecture, named_architectures
 from pipeline.models.hub import fetch_hub_config
-from pipeline.models.lenet import LeNet
 from pipeline.models.network import Classifier, Network
 from pipeline.models.resnet import ResNet
-from pipeline.models.resnet50_attention import ResNet50Attention
-from pipeline.models.sample_resnet import SampleResNet
+from pipeline.models.source_networks import LeNet, ResNet50Attention, SampleResNet
 from pipeline.models.split import below_head
 from pipeline.models.timm_backbone import build_timm_network, build_timm_trunk
 from pipeline.models.weights import Target, dropped_head, load_weights

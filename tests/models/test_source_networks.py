@@ -9,9 +9,7 @@ from torch import nn
 
 from pipeline.errors import ConfigError
 from pipeline.models.attention import CBAM, ResAttention
-from pipeline.models.lenet import LeNet
-from pipeline.models.resnet50_attention import ResNet50Attention
-from pipeline.models.sample_resnet import SampleResNet
+from pipeline.models.source_networks import LeNet, ResNet50Attention, SampleResNet
 
 
 def count(module, prefixes=("",)):
