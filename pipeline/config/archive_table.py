@@ -58,7 +58,7 @@ class Archive(Table):
 
     @property
     def container(self) -> Container | None:
-        """What the file is unpacked as; None for a plain file."""
+        """The kind of archive that the file is; None for a plain file."""
         return container_of(self.name)
 
     @property

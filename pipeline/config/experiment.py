@@ -53,7 +53,7 @@ class ModelConfig(Table):
 
 
 class ImageConfig(Table):
-    """How an image becomes the network's input.
+    """Size, crop and normalisation of the network's input.
 
     The short side is scaled to `size_px / crop_fraction` and the centre cropped to a square of
     `size_px`; `(pixel / 255 - mean) / std` follows, per channel.
@@ -123,7 +123,7 @@ class PseudoLabelConfig(Table):
 
 
 class DataConfig(Table):
-    """Which images are used."""
+    """The images that are used."""
 
     limit: Annotated[int, Field(ge=10)] | None = None
     """So many train and test images, to try things; left out, all."""
@@ -174,7 +174,7 @@ class Experiment(Table):
     """The network and its weights."""
 
     images: ImageConfig = ImageConfig()
-    """How an image becomes the network's input."""
+    """Size, crop and normalisation of the network's input."""
 
     views: ViewConfig = ViewConfig()
     """Augmentation, and what predictions average."""

@@ -9,7 +9,7 @@ from pipeline.config.strict import Separator, Table, Text
 
 
 class ImageFolders(Table):
-    """Where images lie."""
+    """The folders of images."""
 
     folders: Annotated[tuple[str, ...], Field(min_length=1)]
     """Every image below a folder of one of these names counts, at any depth. An archive is

@@ -9,7 +9,7 @@ from pipeline.config.strict import Separator, Table, Text
 
 
 class AnyLabels(Table):
-    """What labels have in common, wherever they stand."""
+    """Keys that every source of labels has."""
 
     names: dict[str, str] = Field(default_factory=dict)
     """What labels are called in `classes`, where files write something else, as

@@ -16,7 +16,7 @@ Plain = bool | int | float | str
 
 
 class Parameter(Table):
-    """Where one value of an experiment may lie: in a range, or among choices."""
+    """The range, or the choices, of one value of an experiment."""
 
     low: int | float | None = None
     """The least value, which may be tried."""

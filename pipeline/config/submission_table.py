@@ -14,7 +14,7 @@ LabelForm = Literal["index", "name", "probability", "probabilities"]
 
 
 class SubmissionFormat(Table):
-    """What the judge wants: one line per test image, its id first."""
+    """The file that the judge wants: one line per test image, its id first."""
 
     file_name: Text | None = None
     """The name under which the judge wants the file; told when it is written."""

@@ -27,7 +27,7 @@ Template = Annotated[str, AfterValidator(_checked_template)]
 
 
 class Synthetic(Table):
-    """How to draw the competition's archives instead of fetching them."""
+    """Parameters of archives that are drawn instead of fetched."""
 
     num_train: Annotated[int, Field(ge=1)]
     """Number of training images."""

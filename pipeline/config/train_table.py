@@ -46,7 +46,7 @@ class OptimizerConfig(Table):
 
 
 class ScheduleConfig(Table):
-    """How the learning rate moves: a linear warm-up, then what `name` says."""
+    """The course of the learning rate: a linear warm-up, then what `name` says."""
 
     name: Literal["constant", "cosine", "one_cycle", "step", "plateau"] = "cosine"
     """"constant"; "cosine", down to `final_factor` of the peak; "one_cycle", up along a cosine and

@@ -77,7 +77,7 @@ class NameJoin:
 
 @dataclass
 class Joined:
-    """Which name stands for which image.
+    """The images that names stand for, and the names that stand for none.
 
     Attributes:
         images: image_id by name.

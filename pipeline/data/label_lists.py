@@ -1,4 +1,4 @@
-"""Label files taken apart: which image has which label, and where that stands."""
+"""Read label files: the label of each image, and the line where it stands."""
 
 from collections.abc import Sequence
 from pathlib import Path

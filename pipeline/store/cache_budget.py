@@ -27,7 +27,7 @@ CLOCKS_DIFFER_NS = 60 * 10**9
 
 
 class Room(NamedTuple):
-    """What the budget leaves for some files.
+    """The room that the budget leaves for some files.
 
     Attributes:
         paths: Those that fit, in the order in which they were asked for.

@@ -131,7 +131,7 @@ class _Receivers:
 
 @dataclass
 class _Receiver:
-    """What py7zr writes one entry to."""
+    """The file-like object that py7zr writes one entry to."""
 
     owner: _Receivers
     sink: Sink
@@ -147,7 +147,7 @@ class _Receiver:
         return False
 
     def close(self) -> None:
-        """Be told by py7zr that the entry is complete."""
+        """Mark the entry complete; py7zr calls this after the last write."""
         self.owner.place.close()
         self.owner.num_done += 1
 

@@ -27,7 +27,7 @@ _MEMBER_DATE = (2021, 1, 1, 0, 0, 0)
 
 @dataclass
 class Drawn:
-    """What was drawn: names, classes and files of the images, and what is odd about them."""
+    """A drawn competition: names, classes and files of the images, and what is odd about them."""
 
     train_names: list[str]
     test_names: list[str]

@@ -4,11 +4,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 from pipeline.data.archives.cifar import read_class_names
-from pipeline.data.init.class_lists import with_class_names
 from pipeline.data.init.draft import Section
 from pipeline.data.init.file_roles import FileRoles, GivenPaths, find_roles
 from pipeline.data.init.infer_answer import Answer
-from pipeline.data.init.infer_labels import find_labels
+from pipeline.data.init.infer_labels import find_labels, with_class_names
 from pipeline.data.init.infer_splits import Split, split_by_list, split_images
 from pipeline.data.init.infer_submission import from_sample, without_sample
 from pipeline.data.init.label_columns import Asked, LabelSource

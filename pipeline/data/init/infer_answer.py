@@ -1,4 +1,4 @@
-"""What is asked of each image, read off a sample submission: class, place or probability."""
+"""Infer the form of the answers from a sample submission: class, place or probability."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ SPELLINGS: tuple[Callable[[str], str], ...] = (
 
 @dataclass(frozen=True)
 class Answer:
-    """What is asked of each image.
+    """The form of the answer for each image.
 
     Attributes:
         label: Its form.
         is_certain: Whether the sample leaves no doubt.
-        why: What told so.
+        why: What it was inferred from.
         classes: The class names as they are to be answered; none where nothing says.
     """
 
@@ -39,7 +39,7 @@ class Answer:
 
 
 def infer_answer(sample: ForeignList, rows: Sequence[Sequence[str]], labels: LabelSource) -> Answer:
-    """Tell names from places and probabilities.
+    """Infer whether the sample answers names, places or probabilities.
 
     A number is written for a class only where it is the organiser's own, or marked as a guess.
 

@@ -1,4 +1,4 @@
-"""Where in a list the labels stand: in a column, of numbers or names, or in a column per class."""
+"""Find the labels in a list: a column of numbers or names, or a column per class."""
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
@@ -25,11 +25,11 @@ MOST_SHOWN = 3
 
 @dataclass(frozen=True)
 class LabelSource:
-    """Where labels stand.
+    """The place where labels stand, and the classes.
 
     Attributes:
         keys: The table `[train] labels`; empty where no labels were found.
-        why: What told so.
+        why: What it was inferred from.
         classes: The class names, in order.
         classes_why: What they were read from.
         is_certain: Whether nothing else may hold them as well.
@@ -53,7 +53,7 @@ class LabelSource:
 
 @dataclass(frozen=True)
 class Asked:
-    """What the sample submission says of labels.
+    """The header and answers of the sample submission.
 
     Attributes:
         columns: Its header, without the id's column; what it calls its one answer, or the classes.
@@ -65,13 +65,13 @@ class Asked:
 
     @property
     def names(self) -> Set[str]:
-        """What a column of labels may be called, in lower case."""
+        """Names that a column of labels may have, in lower case."""
         asked = self.columns if len(self.columns) == 1 else ()
         return {*map(str.lower, asked), *LABEL_NAMES} - {""}
 
 
 def with_doubt(source: LabelSource, places: Sequence[str]) -> LabelSource:
-    """Say where else the labels may stand."""
+    """Add the places where the labels may stand, too."""
     if not places:
         return source
     why = f"{source.why}; labels may also stand {', '.join(places)}"
