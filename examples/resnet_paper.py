@@ -27,7 +27,7 @@ from pipeline.cli.group import load
 from pipeline.config.competition import Competition
 from pipeline.config.experiment import Experiment
 from pipeline.console import result
-from pipeline.data.training_table import Tables, cut, load_tables
+from pipeline.data.training_table import Tables, load_tables, subsample
 from pipeline.errors import PipelineError
 from pipeline.images.working_copy import WorkingCopies, working_side_px
 from pipeline.inference.fold_models import load_network
@@ -168,7 +168,7 @@ def layer_responses(
     checkpoint = paths.experiment(experiment.name).fold(FOLD).checkpoint
     device = pick_device()
     network = load_network(experiment, competition.num_classes, checkpoint).module.to(device)
-    used = cut(tables, experiment.data.limit)
+    used = subsample(tables, experiment.data.limit)
     copies = WorkingCopies(paths, working_side_px(experiment.images))
     inputs = PixelInputs(copies, experiment, used.train, None, device)
     with recorded_responses(network) as passes:
