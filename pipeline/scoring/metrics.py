@@ -26,7 +26,7 @@ from pipeline.store.results import Result
 
 @dataclass(frozen=True)
 class Metric:
-    """A measure that a competition may be judged by.
+    """A measure that a competition may rank by.
 
     Attributes:
         measure: Makes the measure of targets `(N,)` and probs `(N, K)`.
@@ -68,7 +68,7 @@ METRICS: dict[str, Metric] = {
 
 
 def get_metric(name: str) -> Metric:
-    """Look a metric up by its name.
+    """Return a metric by its name.
 
     Raises:
         ConfigError: There is no such metric.
@@ -88,7 +88,7 @@ def score(metric: str, targets: IntArray, probs: Probs) -> float:
 
     Returns:
         The value; NaN where the metric isn't defined, as an area under the ROC curve is not for
-        images of one class, or a kappa for one class rightly predicted throughout.
+        images of one class, or a kappa for one class predicted throughout.
 
     Raises:
         ConfigError: There is no such metric.

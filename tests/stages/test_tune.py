@@ -221,7 +221,7 @@ train.optimizer.learning_rate = { low = 1e29, high = 1e30 }
 
 def test_an_experiment_without_a_space_is_refused(workspace, tmp_path):
     path = tiny.write_toml(tmp_path / "tiny.toml")
-    with pytest.raises(ConfigError, match=r"^experiment 'tiny': must say in a table \[tune\]"):
+    with pytest.raises(ConfigError, match=r"^experiment 'tiny': must have a table \[tune\]"):
         run((*workspace, path))
 
 

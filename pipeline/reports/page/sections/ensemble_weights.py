@@ -88,14 +88,14 @@ def _methods(one: Result) -> Block:
         low, high = tried["oof_interval_95"]
         against = tried["against_fallback"]
         is_auto = tried["method"] == AUTO
-        yardstick = "" if is_auto else "what the others are held against"
+        baseline = "" if is_auto else "the baseline"
         rows.append(
             [
                 "auto, nested" if is_auto else tried["method"],
                 float(tried["oof_score"]),
                 Cell(f"{low:.4f} to {high:.4f}", float(low)),
                 float(tried["log_loss"]),
-                against["verdict"] if against else yardstick,
+                against["verdict"] if against else baseline,
             ]
         )
     headings = ["method", metric, "95 % interval", "log loss", "by log loss"]
