@@ -1,6 +1,7 @@
 """Hold every folder of the package to its layer (docs/architecture.md), by reading the imports."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -96,6 +97,24 @@ def test_no_stage_imports_another():
         if name.startswith("stages.")
     ]
     assert others == []
+
+
+def test_every_stage_says_what_it_reads_writes_and_fails_on():
+    runs = {
+        path.stem: node
+        for module, path in MODULES.items()
+        if module.startswith("stages.")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef) and node.name == "run"
+    }
+    silent = [
+        f"{stage}: {word}"
+        for stage, run in runs.items()
+        for word in ("Reads", "Writes", "Fails")
+        if not re.search(rf"(^|[.] ){word} ", ast.get_docstring(run) or "", re.MULTILINE)
+    ]
+    assert silent == []
+    assert {"prepare", "tune"} <= set(runs)
 
 
 def test_file_names_are_unique_so_that_one_never_asks_which():

@@ -1,4 +1,4 @@
-"""Test images that lie in another folder: a leak, if that folder is to be trained on."""
+"""List test images that lie in another folder: a leak, if that folder is to be trained on."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,8 +28,7 @@ def run(paths: Paths, competition: Competition, against: Path, workers: int | No
     test image and file that shows its picture; only the header where there is none. Copies are
     found by the hash of their bytes, near duplicates as `prepare` finds them.
 
-    Raises:
-        DataError: The test table is missing, or there are no images in the folder.
+    Fails if the test table is missing, or there are no images in the folder (DataError).
     """
     test = load_test(paths)
     test = test[test["path"] != ""]
