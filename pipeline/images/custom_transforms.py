@@ -1,4 +1,4 @@
-"""Custom recipes: Albumentations transforms by name and parameters, as an experiment lists them."""
+"""Build and check the custom recipe: Albumentations transforms as an experiment lists them."""
 
 import inspect
 import random

@@ -1,4 +1,4 @@
-"""The models that an experiment learned, one per fold, ready to predict."""
+"""Load the models that an experiment learned, one per fold, and predict with them."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -97,7 +97,7 @@ class FoldModels:
         return np.asarray(features.cpu().numpy(), dtype=np.float32)
 
     def has_maps(self) -> bool:
-        """Whether `class_maps` can be asked."""
+        """Tell whether the networks have a map of features, which `class_maps` needs."""
         size = self.experiment.images.size_px
         image = torch.zeros(1, 3, size, size, device=self._device)
         return has_map(self._networks[0], image)

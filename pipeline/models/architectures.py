@@ -1,4 +1,4 @@
-"""The ResNets of the papers as parameters of one class."""
+"""Describe the ResNets of the papers by the parameters of one class."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -8,7 +8,7 @@ STAGE_PLANES = (64, 128, 256, 512)
 
 @dataclass(frozen=True)
 class Architecture:
-    """What tells one ResNet from another.
+    """The parameters that tell one ResNet from another.
 
     Attributes:
         block: Two 3x3 convolutions, or 1x1, 3x3, 1x1 (figure 5).
@@ -40,7 +40,7 @@ class Architecture:
 
     @property
     def expansion(self) -> int:
-        """How many times wider a block's output is than its planes."""
+        """Return how many times wider a block's output is than its planes."""
         return 4 if self.block == "bottleneck" else 1
 
 

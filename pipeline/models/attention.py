@@ -1,17 +1,20 @@
-"""The residual attention block of the sources' two networks for CIFAR-10."""
+"""Scale maps by attention: squeeze-and-excitation, CBAM, and the sources' residual block with CBAM.
+
+Hu et al. 2018, "Squeeze-and-Excitation Networks"; Woo et al. 2018, "CBAM", arXiv 1807.06521, whose
+own code adds a batch norm behind the spatial convolution, as timm does; eq. 3 has none, and we
+follow the equation.
+"""
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.models.gating import gated, mean_and_max
 
-# Squeeze-and-excitation: each channel is scaled by what the whole image says about all of them.
-
 
 class SqueezeExcitation(nn.Module):
     """Scale the channels of a map by a gate computed from their means.
 
-    Hu et al. 2018, "Squeeze-and-Excitation Networks", eq. 2 to 4:
+    Each channel is scaled by what the whole image says about all of them, eq. 2 to 4 of the paper:
     `s = sigmoid(W2 relu(W1 z))` with `z` the mean of each channel. The two layers are 1x1
     convolutions with biases and called as in timm, so its `seresnet50` loads; the hidden width is
     the paper's `C / r` (timm rounds it up to a multiple of 8, which changes its 18 and 34 layers).
@@ -33,14 +36,8 @@ class SqueezeExcitation(nn.Module):
         return gated(x, torch.sigmoid(self.fc2(torch.relu(self.fc1(squeezed)))))
 
 
-# CBAM: attention over channels, then over places. Woo et al. 2018, arXiv 1807.06521.
-#
-# The paper's own code adds a batch norm behind the spatial convolution, and so does timm; eq. 3 has
-# none, and we follow the equation.
-
-
 class ChannelAttention(nn.Module):
-    """Which channels matter: eq. 2, `M_c(F) = sigmoid(MLP(AvgPool(F)) + MLP(MaxPool(F)))`.
+    """Weigh channels: CBAM's eq. 2, `M_c(F) = sigmoid(MLP(AvgPool(F)) + MLP(MaxPool(F)))`.
 
     One MLP serves both pooled vectors. It has no biases, as eq. 2 writes it (`W1(W0(·))`).
 
@@ -70,7 +67,7 @@ class ChannelAttention(nn.Module):
 
 
 class SpatialAttention(nn.Module):
-    """Which places matter: eq. 3, `M_s(F) = sigmoid(f7x7([AvgPool(F); MaxPool(F)]))`.
+    """Weigh places: CBAM's eq. 3, `M_s(F) = sigmoid(f7x7([AvgPool(F); MaxPool(F)]))`.
 
     Mean and maximum run over the channels here.
 
@@ -107,7 +104,7 @@ class CBAM(nn.Module):
 
 
 class ResAttention(nn.Module):
-    """Attention on what comes in, two 3x3 convolutions, and a 1x1 shortcut with batch norm.
+    """Apply CBAM to what comes in, two 3x3 convolutions, and a 1x1 shortcut with batch norm.
 
     The source names the block, says that in `resnet50_attention` it ends in a 1x1 convolution
     512→2048 without bias and a batch norm, and gives that network's number of parameters. The rest

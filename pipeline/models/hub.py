@@ -1,4 +1,4 @@
-"""Weights from the Hugging Face hub or a mirror of it, kept in the hub's own cache.
+"""Download weights from the Hugging Face hub or a mirror of it into the hub's own cache.
 
 huggingface_hub knows that cache and the user's token, and is asked for both. Its download isn't
 used: where a firewall swallows packets, it waits for 10 seconds, then for 60, and tries that five

@@ -1,4 +1,4 @@
-"""What a hub answers when it is asked for a file: where it lies, at which commit, which digest.
+"""Ask a hub where a file lies, at which commit, and which digest it has.
 
 It is asked once and with little patience, as where hubs are blocked no answer ever comes.
 """
@@ -41,7 +41,7 @@ def endpoint() -> str:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a file comes from, as the hub's first answer tells.
+    """The place of a file, as the hub's first answer tells.
 
     Attributes:
         url: Its address at the hub, at that commit; it may lead to a storage elsewhere.
@@ -126,7 +126,7 @@ def _ask(url: str) -> requests.Response:
     try:
         return future.result(seconds)
     except TimeoutError:
-        future.add_done_callback(_hang_up)
+        future.add_done_callback(_close_late)
         raise
 
 
@@ -136,7 +136,7 @@ def authorization() -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
-def _hang_up(late: "Future[requests.Response]") -> None:
+def _close_late(late: "Future[requests.Response]") -> None:
     if not late.exception():
         late.result().close()
 

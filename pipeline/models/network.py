@@ -1,4 +1,8 @@
-"""What every network of this project offers: logits, and the boundary between trunk and head."""
+"""Define what every network here offers: logits, and the boundary between trunk and head.
+
+A head that was fitted elsewhere can be put into a network, what a head reads be recorded, and deep
+ReLU networks be given random weights from which they learn.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -61,7 +65,7 @@ class Network:
 
     @property
     def classifier(self) -> nn.Linear | nn.Conv2d | None:
-        """The layer with which features `(N, D)` become logits, where the head is that layer."""
+        """Return the layer that makes logits of features `(N, D)`, where the head is that layer."""
         head = self.module.get_submodule(self.head_names[0])
         if len(self.head_names) > 1 or not isinstance(head, nn.Linear | nn.Conv2d):
             return None
@@ -70,9 +74,6 @@ class Network:
     def is_head(self, name: str) -> bool:
         """Tell whether a parameter or buffer, named as in the state dict, is the head's."""
         return any(name.startswith(f"{prefix}.") for prefix in self.head_names)
-
-
-# A head that was fitted elsewhere, put into a network.
 
 
 def check_classifier(network: Network) -> None:
@@ -108,9 +109,6 @@ def set_classifier(network: Network, weight: Tensor, bias: Tensor) -> None:
         layer.bias.copy_(bias)
 
 
-# What passes through a network while something else runs it.
-
-
 @contextmanager
 def record_head_inputs(network: Network) -> Iterator[list[FloatArray]]:
     """Record what the network's head reads, pass by pass, `(N, D)` each; a map is averaged.
@@ -134,9 +132,6 @@ def record_head_inputs(network: Network) -> Iterator[list[FloatArray]]:
         yield recorded
     finally:
         handle.remove()
-
-
-# Random weights from which deep ReLU networks learn.
 
 
 def he_initialisation(network: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""What a network costs: parameters, multiply-adds, activations, bytes, and measured speed."""
+"""Count what a network costs: parameters, multiply-adds, activations, bytes; measure its speed."""
 
 import time
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Profile:
-    """What a network costs for one image.
+    """The costs of a network for one image.
 
     Attributes:
         layers: Its parts.

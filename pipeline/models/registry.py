@@ -1,4 +1,4 @@
-"""Networks by name: those written here, and `timm/<any name>`."""
+"""Build networks by name: those written here, and `timm/<any name>`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -160,7 +160,7 @@ def _options(config: ModelConfig) -> dict[str, str]:
 
 
 def _options_text(config: ModelConfig) -> str:
-    """Say what decides the features beside the weights; a cache knows them by this text alone."""
+    """Describe what decides the features beside the weights, for keys of caches."""
     return "".join(f", {key}={value}" for key, value in _options(config).items())
 
 

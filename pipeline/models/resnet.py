@@ -1,4 +1,4 @@
-"""ResNet, and by its parameters ResNeXt, plain networks, CIFAR stems and attention in the blocks.
+"""Build ResNets, and by parameters ResNeXts, plain networks, CIFAR stems, attention in the blocks.
 
 He et al. 2016, "Deep Residual Learning for Image Recognition", arXiv 1512.03385; Xie et al. 2017,
 "Aggregated Residual Transformations for Deep Neural Networks", arXiv 1611.05431. Modules are named
@@ -43,7 +43,7 @@ def _shortcut(architecture: Architecture, channels: int, out: int, stride: int) 
 
 
 class _Block(nn.Module):
-    """What both kinds of block share: attention, shortcut, addition, ReLU."""
+    """The parts that both kinds of block share: attention, shortcut, addition, ReLU."""
 
     def __init__(self, architecture: Architecture, channels: int, planes: int, stride: int) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 from pipeline.config.strict import did_you_mean
 from pipeline.errors import ConfigError
 from pipeline.models.network import Network
-from pipeline.models.suffix_graph import EntangledError, after_layer, after_trunk
+from pipeline.models.suffix_graph import EntangledError, record_after_layer, record_head
 
 NUM_SUGGESTIONS = 8
 # What is raised by networks whose code meets the recorder's stand-in, or lacks its upper part.
@@ -87,7 +87,7 @@ def split(network: Network, freeze: str, example: Tensor) -> Split:
 
 
 def _noise_like(images: Tensor) -> Tensor:
-    """Draw what no two networks agree about, as they might about blank images."""
+    """Draw noise: two networks that differ might agree about blank images."""
     noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
     return noise.to(images)
 
@@ -136,11 +136,11 @@ class _Frozen(LowerPart):
 
 
 def _cut(network: Network, freeze: str, example: Tensor) -> Split:
-    """Build both parts and hold them to the network."""
+    """Build both parts; refuse them unless they give the network's logits."""
     if freeze == "trunk":
-        upper = after_trunk(network)
+        upper = record_head(network)
     else:
-        upper = after_layer(network.module, network.module.get_submodule(freeze), example)
+        upper = record_after_layer(network.module, network.module.get_submodule(freeze), example)
     own = _without(network, upper)
     run: Callable[[Tensor], Tensor] = own.trunk
     if freeze != "trunk":
@@ -185,7 +185,7 @@ def _suggestions(network: Network, example: Tensor) -> str:
 
 
 def _cuttable(network: Network, example: Tensor) -> Iterator[str]:
-    """Find them by their numbers, as `layer1` or `stages.0`, and try."""
+    """Yield stages and blocks, known by their numbers as `layer1`, after which a cut succeeds."""
     taken: tuple[str, ...] = ()
     for name, module in network.module.named_modules():
         is_part = re.fullmatch(r"(\w+\.)?\w*\d", name) and list(module.children())

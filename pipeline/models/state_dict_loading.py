@@ -1,4 +1,4 @@
-"""A file's tensors on their way into a network: matched by name, checked, copied."""
+"""Load a file's tensors into a network: match names, check shapes, copy."""
 
 import sys
 from collections.abc import Callable
@@ -64,8 +64,8 @@ class Source:
 
 
 @dataclass
-class Fit:
-    """Fills one network from one file; `notes` tell what became of the head."""
+class StateDictLoader:
+    """Loads one file into one network; `notes` tell what became of the head."""
 
     target: Target
     source: Source

@@ -1,4 +1,4 @@
-"""The rest of a network, from the output of one of its layers on, as a module of its own.
+"""Record the rest of a network, from the output of one of its layers on, as a module of its own.
 
 The network runs once, for real, up to that layer; there a stand-in takes the output's place, and
 what is done with the stand-in is recorded (torch.fx). So only the little that the network's own
@@ -21,7 +21,7 @@ class EntangledError(ValueError):
     """The rest of a network needs more than that one output."""
 
 
-def after_layer(module: nn.Module, layer: nn.Module, example: Tensor) -> fx.GraphModule:
+def record_after_layer(module: nn.Module, layer: nn.Module, example: Tensor) -> fx.GraphModule:
     """Record what a network does with a layer's output: that output → the network's.
 
     Args:
@@ -44,7 +44,7 @@ def after_layer(module: nn.Module, layer: nn.Module, example: Tensor) -> fx.Grap
     return _record(module, run)
 
 
-def after_trunk(network: Network) -> fx.GraphModule:
+def record_head(network: Network) -> fx.GraphModule:
     """Record a network's head: what its trunk puts out → logits; the network in evaluation mode.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Files of named tensors: read without running code, and unwrapped."""
+"""Read files of named tensors without running code, and unwrap them."""
 
 import pickle
 import struct

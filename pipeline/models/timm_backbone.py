@@ -1,4 +1,4 @@
-"""Networks of the timm library: whole, or without their heads."""
+"""Build networks of the timm library, whole or without their heads."""
 
 from functools import partial
 from typing import Any
@@ -81,7 +81,7 @@ def build_timm_network(
 
 
 def _check_name(name: str) -> None:
-    """Hold a name of timm's to its networks, and a tag to the weights of that network."""
+    """Refuse a name that no network of timm has, and a tag that no weights of it have."""
     if name.startswith(HUB):
         return
     network, _, tag = name.partition(".")

@@ -1,10 +1,10 @@
-"""Weights of a network, from the source that `model.weights` names."""
+"""Load a network's weights from the source that `model.weights` names, or list its sources."""
 
 from pipeline.config.experiment import ModelConfig
 from pipeline.console import say
 from pipeline.errors import ConfigError
 from pipeline.models.hub import fetch, find_cached, hub_repository
-from pipeline.models.state_dict_loading import Fit, Source, Target, dropped_head
+from pipeline.models.state_dict_loading import Source, StateDictLoader, Target, dropped_head
 from pipeline.models.weights_source import (
     PACKAGES,
     chosen_source,
@@ -14,13 +14,13 @@ from pipeline.models.weights_source import (
 )
 from pipeline.store.freshness import file_sha256
 
-# Which weights a network could be given, as far as can be told without asking the network.
+__all__ = ["PACKAGES", "Target", "dropped_head", "load_weights", "packaged_weights"]
 
 
 def list_weights(name: str) -> list[str]:
-    """Name the package and the hub's repository that hold weights for a network.
+    """List the package and the hub's repository that hold weights for a network.
 
-    A repository may be out of reach, or gone: only the hub's cache on this machine is looked into.
+    Only the hub's cache on this machine is looked into: a repository may be out of reach, or gone.
     A file of one's own serves every network.
     """
     found = []
@@ -33,9 +33,6 @@ def list_weights(name: str) -> list[str]:
         return found
     state = " (in the cache)" if find_cached(repository) else ""
     return [*found, f"hub: {repository.repo_id}{state}"]
-
-
-__all__ = ["PACKAGES", "Target", "dropped_head", "load_weights", "packaged_weights"]
 
 
 def load_weights(target: Target, config: ModelConfig) -> str:
@@ -57,9 +54,9 @@ def load_weights(target: Target, config: ModelConfig) -> str:
         say(f"weights {target.name}: {drawn}")
         return drawn
     source = _resolve(config)
-    fit = Fit(target, source)
-    fit.load()
-    say("; ".join([f"weights {target.name}: {source.title}", *fit.notes]))
+    loader = StateDictLoader(target, source)
+    loader.load()
+    say("; ".join([f"weights {target.name}: {source.title}", *loader.notes]))
     return file_sha256(source.path)
 
 

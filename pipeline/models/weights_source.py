@@ -1,4 +1,8 @@
-"""What tells weights from others, known without loading a network and without asking a hub."""
+"""Find the weights that a network would be given, without loading it and without asking a hub.
+
+What never loads a network asks for them, too: nothing heavy is imported here. Packages are the only
+weights (ImageNet's) that need no hub.
+"""
 
 import importlib.util
 from collections.abc import Sequence
@@ -14,8 +18,6 @@ if TYPE_CHECKING:
 
     from pipeline.models.tensors import Tensors
 
-
-# The weights file that a path names. Light: it is asked for by what never loads a network.
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
@@ -57,8 +59,6 @@ def _only_file(folder: Path) -> Path:
         f"{', '.join(SUFFIXES)}, holds {found}; name the file"
     )
 
-
-# ImageNet weights that install as packages: the only ones that need no hub.
 
 # Their tensors come in the order of timm's state dict under other names.
 PACKAGES = {
@@ -146,7 +146,7 @@ def chosen_source(config: ModelConfig) -> str:
 
 
 def weights_digest(config: ModelConfig) -> str:
-    """Name the weights that `load_weights` would take now.
+    """Identify the weights that `load_weights` would take now.
 
     For stamps: a result is stale once other weights lie under the same path or in the package.
     Those of a hub are told by the network's name alone, which the config holds.

@@ -1,4 +1,9 @@
-"""What was learned, as safetensors: tensors by name, and nothing that could run."""
+"""Write and read what was learned, and the state of a training that isn't finished.
+
+A checkpoint is a file of safetensors: tensors by name, and nothing that could run. A state is
+written beside and renamed, and the one before it is kept; it holds tensors and plain values only,
+as it is read with `weights_only`.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,10 +19,6 @@ from pipeline.console import warn
 from pipeline.errors import ArtifactError
 from pipeline.models.tensors import DAMAGE, read_pickle
 from pipeline.store.atomic import atomic_path, remove, write_bytes
-
-# The state of an unfinished training: written beside and renamed, the one before kept.
-#
-# Tensors and plain values only: the file is read with `weights_only`, so it can't run code.
 
 State = dict[str, Any]
 
@@ -62,7 +63,7 @@ def load_state(path: Path, key: str) -> State | None:
 
 
 def remove_state(path: Path) -> None:
-    """Delete what the finished training doesn't need any more."""
+    """Delete the states of a training, once it is finished."""
     remove(path)
     remove(_previous(path))
 
@@ -80,7 +81,7 @@ def save_checkpoint(path: Path, tensors: Tensors) -> None:
 
 
 def load_checkpoint(path: Path) -> Tensors:
-    """Read tensors.
+    """Read a checkpoint's tensors.
 
     Raises:
         ArtifactError: The file is missing or damaged.

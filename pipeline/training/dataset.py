@@ -1,4 +1,4 @@
-"""Images read from the disk and made into views, as a loader's processes do it."""
+"""Read images from the disk and make views of them, in a loader's processes."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from pipeline.images.working_copy import WorkingCopies, image_rows
 
 
 class Batch(NamedTuple):
-    """What is loaded together: some images in the same views.
+    """Images that are loaded together, in the same views.
 
     Attributes:
         rows: Numbers of the images in their table, B of them.
@@ -61,7 +61,7 @@ class ViewDataset(Dataset[torch.Tensor]):
         return torch.from_numpy(pixels)
 
     def num_bytes(self, batch: Batch) -> int:
-        """Return what a batch takes, at the experiment's full size."""
+        """Return a batch's size in bytes, at the experiment's full size of images."""
         return len(batch.rows) * len(batch.views) * self._config.size_px**2 * 3
 
     def _maker(self, size_px: int) -> ViewMaker:

@@ -1,4 +1,4 @@
-"""Depthwise convolutions under bfloat16 on a CPU: gradients in float32, which is faster there.
+"""Compute gradients of depthwise convolutions in float32 under bfloat16 on a CPU: it is faster.
 
 oneDNN multiplies matrices in bfloat16 at several times the speed of float32, and computes depthwise
 convolutions forward in it as well. For their gradients it has no such kernels: those of the

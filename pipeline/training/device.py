@@ -1,4 +1,4 @@
-"""The device that computes, and the precision it computes in."""
+"""Choose the device that computes and its precision, and move tensors to it."""
 
 import os
 from dataclasses import dataclass
@@ -14,13 +14,11 @@ from pipeline.config.experiment import ImageConfig
 from pipeline.errors import ConfigError
 from pipeline.machine import is_installed, keep_freed_memory
 
-# Features as the cache keeps them, whether they were cached or not.
-
 FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
 def round_to_float16(features: Tensor) -> Tensor:
-    """Round features to float16; what is too large for it becomes the largest."""
+    """Round features to float16, as the cache keeps them; what is too large becomes the largest."""
     return features.float().clamp(-FLOAT16_MAX, FLOAT16_MAX).half()
 
 
@@ -128,7 +126,7 @@ def frozen_backend(device: torch.device) -> str | None:
 
 @dataclass(frozen=True)
 class Precision:
-    """What matrices are multiplied in; weights stay float32."""
+    """The type that matrices are multiplied in; weights stay float32."""
 
     device_type: str
     dtype: torch.dtype
@@ -156,7 +154,7 @@ class Precision:
 
     @property
     def accelerate_name(self) -> str:
-        """What accelerate calls it."""
+        """Return accelerate's name for it."""
         return {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(self.dtype, "no")
 
     def autocast(self) -> torch.autocast:

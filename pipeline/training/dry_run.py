@@ -1,4 +1,4 @@
-"""Whether an experiment can be trained at all, told before any image is read."""
+"""Check that an experiment can be trained at all, before any image is read."""
 
 import torch
 from torch import nn
@@ -20,7 +20,7 @@ _REMEDIES = {"images.size_px": "choose another", "train.progressive": "leave it 
 
 
 def check_trainable(experiment: Experiment, num_classes: int) -> None:
-    """Refuse what would be refused later: at the first fold, or amidst a training.
+    """Refuse what would be refused later, at the first fold or amidst a training.
 
     It takes a second or so. Networks are built without weights, and mostly without data (torch's
     device "meta"); where layers are frozen, the cut is tried on real numbers, and so is what can't

@@ -1,4 +1,4 @@
-"""An exponential moving average of a network's weights, which often predicts better than the last.
+"""Average a network's weights exponentially: the average often predicts better than the last.
 
 Polyak and Juditsky 1992, "Acceleration of Stochastic Approximation by Averaging"; with a decay that
 warms up, as in TensorFlow's ExponentialMovingAverage.

@@ -1,4 +1,4 @@
-"""Outputs of frozen layers: computed once for all folds, and cached under what made them.
+"""Compute what frozen layers make of images, once for all folds, and cache it.
 
 The cache holds one file per block of images and view. A block's name is the hash of all that
 decides its numbers (weights, precision, preparation, view, the images' own hashes), so nothing
@@ -158,7 +158,7 @@ class FeatureExtractor:
         return True
 
     def _has_room(self, images: pd.DataFrame, views: Sequence[View]) -> bool:
-        """Whether the disk budget allows these features; says so if it doesn't.
+        """Tell whether the disk budget allows these features; warn if it doesn't.
 
         Vectors are small whatever the data; the maps of lower layers aren't.
         """
@@ -210,7 +210,7 @@ class FeatureExtractor:
                 yield block, np.concatenate(parts)
 
     def is_cached(self, images: pd.DataFrame, views: Sequence[View]) -> bool:
-        """Whether the features of all these images are at hand."""
+        """Tell whether the features of all these images are in the cache."""
         return not any(self._missing(block, views) for block in _blocks(images))
 
     def open_blocks(self, images: pd.DataFrame, view: View) -> list[FeatureArray]:

@@ -1,4 +1,4 @@
-"""Fine-tuning: the network itself learns, fold by fold."""
+"""Fine-tune a network, fold by fold."""
 
 import time
 from collections.abc import Callable
@@ -135,14 +135,14 @@ class Finetune:
         with progress(f"train {experiment.name} fold {task.fold}", total) as advance:
             advance_all = _with_time_left(advance, total, task.num_folds_left)
 
-            def tell(history: list[Row]) -> None:
+            def log_epoch(history: list[Row]) -> None:
                 if task.history_path and processes.is_main():
                     write_table(pd.DataFrame(history), task.history_path)
                 log_off_terminal(_describe(task.fold, history, experiment.train.epochs))
                 if task.on_epoch:
                     task.on_epoch(history[-1])
 
-            return engine.fit(Callbacks(validate, advance_all, tell))
+            return engine.fit(Callbacks(validate, advance_all, log_epoch))
 
     def _predict_test(self, module: nn.Module, inputs: Inputs, fold: int) -> FloatArray:
         rows = np.arange(len(self._data.test))
@@ -167,7 +167,7 @@ class Finetune:
 
 
 class _FoldInputs:
-    """What the learning part of one network reads, cached where it would be computed again."""
+    """Makes what the learning part of one network reads; caches what would be computed again."""
 
     def __init__(
         self, paths: Paths, experiment: Experiment, network: Network, parts: Split, since: int

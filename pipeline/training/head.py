@@ -1,4 +1,7 @@
-"""A linear head: standardised features → class logits."""
+"""Fit a linear head, standardised features → class logits: logistic regression, or LDA.
+
+Linear discriminant analysis is Fisher's (1936), its covariance shrunk so that few images do.
+"""
 
 import warnings
 from dataclasses import dataclass, fields
@@ -19,8 +22,6 @@ from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.training.checkpoint import Tensors, load_checkpoint
 from pipeline.training.predictor import average_probs
 
-# Linear discriminant analysis (Fisher 1936), its covariance shrunk so that few images do.
-
 Matrix = npt.NDArray[np.float64]
 
 HELD_OUT = 5  # every fifth image of a class says how sure the head may be
@@ -29,7 +30,7 @@ SMALLEST_VARIANCE = 1e-6  # of features that are the same in all images
 
 @dataclass(frozen=True)
 class Moments:
-    """All that the analysis needs of some rows; those of two sets of rows add up.
+    """The sums that the analysis needs of some rows; those of two sets of rows add up.
 
     Attributes:
         counts: Weight of each class, `(K,)`.
@@ -104,14 +105,14 @@ def fit_discriminant(
         for rows in (~is_held, is_held)
     )
     weight, bias = (learned + held).discriminant(shrinkage)
-    is_told = is_held & (learned.counts[targets] > 0)  # a class it never saw says nothing of it
-    if not is_told.any():
+    is_known = is_held & (learned.counts[targets] > 0)  # a class it never saw says nothing of it
+    if not is_known.any():
         return weight, bias
     known = np.flatnonzero(learned.counts)
     part_weight, part_bias = learned.discriminant(shrinkage)
-    logits = features[is_told] @ part_weight[known].T + part_bias[known]
-    own = logits[np.arange(len(logits)), np.searchsorted(known, targets[is_told])]
-    temperature = best_temperature(logits - own[:, None], weights[is_told])
+    logits = features[is_known] @ part_weight[known].T + part_bias[known]
+    own = logits[np.arange(len(logits)), np.searchsorted(known, targets[is_known])]
+    temperature = best_temperature(logits - own[:, None], weights[is_known])
     return weight / temperature, bias / temperature
 
 
@@ -187,7 +188,7 @@ def fit_head(
     weights: FloatArray | None = None,
     images: IntArray | None = None,
 ) -> tuple[LinearHead, int]:
-    """Fit a head.
+    """Fit a linear head to features and their classes.
 
     There is one optimum, so the result doesn't depend on a seed. A class without rows keeps a
     logit of minus infinity's stand-in and is never predicted.

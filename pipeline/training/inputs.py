@@ -1,4 +1,4 @@
-"""What the learning part of a network reads: pixels, or the cached output of its frozen layers."""
+"""Load what the learning part of a network reads: pixels, or cached outputs of frozen layers."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -109,7 +109,7 @@ class PixelInputs(Inputs):
 
 
 class CachedInputs(Inputs):
-    """What frozen layers made of the images, read from the feature cache.
+    """Outputs of frozen layers, read from the feature cache.
 
     Args:
         blocks: By view, the arrays `(n, ...)` float16 of consecutive images, all but the last of

@@ -1,4 +1,4 @@
-"""Ctrl-C that lets the current step end, so that a whole state can be saved."""
+"""Defer Ctrl-C to the end of the current step, so that a whole state can be saved."""
 
 import signal
 from collections.abc import Callable, Iterator

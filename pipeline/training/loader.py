@@ -1,4 +1,4 @@
-"""Batches of views, read by processes beside the one that computes."""
+"""Read batches of views in processes beside the one that computes."""
 
 import shutil
 import signal
@@ -113,7 +113,7 @@ class _Plan(Sampler[Batch]):
 
 
 def fitting_workers(wanted: int, batch_bytes: int, free_bytes: int) -> int:
-    """Return how many processes the shared memory is enough for; says so if it isn't for all.
+    """Return how many processes the shared memory is enough for; warn if it isn't for all.
 
     Args:
         wanted: Number of processes.

@@ -1,4 +1,4 @@
-"""The criterion: logits and soft targets → one loss per image."""
+"""Compute the loss of every image from logits and soft targets."""
 
 from collections.abc import Callable
 

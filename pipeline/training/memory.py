@@ -1,4 +1,4 @@
-"""Memory that isn't enough: told from other errors, and answered by smaller parts."""
+"""Recognise exhausted memory among errors, and answer it with smaller parts."""
 
 from collections.abc import Callable
 
@@ -28,7 +28,7 @@ def free_memory() -> None:
 
 
 class ChunkedForward:
-    """A forward pass on as many images at once as fit in memory, which it finds out once.
+    """Runs a forward pass on as many images at once as fit in memory, which it finds out once.
 
     Args:
         forward: `(n, ...)` → `(n, ...)`, image by image.

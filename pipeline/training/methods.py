@@ -1,4 +1,4 @@
-"""The two methods of training, behind one interface."""
+"""Choose between the two methods of training, behind one interface."""
 
 from typing import Protocol
 
@@ -27,7 +27,7 @@ class Method(Protocol):
 def build_method(
     paths: Paths, competition: Competition, experiment: Experiment, tables: Tables
 ) -> Method:
-    """Make what `experiment.method` says ready for its folds.
+    """Build the method that `experiment.method` names.
 
     Raises:
         ConfigError: A recipe or a network is impossible.

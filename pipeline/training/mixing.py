@@ -1,4 +1,4 @@
-"""Mixup and CutMix: training images made of two, with targets made of both.
+"""Mix training images in pairs, and their targets with them: Mixup and CutMix.
 
 Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization", arXiv 1710.09412; Yun et al. 2019,
 "CutMix", arXiv 1905.04899.
@@ -47,10 +47,10 @@ class Mixing:
 
     @property
     def is_on(self) -> bool:
-        """Whether anything is ever mixed."""
+        """Tell whether anything is ever mixed."""
         return self._config.is_on
 
-    def around(self, part: slice, count: int) -> slice:
+    def with_partners(self, part: slice, count: int) -> slice:
         """Widen a part of a batch by the partners of its images, of which it may lack some.
 
         Args:
@@ -70,7 +70,7 @@ class Mixing:
     def apply(
         self, inputs: Tensor, targets: Tensor, epoch: int, first: int
     ) -> tuple[Tensor, Tensor]:
-        """Mix a batch, or as much of it as `around` says.
+        """Mix a batch, or as much of it as `with_partners` says.
 
         Args:
             inputs: Images `(B, C, H, W)`, or for mixup alone any features `(B, ...)`; float.

@@ -1,4 +1,9 @@
-"""Optimizers by name, with a learning rate and a weight decay for each kind of parameter."""
+"""Build optimizers by name, with a learning rate and a weight decay for each kind of parameter.
+
+Learning rates may differ by layer: the lower a block, the more general what it learned before.
+Clark et al. 2020, "ELECTRA", arXiv 2003.10555; after Howard and Ruder 2018, "Universal Language
+Model Fine-tuning for Text Classification", section 3.2.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,11 +19,6 @@ from torch import nn
 from pipeline.config.strict import did_you_mean
 from pipeline.config.train_table import TIMM_PREFIX, OptimizerConfig
 from pipeline.errors import ConfigError
-
-# Layer-wise learning rates: the lower a block, the more general what it learned before.
-#
-# Clark et al. 2020, "ELECTRA", arXiv 2003.10555; after Howard and Ruder 2018, "Universal Language
-# Model Fine-tuning for Text Classification", section 3.2.
 
 
 def rate_factors(

@@ -1,4 +1,4 @@
-"""A network made ready to learn, as the table `[train]` says: what is refused, before any work."""
+"""Prepare a network for its training as the table `[train]` says, refusing what is impossible."""
 
 from typing import Any
 
@@ -32,9 +32,6 @@ def size_in_epoch(full_px: int, growth: ProgressiveConfig | None, epoch: int) ->
     return min(round(size / STEP_PX) * STEP_PX, full_px)
 
 
-# What is switched to training, and what rests.
-
-
 def set_train_mode(module: nn.Module, config: TrainConfig) -> None:
     """Switch a module to training; frozen batch norm keeps its statistics and its scales."""
     module.train()
@@ -45,14 +42,12 @@ def set_train_mode(module: nn.Module, config: TrainConfig) -> None:
                 part.requires_grad_(requires_grad=False)
 
 
-# Less memory for more time (Chen et al. 2016, arXiv 1604.06174).
-
-
 def enable_gradient_checkpointing(network: Network) -> None:
     """Compute a network's blocks again in the backward pass, instead of keeping what is in them.
 
-    By the switch of timm's networks, which the ResNets here have, too. Gradients, what dropout
-    draws, and batch norm's statistics stay as they are without.
+    Less memory for more time (Chen et al. 2016, arXiv 1604.06174), by the switch of timm's
+    networks, which the ResNets here have, too. Gradients, what dropout draws, and batch norm's
+    statistics stay as they are without.
 
     Raises:
         ConfigError: The network has no such switch, or the device is Apple's.

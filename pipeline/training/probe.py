@@ -1,4 +1,4 @@
-"""Probing: a linear head per fold on features of a frozen trunk, computed once for all folds."""
+"""Fit linear probes: a head per fold on features of a frozen trunk, computed once for all folds."""
 
 import copy
 from typing import Any

@@ -1,4 +1,4 @@
-"""Several processes that train one network together, as `accelerate launch` starts them.
+"""Let several processes train one network together, as `accelerate launch` starts them.
 
 Every process runs the same command. The first, the main one, decides and writes; what it decides
 reaches the others by `broadcast`. With one process, nothing here does anything.
@@ -26,7 +26,7 @@ _PATIENCE = timedelta(days=7)
 
 
 def is_main() -> bool:
-    """Whether this process decides and writes."""
+    """Tell whether this process decides and writes."""
     return rank() == 0
 
 
@@ -99,12 +99,12 @@ def average(tensors: "Sequence[Tensor]") -> None:
 
 
 def any_of(flag: bool) -> bool:  # noqa: FBT001
-    """Whether the flag is set in any process."""
+    """Tell whether the flag is set in any process."""
     return any(gather(flag))
 
 
 class Share(NamedTuple):
-    """Which neighbours of a batch are this process's, and what they count."""
+    """The neighbours of a batch that are this process's, and what they count."""
 
     rows: slice
     weight: float

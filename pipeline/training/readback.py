@@ -1,4 +1,7 @@
-"""Numbers on their way from the device: who asks for them too early stops its queue."""
+"""Read numbers back from the device without stopping its queue, as who asks too early does.
+
+Losses are read one step late, and the first one that isn't finite ends the training.
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -47,9 +50,6 @@ def delayed_by_one(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
         yield before.get()
 
 
-# The losses of an epoch, and the stop at the first one that isn't finite.
-
-
 @dataclass(frozen=True)
 class Step:
     """One optimizer update: its number counted from 0, its learning rate, its images' ids."""
@@ -76,12 +76,12 @@ class NanGuard:
         self._pending = (Readback(loss), step)
 
     def describe(self, learning_rate: float) -> str:
-        """Say the last known loss and the learning rate, for a progress bar."""
+        """Format the last known loss and the learning rate, for a progress bar."""
         loss = f"loss {self.losses[-1]:.3f}, " if self.losses else ""
         return f"{loss}lr {learning_rate:.1e}"
 
     def flush(self) -> list[float]:
-        """Look at the last loss.
+        """Wait for the last loss and check it.
 
         Returns:
             All losses so far.

@@ -1,4 +1,4 @@
-"""Which images an epoch shows, in which order and in which batches."""
+"""Choose which images an epoch shows, in which order and in which batches."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: the factor on the peak learning rate, step by step."""
+"""Schedule the learning rate: the factor on its peak, step by step."""
 
 import math
 from typing import Any

@@ -29,7 +29,7 @@ MOMENTS = {"sgd": 1}
 
 
 class _Batch(NamedTuple):
-    """What an update is made of; see `Stepper.step`."""
+    """The parts of an update; see `Stepper.step`."""
 
     loaded: Tensor
     prepare: Callable[[Tensor], Tensor]
@@ -86,7 +86,7 @@ class Stepper:
 
     @property
     def kept_module(self) -> nn.Module:
-        """What is predicted with and kept: the average where there is one."""
+        """Return what is predicted with and kept: the average where there is one."""
         return self.ema.module if self.ema else self._module
 
     def step(
@@ -141,7 +141,7 @@ class Stepper:
         share = processes.share_of(len(targets))
         total = torch.zeros((), device=self._accelerator.device)
         for own in parts:
-            seen = self._mixing.around(own, len(loaded))
+            seen = self._mixing.with_partners(own, len(loaded))
             place = slice(share.rows.start + seen.start, share.rows.start + seen.stop)
             inputs = prepare(loaded[seen])
             soft = to_device(targets[place], inputs.device)

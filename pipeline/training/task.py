@@ -1,4 +1,4 @@
-"""What a method of training is given, and what it gives back for every fold."""
+"""Describe a fold's training: what a method is given, and what it gives back."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ class FoldTask:
 
 @dataclass(frozen=True)
 class FoldResult:
-    """What training one fold gives, whatever the method.
+    """The outcome of one fold's training, whatever the method.
 
     Attributes:
         weights: What was learned, by name; of several snapshots the last one's.
@@ -79,7 +79,7 @@ class FoldResult:
 
 @dataclass(frozen=True)
 class Review:
-    """What a trained fold's model makes of all training images, averaged over their plain views.
+    """Predictions of all training images by one fold's model, averaged over their plain views.
 
     Attributes:
         probs: `(N, K)`.

@@ -109,7 +109,7 @@ def test_any_cut_into_parts_gives_the_same(lengths, first):
     whole = mixing.apply(inputs, targets, 5, first)
     stops = np.cumsum(lengths).tolist()
     for start, stop in zip([0, *stops[:-1]], stops, strict=True):
-        seen = mixing.around(slice(start, stop), count)
+        seen = mixing.with_partners(slice(start, stop), count)
         assert seen.stop - seen.start <= stop - start + 2
         part = mixing.apply(inputs[seen], targets[seen], 5, first + seen.start)
         for mixed, expected in zip(part, whole, strict=True):
