@@ -77,7 +77,7 @@ def test_all_stages_work_from_a_read_only_mount_without_a_network(form, tmp_path
     commands = [
         f"download {at} --from {shlex.quote(str(mount))}",
         f"prepare {at} --workers 1",
-        f"check-overlap {at} --workers 1 --against {shlex.quote(str(mount / 'cat_12_train'))}",
+        f"prepare {at} --workers 1 --against {shlex.quote(str(mount / 'cat_12_train'))}",
         f"folds {at} --num-folds 2",
         f"train {at} --experiment {shlex.quote(experiment)}",
         f"submit {at} --experiment tiny",

@@ -30,7 +30,7 @@ GROUPS = {
     ),
     "Look": (look.status, look.report, look.preview, look.models, look.doctor),
     "Improve": (improve.suspects, improve.tta, improve.ablate, improve.predict),
-    "Check and log": (check.validate, check.grade, check.log_score, check.check_overlap),
+    "Check and log": (check.validate, check.grade, check.log_score),
 }
 for name, commands in GROUPS.items():
     for command in commands:

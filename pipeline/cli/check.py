@@ -81,32 +81,3 @@ def log_score(
     from pipeline.stages import log_score as stage
 
     stage.run(root, csv, public, private)
-
-
-def check_overlap(
-    competition: CompetitionArgument,
-    against: Annotated[
-        Path, typer.Option(metavar="DIR", help="Any folder of images.", show_default=False)
-    ],
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1, metavar="N", help="Processes that decode.", show_default="one per CPU core"
-        ),
-    ] = None,
-    root: RootOption = Path(),
-) -> None:
-    """List test images that lie in another folder.
-
-    Reads data/COMPETITION/test.csv and images, and every image below --against.
-
-    Writes data/COMPETITION/overlap.csv: exact copies, and pictures that are nearly the same, so
-    that a leak is noticed and not used.
-
-    Fails if there is no image in either place; finding copies is a warning, no failure.
-
-    Example: pipeline check-overlap cat-12 --against ~/more-cats
-    """
-    from pipeline.stages import check_overlap
-
-    check_overlap.run(*load(competition, root), against, workers)

@@ -91,15 +91,22 @@ def prepare(
             min=1, metavar="N", help="Processes that decode.", show_default="one per CPU core"
         ),
     ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Look for the test images in any folder.", show_default=False
+        ),
+    ] = None,
     root: RootOption = Path(),
 ) -> None:
     """Read every image once and write the tables.
 
-    Reads data/COMPETITION/archives and images.
+    Reads data/COMPETITION/archives and images; with --against, every image below DIR.
 
     Writes data/COMPETITION/train.csv, test.csv, audit.json and audit.csv: labels, sizes, real
     types, duplicates, unreadable and unlisted files; and resolved.json: classes and header,
-    where they are read from labels and sample submission.
+    where they are read from labels and sample submission. With --against, overlap.csv: the test
+    images that lie in DIR, too, byte for byte or nearly, so that a leak is noticed and not used.
 
     Fails if no image or no label is found, a label is unknown, a class is empty, or a list or
     the sample submission contradicts the competition's file.
@@ -108,7 +115,7 @@ def prepare(
     """
     from pipeline.stages import prepare
 
-    prepare.run(*load(competition, root, as_declared=True), workers)
+    prepare.run(*load(competition, root, as_declared=True), workers, against)
 
 
 def folds(

@@ -1,6 +1,7 @@
 """Read every image once, and write the tables that all later stages build on."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from pipeline.console import progress, say, warn
 from pipeline.data.audit import Audit, summarise
 from pipeline.data.catalog import build_catalog
 from pipeline.data.duplicates import clusters, near_duplicates
+from pipeline.data.overlap import write_overlap
 from pipeline.data.priors import is_readable, warn_of_unreadable
 from pipeline.data.resolution import write_resolution
 from pipeline.data.scan import Scan, scan_files
@@ -26,7 +28,9 @@ NO_FILE = Scan("", None, None, "there is no such file")
 NOT_PREPARED = {"experiments", "allows_pseudo_labels"}
 
 
-def run(paths: Paths, competition: Competition, workers: int | None) -> None:
+def run(
+    paths: Paths, competition: Competition, workers: int | None, against: Path | None = None
+) -> None:
     """Catalog and scan the images, and write the training table, the test table and the audit.
 
     Unreadable train images are left out and counted. An unreadable test image stays in test.csv
@@ -35,7 +39,8 @@ def run(paths: Paths, competition: Competition, workers: int | None) -> None:
     Reads data/COMPETITION/archives and images.
 
     Writes train.csv, test.csv, audit.json and audit.csv beside them, and resolved.json: class names
-    and header, where the competition's file leaves them to labels and sample.
+    and header, where the competition's file leaves them to labels and sample. With `against`, a
+    folder of other images, overlap.csv: the test images that lie there, too.
 
     Fails if there are no images, no labels, an unknown label or a class without images (DataError),
     or labels or sample contradict the competition's file (ConfigError).
@@ -47,6 +52,8 @@ def run(paths: Paths, competition: Competition, workers: int | None) -> None:
         )
     with held(paths.data_lock, f"prepare {competition.name}"):
         _prepare(paths, competition, workers)
+        if against:
+            write_overlap(paths, against, workers)
 
 
 def _prepare(paths: Paths, competition: Competition, workers: int | None) -> None:

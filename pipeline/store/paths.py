@@ -157,7 +157,7 @@ class Paths:
     audit_csv = Below("data_dir", "audit.csv")
     """What is odd about the images, one row per finding."""
     overlap_csv = Below("data_dir", "overlap.csv")
-    """Test images found in another folder by `check-overlap`."""
+    """Test images found in another folder by `prepare --against`."""
     prepare_stamp = Below("data_dir", "prepare.json")
     """Written last by `prepare`."""
     truth_csv = Below("data_dir", "truth.csv")

@@ -422,3 +422,17 @@ def test_test_set_without_a_readable_image_is_refused(workspace):
         overwrite(path, b"nothing")
     with pytest.raises(DataError, match="some test images must be readable, none of 8 is"):
         prepare.run(paths, competition, 1)
+
+
+def test_other_folder_is_searched_for_test_images_though_all_is_up_to_date(
+    workspace, tmp_path, capsys
+):
+    paths, competition = workspace
+    (tmp_path / "other").mkdir()
+    copied = image_paths(paths, competition.test.folders[0])[0]
+    shutil.copy(copied, tmp_path / "other/x.png")
+    prepare.run(paths, competition, 1, tmp_path / "other")
+    captured = capsys.readouterr()
+    assert "prepare demo: up to date" in captured.err
+    assert "1 of 8 test images are among 1 others, 1 of them byte for byte" in captured.out
+    assert pd.read_csv(paths.overlap_csv)["kind"].tolist() == ["exact"]

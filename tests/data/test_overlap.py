@@ -1,4 +1,4 @@
-"""The stage `check-overlap`, on drawn images."""
+"""Test images in another folder, on drawn images."""
 
 import shutil
 
@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from pipeline.data.overlap import write_overlap
 from pipeline.errors import DataError
-from pipeline.stages import check_overlap
 from pipeline.store.tables import load_test
 
 
@@ -29,7 +29,7 @@ def found(paths):
 def test_copies_and_saved_again_pictures_are_found_whatever_they_are_called(
     workspace, images, tmp_path, capsys
 ):
-    paths, competition = workspace
+    paths, _ = workspace
     other = tmp_path / "other"
     (other / "deep").mkdir(parents=True)
     (first, first_file), (second, second_file) = images[:2]
@@ -39,7 +39,7 @@ def test_copies_and_saved_again_pictures_are_found_whatever_they_are_called(
         smaller.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(other / "y.png")
     Image.effect_noise((64, 64), 90).save(other / "noise.png")
     (other / "labels.csv").write_text("x,cat\n")
-    check_overlap.run(paths, competition, other, workers=1)
+    write_overlap(paths, other, workers=1)
     rows = {(row[0], row[1], row[2]) for row in found(paths)}
     assert (first, "exact", str(other / "deep/x.png")) in rows
     assert (second, "near", str(other / "y.png")) in rows
@@ -52,11 +52,11 @@ def test_copies_and_saved_again_pictures_are_found_whatever_they_are_called(
 
 
 def test_without_overlap_there_is_no_warning_and_an_empty_table(workspace, tmp_path, capsys):
-    paths, competition = workspace
+    paths, _ = workspace
     other = tmp_path / "other"
     other.mkdir()
     Image.effect_noise((64, 64), 90).save(other / "noise.png")
-    check_overlap.run(paths, competition, other, workers=1)
+    write_overlap(paths, other, workers=1)
     captured = capsys.readouterr()
     assert captured.out.startswith("0 of 8 test images are among 1 others")
     assert "warning" not in captured.err
@@ -64,7 +64,7 @@ def test_without_overlap_there_is_no_warning_and_an_empty_table(workspace, tmp_p
 
 
 def test_broken_copies_are_found_by_their_bytes(workspace, images, tmp_path):
-    paths, competition = workspace
+    paths, _ = workspace
     other = tmp_path / "other"
     other.mkdir()
     image_id, file = images[0]
@@ -72,21 +72,21 @@ def test_broken_copies_are_found_by_their_bytes(workspace, images, tmp_path):
     (other / "cut.png").write_bytes(broken)
     file.chmod(0o644)
     file.write_bytes(broken)
-    check_overlap.run(paths, competition, other, workers=1)
+    write_overlap(paths, other, workers=1)
     assert found(paths) == [[image_id, "exact", str(other / "cut.png"), "1.000"]]
 
 
 def test_images_are_not_compared_with_themselves(workspace, images):
-    paths, competition = workspace
+    paths, _ = workspace
     own = images[0][1].parent
     expected = r"holds other images, has \d, all of them the competition's own files$"
     with pytest.raises(DataError, match=expected):
-        check_overlap.run(paths, competition, own, workers=1)
+        write_overlap(paths, own, workers=1)
 
 
 @pytest.mark.parametrize("name", ["none", "."])
 def test_folder_without_images_is_refused(workspace, tmp_path, name):
-    paths, competition = workspace
+    paths, _ = workspace
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"must be a folder that holds other images, has none$"):
-        check_overlap.run(paths, competition, tmp_path / "empty" / name, workers=1)
+        write_overlap(paths, tmp_path / "empty" / name, workers=1)

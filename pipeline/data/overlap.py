@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from pipeline import console
-from pipeline.config.competition import Competition
 from pipeline.data.catalog import IMAGE_SUFFIXES
 from pipeline.data.duplicates import near_duplicates_between
 from pipeline.data.scan import Scan, scan_files
@@ -21,20 +20,21 @@ NUM_SHOWN = 10
 EXACT, NEAR = "exact", "near"
 
 
-def run(paths: Paths, competition: Competition, against: Path, workers: int | None) -> None:
-    """Compare the test images with all images below a folder.
+def write_overlap(paths: Paths, against: Path, workers: int | None) -> None:
+    """Compare the test images with all images below a folder, and write and print what is found.
 
-    Reads data/COMPETITION/test.csv and images. Writes data/COMPETITION/overlap.csv, one row per
-    test image and file that shows its picture; only the header where there is none. Copies are
-    found by the hash of their bytes, near duplicates as `prepare` finds them.
+    `overlap.csv` has a row per test image and file that shows its picture, only the header where
+    there is none. Copies are found by the hash of their bytes, near duplicates as within the
+    competition.
 
-    Fails if the test table is missing, or there are no images in the folder (DataError).
+    Raises:
+        DataError: The test table is missing, or there are no other images in the folder.
     """
     test = load_test(paths)
     test = test[test["path"] != ""]
     ours = [paths.images_dir / path for path in test["path"]]
     theirs = _others(against, {path.resolve() for path in ours})
-    with console.progress(f"check-overlap {competition.name}", len(ours) + len(theirs)) as advance:
+    with console.progress(f"compare with {against}", len(ours) + len(theirs)) as advance:
         scans = scan_files([*ours, *theirs], workers, advance)
     pairs = _pairs(scans[: len(ours)], scans[len(ours) :])
     rows = [
