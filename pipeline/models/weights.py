@@ -4,7 +4,7 @@ from pipeline.config.experiment import ModelConfig
 from pipeline.console import say
 from pipeline.errors import ConfigError
 from pipeline.models.hub import fetch, find_cached, hub_repository
-from pipeline.models.state_dict_loading import Source, StateDictLoader, Target, dropped_head
+from pipeline.models.state_dict_loading import Source, StateDictLoader, Target
 from pipeline.models.weights_source import (
     PACKAGES,
     chosen_source,
@@ -13,8 +13,6 @@ from pipeline.models.weights_source import (
     packaged_weights,
 )
 from pipeline.store.freshness import file_sha256
-
-__all__ = ["PACKAGES", "Target", "dropped_head", "load_weights", "packaged_weights"]
 
 
 def list_weights(name: str) -> list[str]:

@@ -17,7 +17,7 @@ from pipeline.console import result
 from pipeline.errors import PipelineError
 from pipeline.machine import num_cpus
 from pipeline.models.hub_address import endpoint
-from pipeline.models.weights import PACKAGES, packaged_weights
+from pipeline.models.weights_source import PACKAGES, packaged_weights
 from pipeline.store.paths import Paths
 from pipeline.training.device import describe_device, pick_device
 

@@ -11,7 +11,8 @@ from pipeline.console import result
 from pipeline.errors import ConfigError
 from pipeline.models.profile import Profile, images_per_second, profile
 from pipeline.models.registry import Network, build_random, model_names
-from pipeline.models.weights import PACKAGES, list_weights
+from pipeline.models.weights import list_weights
+from pipeline.models.weights_source import PACKAGES
 from pipeline.training.device import describe_device, fast_dtype, pick_device, set_up
 
 BATCH_SIZE = 16

@@ -4,7 +4,7 @@ import torch
 from pipeline.config.experiment import ModelConfig
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.models.registry import FrozenLayers, build_trunk
-from pipeline.models.weights import PACKAGES
+from pipeline.models.weights_source import PACKAGES
 
 TINY = ModelConfig(name="timm/test_resnet", weights="none")
 

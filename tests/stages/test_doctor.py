@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipeline.config.strict import built_in_names
-from pipeline.models.weights import PACKAGES
+from pipeline.models.weights_source import PACKAGES
 from pipeline.stages import doctor
 
 
