@@ -174,8 +174,10 @@ def load_network(experiment: Experiment, num_classes: int, path: Path) -> Networ
     try:
         network.module.load_state_dict(tensors)
     except RuntimeError as error:
+        lines = str(error).splitlines()  # a title, then what differs
         raise ArtifactError(
-            f"{path}: must fit {experiment.model.name}, doesn't; train again"
+            f"{path}: must fit {experiment.model.name}, differs: {lines[-1].strip()[:100]}; train "
+            "again"
         ) from error
     return network
 
@@ -196,7 +198,8 @@ def _load_experiment(files: ExperimentPaths, again: str) -> Experiment:
         for path in Stamp(stamp, {}).damaged()
     ]
     if damaged:
-        raise ArtifactError(f"{damaged[0]}: must be as it was trained, isn't; run '{again}'")
+        state = "was changed since" if damaged[0].is_file() else "is gone"
+        raise ArtifactError(f"{damaged[0]}: must be as it was trained, {state}; run '{again}'")
     return parse(Experiment, result.config, str(files.config))
 
 

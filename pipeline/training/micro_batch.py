@@ -137,7 +137,8 @@ class MicroBatches:
 
 
 def _too_large(size: int) -> ArtifactError:
+    found = "1 image doesn't" if size == 1 else f"{size} images don't"
     return ArtifactError(
-        f"train.micro_batch_size: must fit in memory, {size} images don't; choose a smaller one, a "
-        "smaller images.size_px or train.gradient_checkpointing = true, which begin this fold anew"
+        f"train.micro_batch_size: must fit in memory, {found}; choose a smaller one, a smaller "
+        "images.size_px or train.gradient_checkpointing = true, which begin this fold anew"
     )

@@ -159,7 +159,7 @@ def refuse_for_all() -> str:
 def test_an_image_that_does_not_fit_in_one_process_is_an_error_in_all():
     first, second = in_processes.run(refuse_for_all)
     assert first == second
-    assert "must fit in memory, 1 images don't" in first
+    assert "must fit in memory, 1 image doesn't" in first
 
 
 class Normalised(Linear):
