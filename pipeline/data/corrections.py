@@ -4,6 +4,9 @@ They are written into `suspects.csv`, or any table of its form, and given to `pi
 keeps them in the stamp of the fold table: they stay in effect until others or none are asked for.
 """
 
+import re
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +14,17 @@ from typing import Any
 import pandas as pd
 
 from pipeline.config.competition import Competition
+from pipeline.data.joining import NameJoin
 from pipeline.errors import DataError
 from pipeline.store.freshness import file_sha256, read_stamp
 from pipeline.store.paths import Paths
 from pipeline.store.tables import SUSPECT_COLUMNS, read_image_table
 
 DROP, RELABEL = "drop", "relabel"
+TRUTH_WORDS = {
+    **dict.fromkeys(("wahr", "vrai", "verdadero", "vero", "истина"), "true"),
+    **dict.fromkeys(("falsch", "faux", "falso", "ложь"), "false"),
+}
 MOST_NAMES = 5
 
 
@@ -75,9 +83,10 @@ def load_corrections(path: Path, competition: Competition, train: pd.DataFrame) 
     Raises:
         DataError: The table is missing or damaged, or a row says something impossible.
     """
-    table = read_image_table(path, SUSPECT_COLUMNS, f"pipeline suspects {competition.name}")
+    command = f"pipeline suspects {competition.name}"
+    table = read_image_table(path, SUSPECT_COLUMNS, command, train["image_id"])
     table = table.assign(action=table["action"].str.strip().str.lower())
-    table = table[table["action"] != ""]
+    table = _as_spelled_here(path, table[table["action"] != ""], competition, train)
     if table.empty:
         raise DataError(
             f"{path}: action must be '{DROP}' or '{RELABEL}' somewhere, is empty everywhere; fill "
@@ -107,6 +116,46 @@ def load_corrections(path: Path, competition: Competition, train: pd.DataFrame) 
         drop=table.loc[table["action"] == DROP, "image_id"].tolist(),
         relabel=dict(zip(relabelled["image_id"], relabelled["suggested"], strict=True)),
     )
+
+
+def _as_spelled_here(
+    path: Path, table: pd.DataFrame, competition: Competition, train: pd.DataFrame
+) -> pd.DataFrame:
+    """Replace ids and labels that a spreadsheet spelled otherwise by what they stand for."""
+    join = NameJoin(train["image_id"])
+    labels = {
+        name: _meant(name, competition.classes) for name in {*table["label"], *table["suggested"]}
+    }
+    table = table.assign(
+        image_id=[join.find(name) or name for name in table["image_id"]],
+        label=[labels[name] for name in table["label"]],
+        suggested=[labels[name] for name in table["suggested"]],
+    )
+    twice = table["image_id"][table["image_id"].duplicated()]
+    if len(twice):
+        raise DataError(
+            f"{path}: every image must stand once, '{twice.iloc[0]}' stands twice; mend the file"
+        )
+    return table
+
+
+def _meant(label: str, classes: Sequence[str]) -> str:
+    """Find the class that a spreadsheet made something else of; the label itself where none is.
+
+    Spreadsheets write `true` as TRUE or in their own language, and 007 as 7.
+    """
+    if label in classes:
+        return label
+    alike = [name for name in classes if _respelled(name) == _respelled(label)]
+    return alike[0] if len(alike) == 1 else label
+
+
+def _respelled(label: str) -> str:
+    text = unicodedata.normalize("NFKC", label).strip().casefold()
+    number = re.fullmatch(r"([+-]?)0*([0-9]+)(?:[.,]([0-9]*?)0*)?", text)
+    if number:
+        return f"{number[1].strip('+')}{number[2]}.{number[3] or ''}"
+    return TRUTH_WORDS.get(text, text)
 
 
 def recorded_corrections(paths: Paths) -> Corrections | None:

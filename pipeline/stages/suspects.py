@@ -12,10 +12,16 @@ from pipeline.scoring.label_noise import find_suspects
 from pipeline.scoring.oof import class_indices
 from pipeline.store.paths import Paths
 from pipeline.store.results import load_probs
-from pipeline.store.tables import SUSPECT_COLUMNS, load_folds, read_image_table, write_table
+from pipeline.store.tables import (
+    SUSPECT_COLUMNS,
+    add_mark,
+    load_folds,
+    read_image_table,
+    write_for_people,
+)
 
 
-def run(paths: Paths, competition: Competition, experiment: str) -> None:
+def run(paths: Paths, competition: Competition, experiment: str, *, excel: bool = False) -> None:
     """List the labels that an experiment's OOF predictions contradict.
 
     Reads folds/COMPETITION.csv and artifacts/COMPETITION/EXPERIMENT/oof.npz.
@@ -44,8 +50,10 @@ def run(paths: Paths, competition: Competition, experiment: str) -> None:
     target = paths.experiment(experiment).suspects
     if _is_unchanged(target, table, competition.name):
         say(f"{title}: up to date")
+        if excel:
+            add_mark(target)
     else:
-        write_table(table, target)
+        write_for_people(table, target, excel=excel)
     result(f"{target}: {len(table):,} of {len(folds):,} training images")
     say(
         f"{title}: look at them, write '{DROP}' or '{RELABEL}' into the column action, then run "
@@ -61,8 +69,9 @@ def _is_unchanged(target: Path, table: pd.DataFrame, competition: str) -> bool:
     """
     if not target.is_file():
         return False
-    existing = read_image_table(target, SUSPECT_COLUMNS, f"pipeline suspects {competition}")
-    if existing.assign(action="").equals(table):
+    command = f"pipeline suspects {competition}"
+    existing = read_image_table(target, SUSPECT_COLUMNS, command, table["image_id"])
+    if _content(existing) == _content(table):
         return True
     num_actions = int((existing["action"].str.strip() != "").sum())
     if num_actions:
@@ -71,3 +80,19 @@ def _is_unchanged(target: Path, table: pd.DataFrame, competition: str) -> bool:
             f"and run 'pipeline suspects {competition}' again"
         )
     return False
+
+
+def _content(table: pd.DataFrame) -> set[tuple[str, ...]]:
+    """Return what a list says but the actions, as spreadsheets don't change it."""
+    probs = table[["prob_label", "prob_suggested"]].map(_number)
+    return set(
+        table[["image_id", "label", "suggested"]].join(probs).itertuples(index=False, name=None)
+    )
+
+
+def _number(text: str) -> str:
+    """Write a number in one way, whatever decimal sign and zeros it came with."""
+    try:
+        return f"{float(text.replace(',', '.')):.4f}"
+    except ValueError:
+        return text

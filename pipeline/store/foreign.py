@@ -1,9 +1,10 @@
 """Read text and CSV files of unknown origin, however they were saved, or refuse them."""
 
+import codecs
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,3 +85,61 @@ def read_foreign_csv(path: Path, separator: str = ",") -> ForeignCsv:
     except csv.Error as error:
         raise DataError(f"{path}: line {reader.line_num} must be of a CSV ({error})") from error
     return ForeignCsv(path, rows)
+
+
+# What spreadsheets save in where it isn't UTF-8: Chinese and Western Windows first.
+CODE_PAGES = ("gb18030", "cp1252", "big5", "cp932", "cp949", "cp1250", "cp1251")
+SEPARATORS = (",", ";", "\t", "|")
+SAID_SEPARATOR = re.compile(r"\ufeff?sep=(.)\r?\n", re.IGNORECASE)
+
+
+def saved_tables(path: Path, columns: Sequence[str]) -> Iterator[ForeignCsv]:
+    """Read a table of ours as another program may have saved it, in every way that it can be read.
+
+    Code page, separator and quotes may be others, columns may have been moved or added. Bytes that
+    aren't UTF-8 are text in several code pages; whoever knows the names tells which it is.
+
+    Args:
+        path: The file.
+        columns: What its header must name.
+
+    Raises:
+        DataError: A row has more fields than the header, as unquoted decimal commas make them.
+    """
+    for text in _readings(path.read_bytes()):
+        said = SAID_SEPARATOR.match(text)
+        body = text[said.end() :] if said else text
+        for separator in said[1] if said else SEPARATORS:
+            lines = csv.reader(io.StringIO(body, newline=""), delimiter=separator)
+            rows = [(lines.line_num, fields) for fields in lines if any(map(str.strip, fields))]
+            header = [name.strip() for name in rows[0][1]] if rows else []
+            if set(columns) <= set(header):
+                _refuse_longer(path, rows, len(header))
+                yield ForeignCsv(path, [(rows[0][0], header), *rows[1:]])
+                break
+
+
+def _readings(content: bytes) -> Iterator[str]:
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        code_pages: tuple[str, ...] = ("utf-16",)
+    else:
+        try:
+            yield content.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            code_pages = CODE_PAGES
+        else:
+            return
+    for code_page in code_pages:
+        try:
+            yield content.decode(code_page)
+        except UnicodeDecodeError:
+            continue
+
+
+def _refuse_longer(path: Path, rows: list[tuple[int, list[str]]], width: int) -> None:
+    for line, fields in rows:
+        if len(fields) > width:
+            raise DataError(
+                f"{path}: line {line} must have {width} fields as the header has, has "
+                f"{len(fields)}; save it with another separator, or with quotes"
+            )

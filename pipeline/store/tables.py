@@ -4,13 +4,17 @@ All are UTF-8, comma-separated, with a header and LF line ends; ids are text and
 are (`007`, `NA`).
 """
 
+import csv
 import io
+import re
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
 
 from pipeline.errors import DataError
-from pipeline.store.atomic import write_text
+from pipeline.store.atomic import write_bytes, write_text
+from pipeline.store.foreign import saved_tables
 from pipeline.store.paths import Paths
 
 TEST_COLUMNS = ["image_id", "path", "group", "width", "height", "format", "sha256"]
@@ -28,15 +32,21 @@ SUSPECT_COLUMNS = [
 OVERLAP_COLUMNS = ["image_id", "kind", "other", "correlation"]
 TRUTH_COLUMNS = ["image_id", "label"]
 INTEGER_COLUMNS = {"width", "height", "fold"}
+# People open these with a spreadsheet, and give one of them back.
+COLUMNS_FOR_PEOPLE = (AUDIT_COLUMNS, SUSPECT_COLUMNS, OVERLAP_COLUMNS)
 
 
-def read_table(path: Path, columns: list[str], next_command: str) -> pd.DataFrame:
-    """Read a table that a stage has written.
+def read_table(
+    path: Path, columns: list[str], next_command: str, known_ids: Collection[str] = ()
+) -> pd.DataFrame:
+    """Read a table of ours; one for people as whatever program has saved it since.
 
     Args:
         path: The CSV.
-        columns: The columns it must have, in order.
+        columns: The columns it must have, in order; those of a table for people in any order,
+            others may stand between.
         next_command: The command that makes the table, for the error.
+        known_ids: Ids that may stand in `image_id`, by which one of several readings is known.
 
     Raises:
         DataError: The file is missing or damaged.
@@ -44,24 +54,51 @@ def read_table(path: Path, columns: list[str], next_command: str) -> pd.DataFram
     if not path.is_file():
         raise DataError(f"{path}: must exist, is missing; run '{next_command}'")
     try:
-        # utf-8-sig: people edit tables with programs that write a byte order mark
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-        if list(table.columns) != columns:
-            raise ValueError(f"columns must be {columns}, are {list(table.columns)}")
-        table = table.astype({name: "int64" for name in columns if name in INTEGER_COLUMNS})
+        table = _read_as_written(path, columns)
     except (ValueError, pd.errors.ParserError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path}: damaged: {reason}; run '{next_command}'") from error
-    return table
+        saved = _read_as_saved(path, columns, known_ids) if columns in COLUMNS_FOR_PEOPLE else None
+        if saved is None:
+            reason = " ".join(str(error).split())
+            raise DataError(f"{path}: damaged: {reason}; run '{next_command}'") from error
+        table = saved
+    return table.map(_as_it_was) if columns in COLUMNS_FOR_PEOPLE else table
 
 
-def read_image_table(path: Path, columns: list[str], next_command: str) -> pd.DataFrame:
+def _read_as_written(path: Path, columns: list[str]) -> pd.DataFrame:
+    # utf-8-sig: people edit tables with programs that write a byte order mark
+    table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    if list(table.columns) != columns:
+        raise ValueError(f"columns must be {columns}, are {list(table.columns)}")
+    if not isinstance(table.index, pd.RangeIndex):  # then pandas takes the first column for names
+        raise ValueError(f"rows must have {len(columns)} fields, have more")
+    return table.fillna("").astype({name: "int64" for name in columns if name in INTEGER_COLUMNS})
+
+
+def _read_as_saved(
+    path: Path, columns: list[str], known_ids: Collection[str]
+) -> pd.DataFrame | None:
+    """Read a table that another program saved, in the way that most ids are known; None if none."""
+    known = set(known_ids)
+    try:
+        readings = [table.columns(columns) for table in saved_tables(path, columns)]
+    except csv.Error:
+        return None
+    if not readings:
+        return None
+    place = columns.index("image_id")
+    rows = max(readings, key=lambda rows: sum(fields[place] in known for _, fields in rows))
+    return pd.DataFrame([fields for _, fields in rows], columns=pd.Index(columns), dtype=str)
+
+
+def read_image_table(
+    path: Path, columns: list[str], next_command: str, known_ids: Collection[str] = ()
+) -> pd.DataFrame:
     """Read a table with one row per image; see `read_table`.
 
     Raises:
         DataError: The file is missing or damaged, or an image_id is empty or stands twice.
     """
-    table = read_table(path, columns, next_command)
+    table = read_table(path, columns, next_command, known_ids)
     repeated = table["image_id"][table["image_id"].duplicated() | (table["image_id"] == "")]
     if len(repeated):
         raise DataError(
@@ -111,3 +148,44 @@ def to_text(table: pd.DataFrame) -> str:
     buffer = io.StringIO()
     table.to_csv(buffer, index=False, lineterminator="\n")
     return buffer.getvalue()
+
+
+# What a spreadsheet takes for a formula at the begin of a cell, or of what its separator makes one.
+CELL_BEGIN = r"(?:^|(?<=[;\t\n]))"
+FORMULA_BEGIN = r"('*[=+\-@\uff1d\uff0b\uff0d\uff20])"
+NUMBER = re.compile(r"[+-]?[0-9.,]+")
+
+
+def write_for_people(table: pd.DataFrame, path: Path, *, excel: bool = False) -> None:
+    """Write a table of ours that people open with a spreadsheet.
+
+    Args:
+        table: Its text may hold what a spreadsheet would run as a formula, as file names may; an
+            apostrophe before it, which `read_table` takes away again, makes it text.
+        path: The file.
+        excel: Whether to begin with a byte order mark, by which Excel knows UTF-8.
+    """
+    text = to_text(table.map(harmless))
+    write_bytes(path, text.encode("utf-8-sig" if excel else "utf-8"))
+
+
+def add_mark(path: Path) -> None:
+    """Put a byte order mark before a text in UTF-8, if it has none."""
+    content = path.read_bytes()
+    try:
+        write_bytes(path, content.decode("utf-8-sig").encode("utf-8-sig"))
+    except UnicodeDecodeError:
+        return  # somebody saved it in the code page that his spreadsheet reads
+
+
+def harmless(value: object) -> object:
+    """Put an apostrophe before what a spreadsheet would take for a formula; numbers are none."""
+    if not isinstance(value, str) or NUMBER.fullmatch(value):
+        return value
+    return re.sub(CELL_BEGIN + FORMULA_BEGIN, r"'\1", value)
+
+
+def _as_it_was(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return re.sub(f"{CELL_BEGIN}'{FORMULA_BEGIN}", r"\1", value)

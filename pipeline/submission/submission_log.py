@@ -2,8 +2,9 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,16 +13,37 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from pipeline.errors import DataError
 from pipeline.store.atomic import write_text
+from pipeline.store.foreign import saved_tables
 from pipeline.store.locks import held
 from pipeline.store.paths import Paths
 
+# How spreadsheets write a moment; those that begin with a month or a day and a slash could be two.
+SPREADSHEET_TIMES = tuple(
+    f"{day} {clock}"
+    for day in ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%d.%m.%y")
+    for clock in ("%H:%M:%S", "%H:%M")
+)
 
-def _none_if_empty(value: Any) -> Any:
-    return None if value == "" else value
+
+def _score(value: Any) -> Any:
+    """Read a number with a decimal comma, too; None for an empty one and for what is no number."""
+    text = str(value).strip().casefold().lstrip("+-")
+    if text in ("", "none", "nan", "inf", "infinity"):
+        return None
+    return value.replace(",", ".") if isinstance(value, str) else value
 
 
-Score = Annotated[float | None, BeforeValidator(_none_if_empty)]
-Moment = Annotated[AwareDatetime | None, BeforeValidator(_none_if_empty)]
+def _moment(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    for form in SPREADSHEET_TIMES:
+        with suppress(ValueError):
+            return datetime.strptime(value.strip(), form).replace(tzinfo=UTC)
+    return value or None
+
+
+Score = Annotated[float | None, BeforeValidator(_score)]
+Moment = Annotated[AwareDatetime | None, BeforeValidator(_moment)]
 
 
 class Entry(BaseModel):
@@ -42,7 +64,7 @@ class Entry(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    time: AwareDatetime
+    time: Annotated[AwareDatetime, BeforeValidator(_moment)]
     experiment: str
     metric: str
     oof_score: Score
@@ -52,9 +74,10 @@ class Entry(BaseModel):
     sent: Moment = None
     public_score: Score = None
     private_score: Score = None
+    others: dict[str, str] = Field(default_factory=dict, exclude=True)
 
 
-COLUMNS = tuple(Entry.model_fields)
+COLUMNS = tuple(name for name in Entry.model_fields if name != "others")
 
 
 class SubmissionLog:
@@ -75,8 +98,12 @@ class SubmissionLog:
         return [entry for entry in self.entries if entry.sha256 == sha256]
 
     def change(self, sha256: str, **known: float | datetime | None) -> None:
-        """Note what became known of a content; what is None stays as it was."""
-        news = {key: value for key, value in known.items() if value is not None}
+        """Note what became known of a content; what is None, or no number, stays as it was."""
+        news = {
+            key: value
+            for key, value in known.items()
+            if isinstance(value, datetime) or (value is not None and math.isfinite(value))
+        }
         self._replace(
             [
                 entry.model_copy(update=news) if entry.sha256 == sha256 else entry
@@ -86,9 +113,10 @@ class SubmissionLog:
 
     def _replace(self, entries: list[Entry]) -> None:
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        added = dict.fromkeys(name for entry in entries for name in entry.others)
+        writer = csv.DictWriter(text, [*COLUMNS, *added], restval="", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(entry.model_dump(mode="json") for entry in entries)
+        writer.writerows(entry.model_dump(mode="json") | entry.others for entry in entries)
         write_text(self._path, text.getvalue())
         self.entries = entries
 
@@ -109,26 +137,23 @@ def open_log(paths: Paths, what: str) -> Iterator[SubmissionLog]:
 
 
 def load_log(path: Path) -> list[Entry]:
-    """Read a log; there may be none yet.
+    """Read a log, as it was written or as a spreadsheet has saved it since; there may be none yet.
 
     Raises:
-        DataError: It isn't as it was written. It is left as it is: judges' scores stand nowhere
-            else.
+        DataError: It is neither. It is left as it is: judges' scores stand nowhere else.
     """
-    try:
-        text = path.read_bytes().decode("utf-8")
-        rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-        header = next(rows, [])
-        if tuple(header) != COLUMNS or not text.endswith("\n"):
-            raise ValueError(
-                f"must begin with the line {','.join(COLUMNS)} and end with a line end"
-            )
-        return [_entry(row, rows.line_num) for row in rows]
-    except FileNotFoundError:
+    if not path.exists():
         return []
-    except (OSError, ValueError, csv.Error) as error:
+    try:
+        if not path.read_bytes().endswith((b"\n", b"\n\0", b"\r")):
+            raise ValueError("must end with a line end")
+        for table in saved_tables(path, COLUMNS):
+            return [_entry(table.header, fields, line) for line, fields in table.rows[1:]]
+        raise ValueError(f"must begin with the line {','.join(COLUMNS)}")
+    except (OSError, ValueError, csv.Error, DataError) as error:
+        reason = str(error).removeprefix(f"{path}: ")
         raise DataError(
-            f"{path}: damaged: {error}; mend it with a text editor, or move it away to begin anew"
+            f"{path}: damaged: {reason}; mend it with a text editor, or move it away to begin anew"
         ) from error
 
 
@@ -137,13 +162,20 @@ def now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
-def _entry(row: list[str], line: int) -> Entry:
-    if len(row) != len(COLUMNS):
-        raise ValueError(f"line {line} must have {len(COLUMNS)} fields, has {len(row)}")
+def _entry(header: list[str], row: list[str], line: int) -> Entry:
+    if len(row) != len(header):
+        raise ValueError(f"line {line} must have {len(header)} fields, has {len(row)}")
+    fields = dict(zip(header, row, strict=True))
+    known = {name: fields.pop(name) for name in COLUMNS}
+    others = {name: text for name, text in fields.items() if name}
     try:
-        return Entry.model_validate(dict(zip(COLUMNS, row, strict=True)))
+        entry = Entry.model_validate({**known, "others": others})
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(
             f"line {line}, {first['loc'][0]}: {first['msg']}, is {first['input']!r}"
         ) from error
+    # Where the decimal sign is a comma, a spreadsheet takes 0.987 for 987.
+    if entry.metric != "log_loss" and (entry.oof_score or 0) > 1:
+        raise ValueError(f"line {line}, oof_score: must be at most 1, is {known['oof_score']!r}")
+    return entry

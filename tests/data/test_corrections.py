@@ -57,6 +57,113 @@ def test_a_table_out_of_a_spreadsheet_is_understood(path, demo):
     assert (found.drop, found.relabel) == (["001.jpg"], {"004.jpg": "dog"})
 
 
+CHINESE = ("黑猫", "白狗", "灰兔")
+GERMAN = ("Kätzchen", "Hündin", "Größe 2")
+
+
+def of(classes: tuple[str, ...], demo):
+    """A competition of these classes, two images of each, and its training table."""
+    labels = [classes[number // 2 % len(classes)] for number in range(2 * len(classes))]
+    ids = [f"{label}/{number:03}.jpg" for number, label in enumerate(labels)]
+    rows = [[i, i, label, i, 64, 48, "JPEG", "0"] for i, label in zip(ids, labels, strict=True)]
+    return demo.model_copy(update={"classes": classes}), pd.DataFrame(rows, columns=TRAIN_COLUMNS)
+
+
+def decided(train: pd.DataFrame, classes: tuple[str, ...]) -> list[list[str]]:
+    """Header and a row per image: the second is dropped, the fourth becomes the first class."""
+    rows = [
+        [image_id, label, classes[0] if label != classes[0] else classes[1], "0.1000", "0.9000", ""]
+        for image_id, label in zip(train["image_id"], train["label"], strict=True)
+    ]
+    rows[1][-1], rows[3][-1] = "drop", "relabel"
+    return [SUSPECT_COLUMNS, *rows]
+
+
+SAVED = {
+    "Chinese Excel": (CHINESE, ",", "gb18030", ""),
+    "Excel of Taiwan": (("黑貓", "白狗", "灰兔"), ",", "big5", ""),
+    "German Excel, UTF-8": (GERMAN, ";", "utf-8-sig", ""),
+    "German Excel, its own code page": (GERMAN, ";", "cp1252", ""),
+    "Unicode text": (CHINESE, "\t", "utf-16", ""),
+    "with its separator said": (GERMAN, ";", "utf-8-sig", "sep=;\r\n"),
+}
+
+
+@pytest.mark.parametrize("program", SAVED)
+def test_corrections_are_read_as_a_spreadsheet_has_saved_them(path, demo, program):
+    classes, separator, encoding, first_line = SAVED[program]
+    competition, train = of(classes, demo)
+    rows = decided(train, classes)
+    if separator == ";":
+        rows = [[field.replace("0.", "0,") for field in row] for row in rows]
+    text = first_line + "".join(separator.join(row) + "\r\n" for row in [*rows, [""] * 6])
+    path.write_bytes(text.encode(encoding))
+    found = load_corrections(path, competition, train)
+    assert found.drop == [train["image_id"][1]]
+    assert found.relabel == {train["image_id"][3]: classes[0]}
+
+
+def test_columns_may_be_added_and_moved_and_rows_sorted(path, demo):
+    competition, train = of(CHINESE, demo)
+    header, *rows = [["note", *row[::-1]] for row in decided(train, CHINESE)]
+    text = "".join(",".join(row) + "\n" for row in [header, *rows[::-1]])
+    path.write_bytes(text.encode())
+    found = load_corrections(path, competition, train)
+    assert (found.drop, found.relabel) == ([train["image_id"][1]], {train["image_id"][3]: "黑猫"})
+
+
+def test_decimal_commas_without_quotes_are_refused_and_not_shifted(path, demo):
+    text = suspects(_1="drop").to_csv(index=False).replace("0.1000", "0,1000")
+    path.write_text(text, "utf-8")
+    with pytest.raises(DataError, match="line 2 must have 6 fields as the header has, has 7"):
+        load_corrections(path, demo, TRAIN)
+    path.write_text(text.replace("0.9000", "0,9000").replace(",drop", ""), "utf-8")
+    with pytest.raises(DataError, match="line 2 must have 6 fields"):
+        load_corrections(path, demo, TRAIN)
+
+
+@pytest.mark.parametrize(
+    ("classes", "saved_as"),
+    [
+        (("true", "false"), ("TRUE", "FALSE")),
+        (("true", "false"), ("WAHR", "FALSCH")),
+        (("007", "010", "100"), ("7", "10", "100")),
+        (("1.0", "2.0"), ("1", "2")),
+        (("1.5", "2.50"), ("1,5", "2,5")),
+        (("-1", "+1"), ("-1", "1")),
+    ],
+)
+def test_labels_that_a_spreadsheet_respells_are_known(path, demo, classes, saved_as):
+    competition, train = of(classes, demo)
+    spelled = dict(zip(classes, saved_as, strict=True))
+    header, *rows = decided(train, classes)
+    rows = [[row[0], spelled[row[1]], spelled[row[2]], *row[3:]] for row in rows]
+    path.write_text("".join(";".join(row) + "\r\n" for row in [header, *rows]), "utf-8")
+    assert load_corrections(path, competition, train).relabel == {train["image_id"][3]: classes[0]}
+
+
+def test_labels_that_could_be_two_are_refused(path, demo):
+    competition, train = of(("07", "007", "x"), demo)
+    header, *rows = decided(train, ("07", "007", "x"))
+    rows[3][1] = "7"
+    path.write_text("".join(",".join(row) + "\n" for row in [header, *rows]), "utf-8")
+    with pytest.raises(
+        DataError, match=r"label must be the one of train\.csv.* is '7' of '007/003"
+    ):
+        load_corrections(path, competition, train)
+
+
+def test_ids_that_a_spreadsheet_respells_are_found_and_none_twice(path, demo):
+    rows = suspects(_1="drop", _4="relabel").replace({"001.jpg": "1.jpg", "004.jpg": "4.JPG"})
+    write_table(rows, path)
+    found = load_corrections(path, demo, TRAIN)
+    assert (found.drop, found.relabel) == (["001.jpg"], {"004.jpg": "dog"})
+    twice = pd.concat([rows, suspects(_1="drop").iloc[[1]]])
+    write_table(twice, path)
+    with pytest.raises(DataError, match=r"must stand once, '001\.jpg' stands twice"):
+        load_corrections(path, demo, TRAIN)
+
+
 @given(
     st.sets(st.integers(0, 5)).flatmap(
         lambda drop: st.tuples(

@@ -1,5 +1,7 @@
 """The stage `suspects` on made-up predictions."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -69,6 +71,19 @@ def test_a_second_run_changes_nothing_and_keeps_actions(paths, demo, capsys):
     suspects.run(paths, demo, "one")
     assert "suspects demo one: up to date" in capsys.readouterr().err
     pd.testing.assert_frame_equal(listed(paths), decided)
+
+
+def test_a_list_that_a_spreadsheet_has_saved_is_the_same_list(paths, demo, capsys):
+    suspects.run(paths, demo, "one", excel=True)
+    target = paths.experiment("one").suspects
+    assert target.read_bytes().startswith(b"\xef\xbb\xbfimage_id,")
+    decided = listed(paths).assign(action=["drop", "", "relabel"], note="x")[::-1]
+    text = decided.to_csv(index=False, sep=";", lineterminator="\r\n")
+    target.write_bytes(re.sub(r"0\.(\d+?)0*;", r"0,\1;", text).encode("utf-8-sig"))
+    saved = target.read_bytes()
+    suspects.run(paths, demo, "one")
+    assert "suspects demo one: up to date" in capsys.readouterr().err
+    assert target.read_bytes() == saved
 
 
 def test_a_list_with_actions_is_never_overwritten(paths, demo):

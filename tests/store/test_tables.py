@@ -1,19 +1,29 @@
 """The tables between stages: what is written is what is read, or a line says why not."""
 
+import codecs
+import re
+
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.errors import DataError
 from pipeline.store.paths import Paths
 from pipeline.store.tables import (
     AUDIT_COLUMNS,
     FOLD_COLUMNS,
+    SUSPECT_COLUMNS,
     TEST_COLUMNS,
     TRAIN_COLUMNS,
+    _as_it_was,
+    add_mark,
+    harmless,
     load_folds,
     load_test,
     load_train,
     read_table,
+    write_for_people,
     write_table,
 )
 
@@ -51,6 +61,19 @@ def table(request, paths):
     load, columns, command = LOADERS[request.param]
     place = {path.name: path for path in (paths.train_csv, paths.test_csv, paths.folds_csv)}
     return place[request.param], lambda: load(paths), columns, command
+
+
+FORMULAS = [
+    "=HYPERLINK(A1).jpg",
+    "+1+1.jpg",
+    "-2+3.jpg",
+    "@SUM(A1).png",
+    "'=quoted.jpg",
+    "''+twice.jpg",
+    "a;=1+1.jpg",
+    "a\t-1+1.jpg",
+    "\uff1d1+1.jpg",
+]
 
 
 def rows_of(columns: list[str], image_ids: list[str]) -> pd.DataFrame:
@@ -170,3 +193,64 @@ def test_audit_may_name_an_image_twice(tmp_path):
     rows = pd.DataFrame([["odd", "train", "a", ""]] * 2, columns=AUDIT_COLUMNS)
     write_table(rows, path)
     pd.testing.assert_frame_equal(read_table(path, AUDIT_COLUMNS, "pipeline prepare pets"), rows)
+
+
+def test_formulas_in_names_are_text_for_a_spreadsheet_and_come_back_as_they_were(tmp_path):
+    path = tmp_path / "audit.csv"
+    rows = pd.DataFrame(
+        [["odd", "train", name, name] for name in [*FORMULAS, *ODD_IDS]], columns=AUDIT_COLUMNS
+    )
+    write_for_people(rows, path)
+    text = path.read_text("utf-8")
+    cells = [cell.strip('"') for cell in re.split("[,;\t\n]", text)]
+    assert not [cell for cell in cells if cell[:1] in set("=+-@\uff1d") and cell[:1]]
+    pd.testing.assert_frame_equal(read_table(path, AUDIT_COLUMNS, "x"), rows)
+
+
+@given(st.text("'=+-@;\t\n0.a", max_size=8))
+def test_what_is_made_harmless_is_made_what_it_was(text):
+    assert re.search(r"(^|[;\t\n])[=+@-]", str(harmless(text))) is None or is_number(text)
+    assert _as_it_was(harmless(text)) == text
+
+
+def is_number(text: str) -> bool:
+    return re.fullmatch("[+-]?[0-9.,]+", text) is not None
+
+
+@pytest.mark.parametrize("label", ["-1", "+1", "-0.5", "1,5"])
+def test_numbers_are_no_formulas(label):
+    assert harmless(label) == label
+
+
+def test_mark_is_written_where_it_is_asked_for_and_put_before_no_other_code_page(tmp_path):
+    path = tmp_path / "suspects.csv"
+    rows = pd.DataFrame([["猫.jpg", "猫", "狗", "0.1", "0.9", ""]], columns=SUSPECT_COLUMNS)
+    write_for_people(rows, path)
+    plain = path.read_bytes()
+    write_for_people(rows, path, excel=True)
+    assert path.read_bytes() == codecs.BOM_UTF8 + plain
+    path.write_bytes(plain)
+    for _ in range(2):
+        add_mark(path)
+        assert path.read_bytes() == codecs.BOM_UTF8 + plain
+    pd.testing.assert_frame_equal(read_table(path, SUSPECT_COLUMNS, "x"), rows)
+    path.write_bytes(plain.decode().encode("gb18030"))
+    add_mark(path)
+    assert path.read_bytes() == plain.decode().encode("gb18030")
+
+
+def test_only_tables_for_people_are_read_as_others_saved_them(table):
+    path, load, columns, _ = table
+    write_table(rows_of(columns, ["a"]), path)
+    path.write_bytes(path.read_bytes().replace(b",", b";"))
+    with pytest.raises(DataError, match="damaged: columns must be"):
+        load()
+
+
+def test_rows_longer_than_the_header_are_not_taken_for_names_of_rows(table):
+    path, load, columns, _ = table
+    write_table(rows_of(columns, ["a", "b"]), path)
+    header, *rows = path.read_text("utf-8").splitlines()
+    path.write_text("\n".join([header, *(f"x,{row}" for row in rows)]) + "\n", "utf-8")
+    with pytest.raises(DataError, match="damaged: rows must have"):
+        load()
