@@ -157,6 +157,16 @@ RootOption = Annotated[
 ]
 
 
+ExcelOption = Annotated[
+    bool,
+    typer.Option(
+        "--excel",
+        envvar="PIPELINE_EXCEL",
+        help="Begin the CSV with the mark by which Excel knows UTF-8.",
+    ),
+]
+
+
 def experiment_option(
     text: str,
     complete: Callable[..., list[str]] = complete_experiment,

@@ -7,6 +7,7 @@ import typer
 
 from pipeline.cli.group import (
     CompetitionArgument,
+    ExcelOption,
     OverridesOption,
     RootOption,
     complete_result,
@@ -20,6 +21,7 @@ def suspects(
     experiment: Annotated[
         str, experiment_option("Experiment or ensemble whose predictions to take.", complete_result)
     ] = "ensemble",
+    excel: ExcelOption = False,
     root: RootOption = Path(),
 ) -> None:
     """List training labels that are probably wrong.
@@ -36,7 +38,7 @@ def suspects(
     """
     from pipeline.stages import suspects
 
-    suspects.run(*load(competition, root), experiment)
+    suspects.run(*load(competition, root), experiment, excel=excel)
 
 
 def tta(
@@ -107,6 +109,7 @@ def predict(
     out: Annotated[
         Path, typer.Option(metavar="FILE", help="A .csv, .json or .parquet.", dir_okay=False)
     ] = Path("predictions.csv"),
+    excel: ExcelOption = False,
     root: RootOption = Path(),
 ) -> None:
     """Predict the images of any folder.
@@ -120,5 +123,8 @@ def predict(
     Example: pipeline predict cat-12 --experiment lite0-probe --images ~/cats
     """
     from pipeline.stages import predict
+    from pipeline.store.tables import add_mark
 
     predict.run(*load(competition, root), experiment, images, tta, out)
+    if excel and out.suffix == ".csv":
+        add_mark(out)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.group import CompetitionArgument, RootOption, load
+from pipeline.cli.group import CompetitionArgument, ExcelOption, RootOption, load
 
 
 def init(
@@ -97,6 +97,7 @@ def prepare(
             metavar="DIR", help="Look for the test images in any folder.", show_default=False
         ),
     ] = None,
+    excel: ExcelOption = False,
     root: RootOption = Path(),
 ) -> None:
     """Read every image once and write the tables.
@@ -115,7 +116,8 @@ def prepare(
     """
     from pipeline.stages import prepare
 
-    prepare.run(*load(competition, root, as_declared=True), workers, against)
+    loaded = load(competition, root, as_declared=True)
+    prepare.run(*loaded, workers, against, excel=excel)
 
 
 def folds(

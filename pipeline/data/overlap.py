@@ -14,7 +14,7 @@ from pipeline.errors import DataError
 from pipeline.images.decode import ByteImage
 from pipeline.store.folders import list_files
 from pipeline.store.paths import Paths
-from pipeline.store.tables import OVERLAP_COLUMNS, load_test, write_table
+from pipeline.store.tables import OVERLAP_COLUMNS, load_test, write_for_people
 
 NUM_SHOWN = 10
 EXACT, NEAR = "exact", "near"
@@ -41,7 +41,8 @@ def write_overlap(paths: Paths, against: Path, workers: int | None) -> None:
         (test["image_id"].iloc[i], kind, str(theirs[j]), f"{correlation:.3f}")
         for (i, j), (kind, correlation) in sorted(pairs.items())
     ]
-    write_table(pd.DataFrame(rows, columns=pd.Index(OVERLAP_COLUMNS)), paths.overlap_csv)
+    table = pd.DataFrame(rows, columns=pd.Index(OVERLAP_COLUMNS))
+    write_for_people(table, paths.overlap_csv)
     _tell(paths, len(test), len(theirs), rows)
 
 

@@ -22,6 +22,7 @@ from pipeline.inference.tta_policies import POLICIES, recommended_policy
 from pipeline.store.atomic import atomic_path
 from pipeline.store.paths import Paths
 from pipeline.store.predictions import FloatArray
+from pipeline.store.tables import harmless
 
 Row = Mapping[str, Any]
 Write = Callable[[list[Row]], None]
@@ -50,10 +51,13 @@ def prediction_file(path: Path, class_names: list[str]) -> Iterator[Write]:
 
 @contextmanager
 def _csv(path: Path, columns: list[str]) -> Iterator[Write]:
+    def write(rows: list[Row]) -> None:
+        writer.writerows({key: harmless(value) for key, value in row.items()} for row in rows)
+
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
-        yield writer.writerows
+        yield write
 
 
 @contextmanager

@@ -21,7 +21,14 @@ from pipeline.store.atomic import remove, write_text
 from pipeline.store.freshness import Stamp, digest, read_stamp
 from pipeline.store.locks import held
 from pipeline.store.paths import Paths
-from pipeline.store.tables import TEST_COLUMNS, TRAIN_COLUMNS, load_test, write_table
+from pipeline.store.tables import (
+    TEST_COLUMNS,
+    TRAIN_COLUMNS,
+    add_mark,
+    load_test,
+    write_for_people,
+    write_table,
+)
 
 NO_FILE = Scan("", None, None, "there is no such file")
 # Keys of a competition's file that change no table: they may change without a look at every image.
@@ -29,7 +36,12 @@ NOT_PREPARED = {"experiments", "allows_pseudo_labels"}
 
 
 def run(
-    paths: Paths, competition: Competition, workers: int | None, against: Path | None = None
+    paths: Paths,
+    competition: Competition,
+    workers: int | None,
+    against: Path | None = None,
+    *,
+    excel: bool = False,
 ) -> None:
     """Catalog and scan the images, and write the training table, the test table and the audit.
 
@@ -54,6 +66,8 @@ def run(
         _prepare(paths, competition, workers)
         if against:
             write_overlap(paths, against, workers)
+        if excel:
+            _mark_for_excel(paths)
 
 
 def _prepare(paths: Paths, competition: Competition, workers: int | None) -> None:
@@ -93,6 +107,17 @@ def _prepare(paths: Paths, competition: Competition, workers: int | None) -> Non
     tables = [paths.train_csv, paths.test_csv, paths.audit_json, paths.audit_csv]
     stamp.write([*tables, paths.resolution_json])
     _print_summary(paths, competition, audit, summary)
+
+
+def _mark_for_excel(paths: Paths) -> None:
+    """Begin audit.csv and overlap.csv with the mark by which Excel knows UTF-8; both stay fresh."""
+    recorded = read_stamp(paths.prepare_stamp)
+    assert recorded is not None
+    for path in (paths.audit_csv, paths.overlap_csv):
+        if path.exists():
+            add_mark(path)
+    outputs = [paths.prepare_stamp.parent / name for name in recorded["outputs"]]
+    Stamp(paths.prepare_stamp, recorded["inputs"]).write(outputs)
 
 
 def _scan(
@@ -165,7 +190,7 @@ def _write(
     train, test = tables
     write_table(train, paths.train_csv)
     write_table(test, paths.test_csv)
-    write_table(audit.table(), paths.audit_csv)
+    write_for_people(audit.table(), paths.audit_csv)
     text = json.dumps(summary, indent=2, ensure_ascii=False)
     write_text(paths.audit_json, text + "\n")
 

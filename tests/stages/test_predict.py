@@ -192,3 +192,11 @@ def test_the_views_that_are_worth_their_time_are_recommended_and_used(trained, f
         used = rows_of(trained, folder, name, policy="auto")
         assert used == rows_of(trained, folder, name, policy=told["recommended"])
     assert "recommends" in capsys.readouterr().err
+
+
+def test_names_that_begin_as_formulas_do_are_text_in_a_csv(tmp_path):
+    row = {"image": "=1+1.jpg", "label": "-1", "prob_-1": 0.25, "prob_x": -0.0, "error": None}
+    for name, expected in (("x.csv", "'=1+1.jpg,-1,0.25,-0.0,"), ("x.json", '"=1+1.jpg"')):
+        with predict.prediction_file(tmp_path / name, ["-1", "x"]) as write:
+            write([row])
+        assert expected in (tmp_path / name).read_text("utf-8")

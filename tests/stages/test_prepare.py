@@ -436,3 +436,18 @@ def test_other_folder_is_searched_for_test_images_though_all_is_up_to_date(
     assert "prepare demo: up to date" in captured.err
     assert "1 of 8 test images are among 1 others, 1 of them byte for byte" in captured.out
     assert pd.read_csv(paths.overlap_csv)["kind"].tolist() == ["exact"]
+    plain = paths.overlap_csv.read_bytes()
+    prepare.run(paths, competition, 1, tmp_path / "other", excel=True)
+    assert paths.overlap_csv.read_bytes() == b"\xef\xbb\xbf" + plain
+
+
+def test_audit_gets_its_mark_at_any_time_and_stays_up_to_date(copied, capsys):
+    paths, competition = copied
+    plain = paths.audit_csv.read_bytes()
+    for _ in range(2):
+        prepare.run(paths, competition, workers=1, excel=True)
+        assert "up to date" in capsys.readouterr().err
+        assert paths.audit_csv.read_bytes() == b"\xef\xbb\xbf" + plain
+    prepare.run(paths, competition, workers=1)
+    assert "up to date" in capsys.readouterr().err
+    assert len(audit_of(paths)) == len(plain.splitlines()) - 1
