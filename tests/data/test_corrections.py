@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config.competition import load_competition
+from pipeline.config.competition import Competition, load_competition
 from pipeline.data.corrections import Corrections, load_corrections
 from pipeline.errors import DataError
 from pipeline.store.freshness import file_sha256
@@ -61,7 +61,7 @@ CHINESE = ("黑猫", "白狗", "灰兔")
 GERMAN = ("Kätzchen", "Hündin", "Größe 2")
 
 
-def of(classes: tuple[str, ...], demo):
+def of(classes: tuple[str, ...], demo: Competition) -> tuple[Competition, pd.DataFrame]:
     """A competition of these classes, two images of each, and its training table."""
     labels = [classes[number // 2 % len(classes)] for number in range(2 * len(classes))]
     ids = [f"{label}/{number:03}.jpg" for number, label in enumerate(labels)]
