@@ -89,6 +89,7 @@ bench: install ## Measure speed as ratios, both sides in one run: make bench [PH
 	$(BIN)/python -m benchmarks.floor
 	$(BIN)/python -m benchmarks.training_step
 	$(BIN)/python -m benchmarks.data_waiting $${PHOTOS:+"$$PHOTOS"}
+	$(BIN)/python -m benchmarks.frozen_layers
 	$(BIN)/python -m benchmarks.prediction
 	if [ -n "$$CAT12" ]; then $(BIN)/python -m benchmarks.time_to_accuracy "$$CAT12"; fi
 
