@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from pipeline.config.competition import Name
-from pipeline.config.strict import Table, parse
+from pipeline.config.strict import OrOff, Table, parse
 from pipeline.config.train_table import Fraction, Positive, Probability, TrainConfig
 
 PSEUDO_SUFFIX = "-pseudo"  # of the name of an experiment that learns from its own predictions
@@ -93,9 +93,9 @@ class ViewConfig(Table):
     num_augmented: Annotated[int, Field(ge=0, le=64)] = 1
     """How many views drawn by the recipe a probe's head learns from besides."""
 
-    cycle: Annotated[int, Field(ge=1, le=1000)] | None = None
+    cycle: OrOff[Annotated[int, Field(ge=1, le=1000)]] = None
     """Fine-tuning draws so many views of an image, over and over, so that what frozen layers make
-    of them is computed once; left out, a new one each epoch."""
+    of them is computed once; left out or "off", a new one each epoch."""
 
     recipe: Literal[
         "none", "light", "medium", "heavy", "source-cifar", "source-catdog", "custom"
@@ -196,6 +196,13 @@ class Experiment(Table):
                 "transforms have a size of their own"
             )
         return self
+
+    @property
+    def unused_table(self) -> str:
+        """The table that decides nothing with this method; empty where both do."""
+        if self.method == "probe":
+            return "train"
+        return "" if self.train.init_head == "probe" else "head"
 
     def at(self, key: str) -> Any:
         """Return the value of a dotted key; None below a table that is left out."""

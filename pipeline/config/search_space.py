@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.config.strict import Table, did_you_mean, parse
+from pipeline.config.strict import OFF, Table, did_you_mean, parse
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
     from pipeline.config.experiment import Experiment
 
 Plain = bool | int | float | str
+
+# Of these every trial has the experiment's own: they name it, or choose the images to score.
+_FIXED = ("name", "description", "data.")
 
 
 class Parameter(Table):
@@ -72,7 +75,7 @@ class Parameter(Table):
     def holds(self, value: Any) -> bool:
         """Whether the parameter may take a value."""
         if self.choices is not None:
-            return value in self.choices
+            return as_written(value) in self.choices
         low, high = self.extremes
         if isinstance(value, str) or value is None or not low <= value <= high:
             return False
@@ -90,6 +93,12 @@ class SearchSpace:
     def __init__(self, parameters: Mapping[str, Parameter]) -> None:
         self.parameters = dict(parameters)
 
+    def is_whole(self, key: str, experiment: "Experiment") -> bool:
+        """Check whether a key's range is of whole numbers: TOML's 1 may mean 1.0."""
+        low = self.parameters[key].low
+        value = experiment.changed(self.example(key, low), "[tune]").at(key)
+        return isinstance(value, int)
+
     def active(self, value_of: Callable[[str], Any]) -> Iterator[tuple[str, Parameter]]:
         """Walk the parameters that take part.
 
@@ -97,7 +106,7 @@ class SearchSpace:
             value_of: Returns a key's value; asked for keys that came before, or are fixed.
         """
         for key, parameter in self.parameters.items():
-            if all(value_of(other) in _options(wanted) for other, wanted in parameter.when.items()):
+            if takes_part(parameter, value_of):
                 yield key, parameter
 
     def baseline(self, experiment: "Experiment") -> dict[str, Any]:
@@ -108,7 +117,7 @@ class SearchSpace:
         """
         values = {}
         for key, parameter in self.active(experiment.at):
-            values[key] = experiment.at(key)
+            values[key] = as_written(experiment.at(key))
             if not parameter.holds(values[key]):
                 raise ConfigError(
                     f"{experiment.name}: [tune] '{key}' must hold the experiment's own value, the "
@@ -133,6 +142,12 @@ class SearchSpace:
         for key, parameter in self.parameters.items():
             for value in parameter.extremes:
                 experiment.changed(self.example(key, value), f"{where}: [tune]")
+            step = parameter.step
+            if step is not None and step != int(step) and self.is_whole(key, experiment):
+                raise ConfigError(
+                    f"{where}: [tune] {key}: step must be a whole number, as its values are, is "
+                    f"{step}"
+                )
 
 
 def parse_space(table: Mapping[str, Any], known: list[str], where: str) -> SearchSpace:
@@ -158,6 +173,10 @@ def parse_space(table: Mapping[str, Any], known: list[str], where: str) -> Searc
             raise ConfigError(
                 f"{where}: [tune] unknown key '{unknown}'{did_you_mean(unknown, known)}"
             )
+        if key.startswith(_FIXED):
+            raise ConfigError(
+                f"{place}: must be the same in all trials, whose scores are compared; remove it"
+            )
         for other in when:
             if other in keys and other not in parameters:
                 raise ConfigError(f"{place}: 'when' must name keys that stand above, not '{other}'")
@@ -176,6 +195,18 @@ def _flattened(table: Mapping[str, Any], known: list[str], prefix: str = "") -> 
         else:
             flat[key] = value
     return flat
+
+
+def as_written(value: Any) -> Any:
+    """Return a value as a file writes it: what is left out is "off"."""
+    return OFF if value is None else value
+
+
+def takes_part(parameter: Parameter, value_of: Callable[[str], Any]) -> bool:
+    """Check whether the conditions of a parameter are met, by the value of other keys."""
+    return all(
+        as_written(value_of(other)) in _options(wanted) for other, wanted in parameter.when.items()
+    )
 
 
 def _options(wanted: Any) -> list[Any]:

@@ -8,8 +8,16 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, ErrorDetails, core_schema
 
 from pipeline.errors import ConfigError
 
@@ -27,6 +35,33 @@ class StrictModel(BaseModel):
 
 
 Model = TypeVar("Model", bound=BaseModel)
+
+OFF = "off"
+
+
+class _OffIsNone:
+    """Reads "off" as None, which TOML can't write, and says so in the JSON schema."""
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """See pydantic."""
+        return core_schema.no_info_before_validator_function(
+            lambda value: None if value == OFF else value, handler(source)
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """See pydantic."""
+        described = handler(schema)
+        described["anyOf"].append({"const": OFF, "type": "string"})
+        return described
+
+
+Value = TypeVar("Value")
+OrOff = Annotated[Value | None, _OffIsNone()]
+"""A value that may be left out, or written as "off", so that variants and searches can."""
 
 # No file of ours nests so deeply; what does would exhaust Python's stack somewhere.
 MAX_NESTING = 32

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from pipeline.config.strict import Table
+from pipeline.config.strict import OrOff, Table
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -144,19 +144,20 @@ class TrainConfig(Table):
     sampling: Literal["uniform", "balanced"] = "uniform"
     """"balanced" draws every class as often as any other; an epoch has as many images as ever."""
 
-    clip_norm: Positive | None = None
-    """Gradients of a larger norm are scaled down to it; left out, never."""
+    clip_norm: OrOff[Positive] = None
+    """Gradients of a larger norm are scaled down to it; left out or "off", never."""
 
-    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    ema_decay: OrOff[Annotated[float, Field(gt=0, lt=1)]] = None
     """Decay per step of the weights' exponential moving average, which is kept instead of them;
-    left out, no average."""
+    left out or "off", no average."""
 
     keep: Literal["last", "best"] = "last"
     """"best" keeps the epoch with the best validation score, which flatters that score a little;
     "last" doesn't look."""
 
-    stop_after: Count | None = None
-    """Epochs without a better validation score after which training stops; left out, never."""
+    stop_after: OrOff[Count] = None
+    """Epochs without a better validation score after which training stops; left out or "off",
+    never."""
 
     snapshots: Count = 1
     """The cosine starts anew so many times; the networks at the end of each cycle are kept, and

@@ -1,12 +1,16 @@
 """Search for better values of an experiment's configuration, scored out of fold."""
 
+import re
 import time
 from dataclasses import dataclass
 
 from optuna.study import Study
 
 from pipeline.config.competition import Competition
+from pipeline.config.experiment import Experiment
 from pipeline.config.experiment_files import load_search
+from pipeline.config.search_space import SearchSpace
+from pipeline.config.strict import NAME_PATTERN
 from pipeline.console import result, say
 from pipeline.data.priors import warn_of_unreadable
 from pipeline.data.training_table import load_tables
@@ -23,10 +27,12 @@ from pipeline.training.device import pick_device
 from pipeline.training.dry_run import check_trainable
 from pipeline.training.experiment_run import ExperimentRun
 from pipeline.training.pseudo_labels import check_allowed
+from pipeline.tuning.finite_space import finite_space
 from pipeline.tuning.samplers import SAMPLERS
 from pipeline.tuning.search import Search
 from pipeline.tuning.search_result import SearchResult, format_result, select_best_trial
 from pipeline.tuning.study import open_study
+from pipeline.tuning.trials import count_taken
 from pipeline.tuning.worker import Limits, run_worker, run_workers
 
 
@@ -88,6 +94,7 @@ def run(
     else:
         run_worker(search, limits)
     study = open_study(search)
+    _say_why_it_ended(search, study, limits)
     found = select_best_trial(study, search)
     ExperimentRun(paths, competition, found.tuned, search.tables).train([])
     with held(paths.experiment(found.tuned.name).lock, search.title):
@@ -109,6 +116,11 @@ def _search(
         )
     if options.sampler not in SAMPLERS:
         raise ConfigError(f"--sampler {options.sampler}: must be one of {', '.join(SAMPLERS)}")
+    if options.study is not None and not re.match(NAME_PATTERN, options.study):
+        raise ConfigError(
+            f"--study {options.study}: must be letters, digits, '.', '_' and '-', beginning with "
+            "a letter or digit: it names a file in .studies; choose another"
+        )
     device = "cuda" if pick_device().type == "cuda" else "cpu"
     name = experiment_name or getattr(competition.experiments, device)[0]
     experiment, space = load_search(name, overrides)
@@ -119,6 +131,7 @@ def _search(
         )
     check_allowed(experiment, competition)
     check_trainable(experiment, competition.num_classes)
+    _check_used(experiment, space)
     tables = load_tables(paths)
     return Search(
         paths,
@@ -130,6 +143,33 @@ def _search(
         url=options.storage,
         asked_name=options.study,
     )
+
+
+def _check_used(experiment: Experiment, space: SearchSpace) -> None:
+    """Refuse to search values that no trial would use."""
+    if "method" in space.parameters or "train.init_head" in space.parameters:
+        return
+    unused = [key for key in space.parameters if key.startswith(f"{experiment.unused_table}.")]
+    if unused:
+        raise ConfigError(
+            f"experiment '{experiment.name}': [tune] must change what decides a score, "
+            f"'{unused[0]}' doesn't where method = \"{experiment.method}\"; remove it, or change "
+            "the method"
+        )
+
+
+def _say_why_it_ended(search: Search, study: Study, limits: Limits) -> None:
+    """Say why there are fewer trials than were wanted."""
+    num_trials, space = count_taken(study), finite_space(search)
+    if num_trials >= limits.num_trials:
+        return
+    if space is not None and space.is_exhausted(study):
+        say(f"{search.title}: all {space.num_points} points of [tune] were tried")
+    elif time.time() > limits.until:
+        say(
+            f"{search.title}: the time of --timeout is over, {num_trials} of {limits.num_trials} "
+            "trials were begun; the same command goes on"
+        )
 
 
 def _report(search: Search, study: Study, found: SearchResult, typed: list[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from optuna.exceptions import TrialPruned
+from optuna.exceptions import OptunaError, TrialPruned
 from optuna.trial import Trial
 
 from pipeline.config.experiment import Experiment, HeadConfig
@@ -78,7 +78,7 @@ class Objective:
     Args:
         search: The experiment, its space and data.
         is_interrupted: Asked after every fold; the trial then ends.
-        on_taken: Called once this process has recorded itself as the trial's worker.
+        on_taken: Called once the trial has its values, and this process as its worker.
 
     Attributes:
         number: Of the last trial.
@@ -100,15 +100,16 @@ class Objective:
 
         Raises:
             TrialPruned: It is hopeless.
-            FailedTrialError: It can't be trained: out of memory, NaN, values that don't fit.
+            FailedTrialError: It can't be trained, whatever the reason: out of memory, NaN, values
+                that don't fit, an error of a library.
             StoppedError: Ctrl-C.
             DiskError: The disk is full, which is no fault of the values.
         """
         self.number = trial.number
         record_worker(trial)
-        self._on_taken()
         start = time.monotonic()
         values = suggest(trial, self._search)
+        self._on_taken()
         outcome = "failed"
         try:
             value = self._score(trial, values)
@@ -116,10 +117,10 @@ class Objective:
         except TrialPruned as error:
             outcome = str(error)
             raise
-        except (StoppedError, DiskError):
+        except (StoppedError, DiskError, OptunaError):  # the study can't be written, either
             outcome = "stopped"
             raise
-        except (PipelineError, MemoryError, RuntimeError) as error:
+        except Exception as error:
             outcome = _reason(error)
             trial.set_user_attr(REASON, outcome)
             if torch.cuda.is_available():
@@ -190,9 +191,7 @@ def _suggest(trial: Trial, key: str, parameter: Parameter, search: Search) -> An
     if parameter.choices is not None:
         return trial.suggest_categorical(key, parameter.choices)
     low, high = parameter.extremes
-    # TOML's 1 may mean 1.0: what the experiment makes of it decides.
-    example = search.experiment.changed(search.space.example(key, low), "trial").at(key)
-    if isinstance(example, int):
+    if search.space.is_whole(key, search.experiment):
         step = 1 if parameter.step is None else int(parameter.step)
         return trial.suggest_int(key, int(low), int(high), log=parameter.log, step=step)
     return trial.suggest_float(key, float(low), float(high), log=parameter.log, step=parameter.step)
@@ -207,17 +206,13 @@ def _record_pruned(trial: Trial, fold_scores: list[float], when: str) -> TrialPr
 
 
 def _reason(error: Exception) -> str:
-    """Format in one line why a trial failed.
-
-    Raises:
-        RuntimeError: The error isn't memory's or one of ours: a bug, which must be seen.
-    """
-    text = str(error).partition("\n")[0]
+    """Format in one line why a trial failed; another library's error keeps its name."""
+    text = str(error).strip().partition("\n")[0]
     if isinstance(error, PipelineError):
         return text
     if isinstance(error, MemoryError) or is_out_of_memory(error):
         return f"out of memory: {text}"
-    raise error
+    return f"{type(error).__name__}: {text}"
 
 
 def _format_value(value: object) -> str:

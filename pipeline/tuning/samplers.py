@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.reproducibility import sample_seed
 from pipeline.store.freshness import fingerprint
+from pipeline.tuning.finite_space import FiniteSpace
 from pipeline.tuning.search import SamplerName
 from pipeline.tuning.trials import stream_number
 
@@ -51,11 +52,14 @@ class TrialSeededSampler(BaseSampler):
     Args:
         name: A key of SAMPLERS.
         seed: The experiment's seed.
+        space: Of which no point is tried twice; None where points are endless.
     """
 
-    def __init__(self, name: SamplerName, seed: int) -> None:
+    def __init__(self, name: SamplerName, seed: int, space: FiniteSpace | None = None) -> None:
         self._name = name
         self._seed = seed
+        self._space = space
+        self._proposed: dict[str, Any] = {}
         self._stream = 0
         self._seed_stream(0)
 
@@ -71,14 +75,20 @@ class TrialSeededSampler(BaseSampler):
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """See BaseSampler."""
+        """See BaseSampler; of a finite space, every value must pass `sample_independent`."""
+        if self._space is not None:
+            return {}
         return self._sampler.infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """See BaseSampler."""
-        return self._sampler.sample_relative(study, trial, search_space)
+        if self._space is None:
+            return self._sampler.sample_relative(study, trial, search_space)
+        joint = self._sampler.infer_relative_search_space(study, trial)
+        self._proposed = self._sampler.sample_relative(study, trial, joint)
+        return {}
 
     def sample_independent(
         self,
@@ -92,8 +102,16 @@ class TrialSeededSampler(BaseSampler):
         Every parameter has a stream of its own: of a trial that is tried again, the first of them
         may be drawn already.
         """
-        self._seed_stream(int(fingerprint(param_name)[:15], 16) + 1)
-        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
+        if param_name in self._proposed:
+            proposed = self._proposed[param_name]
+        else:
+            self._seed_stream(int(fingerprint(param_name)[:15], 16) + 1)
+            arguments = (study, trial, param_name, param_distribution)
+            proposed = self._sampler.sample_independent(*arguments)
+        if self._space is None:
+            return proposed
+        number, chosen = trial.number, trial.params
+        return self._space.nearest_untried(study, number, chosen, param_name, proposed)
 
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None

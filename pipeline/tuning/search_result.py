@@ -10,7 +10,7 @@ from pipeline.errors import ArtifactError
 from pipeline.scoring.comparison import Comparison, compare_folds
 from pipeline.tuning.search import Search
 from pipeline.tuning.study import BASELINE
-from pipeline.tuning.trials import FOLD_SCORES, completed_trials, failure_reason
+from pipeline.tuning.trials import FOLD_SCORES, completed_trials, failure_reason, taken_trials
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,11 @@ def select_best_trial(study: Study, search: Search) -> SearchResult:
     """
     trials = completed_trials(study)
     if not trials:
+        if not taken_trials(study):
+            raise ArtifactError(
+                f"study '{search.study_name}': a trial must have gone through all folds, none was "
+                "begun; run the same command with a longer --timeout and some --trials"
+            )
         reasons = [reason for reason in map(failure_reason, study.trials) if reason]
         raise ArtifactError(
             f"study '{search.study_name}': a trial must have gone through all folds, none of "

@@ -25,6 +25,7 @@ from optuna.study import Study
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.scoring.metrics import get_metric
 from pipeline.store.disk_errors import explained_os_errors
+from pipeline.tuning.finite_space import finite_space
 from pipeline.tuning.pruning import FoldPruner
 from pipeline.tuning.samplers import TrialSeededSampler
 from pipeline.tuning.search import Search
@@ -121,7 +122,7 @@ def open_study(search: Search) -> Study:
     baseline = search.space.baseline(search.experiment)
     storage = _storage(search)
     is_greater_better = get_metric(search.competition.metric).greater_is_better
-    sampler = TrialSeededSampler(search.sampler, search.experiment.seed)
+    sampler = TrialSeededSampler(search.sampler, search.experiment.seed, finite_space(search))
     name = f"{search.competition.name}/{search.study_name}"
     with _lock_study(search):
         is_new = True

@@ -23,17 +23,23 @@ SECONDS = "seconds"
 MAX_ATTEMPTS = 3
 
 
-def count_taken(study: Study) -> int:
-    """Count the trials that ended or are being run.
+def taken_trials(study: Study) -> list[FrozenTrial]:
+    """List the trials that ended or are being run.
 
     One that failed counts if it failed by its values; if its worker was killed or stopped, they are
     tried again.
     """
     ended = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-    return sum(
-        trial.state in ended or (trial.state == TrialState.FAIL and failed_by_values(trial))
+    return [
+        trial
         for trial in study.get_trials(deepcopy=False)
-    )
+        if trial.state in ended or (trial.state == TrialState.FAIL and failed_by_values(trial))
+    ]
+
+
+def count_taken(study: Study) -> int:
+    """Count the trials of `taken_trials`."""
+    return len(taken_trials(study))
 
 
 def failed_by_values(trial: FrozenTrial) -> bool:

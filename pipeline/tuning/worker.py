@@ -17,6 +17,7 @@ from pipeline.console import warn
 from pipeline.errors import DiskError, PipelineError, StoppedError
 from pipeline.machine import num_cpus
 from pipeline.training.interrupts import deferred_interrupt
+from pipeline.tuning.finite_space import finite_space
 from pipeline.tuning.objective import FailedTrialError, Objective
 from pipeline.tuning.search import Search
 from pipeline.tuning.study import open_study
@@ -47,6 +48,7 @@ def run_worker(search: Search, limits: Limits) -> None:
     study = open_study(search)
     # One worker of this machine at a time takes a trial: together they take no more than wanted.
     turn = FileLock(search.paths.study_lock(search.study_name))
+    space = finite_space(search)
     parent = multiprocessing.parent_process()
     with deferred_interrupt() as is_interrupted:
         objective = Objective(search, is_interrupted, turn.release)
@@ -56,6 +58,8 @@ def run_worker(search: Search, limits: Limits) -> None:
             with turn:
                 enqueue_orphans(study, is_alone=search.url is None)
                 if count_taken(study) >= limits.num_trials or time.time() > limits.until:
+                    return
+                if space is not None and space.is_exhausted(study):
                     return
                 _run_trial(study, objective, search)
 

@@ -78,6 +78,15 @@ FAULTS = {
     "head.max_steps = { low = 10, high = 20, step = 3 }": (
         "[tune] head.max_steps: step must divide 10 to 20 evenly, 3 doesn't"
     ),
+    "head.max_steps = { low = 10, high = 13, step = 1.5 }": (
+        "[tune] head.max_steps: step must be a whole number, as its values are, is 1.5"
+    ),
+    "name = { choices = ['a', 'b'] }": (
+        "[tune] name: must be the same in all trials, whose scores are compared; remove it"
+    ),
+    "data.limit = { low = 20, high = 300 }": (
+        "[tune] data.limit: must be the same in all trials, whose scores are compared; remove it"
+    ),
     "head.max_steps = { low = 1.5, high = 20 }": (
         "[tune]: 'head.max_steps': input should be a valid integer, got 1.5"
     ),
@@ -120,6 +129,29 @@ def test_choices_hold_what_they_name():
     assert parameter.holds("light")
     assert not parameter.holds("heavy")
     assert not parameter.holds(None)
+
+
+OPTIONAL = {"train.clip_norm": 1.5, "train.ema_decay": 0.9, "train.stop_after": 3, "views.cycle": 4}
+
+
+@pytest.mark.parametrize("key", OPTIONAL)
+def test_what_may_be_left_out_can_be_off_in_a_file_an_override_and_a_search(key, tmp_path):
+    value = OPTIONAL[key]
+    text = f"{key} = {value}\n[tune]\n{key} = {{ choices = ['off', {value}] }}"
+    experiment, space = load(tmp_path, text)
+    assert space.baseline(experiment) == {key: value}
+    assert experiment.changed({key: "off"}, "x").at(key) is None
+    off, space = load(tmp_path, text, [f"{key}=off"])
+    assert off.at(key) is None
+    assert space.baseline(off) == {key: "off"}
+
+
+def test_off_meets_a_condition(tmp_path):
+    text = "[tune]\nhead.l2 = { low = 0.01, high = 1.0, when = { train.clip_norm = 'off' } }"
+    experiment, space = load(tmp_path, text)
+    assert list(space.baseline(experiment)) == ["head.l2"]
+    clipped = experiment.changed({"train.clip_norm": 1.0}, "x")
+    assert space.baseline(clipped) == {}
 
 
 def test_a_value_below_a_table_that_is_left_out_can_be_changed():

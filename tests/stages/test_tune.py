@@ -140,7 +140,7 @@ def test_ctrl_c_ends_after_the_fold_and_its_trial_is_tried_again(site, monkeypat
 
 
 def test_no_trial_begins_after_the_time_is_over(site):
-    with pytest.raises(ArtifactError, match=r"a trial must have gone through all folds"):
+    with pytest.raises(ArtifactError, match=r"none was begun; .* a longer --timeout"):
         run(site, 50, timeout=-1.0)
     assert [trial.state for trial in trials_of(site)] == [TrialState.WAITING]
 
@@ -186,13 +186,54 @@ def test_a_trial_that_runs_out_of_memory_has_that_for_its_reason(site, monkeypat
     assert sum(table["reason"].fillna("").str.startswith("out of memory")) == 3
 
 
-def test_a_bug_in_the_training_ends_the_search_with_its_own_error(site, monkeypatch):
-    def broken(*_):
-        raise RuntimeError("shapes don't match")
+@pytest.mark.parametrize(
+    "error", [RuntimeError("shapes don't match\nat"), KeyError("fc"), OSError(5)]
+)
+def test_whatever_a_trial_raises_is_its_reason_and_the_study_goes_on(site, monkeypatch, error):
+    fit = Probe.fit_fold
+
+    def broken(self, task):
+        if len(trials_of(site)) == 2:
+            raise error
+        return fit(self, task)
 
     monkeypatch.setattr(Probe, "fit_fold", broken)
-    with pytest.raises(RuntimeError, match="shapes don't match"):
-        run(site, 1)
+    run(site, 3)
+    told = {RuntimeError: "RuntimeError: shapes don't match", KeyError: "KeyError: 'fc'"}
+    reason = trials_of(site)[1].user_attrs["reason"]
+    assert reason == told.get(type(error), "OSError: 5")
+    assert len(ended(site)) == 2
+
+
+def test_a_finite_space_is_tried_once_point_by_point_and_then_ends(workspace, tmp_path, capsys):
+    space = """
+[tune]
+head.kind = { choices = ["logistic", "lda"] }
+head.max_steps = { low = 100, high = 200, step = 50, when = { head.kind = "logistic" } }
+"""
+    site = (*workspace, tiny.write_toml(tmp_path / "tiny.toml", space))
+    run(site, 2)
+    run(site, 30)
+    points = [tuple(trial.params.items()) for trial in ended(site)]
+    assert len(points) == len(set(points)) == 4
+    assert "tune demo tiny: all 4 points of [tune] were tried" in capsys.readouterr().err
+
+
+def test_a_study_s_name_that_leaves_its_folder_is_refused(site):
+    for name in ("../out", "a/b", "..", "", ".x"):
+        with pytest.raises(ConfigError, match=r"^--study .*: must be letters, digits"):
+            run(site, study=name)
+    assert not site[0].studies_dir.exists()
+
+
+def test_what_no_trial_would_use_is_no_parameter(workspace, tmp_path):
+    space = "[tune]\ntrain.epochs = { low = 1, high = 10 }\n"
+    site = (*workspace, tiny.write_toml(tmp_path / "tiny.toml", space))
+    with pytest.raises(
+        ConfigError, match=r"'train\.epochs' doesn't where method = \"probe\"; remov"
+    ):
+        run(site)
+    assert not site[0].studies_dir.exists()
 
 
 def test_where_nothing_better_is_found_the_line_says_so(workspace, tmp_path, capsys):
