@@ -20,11 +20,17 @@ SPACES = {
 }
 
 
+def counted(search):
+    space = finite_space(search)
+    assert space is not None
+    return space
+
+
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("text", SPACES)
 def test_every_point_is_tried_once_by_every_sampler(workspace, tmp_path, text, sampler):
     search = make(workspace, tmp_path, f"[tune]\n{text}", sampler=sampler)
-    space, study = finite_space(search), open_study(search)
+    space, study = counted(search), open_study(search)
     assert space.num_points == SPACES[text]
     points = set()
     while not space.is_exhausted(study):
@@ -42,13 +48,13 @@ def test_a_range_without_a_step_has_no_end(search):
 
 def test_a_vast_space_is_counted_without_listing_it(workspace, tmp_path):
     text = "seed = { low = 0, high = 999999 }\nviews.num_augmented = { low = 0, high = 64 }"
-    space = finite_space(make(workspace, tmp_path, f"[tune]\n{text}"))
+    space = counted(make(workspace, tmp_path, f"[tune]\n{text}"))
     assert space.num_points == 65_000_000
 
 
 def test_a_trial_that_was_killed_as_it_drew_its_values_is_no_point(workspace, tmp_path):
     search = make(workspace, tmp_path, "[tune]\nviews.num_augmented = { low = 0, high = 1 }")
-    space, study = finite_space(search), open_study(search)
+    space, study = counted(search), open_study(search)
     study.tell(study.ask(), state=optuna.trial.TrialState.PRUNED)
     first = study.ask()
     suggest(first, search)
