@@ -26,14 +26,6 @@ def train(
         typer.Option("--fold", metavar="K", help="Only these folds.", show_default=False),
     ] = None,
     overrides: OverridesOption = None,
-    pseudo_label: Annotated[
-        float | None,
-        typer.Option(
-            metavar="THRESHOLD",
-            help="Train NAME-pseudo: NAME and the test images it is so sure of.",
-            show_default="off",
-        ),
-    ] = None,
     root: RootOption = Path(),
 ) -> None:
     """Train experiments over the folds.
@@ -52,14 +44,7 @@ def train(
     """
     from pipeline.stages import train
 
-    names, folds = experiment or [], fold or []
-    train.run(
-        *load(competition, root),
-        names,
-        folds,
-        overrides or [],
-        pseudo_label=pseudo_label,
-    )
+    train.run(*load(competition, root), experiment or [], fold or [], overrides or [])
 
 
 def tune(

@@ -110,9 +110,6 @@ class Competition(Table):
     experiments: DefaultExperiments
     """What `train` runs when no experiment is named."""
 
-    allows_pseudo_labels: bool = True
-    """Whether its rules allow learning from predictions of the test images."""
-
     synthetic: Synthetic | None = None
     """How to draw the archives instead of fetching them."""
 

@@ -9,7 +9,6 @@ from pipeline.config.competition import Name
 from pipeline.config.strict import OrOff, Table, parse
 from pipeline.config.train_table import Fraction, Positive, Probability, TrainConfig
 
-PSEUDO_SUFFIX = "-pseudo"  # of the name of an experiment that learns from its own predictions
 WEIGHTS_SOURCES = ("package", "hub", "auto", "none")
 
 
@@ -112,24 +111,11 @@ class ViewConfig(Table):
         return self
 
 
-class PseudoLabelConfig(Table):
-    """Test images that join training: those of whose class another experiment is this sure."""
-
-    experiment: Name
-    """The experiment whose predictions are learned from."""
-
-    threshold: Fraction
-    """The least probability of the predicted class."""
-
-
 class DataConfig(Table):
     """The images that are used."""
 
     limit: Annotated[int, Field(ge=10)] | None = None
     """So many train and test images, to try things; left out, all."""
-
-    pseudo_label: PseudoLabelConfig | None = None
-    """Test images that join training; `train --pseudo-label` writes it."""
 
 
 class HeadConfig(Table):
@@ -168,7 +154,7 @@ class Experiment(Table):
     "finetune" trains the network fold by fold, `[train]` says how."""
 
     data: DataConfig = DataConfig()
-    """All images, or a cut of them; and pseudo-labels."""
+    """All images, or a cut of them."""
 
     model: ModelConfig
     """The network and its weights."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pipeline.config.competition import Competition
 from pipeline.config.experiment import Experiment
 from pipeline.config.strict import parse
-from pipeline.errors import ArtifactError
+from pipeline.errors import ArtifactError, ConfigError
 from pipeline.inference.grad_cam import Maps, grad_cam, has_map
 from pipeline.models.registry import Network, build_random, build_trunk
 from pipeline.models.split import below_head
@@ -200,7 +200,10 @@ def _load_experiment(files: ExperimentPaths, again: str) -> Experiment:
     if damaged:
         state = "was changed since" if damaged[0].is_file() else "is gone"
         raise ArtifactError(f"{damaged[0]}: must be as it was trained, {state}; run '{again}'")
-    return parse(Experiment, result.config, str(files.config))
+    try:
+        return parse(Experiment, result.config, str(files.config))
+    except ConfigError as error:  # a key that other versions had
+        raise ArtifactError(f"{error}; run '{again}'") from error
 
 
 def _check_classes(files: ExperimentPaths, competition: Competition, again: str) -> None:

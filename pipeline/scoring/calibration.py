@@ -95,7 +95,7 @@ def fit_temperature(probs: FloatArray, targets: IntArray) -> Calibration:
     return Calibration(best_temperature(log_ratios(probs, targets)))
 
 
-def best_temperature(ratios: LogProbs, weights: FloatArray | None = None) -> float:
+def best_temperature(ratios: LogProbs) -> float:
     """Find the temperature with the least log loss, but sharpen no further than N images can tell.
 
     Where no image is wrong, the sharpest probabilities have the least log loss, and the first new
@@ -104,7 +104,6 @@ def best_temperature(ratios: LogProbs, weights: FloatArray | None = None) -> flo
 
     Args:
         ratios: Logits less the true class's, `(N, K)`.
-        weights: The weight of each row, `(N,)`; None for 1 each.
     """
     from scipy.optimize import brentq, minimize_scalar
 
@@ -112,11 +111,11 @@ def best_temperature(ratios: LogProbs, weights: FloatArray | None = None) -> flo
         return softmax_loss(ratios / np.exp(log_temperature))[0]
 
     def loss(log_temperature: float) -> float:
-        return float(np.average(losses(log_temperature), weights=weights))
+        return float(losses(log_temperature).mean())
 
     def num_expected(log_temperature: float) -> float:
         errors = -np.expm1(-losses(log_temperature))  # 1 - p of the true class
-        return float(errors.sum() if weights is None else errors @ weights)
+        return float(errors.sum())
 
     found = float(minimize_scalar(loss, bounds=np.log(TEMPERATURES), options={"xatol": 1e-3}).x)
     if found >= 0 or num_expected(found) >= HIDDEN_ERRORS:

@@ -32,7 +32,7 @@ from pipeline.store.tables import (
 
 NO_FILE = Scan("", None, None, "there is no such file")
 # Keys of a competition's file that change no table: they may change without a look at every image.
-NOT_PREPARED = {"experiments", "allows_pseudo_labels"}
+NOT_PREPARED = {"experiments"}
 
 
 def run(

@@ -11,7 +11,6 @@ from pipeline.store.paths import Paths
 from pipeline.training import processes
 from pipeline.training.device import pick_device
 from pipeline.training.experiment_run import ExperimentRun
-from pipeline.training.pseudo_labels import self_training
 
 
 def run(
@@ -20,15 +19,10 @@ def run(
     experiment_names: list[str],
     only_folds: list[int],
     overrides: list[str],
-    *,
-    pseudo_label: float | None = None,
 ) -> None:
     """Train every named experiment, or the competition's defaults for this device.
 
     All of them are checked before the first is trained.
-
-    With `pseudo_label`, their students instead, which also learn from test images of whose class
-    the experiments are so sure.
 
     Reads data/COMPETITION/train.csv, test.csv and images, folds/COMPETITION.csv.
 
@@ -43,8 +37,6 @@ def run(
     device = "cuda" if pick_device().type == "cuda" else "cpu"
     names = experiment_names or getattr(competition.experiments, device)
     experiments = [one for name in names for one in load_experiments(name, overrides)]
-    if pseudo_label is not None:
-        experiments = [self_training(one, pseudo_label) for one in experiments]
     name, count = Counter(one.name for one in experiments).most_common(1)[0]
     if count > 1:
         raise ConfigError(

@@ -26,7 +26,6 @@ from pipeline.store.toml_writer import toml_text
 from pipeline.training.device import pick_device
 from pipeline.training.dry_run import check_trainable
 from pipeline.training.experiment_run import ExperimentRun
-from pipeline.training.pseudo_labels import check_allowed
 from pipeline.tuning.finite_space import finite_space
 from pipeline.tuning.samplers import SAMPLERS
 from pipeline.tuning.search import Search
@@ -129,7 +128,6 @@ def _search(
             f"experiment '{experiment.name}': must have a table [tune] of what may change, has "
             "none; docs/tuning.md shows how"
         )
-    check_allowed(experiment, competition)
     check_trainable(experiment, competition.num_classes)
     _check_used(experiment, space)
     tables = load_tables(paths)

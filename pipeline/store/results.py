@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.config.competition import Competition
-from pipeline.config.experiment import PSEUDO_SUFFIX
 from pipeline.errors import ArtifactError
 from pipeline.store.freshness import Stamp, digest, read_stamp
 from pipeline.store.paths import ExperimentPaths, Paths
@@ -131,11 +130,8 @@ def making_command(paths: Paths, competition: Competition, name: str) -> str:
         command = f"pipeline ensemble {competition.name} --name {name}"
         return f"{command} {config.get('options', '')}".rstrip()
     source = name
-    teaching = (config.get("data") or {}).get("pseudo_label")
     if files.best_toml.is_file():  # of a search, whose name no shipped file has
         source = str(files.best_toml)
-    elif teaching and name == teaching["experiment"] + PSEUDO_SUFFIX:
-        source = f"{teaching['experiment']} --pseudo-label {teaching['threshold']}"
     return f"pipeline train {competition.name} --experiment {source}"
 
 

@@ -24,7 +24,6 @@ from pipeline.training import processes
 from pipeline.training.checkpoint import load_checkpoint, remove_state, save_checkpoint
 from pipeline.training.device import describe_device, pick_device
 from pipeline.training.fold_stamps import FoldStamps
-from pipeline.training.pseudo_labels import PseudoLabels, check_allowed, load_pseudo_labels
 from pipeline.training.task import FoldResult, FoldTask, Review
 
 if TYPE_CHECKING:
@@ -53,7 +52,6 @@ class ExperimentRun:
         self._paths = paths
         self._competition = competition
         self._experiment = experiment
-        check_allowed(experiment, competition)
         self._tables = tables = subsample(tables, experiment.data.limit)
         self._title = f"train {competition.name} {experiment.name}"
         self._out = out or paths.experiment(experiment.name)
@@ -126,16 +124,7 @@ class ExperimentRun:
             state_path=files.training_state,
             history_path=files.training_history,
             num_folds_left=num_folds_left,
-            pseudo_labels=self._pseudo_labels(fold),
         )
-
-    def _pseudo_labels(self, fold: int) -> PseudoLabels | None:
-        pseudo = load_pseudo_labels(
-            self._paths, self._competition, self._experiment, fold, self._tables.test
-        )
-        if pseudo is not None:
-            say(f"{self._title}: fold {fold} learns from {len(pseudo.rows):,} test images, too")
-        return pseudo
 
     def _write_config(self) -> None:
         record = environment() | {"device": describe_device(pick_device())}

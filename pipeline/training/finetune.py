@@ -34,10 +34,8 @@ from pipeline.training.probe import Probe
 from pipeline.training.task import (
     FoldResult,
     FoldTask,
-    LearnedImages,
     Review,
     TrainingData,
-    learned_images,
 )
 from pipeline.training.training_progress import Row, StateDict
 
@@ -67,9 +65,8 @@ class Finetune:
         inputs = _FoldInputs(self._paths, experiment, network, parts, self._begun)
         plain = inputs.to_validate(data.train)
         val = np.flatnonzero(task.is_val)
-        learned = learned_images(data, task)
-        augmented = inputs.to_learn(learned.images)
-        history, kept = self._train(network, parts.upper, augmented, learned, plain, task)
+        augmented = inputs.to_learn(data.train)
+        history, kept = self._train(network, parts.upper, augmented, plain, task)
         test = inputs.to_test(data.test)
         weights, val_probs, test_probs = [], [], []
         for state in kept:
@@ -107,27 +104,25 @@ class Finetune:
         network: Network,
         upper: nn.Module,
         augmented: Inputs,
-        learned: LearnedImages,
         plain: Inputs,
         task: FoldTask,
     ) -> tuple[pd.DataFrame, list[StateDict]]:
         experiment, data = self._experiment, self._data
-        val = np.flatnonzero(task.is_val)
+        val, rows = np.flatnonzero(task.is_val), np.flatnonzero(~task.is_val)
         train_set = TrainSet(
             inputs=augmented,
-            rows=learned.rows,
-            targets=learned.targets,
-            image_ids=learned.images["image_id"].iloc[learned.rows].tolist(),
+            rows=rows,
+            targets=np.eye(data.num_classes, dtype=np.float32)[data.targets[rows]],
+            image_ids=data.train["image_id"].iloc[rows].tolist(),
             metric=data.metric,
             seed=experiment.seed * 1000 + task.fold,
         )
         engine = Engine(experiment, upper, network.is_head, train_set, task)
-        total = len(learned.rows) * experiment.train.epochs
+        total = len(rows) * experiment.train.epochs
 
         def validate(module: nn.Module) -> Row:
             row = self._measure(data.targets[val], predict(experiment, module, plain, val))
             if experiment.train.measure_train:
-                rows = np.flatnonzero(~task.is_val)
                 probs = predict(experiment, module, plain, rows)
                 row["train_accuracy"] = round(score("accuracy", data.targets[rows], probs), 6)
             return row
@@ -161,7 +156,7 @@ class Finetune:
         if self._probe is None:
             trunk = trunk_of(network)
             self._probe = Probe(self._paths, self._experiment, self._data, trunk)
-        head, _ = self._probe.fit_head(~task.is_val, task.pseudo_labels)
+        head, _ = self._probe.fit_head(~task.is_val)
         weight, bias = head.linear()
         set_classifier(network, torch.from_numpy(weight), torch.from_numpy(bias))
 

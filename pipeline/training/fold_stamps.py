@@ -10,7 +10,6 @@ from pipeline.data.training_table import Tables
 from pipeline.models.weights_source import weights_digest
 from pipeline.store.freshness import Stamp, digest
 from pipeline.store.paths import ExperimentPaths, Paths
-from pipeline.training.pseudo_labels import teacher_digest
 
 
 class FoldStamps:
@@ -39,7 +38,7 @@ class FoldStamps:
         self._out = out
 
     def fold(self, fold: int) -> Stamp:
-        """Return the stamp of a fold: settings, weights, classes, tables, and its teacher's say.
+        """Return the stamp of a fold: settings, weights, classes and tables.
 
         Raises:
             ConfigError: There is no such file of weights, or no package for this network.
@@ -52,8 +51,6 @@ class FoldStamps:
             "weights": self._weights_digest,
             "classes": list(self._competition.classes),
         }
-        if self._experiment.data.pseudo_label:
-            inputs["teacher"] = teacher_digest(self._paths, self._experiment, fold)
         return Stamp(self._out.fold(fold).stamp, inputs | self._tables.digests)
 
     def result(self, folds: Sequence[int]) -> Stamp:

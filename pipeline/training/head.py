@@ -33,9 +33,9 @@ class Moments:
     """The sums that the analysis needs of some rows; those of two sets of rows add up.
 
     Attributes:
-        counts: Weight of each class, `(K,)`.
-        sums: Weighted sums of its features, `(K, D)`.
-        products: Weighted sum of the rows' outer products, `(D, D)`.
+        counts: Rows of each class, `(K,)`.
+        sums: Sums of their features, `(K, D)`.
+        products: Sum of all rows' outer products, `(D, D)`.
     """
 
     counts: Matrix
@@ -43,14 +43,11 @@ class Moments:
     products: Matrix
 
     @classmethod
-    def of(
-        cls, features: FloatArray, targets: IntArray, num_classes: int, weights: FloatArray
-    ) -> "Moments":
-        """Sum up rows: `(N, D)` features, `(N,)` class indices, `(N,)` weights."""
-        weighted = features * weights[:, None]
+    def of(cls, features: FloatArray, targets: IntArray, num_classes: int) -> "Moments":
+        """Sum up rows: `(N, D)` features, `(N,)` class indices."""
         members = np.eye(num_classes, dtype=np.float32)[targets]  # (N, K)
-        sums, products = members.T @ weighted, weighted.T @ features
-        counts = np.bincount(targets, weights, num_classes).astype(np.float64)
+        sums, products = members.T @ features, features.T @ features
+        counts = np.bincount(targets, minlength=num_classes).astype(np.float64)
         return cls(counts, sums.astype(np.float64), products.astype(np.float64))
 
     def __add__(self, other: "Moments") -> "Moments":
@@ -80,7 +77,6 @@ def fit_discriminant(
     targets: IntArray,
     num_classes: int,
     shrinkage: float,
-    weights: FloatArray,
     images: IntArray,
 ) -> tuple[Matrix, Matrix]:
     """Fit the analysis to all rows, as sure as it is right on images it didn't learn from.
@@ -93,7 +89,6 @@ def fit_discriminant(
         targets: `(N,)` class indices.
         num_classes: K.
         shrinkage: From 0, the covariance as it is, to 1, none but the features' common spread.
-        weights: `(N,)`, what each row counts.
         images: `(N,)`, which image a row is a view of; all views of one are held out together.
 
     Returns:
@@ -101,8 +96,7 @@ def fit_discriminant(
     """
     is_held = _held_out(images, targets)
     learned, held = (
-        Moments.of(features[rows], targets[rows], num_classes, weights[rows])
-        for rows in (~is_held, is_held)
+        Moments.of(features[rows], targets[rows], num_classes) for rows in (~is_held, is_held)
     )
     weight, bias = (learned + held).discriminant(shrinkage)
     is_known = is_held & (learned.counts[targets] > 0)  # a class it never saw says nothing of it
@@ -112,7 +106,7 @@ def fit_discriminant(
     part_weight, part_bias = learned.discriminant(shrinkage)
     logits = features[is_known] @ part_weight[known].T + part_bias[known]
     own = logits[np.arange(len(logits)), np.searchsorted(known, targets[is_known])]
-    temperature = best_temperature(logits - own[:, None], weights[is_known])
+    temperature = best_temperature(logits - own[:, None])
     return weight / temperature, bias / temperature
 
 
@@ -185,7 +179,6 @@ def fit_head(
     targets: IntArray,
     num_classes: int,
     config: HeadConfig,
-    weights: FloatArray | None = None,
     images: IntArray | None = None,
 ) -> tuple[LinearHead, int]:
     """Fit a linear head to features and their classes.
@@ -198,7 +191,6 @@ def fit_head(
         targets: `(N,)` class indices.
         num_classes: K.
         config: Which head, and how simple it is to be.
-        weights: `(N,)`, what each row counts; None for 1 each.
         images: `(N,)`, which image a row is a view of; None for an image each.
 
     Returns:
@@ -213,11 +205,10 @@ def fit_head(
     # on every machine.
     with threadpool_limits(1):
         if config.kind == "logistic":
-            weight, bias, num_steps = _fit_logistic(features, targets, num_classes, config, weights)
+            weight, bias, num_steps = _fit_logistic(features, targets, num_classes, config)
             return LinearHead(mean, std, weight, bias), num_steps
-        counted = np.ones(len(features), dtype=np.float32) if weights is None else weights
         own = np.arange(len(features)) if images is None else images
-        found = fit_discriminant(features, targets, num_classes, config.shrinkage, counted, own)
+        found = fit_discriminant(features, targets, num_classes, config.shrinkage, own)
     bias = np.maximum(found[1], LOWEST_LOGIT).astype(np.float32)
     return LinearHead(mean, std, found[0].astype(np.float32), bias), 1
 
@@ -227,13 +218,11 @@ def _fit_logistic(
     targets: IntArray,
     num_classes: int,
     config: HeadConfig,
-    weights: FloatArray | None,
 ) -> tuple[FloatArray, FloatArray, int]:
-    total = len(features) if weights is None else float(weights.sum())
-    model = LogisticRegression(C=1 / (config.l2 * total), max_iter=config.max_steps)
+    model = LogisticRegression(C=1 / (config.l2 * len(features)), max_iter=config.max_steps)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # max_steps is the user's own limit
-        model.fit(features, targets, sample_weight=weights)
+        model.fit(features, targets)
     weight = np.zeros((num_classes, features.shape[1]), dtype=np.float32)
     bias = np.full(num_classes, LOWEST_LOGIT, dtype=np.float32)
     if len(model.classes_) == 2:  # one logit for the second class; symmetric halves say the same

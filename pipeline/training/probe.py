@@ -16,11 +16,7 @@ from pipeline.store.paths import Paths
 from pipeline.training.checkpoint import Tensors
 from pipeline.training.features import FeatureExtractor
 from pipeline.training.head import LinearHead, fit_head
-from pipeline.training.pseudo_labels import PseudoLabels
 from pipeline.training.task import FoldResult, FoldTask, Review, TrainingData
-
-# A share of a soft target that is less teaches nothing, and would be a row.
-SMALLEST_SHARE = 1e-3
 
 
 class Probe:
@@ -57,38 +53,22 @@ class Probe:
         other._experiment = self._experiment.model_copy(update={"head": head})
         return other
 
-    def fit_head(
-        self, is_train: npt.NDArray[np.bool_], pseudo: PseudoLabels | None = None
-    ) -> tuple[LinearHead, int]:
-        """Fit a head on some of the training images, `(N,)`; see `head.fit_head`.
-
-        Test images join it in their plain views, once for every class they may be of, weighted by
-        its probability: the loss is that of soft targets.
-        """
+    def fit_head(self, is_train: npt.NDArray[np.bool_]) -> tuple[LinearHead, int]:
+        """Fit a head on some of the training images, `(N,)`; see `head.fit_head`."""
         rows = np.flatnonzero(is_train)
         features = self._train[:, rows].astype(np.float32)  # (V, n, D)
         features = features.reshape(-1, features.shape[-1])
         targets = np.tile(self._data.targets[rows], len(self._train))
         images = np.tile(rows, len(self._train))
-        weights = None
-        if pseudo is not None:
-            places, classes = np.nonzero(pseudo.targets > SMALLEST_SHARE)
-            views = self._test[:, pseudo.rows[places]].astype(np.float32)
-            shares = np.tile(pseudo.targets[places, classes], len(views))
-            weights = np.concatenate([np.ones(len(features), dtype=np.float32), shares])
-            features = np.concatenate([features, views.reshape(-1, views.shape[-1])])
-            targets = np.concatenate([targets, np.tile(classes, len(views))])
-            own = len(is_train) + pseudo.rows[places]
-            images = np.concatenate([images, np.tile(own, len(views))])
         config = self._experiment.head
-        return fit_head(features, targets, self._data.num_classes, config, weights, images)
+        return fit_head(features, targets, self._data.num_classes, config, images)
 
     def fit_fold(self, task: FoldTask) -> FoldResult:
         """Fit on the other folds, predict this one and the test images.
 
         The fit is convex, so nothing is drawn that could depend on the fold's number.
         """
-        head, num_steps = self.fit_head(~task.is_val, task.pseudo_labels)
+        head, num_steps = self.fit_head(~task.is_val)
         plain = self._train[: self._num_plain]
         row: dict[str, float] = {"step": num_steps}
         val_probs = head.predict(plain[:, np.flatnonzero(task.is_val)])

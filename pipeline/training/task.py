@@ -10,7 +10,6 @@ import pandas as pd
 
 from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.training.checkpoint import Tensors
-from pipeline.training.pseudo_labels import PseudoLabels
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,6 @@ class FoldTask:
         state_path: Where an unfinished training is kept; None for nowhere.
         history_path: Where its history so far is written after every epoch; None for nowhere.
         num_folds_left: Folds still to be trained, this one included.
-        pseudo_labels: Test images that join the training; None for none.
         on_epoch: Called with the history's new row after every epoch; what it raises ends the
             training.
     """
@@ -54,7 +52,6 @@ class FoldTask:
     state_path: Path | None
     history_path: Path | None = None
     num_folds_left: int = 1
-    pseudo_labels: PseudoLabels | None = None
     on_epoch: Callable[[dict[str, float]], None] | None = None
 
 
@@ -89,36 +86,3 @@ class Review:
 
     probs: FloatArray
     features: FloatArray
-
-
-# The images that one fold's training learns from, and what it is told of them.
-
-
-@dataclass(frozen=True)
-class LearnedImages:
-    """Rows of a table of images with their soft targets.
-
-    Attributes:
-        images: The training table; with pseudo-labels, the readable test images below it.
-        rows: Which rows are learned from, `(n,)`.
-        targets: Theirs, `(n, K)` float32; rows sum to 1.
-    """
-
-    images: pd.DataFrame
-    rows: IntArray
-    targets: FloatArray
-
-
-def learned_images(data: TrainingData, task: FoldTask) -> LearnedImages:
-    """Collect the images of the other folds, and the test images that join them."""
-    rows = np.flatnonzero(~task.is_val)
-    targets = np.eye(data.num_classes, dtype=np.float32)[data.targets[rows]]
-    pseudo = task.pseudo_labels
-    if pseudo is None:
-        return LearnedImages(data.train, rows, targets)
-    images = pd.concat([data.train[data.test.columns], data.test], ignore_index=True)
-    return LearnedImages(
-        images,
-        np.concatenate([rows, len(data.train) + pseudo.rows]),
-        np.concatenate([targets, pseudo.targets]),
-    )

@@ -24,7 +24,6 @@ from pipeline.store.predictions import FloatArray
 from pipeline.training.memory import is_out_of_memory
 from pipeline.training.methods import Method, build_method
 from pipeline.training.probe import Probe
-from pipeline.training.pseudo_labels import PseudoLabels, load_pseudo_labels
 from pipeline.training.task import FoldTask
 from pipeline.tuning.pruning import epoch_step, fold_step
 from pipeline.tuning.search import Search
@@ -165,14 +164,8 @@ class Objective:
             key="",
             state_path=None,
             num_folds_left=num_folds_left,
-            pseudo_labels=self._pseudo_labels(fold),
             on_epoch=report,
         )
-
-    def _pseudo_labels(self, fold: int) -> PseudoLabels | None:
-        search = self._search
-        arguments = (search.paths, search.competition, search.experiment)
-        return load_pseudo_labels(*arguments, fold, self._tables.test)
 
 
 def suggest(trial: Trial, search: Search) -> dict[str, Any]:

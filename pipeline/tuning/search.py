@@ -11,7 +11,6 @@ from pipeline.data.training_table import Tables
 from pipeline.models.weights_source import weights_digest
 from pipeline.store.freshness import fingerprint
 from pipeline.store.paths import Paths
-from pipeline.training.pseudo_labels import teacher_digest
 
 SamplerName = Literal["tpe", "gp", "random"]
 
@@ -44,7 +43,6 @@ class Search:
     def identity(self) -> str:
         """Hash all that decides a trial's score, so that scores of one study can be compared."""
         space = {key: one.model_dump(mode="json") for key, one in self.space.parameters.items()}
-        folds = sorted(self.tables.folds["fold"].unique().tolist())
         return fingerprint(
             {
                 "experiment": self.experiment.model_dump(mode="json", exclude={"description"}),
@@ -53,7 +51,6 @@ class Search:
                 "classes": list(self.competition.classes),
                 "metric": self.competition.metric,
                 "tables": self.tables.digests,
-                "teacher": [teacher_digest(self.paths, self.experiment, fold) for fold in folds],
             }
         )
 

@@ -9,7 +9,6 @@ from pipeline.scoring.calibration import (
     TEMPERATURES,
     Calibration,
     at_best_temperature,
-    best_temperature,
     fit_temperature,
     fit_temperature_and_floor,
 )
@@ -130,12 +129,6 @@ def test_probabilities_are_sharpened_until_they_expect_what_so_few_images_can_hi
     assert calibration.floor == pytest.approx(1 / 202)
     few = probs[:30]  # 3 errors expected, none seen: that says nothing
     assert fit_temperature_and_floor(few, np.zeros(30, dtype=np.int64)) == Calibration(1.0)
-
-
-def test_a_row_that_counts_much_is_many_images():
-    ratios = np.log(np.tile([0.9, 0.1], (30, 1))) - np.log(0.9)
-    assert best_temperature(ratios) == 1
-    assert best_temperature(ratios, np.full(30, 10.0)) < 0.8
 
 
 def test_floors_stay_below_an_equal_share():

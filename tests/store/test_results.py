@@ -92,10 +92,6 @@ def test_where_nothing_is_trained_training_comes_first(tmp_path, demo):
     [
         ("{}", "train demo --experiment probe"),
         ('{"members": {}}', "ensemble demo --name probe"),
-        (
-            '{"data": {"pseudo_label": {"experiment": "probe", "threshold": 0.9}}}',
-            "train demo --experiment probe",
-        ),
     ],
 )
 def test_a_stale_result_says_what_makes_it_anew(paths, demo, config, command):
@@ -105,19 +101,12 @@ def test_a_stale_result_says_what_makes_it_anew(paths, demo, config, command):
         load_probs(paths, demo, "probe", "test", ["a", "b"])
 
 
-def test_a_student_of_its_own_and_a_tuned_experiment_are_made_anew_from_where_they_came(
-    paths, demo
-):
-    taught = '{"data": {"pseudo_label": {"experiment": "probe", "threshold": 0.9}}}'
-    save(paths, "probe-pseudo", taught)
+def test_a_tuned_experiment_is_made_anew_from_its_best_values(paths, demo):
     save(paths, "probe-tuned")
     best = paths.experiment("probe-tuned").best_toml
     write_text(best, "")
-    commands = [making_command(paths, demo, name) for name in ("probe-pseudo", "probe-tuned")]
-    assert commands == [
-        "pipeline train demo --experiment probe --pseudo-label 0.9",
-        f"pipeline train demo --experiment {best}",
-    ]
+    command = making_command(paths, demo, "probe-tuned")
+    assert command == f"pipeline train demo --experiment {best}"
 
 
 def test_other_classes_are_refused(paths, demo):

@@ -10,7 +10,7 @@ from pipeline.errors import ArtifactError
 from pipeline.scoring.calibration import fit_temperature
 from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.training.checkpoint import save_checkpoint
-from pipeline.training.head import LinearHead, fit_discriminant, fit_head
+from pipeline.training.head import LinearHead, fit_head
 
 CONFIG = HeadConfig(l2=0.01)
 
@@ -65,21 +65,6 @@ def test_a_discriminant_head_is_as_sure_as_it_is_right():
     head, _ = fit_head(features[learned].copy(), targets[learned], 3, lda(0.1))
     probs = softmax(head.logits(features[new]), axis=1)
     assert 0.7 < fit_temperature(probs, targets[new]).temperature < 1.4
-
-
-def test_rows_that_count_twice_are_two_rows_to_a_discriminant_head():
-    features, targets = sample(3)
-    weights = np.where(np.arange(len(targets)) < 30, 2, 1).astype(np.float32)
-    twice = np.concatenate([np.arange(30), np.arange(len(targets))])
-    mean, std = features[twice].mean(axis=0), features[twice].std(axis=0)
-    scaled = (features - mean) / std
-    images = np.arange(len(targets))
-    once = fit_discriminant(scaled, targets, 3, 0.3, weights, images)
-    both = fit_discriminant(
-        scaled[twice], targets[twice], 3, 0.3, np.ones(len(twice), np.float32), images[twice]
-    )
-    np.testing.assert_allclose(once[0], both[0], rtol=1e-3, atol=1e-5)
-    np.testing.assert_allclose(once[1], both[1], rtol=1e-3, atol=1e-4)
 
 
 def test_a_discriminant_head_of_very_few_rows_is_finite():
