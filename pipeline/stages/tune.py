@@ -26,6 +26,7 @@ from pipeline.store.toml_writer import toml_text
 from pipeline.training.device import pick_device
 from pipeline.training.dry_run import check_trainable
 from pipeline.training.experiment_run import ExperimentRun
+from pipeline.training.seen_weights import check_unseen
 from pipeline.tuning.finite_space import finite_space
 from pipeline.tuning.samplers import SAMPLERS
 from pipeline.tuning.search import Search
@@ -131,6 +132,8 @@ def _search(
     check_trainable(experiment, competition.num_classes)
     _check_used(experiment, space)
     tables = load_tables(paths)
+    all_folds = sorted(set(tables.folds["fold"]))
+    check_unseen(paths, experiment.model, tables.folds, all_folds)
     return Search(
         paths,
         competition,

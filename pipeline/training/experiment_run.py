@@ -11,6 +11,7 @@ from pipeline.config.experiment import Experiment
 from pipeline.console import say
 from pipeline.data.priors import fill_with_prior
 from pipeline.data.training_table import Tables, subsample
+from pipeline.errors import ConfigError
 from pipeline.reproducibility import environment
 from pipeline.scoring.metrics import score
 from pipeline.scoring.oof import class_indices, describe_oof, pool_folds
@@ -24,6 +25,7 @@ from pipeline.training import processes
 from pipeline.training.checkpoint import load_checkpoint, remove_state, save_checkpoint
 from pipeline.training.device import describe_device, pick_device
 from pipeline.training.fold_stamps import FoldStamps
+from pipeline.training.seen_weights import check_unseen
 from pipeline.training.task import FoldResult, FoldTask, Review
 
 if TYPE_CHECKING:
@@ -63,10 +65,15 @@ class ExperimentRun:
         """Refuse what can't be trained, in a second or so; nothing where all is up to date.
 
         Raises:
-            ConfigError: It is impossible; see `dry_run.check_trainable`.
+            ConfigError: It is impossible, see `dry_run.check_trainable`; or its weights have seen
+                what they would be scored on.
             ArtifactError: Weights aren't installed.
         """
-        if self._not_fresh(only_folds or self._all_folds):
+        if todo := self._not_fresh(only_folds or self._all_folds):
+            try:
+                check_unseen(self._paths, self._experiment.model, self._tables.folds, todo)
+            except ConfigError as error:
+                raise ConfigError(f"{self._experiment.name}: {error}") from error
             from pipeline.training.dry_run import check_trainable
 
             check_trainable(self._experiment, self._competition.num_classes)

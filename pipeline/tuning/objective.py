@@ -24,6 +24,7 @@ from pipeline.store.predictions import FloatArray
 from pipeline.training.memory import is_out_of_memory
 from pipeline.training.methods import Method, build_method
 from pipeline.training.probe import Probe
+from pipeline.training.seen_weights import check_unseen
 from pipeline.training.task import FoldTask
 from pipeline.tuning.pruning import epoch_step, fold_step
 from pipeline.tuning.search import Search
@@ -134,8 +135,10 @@ class Objective:
 
     def _score(self, trial: Trial, values: Mapping[str, object]) -> float:
         search = self._search
-        method = self._methods.build(search.experiment.changed(values, "trial"))
+        experiment = search.experiment.changed(values, "trial")
         folds = sorted(self._tables.folds["fold"].unique().tolist())
+        check_unseen(search.paths, experiment.model, self._tables.folds, folds)
+        method = self._methods.build(experiment)
         fold_probs: dict[int, FloatArray] = {}
         fold_scores: list[float] = []
         for fold in folds:

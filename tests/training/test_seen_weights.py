@@ -1,0 +1,74 @@
+"""Checkpoints of a competition as weights of its experiments."""
+
+import shutil
+
+import pandas as pd
+import pytest
+
+from pipeline.errors import ConfigError
+from pipeline.stages import train
+from pipeline.store.predictions import load_predictions
+from pipeline.training.seen_weights import check_unseen
+from tests import tiny
+
+FINETUNE = (
+    'method = "finetune"\ntrain = { epochs = 1, batch_size = 16 }\nviews = { flip = false }\n'
+)
+
+
+@pytest.fixture
+def learned(workspace, tmp_path):
+    """Paths, and the folds of an experiment whose first fold is trained."""
+    paths, competition = workspace
+    train.run(paths, competition, [tiny.write_toml(tmp_path / "first.toml", FINETUNE)], [0], [])
+    return paths, pd.read_csv(paths.folds_csv, dtype={"image_id": str})
+
+
+def config(path):
+    return tiny.experiment(model={"name": "timm/test_resnet", "weights": str(path)}).model
+
+
+def test_a_checkpoint_serves_the_fold_that_it_has_not_seen_and_no_other(learned):
+    paths, folds = learned
+    own = paths.experiment("first").fold(0).checkpoint
+    check_unseen(paths, config(own), folds, [0])
+    with pytest.raises(
+        ConfigError, match=r"from the images of fold 1, .* checkpoint of first/fold0"
+    ):
+        check_unseen(paths, config(own), folds, [0, 1])
+
+
+def test_a_copy_under_another_name_is_known_by_its_digest(learned, tmp_path):
+    paths, folds = learned
+    copy = tmp_path / "downloaded.safetensors"
+    shutil.copy(paths.experiment("first").fold(0).checkpoint, copy)
+    with pytest.raises(ConfigError, match=r"^model\.weights: must not have learned from"):
+        check_unseen(paths, config(copy), folds, [1])
+    content = bytearray(copy.read_bytes())
+    content[-1] ^= 1  # of as many bytes
+    copy.write_bytes(content)
+    check_unseen(paths, config(copy), folds, [1])
+
+
+def test_after_another_split_what_the_checkpoint_held_out_decides(learned):
+    paths, folds = learned
+    fold = paths.experiment("first").fold(0)
+    held_out = load_predictions(fold.oof, "train").image_ids
+    narrower = folds.assign(fold=folds["image_id"].isin(held_out[1:]).map({True: 7, False: 8}))
+    check_unseen(paths, config(fold.checkpoint), narrower, [7])
+    wider = folds.assign(fold=7)
+    with pytest.raises(ConfigError, match="images of fold 7"):
+        check_unseen(paths, config(fold.checkpoint), wider, [7])
+    fold.oof.unlink()  # nothing tells any more what it hasn't seen
+    with pytest.raises(ConfigError, match="images of fold 7"):
+        check_unseen(paths, config(fold.checkpoint), narrower, [7])
+
+
+def test_train_refuses_it_before_any_work(learned, workspace, tmp_path):
+    (paths, _), competition = learned, workspace[1]
+    path = tiny.write_toml(tmp_path / "again.toml", FINETUNE)
+    weights = f"model.weights={paths.experiment('first').fold(0).checkpoint}"
+    with pytest.raises(ConfigError, match=r"^again: model\.weights: must not have learned"):
+        train.run(paths, competition, [path], [], [weights])
+    assert not paths.experiment("again").experiment_dir.exists()
+    train.run(paths, competition, [path], [0], [weights])
