@@ -33,8 +33,8 @@ from pipeline.images.decoder_pool import prepare_worker
 from pipeline.images.views import View
 from pipeline.images.working_copy import WorkingCopies, working_side_px
 from pipeline.store.paths import Paths
-from pipeline.training.dataset import Batch, ViewDataset
 from pipeline.training.device import to_inputs
+from pipeline.training.loader import Batch, ViewDataset
 
 NUM_IMAGES = 256
 BATCH_SIZE = 32

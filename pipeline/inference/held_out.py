@@ -17,7 +17,8 @@ from pipeline.inference.grad_cam import Maps
 from pipeline.models.registry import build_trunk
 from pipeline.store.paths import Paths
 from pipeline.store.predictions import FloatArray, IntArray
-from pipeline.training.features import BLOCK_SIZE, FeatureExtractor
+from pipeline.training.feature_cache import BLOCK_SIZE, FeatureCache
+from pipeline.training.features import FeatureExtractor
 
 BATCH_SIZE = 16
 
@@ -45,19 +46,17 @@ def probe_features(
     experiment = models.experiment
     trunk = build_trunk(experiment.model, experiment.seed, experiment.images.size_px)
     extractor = FeatureExtractor(paths, experiment, trunk)
-    if extractor.is_cached(train, [View()]):
-        return np.concatenate(list(_read_cached(extractor, train, rows)))
+    if extractor.cache.has(train, [View()]):
+        return np.concatenate(list(_read_cached(extractor.cache, train, rows)))
     features = extractor.extract(train.iloc[rows], [View()], "features")[0]
     return np.asarray(features, dtype=np.float32)
 
 
-def _read_cached(
-    extractor: FeatureExtractor, train: pd.DataFrame, rows: IntArray
-) -> Iterator[FloatArray]:
+def _read_cached(cache: FeatureCache, train: pd.DataFrame, rows: IntArray) -> Iterator[FloatArray]:
     """Read block by block: a large competition has more of them than files may be open."""
     for number in np.unique(rows // BLOCK_SIZE).tolist():
         start = number * BLOCK_SIZE
-        (block,) = extractor.open_blocks(train.iloc[start : start + BLOCK_SIZE], View())
+        (block,) = cache.open_blocks(train.iloc[start : start + BLOCK_SIZE], View())
         yield np.asarray(block[rows[rows // BLOCK_SIZE == number] - start], dtype=np.float32)
 
 

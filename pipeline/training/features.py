@@ -1,60 +1,42 @@
-"""Compute what frozen layers make of images, once for all folds, and cache it.
+"""Compute what frozen layers make of images, once for all folds.
 
-The cache holds one file per block of images and view. A block's name is the hash of all that
-decides its numbers (weights, precision, preparation, view, the images' own hashes), so nothing
-stale can be read, a broken-off run goes on where it stopped, and experiments share what they have
-in common. Where there is no room for them all, none is kept: they are computed whenever they are
-wanted, and rounded alike.
+Features come from the cache; where it has no room for them all, none is kept: they are computed
+whenever they are wanted, and rounded alike.
 """
 
-import io
 import itertools
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import metadata
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import nn
 
 from pipeline.config.experiment import Experiment
 from pipeline.console import progress, warn
-from pipeline.errors import ArtifactError
-from pipeline.images.transforms import transform_text
 from pipeline.images.views import View
 from pipeline.images.working_copy import WorkingCopies, working_side_px
 from pipeline.machine import num_processes, rank
 from pipeline.models.registry import FrozenLayers
-from pipeline.store.atomic import write_bytes
-from pipeline.store.cache_budget import FEATURES_SUFFIX, VARIABLE, make_room, mark_used
-from pipeline.store.disk_errors import DAMAGE
-from pipeline.store.freshness import fingerprint
 from pipeline.store.paths import Paths
 from pipeline.training import processes
-from pipeline.training.dataset import Batch, ViewDataset
 from pipeline.training.device import (
     Precision,
-    frozen_backend,
     pick_device,
     round_to_float16,
     set_up,
 )
+from pipeline.training.feature_cache import (
+    FeatureArray,
+    FeatureCache,
+    GoneError,
+    blocks_of,
+)
 from pipeline.training.frozen import Forward, frozen_forward
-from pipeline.training.loader import ViewLoader
+from pipeline.training.loader import Batch, ViewDataset, ViewLoader
 
-FeatureArray = npt.NDArray[np.float16]
-
-BLOCK_SIZE = 256
 BATCH_SIZE = 32
-
-
-class GoneError(ArtifactError):
-    """A block of the cache was deleted by another command, which needed the room."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +67,10 @@ class FeatureExtractor:
         paths: Where the images lie and the cache goes.
         experiment: How views are made of images, and in which precision it is computed.
         layers: The frozen layers.
-        since: When the run began that they serve, in nanoseconds since 1970: what was used later
-            isn't deleted to make room. None is now.
+        since: When the run began that they serve, see `FeatureCache`.
+
+    Attributes:
+        cache: Where they are kept.
     """
 
     def __init__(
@@ -95,7 +79,7 @@ class FeatureExtractor:
         self._paths = paths
         self._experiment = experiment
         self._layers = layers
-        self._since = time.time_ns() if since is None else since
+        self.cache = FeatureCache(paths, experiment, layers, since)
         self._device = pick_device()
         self._precision = Precision.choose(experiment.train.precision, self._device)
 
@@ -116,10 +100,11 @@ class FeatureExtractor:
         """
         if self._fill_cache(images, views, what):
             try:
-                return np.stack([np.concatenate(self.open_blocks(images, view)) for view in views])
+                by_view = (self.cache.open_blocks(images, view) for view in views)
+                return np.stack([np.concatenate(blocks) for blocks in by_view])
             except GoneError as error:
                 _warn_of_lost(error)
-        blocks = _blocks_with(images, views)
+        blocks = [Block(first, block, tuple(views)) for first, block in blocks_of(images)]
         parts = [features for _, features in self._compute(images, blocks, what)]  # (n, V, ...)
         return np.ascontiguousarray(np.concatenate(parts).swapaxes(0, 1))
 
@@ -138,47 +123,25 @@ class FeatureExtractor:
             return None
         found = {}
         try:
-            found = {view: self.open_blocks(images, view) for view in views}
+            found = {view: self.cache.open_blocks(images, view) for view in views}
         except GoneError as error:
             _warn_of_lost(error)
         return None if processes.any_of(not found) else found
 
     def _fill_cache(self, images: pd.DataFrame, views: Sequence[View], what: str) -> bool:
         """Compute the features that aren't cached, if there is room; processes share the blocks."""
-        if not processes.broadcast(processes.is_main() and self._has_room(images, views)):
+        has_room = processes.is_main() and self.cache.has_room(images, views, self._num_bytes)
+        if not processes.broadcast(has_room):
             return False
         blocks = [
-            Block(block.first, block.images, self._missing(block.images, views))
-            for block in _blocks_with(images, views)[rank() :: num_processes()]
+            Block(first, block, self.cache.missing(block, views))
+            for first, block in blocks_of(images)[rank() :: num_processes()]
         ]
         for block, features in self._compute(images, [one for one in blocks if one.missing], what):
             for number, view in enumerate(block.missing):
-                self._write(block.images, view, features[:, number])
+                self.cache.write(block.images, view, features[:, number])
         processes.wait_for_all()
         return True
-
-    def _has_room(self, images: pd.DataFrame, views: Sequence[View]) -> bool:
-        """Tell whether the disk budget allows these features; warn if it doesn't.
-
-        Vectors are small whatever the data; the maps of lower layers aren't.
-        """
-        counts = {
-            self._cache_path(block, view): len(block) for block in _blocks(images) for view in views
-        }
-        are_there = [mark_used(path) for path in counts]
-        if all(are_there):
-            return True
-        size = self._num_bytes()
-        sizes = {path: num * size for path, num in counts.items()}
-        room = make_room(self._paths, sizes, self._since)
-        if not room.paths:
-            warn(
-                f"{self._paths.features_dir}: has room for {room.num_bytes / 1e9:.1f} GB, what the "
-                f"frozen layers make of {len(images):,} images in {len(views)} views takes "
-                f"{sum(sizes.values()) / 1e9:.1f} GB and is computed whenever it is wanted; "
-                f"{VARIABLE} and free space allow more"
-            )
-        return bool(room.paths)
 
     @torch.inference_mode()
     def _num_bytes(self) -> int:
@@ -209,39 +172,6 @@ class FeatureExtractor:
                     advance(len(pixels))
                 yield block, np.concatenate(parts)
 
-    def is_cached(self, images: pd.DataFrame, views: Sequence[View]) -> bool:
-        """Tell whether the features of all these images are in the cache."""
-        return not any(self._missing(block, views) for block in _blocks(images))
-
-    def open_blocks(self, images: pd.DataFrame, view: View) -> list[FeatureArray]:
-        """Open the cached features of a view, one memory-mapped array per BLOCK_SIZE images.
-
-        Raises:
-            GoneError: A block is missing.
-            ArtifactError: A block is damaged.
-        """
-        return [read_block(self._cache_path(block, view), len(block)) for block in _blocks(images)]
-
-    def _missing(self, images: pd.DataFrame, views: Sequence[View]) -> tuple[View, ...]:
-        return tuple(view for view in views if not self._cache_path(images, view).is_file())
-
-    def _cache_path(self, images: pd.DataFrame, view: View) -> Path:
-        config = self._experiment
-        key: dict[str, Any] = {
-            "model": config.model.name,
-            "weights": self._layers.weights_sha256,
-            "device": self._device.type,
-            "dtype": str(self._precision.dtype),
-            "preparation": config.images.model_dump(mode="json"),
-            "view": [*view.key(), transform_text(view.recipe, config.images, config.views)],
-            "versions": [metadata.version(name) for name in ("torch", "pillow")],
-            "images": images["sha256"].tolist(),
-        }
-        if backend := frozen_backend(self._device):
-            key["backend"] = backend
-        name = fingerprint(key)
-        return self._paths.features_dir / name[:2] / f"{name}{FEATURES_SUFFIX}"
-
     def _load(self, images: pd.DataFrame, blocks: list[Block]) -> Iterator[torch.Tensor]:
         """Read each image once; its features are cached, so no cache of images is needed."""
         config = self._experiment
@@ -261,45 +191,6 @@ class FeatureExtractor:
         features = round_to_float16(forward(pixels.flatten(0, 1))).contiguous()
         return np.asarray(features.reshape(*pixels.shape[:2], *features.shape[1:]).cpu())
 
-    def _write(self, images: pd.DataFrame, view: View, features: FeatureArray) -> None:
-        buffer = io.BytesIO()
-        np.save(buffer, features, allow_pickle=False)
-        write_bytes(self._cache_path(images, view), buffer.getvalue())
-
-
-def read_block(path: Path, num_images: int) -> FeatureArray:
-    """Map a file of the cache.
-
-    Raises:
-        GoneError: It is missing.
-        ArtifactError: It is damaged.
-    """
-    try:
-        features: FeatureArray = np.load(path, mmap_mode="r", allow_pickle=False)
-        if len(features) != num_images or features.dtype != np.float16:
-            found = f"{features.dtype} of shape {features.shape}"
-            raise ValueError(f"float16 of {num_images} rows expected, found {found}")
-    except FileNotFoundError as error:
-        raise GoneError(
-            f"{path}: must be in the cache, another command has made room there; give it more by "
-            f"{VARIABLE} and run the same command again"
-        ) from error
-    except DAMAGE as error:
-        reason = str(error).partition("\n")[0]
-        raise ArtifactError(
-            f"{path}: damaged ({reason}); delete it and run the same command again"
-        ) from error
-    return features
-
 
 def _warn_of_lost(error: GoneError) -> None:
     warn(f"{error}, or wait: features are computed whenever they are wanted")
-
-
-def _blocks(images: pd.DataFrame) -> list[pd.DataFrame]:
-    return [images.iloc[start : start + BLOCK_SIZE] for start in range(0, len(images), BLOCK_SIZE)]
-
-
-def _blocks_with(images: pd.DataFrame, views: Sequence[View]) -> list[Block]:
-    numbered = enumerate(_blocks(images))
-    return [Block(number * BLOCK_SIZE, block, tuple(views)) for number, block in numbered]

@@ -13,10 +13,9 @@ from pipeline.config.experiment import Experiment
 from pipeline.images.views import View
 from pipeline.images.working_copy import WorkingCopies
 from pipeline.store.predictions import FloatArray, IntArray
-from pipeline.training.dataset import Batch, ViewDataset
 from pipeline.training.device import Precision, round_to_float16, to_device, to_inputs
 from pipeline.training.frozen import frozen_forward
-from pipeline.training.loader import ViewLoader
+from pipeline.training.loader import Batch, ViewDataset, ViewLoader
 
 
 class Inputs(ABC):

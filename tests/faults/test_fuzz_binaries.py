@@ -20,7 +20,7 @@ from pipeline.images.cache import _opened, write_block
 from pipeline.models.tensors import read_tensors
 from pipeline.store.predictions import Predictions, load_predictions
 from pipeline.training.checkpoint import load_checkpoint, load_state, save_state
-from pipeline.training.features import read_block
+from pipeline.training.feature_cache import read_block
 from tests.data.archives.test_cifar import CLASSES, archive_of, batches, python_2
 from tests.faults.mutants import Outcome, assert_held, hold, in_own_process, mutants
 

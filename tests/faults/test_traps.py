@@ -20,7 +20,7 @@ from pipeline.images.cache import _opened
 from pipeline.models.registry import build_trunk
 from pipeline.store.predictions import load_predictions
 from pipeline.training.checkpoint import load_checkpoint, load_state
-from pipeline.training.features import read_block
+from pipeline.training.feature_cache import read_block
 
 
 class Trap:

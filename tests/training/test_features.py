@@ -18,8 +18,9 @@ from pipeline.models.registry import build_trunk
 from pipeline.store.cache_budget import VARIABLE
 from pipeline.store.paths import Paths
 from pipeline.store.tables import load_train
-from pipeline.training import features
-from pipeline.training.features import Block, FeatureArray, FeatureExtractor
+from pipeline.training import feature_cache, features
+from pipeline.training.feature_cache import FeatureArray
+from pipeline.training.features import Block, FeatureExtractor
 from tests import tiny
 
 VIEWS = [View(), View(is_mirrored=True), View("light", number=1)]
@@ -38,7 +39,7 @@ def images(paths):
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Three blocks for ten images, of two batches or one."""
-    monkeypatch.setattr(features, "BLOCK_SIZE", 4)
+    monkeypatch.setattr(feature_cache, "BLOCK_SIZE", 4)
     monkeypatch.setattr(features, "BATCH_SIZE", 3)
 
 
@@ -86,7 +87,7 @@ def test_a_second_time_nothing_is_computed(paths, images):
 def test_blocks_and_batches_change_no_number(paths, images, monkeypatch):
     whole = extract(paths, images)
     shutil.rmtree(paths.features_dir)
-    monkeypatch.setattr(features, "BLOCK_SIZE", 4)
+    monkeypatch.setattr(feature_cache, "BLOCK_SIZE", 4)
     monkeypatch.setattr(features, "BATCH_SIZE", 3)
     # Other batches may be summed in another order; bfloat16 keeps 8 bits.
     np.testing.assert_allclose(extract(paths, images), whole, rtol=2e-2, atol=2e-3)
@@ -105,7 +106,7 @@ def test_processes_that_train_together_share_the_blocks(paths, images, monkeypat
         extractor._fill_cache(images, [View()], "train")
         counts.append(len(cached(paths)))
     assert counts == [1, 3]
-    assert sum(map(len, extractor.open_blocks(images, View()))) == 10
+    assert sum(map(len, extractor.cache.open_blocks(images, View()))) == 10
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -268,13 +269,13 @@ def test_nothing_is_deleted_for_what_does_not_fit_anyway(paths, images, budget):
 def test_what_another_run_deletes_before_it_is_opened_is_computed(paths, images, monkeypatch):
     expected = extract(paths, images)
     extractor = extractor_of(paths, tiny.experiment())
-    read = features.read_block
+    read = feature_cache.read_block
 
     def deleted(path, num_images):
         path.unlink()
         return read(path, num_images)
 
-    monkeypatch.setattr(features, "read_block", deleted)
+    monkeypatch.setattr(feature_cache, "read_block", deleted)
     np.testing.assert_array_equal(extractor.extract(images, VIEWS, "train"), expected)
     extractor.extract(images, VIEWS, "train")
     assert extractor.cached(images, VIEWS, "train") is None

@@ -13,8 +13,7 @@ from pipeline.images.cache import CachedCopies
 from pipeline.images.views import View
 from pipeline.images.working_copy import WorkingCopies, working_side_px
 from pipeline.store.tables import load_train
-from pipeline.training.dataset import Batch, ViewDataset
-from pipeline.training.loader import ViewLoader, fitting_workers
+from pipeline.training.loader import Batch, ViewDataset, ViewLoader, fitting_workers
 
 IMAGES, VIEWS = ImageConfig(size_px=32), ViewConfig()
 SIDE = working_side_px(IMAGES)

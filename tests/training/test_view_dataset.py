@@ -9,7 +9,7 @@ from pipeline.images.views import View, ViewMaker
 from pipeline.images.working_copy import WorkingCopies, working_copy, working_side_px
 from pipeline.store.paths import Paths
 from pipeline.store.tables import load_train
-from pipeline.training.dataset import Batch, ViewDataset
+from pipeline.training.loader import Batch, ViewDataset
 
 IMAGES, VIEWS = ImageConfig(size_px=32), ViewConfig()
 SIDE = working_side_px(IMAGES)
