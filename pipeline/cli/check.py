@@ -17,7 +17,9 @@ def validate(
 
     Reads CSV and data/COMPETITION/test.csv.
 
-    Writes nothing; prints every kind of fault with its count and its first line.
+    Writes nothing; prints every kind of fault with its count and its first line, and remarks on
+    answers that are all the same. Kaggle takes quotes, a byte order mark, columns and rows in
+    another order, rows to be rescaled, and zips: of its competitions these are told and no fault.
 
     Fails if there is any fault.
 
@@ -38,12 +40,12 @@ def grade(
 ) -> None:
     """Score a submission against known labels.
 
-    Reads CSV, --truth (a submission's format, or image_id,label with a header) and
-    data/COMPETITION/test.csv.
+    Reads CSV, --truth (any table of ids and labels, or a column of 0 and 1 per class; a column
+    Usage tells Public from Private) and data/COMPETITION/test.csv.
 
     Writes nothing; prints the metric with its 95 % interval, macro F1 and the confusion counts.
 
-    Fails if the submission is invalid, or the truth names unknown images or classes.
+    Fails if an answer is missing or in doubt, or the truth names unknown images or classes.
 
     Example: pipeline grade demo my.csv --truth data/demo/truth.csv
     """

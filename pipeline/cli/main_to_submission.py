@@ -165,7 +165,8 @@ def submit(
 
     Reads data/COMPETITION/test.csv and artifacts/COMPETITION/EXPERIMENT/test.npz.
 
-    Writes submissions/COMPETITION/EXPERIMENT.csv and notes it in log.csv beside it.
+    Writes submissions/COMPETITION/EXPERIMENT.csv, beside it the same under the name that the
+    judge wants (result.csv of cat-12), and notes it in log.csv.
 
     Fails if the predictions are missing or stale, or the file would be invalid; an older
     submission then stays as it was. Never sends a file twice.

@@ -5,6 +5,7 @@
 
 import json
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
@@ -178,6 +179,12 @@ class Competition(Table):
     def num_classes(self) -> int:
         """K, the number of classes."""
         return len(self.classes)
+
+    @property
+    def is_kaggles(self) -> bool:
+        """Whether Kaggle is the judge."""
+        host = urlsplit(self.url).hostname or ""
+        return self.kaggle is not None or host.removeprefix("www.") == "kaggle.com"
 
     @property
     def listings(self) -> tuple[str, ...]:

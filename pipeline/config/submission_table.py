@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from pipeline.config.class_names import ClassLookup, classes_of_columns, places_of_columns
 from pipeline.config.strict import Table, Text, is_plain
@@ -13,11 +13,20 @@ Order = Literal["any", "ascending", "sample"]
 LabelForm = Literal["index", "name", "probability", "probabilities"]
 
 
+def _check_file_name(name: str) -> str:
+    if name in (".", "..", "log.csv") or set(name) & set("/\\"):
+        raise ValueError("must be the name of a file without folders, and not the log's")
+    return name
+
+
+FileName = Annotated[Text, AfterValidator(_check_file_name)]
+
+
 class SubmissionFormat(Table):
     """The file that the judge wants: one line per test image, its id first."""
 
-    file_name: Text | None = None
-    """The name under which the judge wants the file; told when it is written."""
+    file_name: FileName | None = None
+    """The name under which the judge wants the file; `submit` writes it under that, too."""
 
     id: IdForm
     """How a test image is named: "file_name" (`0.jpg`), "stem" (`0`), "path" (`a/0.jpg`, the path

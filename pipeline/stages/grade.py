@@ -10,15 +10,16 @@ from pipeline import console
 from pipeline.config.competition import Competition
 from pipeline.data.priors import warn_of_unreadable
 from pipeline.errors import SubmissionError
+from pipeline.scoring.measures import Values
 from pipeline.scoring.metrics import Score, confusion, evaluate, get_metric, macro_f1
 from pipeline.store.paths import Paths
 from pipeline.store.predictions import IntArray
 from pipeline.store.tables import load_test
-from pipeline.submission.answers import Answers, decode, read_bytes
-from pipeline.submission.faults import summary
+from pipeline.submission.answers import Answers, answers_of, read_bytes, remarks
+from pipeline.submission.faults import READABLE, FaultKind, summary
 from pipeline.submission.judge_ids import ordered_ids
-from pipeline.submission.truth import load_truth
-from pipeline.submission.validation import find_faults
+from pipeline.submission.truth import Truth, load_truth
+from pipeline.submission.validation import examine, refused
 
 MAX_MATRIX_CLASSES = 12  # classes; of more only the most confused pairs fit a terminal
 MAX_PAIRS = 10
@@ -40,15 +41,13 @@ def run(paths: Paths, competition: Competition, csv: Path, truth: Path) -> None:
     test = load_test(paths)
     warn_of_unreadable(test)
     image_ids = test["image_id"].tolist()
-    answers = _read_valid(competition, csv, image_ids)
-    truth_by_id = load_truth(truth, competition, image_ids)
-    targets = np.array(list(truth_by_id.values()), dtype=np.int64)  # (N,)
-    probs = answers.of(list(truth_by_id))  # (N, K)
-    predicted = probs.argmax(axis=1)
-    graded = f"{len(targets):,} of {len(image_ids):,}"
-    scores = [evaluate(metric, targets, probs) for metric in _metrics(competition)]
-    console.result(_summary_table(graded, scores, macro_f1(targets, predicted)))
-    console.result(_confusion_table(competition, targets, predicted))
+    answers = _read(competition, csv, image_ids)
+    known = load_truth(truth, competition, image_ids)
+    targets = np.array(list(known.targets.values()), dtype=np.int64)  # (N,)
+    probs = answers.of(list(known.targets))  # (N, K)
+    graded = ("images graded", f"{len(targets):,} of {len(image_ids):,}")
+    console.result(_summary_table([graded, *_scores(competition, known, targets, probs)]))
+    console.result(_confusion_table(competition, targets, probs.argmax(axis=1)))
 
 
 def _metrics(competition: Competition) -> list[str]:
@@ -60,22 +59,56 @@ def _metrics(competition: Competition) -> list[str]:
     return list(dict.fromkeys([metric, "accuracy"]))
 
 
-def _read_valid(competition: Competition, csv: Path, image_ids: list[str]) -> Answers:
+def _read(competition: Competition, csv: Path, image_ids: list[str]) -> Answers:
+    """Read a submission, unless a fault puts in doubt what it answers."""
     content = read_bytes(csv, f"pipeline submit {competition.name}")
-    faults = find_faults(competition, content, ordered_ids(competition.submission, image_ids))
-    if faults:
-        listed = "; ".join(map(str, faults))
-        raise SubmissionError(f"{csv}: must be valid, has {summary(faults)}: {listed}")
-    return decode(competition, content)
+    read = examine(competition, content, ordered_ids(competition.submission, image_ids))
+    readable = READABLE
+    if competition.submission.label == "probabilities":  # whose columns would be anybody's guess
+        readable = READABLE - {FaultKind.HEADER}
+    doubtful = [fault for fault in read.faults if fault.kind not in readable]
+    if doubtful or len(read.ids) < len(image_ids):
+        listed = "; ".join(map(str, doubtful or read.faults))
+        raise SubmissionError(
+            f"{csv}: must tell every answer, has {summary(doubtful or read.faults)}: {listed}"
+        )
+    for fault in refused(competition, read.faults):
+        console.warn(f"{csv}: graded, but the judge would refuse it: {fault}")
+    answers = answers_of(competition, read)
+    for remark in remarks(competition, answers):
+        console.warn(f"{csv}: {remark}")
+    return answers
 
 
-def _summary_table(graded: str, scores: list[Score], f1: float) -> Table:
+def _summary_table(rows: list[tuple[str, str]]) -> Table:
     table = Table("measure", "value")
-    table.add_row("images graded", graded)
-    for score in scores:
-        table.add_row(f"{score.metric} (95 % interval)", str(score))
-    table.add_row("macro F1", f"{f1:.4f}")
+    for row in rows:
+        table.add_row(*row)
     return table
+
+
+def _scores(
+    competition: Competition, truth: Truth, targets: IntArray, probs: Values
+) -> list[tuple[str, str]]:
+    """Score all images, and those of each part by the competition's metric alone."""
+    metrics = _metrics(competition)
+    rows = [
+        (f"{metric} (95 % interval)", _in_five_decimals(evaluate(metric, targets, probs)))
+        for metric in metrics
+    ]
+    usages = [truth.usage.get(judge_id, "") for judge_id in truth.targets]
+    parts = sorted({usage for usage in usages if usage}, reverse=True)  # Public before Private
+    for part in parts if len(parts) > 1 else []:
+        is_part = np.array([usage == part for usage in usages])
+        score = evaluate(metrics[0], targets[is_part], probs[is_part])
+        rows.append((f"{metrics[0]}, {part} ({is_part.sum():,} images)", _in_five_decimals(score)))
+    f1 = macro_f1(targets, probs.argmax(axis=1))
+    return [*rows, ("macro F1", f"{f1:.5f}")]
+
+
+def _in_five_decimals(score: Score) -> str:
+    """Write a score as Kaggle's tables of scores do, so that the two can be compared."""
+    return f"{score.value:.5f} [{score.low:.5f}, {score.high:.5f}]"
 
 
 def _confusion_table(competition: Competition, targets: IntArray, predicted: IntArray) -> Table:

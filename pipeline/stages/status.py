@@ -143,7 +143,7 @@ def _submissions(paths: Paths, log: list[Entry]) -> Table:
             f"{entry.time:%Y-%m-%d %H:%M}",
             entry.experiment + (" *" if entry.sha256 in current else ""),
             entry.metric,
-            *("" if score is None else f"{score:.4f}" for score in scores),
+            *("" if score is None else f"{score:.5f}" for score in scores),  # as Kaggle's tables
             "" if entry.sent is None else f"{entry.sent:%Y-%m-%d %H:%M}",
         )
     return table

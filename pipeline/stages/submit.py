@@ -11,16 +11,17 @@ from pipeline.config.competition import Competition
 from pipeline.data.priors import warn_of_unreadable
 from pipeline.errors import ConfigError, SubmissionError
 from pipeline.reproducibility import commit
-from pipeline.store.atomic import atomic_path
+from pipeline.store.atomic import atomic_path, write_bytes
 from pipeline.store.paths import Paths
 from pipeline.store.predictions import FloatArray
 from pipeline.store.results import load_probs, load_result
 from pipeline.store.tables import load_test
+from pipeline.submission.answers import answers_of, remarks
 from pipeline.submission.faults import summary
 from pipeline.submission.judge_ids import ordered_ids
 from pipeline.submission.kaggle import Kaggle
 from pipeline.submission.submission_log import Entry, SubmissionLog, now, open_log
-from pipeline.submission.validation import find_faults
+from pipeline.submission.validation import examine, find_faults
 from pipeline.submission.writer import encode, submission_table
 
 VERDICT_SECONDS = 120
@@ -38,8 +39,8 @@ def run(
 
     Reads data/COMPETITION/test.csv and artifacts/COMPETITION/EXPERIMENT/test.npz.
 
-    Writes submissions/COMPETITION/EXPERIMENT.csv and log.csv beside it; sends the file to Kaggle
-    where that is asked for.
+    Writes submissions/COMPETITION/EXPERIMENT.csv, the same under the name that the judge wants, and
+    log.csv beside it; sends the file to Kaggle where that is asked for.
 
     Fails if the file can't be sent for want of a competition, client or credentials (ConfigError),
     the test table is missing, its images can't be named as the judge wants or the log is damaged
@@ -74,9 +75,11 @@ def run(
         console.result(
             f"{target}: {len(content.splitlines()):,} lines, valid, sha256 {entry.sha256}"
         )
-        if competition.submission.file_name is not None:
-            console.result(f"the judge wants it under the name {competition.submission.file_name}")
+        _write_under_judges_name(competition, content, target)
         console.result(_class_shares(competition, probs))
+        read = examine(competition, content, expected_ids)
+        for remark in remarks(competition, answers_of(competition, read)):
+            console.warn(f"{target}: {remark}")
         if kaggle is not None:
             _send(kaggle, log, target, entry.sha256, message or experiment)
 
@@ -118,6 +121,17 @@ def _write(
                 f"{len(written):,} other bytes; the disk may be failing"
             )
         _refuse_faulty(competition, written, target, expected_ids)
+
+
+def _write_under_judges_name(competition: Competition, content: bytes, target: Path) -> None:
+    """Write the same file beside it as the judge wants it called; the last one submitted stands."""
+    name = competition.submission.file_name
+    if name is None:
+        return
+    named = target.with_name(name)
+    if not named.is_file() or named.read_bytes() != content:
+        write_bytes(named, content)
+    console.result(f"{named}: the same file, under the name that the judge wants")
 
 
 def _refuse_faulty(

@@ -8,10 +8,10 @@ from pipeline.data.priors import warn_of_unreadable
 from pipeline.errors import SubmissionError
 from pipeline.store.paths import Paths
 from pipeline.store.tables import load_test
-from pipeline.submission.answers import read_bytes
+from pipeline.submission.answers import answers_of, read_bytes, remarks
 from pipeline.submission.faults import summary
 from pipeline.submission.judge_ids import ordered_ids
-from pipeline.submission.validation import find_faults
+from pipeline.submission.validation import examine, refused
 
 
 def run(paths: Paths, competition: Competition, csv: Path) -> None:
@@ -28,12 +28,18 @@ def run(paths: Paths, competition: Competition, csv: Path) -> None:
     test = load_test(paths)
     warn_of_unreadable(test)
     expected_ids = ordered_ids(competition.submission, test["image_id"].tolist())
-    faults = find_faults(competition, content, expected_ids)
+    read = examine(competition, content, expected_ids)
+    faults = refused(competition, read.faults)
     for fault in faults:
         console.result(str(fault))
+    for fault in read.faults:
+        if fault not in faults:
+            console.result(f"Kaggle takes it all the same: {fault}")
     if faults:
         raise SubmissionError(
             f"{csv}: must be what the judge wants, has {summary(faults)}; compare the format in "
             f"{competition.name}.toml or run 'pipeline submit {competition.name}'"
         )
-    console.result(f"valid: {len(content.splitlines()):,} lines")
+    for remark in remarks(competition, answers_of(competition, read)):
+        console.result(f"remark: {remark}")
+    console.result(f"valid: {len(read.ids) + competition.submission.has_header:,} lines")

@@ -96,8 +96,7 @@ SAID_SEPARATOR = re.compile(r"\ufeff?sep=(.)\r?\n", re.IGNORECASE)
 def saved_tables(path: Path, columns: Sequence[str]) -> Iterator[ForeignCsv]:
     """Read a table of ours as another program may have saved it, in every way that it can be read.
 
-    Code page, separator and quotes may be others, columns may have been moved or added. Bytes that
-    aren't UTF-8 are text in several code pages; whoever knows the names tells which it is.
+    Columns may have been moved or added; see `saved_rows`.
 
     Args:
         path: The file.
@@ -106,17 +105,28 @@ def saved_tables(path: Path, columns: Sequence[str]) -> Iterator[ForeignCsv]:
     Raises:
         DataError: A row has more fields than the header, as unquoted decimal commas make them.
     """
+    for rows in saved_rows(path):
+        header = [name.strip() for name in rows[0][1]] if rows else []
+        if set(columns) <= set(header):
+            _refuse_longer(path, rows, len(header))
+            yield ForeignCsv(path, [(rows[0][0], header), *rows[1:]])
+
+
+def saved_rows(path: Path) -> Iterator[list[tuple[int, list[str]]]]:
+    """Read a CSV that some program has saved, with each code page and separator that it may have.
+
+    Bytes that aren't UTF-8 are text in several code pages, and a line has fields by any separator;
+    whoever knows what must stand there tells which it is.
+
+    Yields:
+        Number of the line and fields per row, blank rows left out.
+    """
     for text in _readings(path.read_bytes()):
         said = SAID_SEPARATOR.match(text)
         body = text[said.end() :] if said else text
         for separator in said[1] if said else SEPARATORS:
             lines = csv.reader(io.StringIO(body, newline=""), delimiter=separator)
-            rows = [(lines.line_num, fields) for fields in lines if any(map(str.strip, fields))]
-            header = [name.strip() for name in rows[0][1]] if rows else []
-            if set(columns) <= set(header):
-                _refuse_longer(path, rows, len(header))
-                yield ForeignCsv(path, [(rows[0][0], header), *rows[1:]])
-                break
+            yield [(lines.line_num, fields) for fields in lines if any(map(str.strip, fields))]
 
 
 def _readings(content: bytes) -> Iterator[str]:

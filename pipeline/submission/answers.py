@@ -11,6 +11,9 @@ import numpy as np
 from pipeline.config.competition import Competition
 from pipeline.errors import SubmissionError
 from pipeline.scoring.measures import Values
+from pipeline.submission.validation import Examination
+
+MOST_SHOWN = 3  # probabilities of a row
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,34 @@ def decode(competition: Competition, content: bytes) -> Answers:
     rows = list(csv.reader(lines, delimiter=submission.separator))
     rows = rows[1:] if submission.has_header else rows
     return Answers([row[0] for row in rows], _probs(competition, [row[1:] for row in rows]))
+
+
+def answers_of(competition: Competition, read: Examination) -> Answers:
+    """Turn what was read of a submission into probabilities; its labels must have no fault."""
+    return Answers(read.ids, _probs(competition, read.answers))
+
+
+def remarks(competition: Competition, answers: Answers) -> list[str]:
+    """Say what is odd about answers that a judge takes all the same."""
+    probs = answers.probs
+    found = []
+    if len(probs) > 1 and (probs == probs[0]).all():
+        what = competition.classes[int(probs[0].argmax())]
+        if competition.submission.has_probabilities:
+            what = ", ".join(f"{prob:g}" for prob in probs[0][:MOST_SHOWN])
+            what += ", ..." if len(probs[0]) > MOST_SHOWN else ""
+        found.append(f"all {len(probs):,} answers are the same ({what}), as of a sample submission")
+    is_certain = (probs == 0).any(axis=1)
+    if (
+        competition.metric == "log_loss"
+        and competition.submission.has_probabilities
+        and is_certain.any()
+    ):
+        found.append(
+            f"{is_certain.sum():,} of {len(probs):,} answers give a class the probability 0, of "
+            "which log loss takes the logarithm: one such mistake may cost more than 100 others"
+        )
+    return found
 
 
 def _probs(competition: Competition, answers: list[list[str]]) -> Values:

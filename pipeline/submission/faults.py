@@ -11,6 +11,7 @@ class FaultKind(StrEnum):
     """Every kind of fault, in the order in which they are reported."""
 
     EMPTY = "empty file"
+    PACKED = "packed file"
     ENCODING = "encoding"
     BOM = "byte order mark"
     NUL = "NUL bytes"
@@ -19,8 +20,10 @@ class FaultKind(StrEnum):
     SEPARATOR = "separator"
     HEADER = "header"
     QUOTING = "quoting"
+    NEEDLESS_QUOTES = "needless quotes"
     COLUMNS = "columns"
     SWAPPED = "swapped columns"
+    COLUMN_ORDER = "order of columns"
     MISSING_ID = "missing ids"
     UNKNOWN_ID = "unknown ids"
     MALFORMED_ID = "malformed ids"
@@ -32,6 +35,30 @@ class FaultKind(StrEnum):
     LABEL_OUT_OF_RANGE = "labels out of range"
     MALFORMED_LABEL = "malformed labels"
     SUM = "sums of probabilities"
+    ALL_ZERO = "rows of zeros"
+
+
+# Kaggle unpacks a file, finds columns by their names and rows by their ids, and rescales rows.
+KAGGLE_TAKES = frozenset(
+    {
+        FaultKind.PACKED,
+        FaultKind.BOM,
+        FaultKind.NEEDLESS_QUOTES,
+        FaultKind.COLUMN_ORDER,
+        FaultKind.ORDER,
+        FaultKind.SUM,
+    }
+)
+# What is answered is beyond doubt all the same.
+READABLE = KAGGLE_TAKES | {
+    FaultKind.ENCODING,
+    FaultKind.LINE_ENDS,
+    FaultKind.BLANK,
+    FaultKind.SEPARATOR,
+    FaultKind.HEADER,
+    FaultKind.SWAPPED,
+    FaultKind.MALFORMED_ID,
+}
 
 
 @dataclass(frozen=True)

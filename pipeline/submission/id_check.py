@@ -40,6 +40,12 @@ class IdCheck:
             self._present.add(judge_id)
             self._check_order(line, judge_id)
 
+    def meant(self, judge_id: str) -> str | None:
+        """Return the id that is meant, written as it must be or not; None if there is none."""
+        if judge_id in self.expected:
+            return judge_id
+        return self._by_normalised.get(_normalised(judge_id))
+
     def ignore_missing(self, fields: list[str]) -> None:
         """Don't call the ids of a line missing that has the wrong number of columns."""
         self._not_missing.update(self.expected.intersection(fields))

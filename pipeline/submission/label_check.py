@@ -13,8 +13,9 @@ from pipeline.submission.id_check import INTEGER
 NUMBER = re.compile(r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 NAN_WORDS = {"nan", "-nan", "na", "n/a", "<na>", "#n/a", "none", "null"}
 INFINITE_WORDS = {f"{sign}{word}" for sign in ("", "+", "-") for word in ("inf", "infinity")}
-# Rounding to five decimals is forgiven, as NumPy's allclose would.
+# Rounding each number to five decimals is forgiven, and what NumPy's allclose forgives.
 SUM_TOLERANCE = 1e-5
+ROUNDING = 0.5e-5
 
 LabelFault = tuple[FaultKind, str]
 
@@ -37,8 +38,9 @@ class LabelCheck:
         yield from found
         if self.sums_to_1 and not found:
             total = math.fsum(map(float, fields))
-            if abs(total - 1) > SUM_TOLERANCE:
-                yield FaultKind.SUM, f"the probabilities of a line must sum to 1, found {total:.6g}"
+            if abs(total - 1) > max(SUM_TOLERANCE, ROUNDING * len(fields)):
+                kind = FaultKind.SUM if total else FaultKind.ALL_ZERO
+                yield kind, f"the probabilities of a line must sum to 1, found {total:.6g}"
 
 
 def label_check(competition: Competition) -> LabelCheck:

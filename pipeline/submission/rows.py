@@ -5,7 +5,11 @@ Each step mends what it reports, so that one mistake isn't reported again by the
 
 import codecs
 import csv
+import gzip
+import io
 import re
+import zipfile
+import zlib
 from dataclasses import dataclass
 
 from pipeline.config.submission_table import SubmissionFormat
@@ -14,6 +18,9 @@ from pipeline.submission.faults import FaultKind, FaultLog, shown
 LINE_END = re.compile(r"(\r*\n|\r)")  # \r\r\n comes from text mode on Windows, written twice
 LINE_END_NAMES = {"\n": "LF", "\r\n": "CRLF", "\r": "CR"}
 SEPARATORS = (",", ";", "\t", "|", " ", "\uff0c")  # the last is the full-width comma
+ARCHIVE_ERRORS = (zipfile.BadZipFile, zlib.error)
+LITTER = re.compile(r"/$|(^|/)(__MACOSX/|\.)")  # folders, and what macOS adds
+MOST_BYTES = 1 << 29  # no submission has more
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # What stands for a byte that is no text; no text holds it.
 BROKEN_BYTE = re.compile(r"[\udc80-\udcff]")
@@ -36,7 +43,7 @@ class Row:
 
 def read_rows(submission: SubmissionFormat, content: bytes, faults: FaultLog) -> list[Row]:
     """Split a file into rows, header included."""
-    text = _decode(submission, content, faults)
+    text = _decode(submission, _unpacked(content, faults), faults)
     if not text.strip():
         detail = f"must hold one line per image, holds {len(content)} bytes"
         faults.add(FaultKind.EMPTY, 0, detail)
@@ -47,6 +54,31 @@ def read_rows(submission: SubmissionFormat, content: bytes, faults: FaultLog) ->
         Row(line, _split(line, text, separator, faults), BROKEN_BYTE.search(text) is None)
         for line, text in lines.items()
     ]
+
+
+def _unpacked(content: bytes, faults: FaultLog) -> bytes:
+    """Take the one file out of an archive; what is none, or can't be read, stays as it is."""
+    file = io.BytesIO(content)
+    try:
+        if content.startswith(b"PK\x03\x04"):
+            with zipfile.ZipFile(file) as packed:
+                names = [name for name in packed.namelist() if not LITTER.search(name)]
+                if len(names) != 1:
+                    detail = f"must hold one file, holds {len(names)}"
+                    faults.add(FaultKind.PACKED, 0, detail)
+                    return content
+                with packed.open(names[0]) as member:
+                    inside = member.read(MOST_BYTES)
+        elif content.startswith(b"\x1f\x8b"):
+            with gzip.open(file) as member:
+                inside = member.read(MOST_BYTES)
+        else:
+            return content
+    except (OSError, EOFError, RuntimeError, NotImplementedError, *ARCHIVE_ERRORS) as error:
+        faults.add(FaultKind.PACKED, 0, f"must be readable, isn't ({error})")
+        return content
+    faults.add(FaultKind.PACKED, 0, "must be the CSV itself, is an archive that holds it")
+    return inside
 
 
 def _decode(submission: SubmissionFormat, content: bytes, faults: FaultLog) -> str:
@@ -141,12 +173,30 @@ def _split(line: int, text: str, separator: str, faults: FaultLog) -> list[str]:
     except csv.Error as error:
         faults.add(FaultKind.QUOTING, line, f"quotes must be in pairs, {error} in {shown(text)}")
         return text.replace('"', "").split(separator)
-    if separator.join(_quoted(field, separator) for field in fields) != text:
-        detail = f"must be only where the separator or a quote stands inside, found {shown(text)}"
-        faults.add(FaultKind.QUOTING, line, detail)
+    if separator.join(_quoted(field, separator) for field in fields) == text:
+        return fields
+    is_needless = _is_quoted_at_will(text, fields, separator)
+    detail = f"must be only where the separator or a quote stands inside, found {shown(text)}"
+    kind = FaultKind.NEEDLESS_QUOTES if is_needless else FaultKind.QUOTING
+    faults.add(kind, line, detail)
     return fields
 
 
+def _is_quoted_at_will(text: str, fields: list[str], separator: str) -> bool:
+    """Whether each field stands there as it is or well quoted."""
+    position = 0
+    for field in fields:
+        quoted = _in_quotes(field)
+        form = quoted if text.startswith(quoted, position) else _quoted(field, separator)
+        position += len(form) + 1
+        if text[position - len(form) - 1 : position] not in (form, form + separator):
+            return False
+    return position == len(text) + 1
+
+
 def _quoted(field: str, separator: str) -> str:
-    needs_quotes = separator in field or '"' in field
-    return '"' + field.replace('"', '""') + '"' if needs_quotes else field
+    return _in_quotes(field) if separator in field or '"' in field else field
+
+
+def _in_quotes(field: str) -> str:
+    return '"' + field.replace('"', '""') + '"'

@@ -5,9 +5,10 @@ accepted and not demanded: no CSV reader sees a difference.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pipeline.config.competition import Competition
-from pipeline.submission.faults import Fault, FaultKind, FaultLog, shown
+from pipeline.submission.faults import KAGGLE_TAKES, Fault, FaultKind, FaultLog, shown
 from pipeline.submission.id_check import IdCheck
 from pipeline.submission.label_check import LabelCheck, label_check
 from pipeline.submission.rows import Row, read_rows
@@ -27,32 +28,64 @@ def find_faults(
     Returns:
         Every kind of fault once, with its count and its first line; empty for a valid file.
     """
+    return examine(competition, content, expected_ids).faults
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What a submission says, and what is wrong with it.
+
+    Attributes:
+        faults: Every kind of fault once.
+        ids: The judge's ids that are answered, as they must be written, in the order of the file.
+        answers: What stands after each id, in the order of the competition's columns.
+    """
+
+    faults: list[Fault]
+    ids: list[str]
+    answers: list[list[str]]
+
+
+def refused(competition: Competition, faults: Sequence[Fault]) -> list[Fault]:
+    """Choose the faults for which the judge refuses a file; Kaggle takes some of them."""
+    taken = KAGGLE_TAKES if competition.is_kaggles else frozenset()
+    return [fault for fault in faults if fault.kind not in taken]
+
+
+def examine(competition: Competition, content: bytes, expected_ids: Sequence[str]) -> Examination:
+    """Find the faults of a submission, and read it as far as it can be; see `find_faults`."""
     faults = FaultLog()
     rows = read_rows(competition.submission, content, faults)
+    answers: dict[str, list[str]] = {}
     if rows:
         ids = IdCheck(competition.submission, expected_ids, faults)
         labels = label_check(competition)
         rows = _without_header(competition, rows, ids, labels, faults)
         rows = _fix_column_order(rows, len(competition.columns), ids, labels, faults)
         for row in rows:
-            _check_row(row, len(competition.columns), ids, labels, faults)
+            meant = _check_row(row, len(competition.columns), ids, labels, faults)
+            if meant is not None:
+                answers.setdefault(meant, row.fields[1:])
         ids.finish()
-    return faults.found()
+    return Examination(faults.found(), list(answers), list(answers.values()))
 
 
 def _check_row(
     row: Row, num_columns: int, ids: IdCheck, labels: LabelCheck, faults: FaultLog
-) -> None:
+) -> str | None:
+    """Report what is wrong with a row; return the id that is meant, if the row can be read."""
     if not row.is_readable:
         ids.count_unreadable()
-    elif len(row.fields) != num_columns:
+        return None
+    if len(row.fields) != num_columns:
         found = f"{len(row.fields)} in {shown(' | '.join(row.fields))}"
         faults.add(FaultKind.COLUMNS, row.line, f"must be {num_columns}, found {found}")
         ids.ignore_missing(row.fields)
-    else:
-        ids.check(row.line, row.fields[0])
-        for kind, detail in labels.faults(row.fields[1:]):
-            faults.add(kind, row.line, detail)
+        return None
+    ids.check(row.line, row.fields[0])
+    for kind, detail in labels.faults(row.fields[1:]):
+        faults.add(kind, row.line, detail)
+    return ids.meant(row.fields[0])
 
 
 def _without_header(
@@ -62,8 +95,14 @@ def _without_header(
     separator, has_header = competition.submission.separator, competition.submission.has_header
     if has_header and first.fields == wanted:
         return rows[1:]
-    is_header = _is_header(first.fields, wanted, ids, labels)
     found = shown(separator.join(first.fields))
+    if has_header and _names_other_order(first.fields, wanted, rows[1:], ids):
+        difference = _first_difference(first.fields, wanted)
+        detail = f"must be {shown(separator.join(wanted))}, differs{difference}, found {found}"
+        faults.add(FaultKind.COLUMN_ORDER, first.line, detail)
+        places = [first.fields.index(name) for name in wanted]
+        return [_rearranged(row, places) for row in rows[1:]]
+    is_header = _is_header(first.fields, wanted, ids, labels)
     if has_header:
         state = f"differs{_first_difference(first.fields, wanted)}" if is_header else "is missing"
         detail = f"must be {shown(separator.join(wanted))}, {state}, found {found}"
@@ -71,6 +110,21 @@ def _without_header(
     elif is_header:
         faults.add(FaultKind.HEADER, first.line, f"the judge wants none, found {found}")
     return rows[1:] if is_header else rows
+
+
+def _names_other_order(found: list[str], wanted: list[str], rows: list[Row], ids: IdCheck) -> bool:
+    """Whether a header names the columns in another order, and the ids stand where it says."""
+    if sorted(found) != sorted(wanted):
+        return False
+    place = found.index(wanted[0])
+    stand = sum(ids.meant(row.fields[place]) is not None for row in rows if place < len(row.fields))
+    return stand > len(rows) / 2
+
+
+def _rearranged(row: Row, places: list[int]) -> Row:
+    if len(row.fields) != len(places):
+        return row
+    return Row(row.line, [row.fields[place] for place in places], row.is_readable)
 
 
 def _is_header(fields: list[str], wanted: list[str], ids: IdCheck, labels: LabelCheck) -> bool:

@@ -1,4 +1,5 @@
 import codecs
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -73,8 +74,8 @@ def test_answers_as_a_submission_score_1_however_the_truth_is_written(
 ):
     measures = run(paths, demo, answers, write(tmp_path / "truth.csv", TRUTHS[name]), capsys)
     assert measures["images graded"] == "20 of 20"
-    assert measures["accuracy (95 % interval)"].startswith("1.0000 [0.8389, 1.0000]")
-    assert measures["macro F1"] == "1.0000"
+    assert measures["accuracy (95 % interval)"].startswith("1.00000 [0.83887, 1.00000]")
+    assert measures["macro F1"] == "1.00000"
 
 
 def test_truth_may_have_a_bom_and_crlf(paths, demo, answers, tmp_path, capsys):
@@ -87,7 +88,7 @@ def test_score_of_a_subset_counts_only_its_images(paths, demo, answers, tmp_path
     lines = [f"{i},{TARGETS[i]}" for i in (4, 9, 17)] + [f"2,{1 - TARGETS[2]}"]
     measures = run(paths, demo, answers, write(tmp_path / "truth.csv", lines), capsys)
     assert measures["images graded"] == "4 of 20"
-    assert measures["accuracy (95 % interval)"].startswith("0.7500 [")
+    assert measures["accuracy (95 % interval)"].startswith("0.75000 [")
 
 
 def test_interval_and_confusion_are_those_of_the_metrics(paths, demo, answers, tmp_path, capsys):
@@ -96,7 +97,7 @@ def test_interval_and_confusion_are_those_of_the_metrics(paths, demo, answers, t
     out = capsys.readouterr().out
     truth = np.array([int(line.split(",")[1]) for line in lines])
     probs = np.eye(2, dtype=np.float32)[TARGETS]
-    assert str(evaluate("accuracy", truth, probs)) in out
+    assert grade._in_five_decimals(evaluate("accuracy", truth, probs)) in out
     matrix = [
         line.split()[2:] for line in out.splitlines() if line.strip()[:5] in ("0 cat", "1 dog")
     ]
@@ -127,16 +128,16 @@ def test_faulty_truth_is_refused(paths, demo, answers, tmp_path, lines, message)
 
 
 def test_truth_that_is_missing_or_no_text_is_refused(paths, demo, answers, tmp_path):
-    with pytest.raises(DataError, match=r"truth\.csv: must be a file of UTF-8 text"):
+    with pytest.raises(DataError, match=r"truth\.csv: must be a readable file \(No such file"):
         grade.run(paths, demo, answers, tmp_path / "truth.csv")
-    (tmp_path / "truth.csv").write_bytes(b"\xff\xfe0,1\n")
-    with pytest.raises(DataError, match=r"truth\.csv: must be a file of UTF-8 text"):
+    (tmp_path / "truth.csv").write_bytes(b"\xff\xfe0,1")  # UTF-16 of one and a half letters
+    with pytest.raises(DataError, match=r"truth\.csv: must be text, isn't"):
         grade.run(paths, demo, answers, tmp_path / "truth.csv")
 
 
 def test_faulty_submission_is_refused_with_its_faults(paths, demo, answers, tmp_path):
     csv = write(tmp_path / "x.csv", ["id,label", *TRUTHS["submission"][:-1]])
-    expected = r"x\.csv: must be valid, has 2 kinds of fault.*header.*missing ids: 1 of 20"
+    expected = r"x\.csv: must tell every answer, has 1 kind of fault.*missing ids: 1 of 20"
     with pytest.raises(SubmissionError, match=expected):
         grade.run(paths, demo, csv, answers)
 
@@ -150,7 +151,7 @@ def test_labels_are_graded_by_accuracy_where_the_judge_takes_log_loss(paths, dem
     grade.run(paths, demo.model_copy(update={"metric": "log_loss"}), answers, answers)
     captured = capsys.readouterr()
     assert "labels can't be graded by log_loss" in captured.err
-    assert "1.0000 [0.8389, 1.0000]" in captured.out
+    assert "1.00000 [0.83887, 1.00000]" in captured.out
 
 
 def competition_of(num_classes: int) -> Competition:
@@ -192,21 +193,21 @@ def test_probabilities_are_graded_by_the_metric_of_the_judge(
     csv = write(tmp_path / "x.csv", [f"{i},{dog}" for i, dog in enumerate(dogs)])
     measures = run(paths, competition, csv, answers, capsys)
     probs = np.column_stack([1 - dogs, dogs])
-    expected = str(evaluate(metric, np.array(TARGETS), probs))
+    expected = grade._in_five_decimals(evaluate(metric, np.array(TARGETS), probs))
     assert measures[f"{metric} (95 % interval)"] == expected
     assert "accuracy (95 % interval)" in measures
 
 
 def test_answers_as_probabilities_are_perfect(paths, demo, answers, capsys):
     measures = run(paths, probability_of_dog(demo, "log_loss"), answers, answers, capsys)
-    assert measures["log_loss (95 % interval)"] == "0.0000 [0.0000, 5.5651]"
-    assert measures["macro F1"] == "1.0000"
+    assert measures["log_loss (95 % interval)"] == "0.00000 [0.00000, 5.56507]"
+    assert measures["macro F1"] == "1.00000"
 
 
 def test_labels_suffice_for_kappa(paths, demo, answers, capsys):
     kappa = demo.model_copy(update={"metric": "quadratic_kappa"})
     assert run(paths, kappa, answers, answers, capsys)["quadratic_kappa (95 % interval)"] == (
-        "1.0000 [0.6568, 1.0000]"
+        "1.00000 [0.65682, 1.00000]"
     )
 
 
@@ -217,3 +218,142 @@ def test_metric_that_is_not_defined_for_the_truth_is_told_as_nan(
     competition = probability_of_dog(demo, "roc_auc")
     measures = run(paths, competition, answers, write(tmp_path / "dogs.csv", dogs), capsys)
     assert measures["roc_auc (95 % interval)"] == "nan [nan, nan]"
+
+
+JUDGES_TRUTHS = {
+    "Kaggle's solution": ["id,label,Usage"] + [f"{i},{t},{'Public' if i < 8 else 'Private'}"
+        for i, t in enumerate(TARGETS)],
+    "its use before the label": ["usage,id,label"] + [f"Private,{i},{t}"
+        for i, t in enumerate(TARGETS)],
+    "a column per class": ["id,dog,cat"] + [f"{i},{t},{1 - t}" for i, t in enumerate(TARGETS)],
+    "a column of truth values per class": ["image_id,cat,dog,Usage"] + [
+        f"{i}.jpg,{t == 0},{t == 1},Public" for i, t in enumerate(TARGETS)],
+    "a column per class as floats": ["id;class_cat;class_dog"] + [
+        f"{i};{1 - t}.000000e+00;{t}.0" for i, t in enumerate(TARGETS)],
+    "numbers of rows first": [",id,label"] + [f"{19 - i},{i},{t}" for i, t in enumerate(TARGETS)],
+    "other columns": ["file,width,label,fold"] + [f"{i}.jpg,640,{NAMES[t]},0"
+        for i, t in enumerate(TARGETS)],
+    "labels as floats": [f"{i},{t}.0" for i, t in enumerate(TARGETS)],
+    "names in capitals": [f"{i},{NAMES[t].upper()}" for i, t in enumerate(TARGETS)],
+    "ids with zeros": [f"test/{i:04}.JPG,{t}" for i, t in enumerate(TARGETS)],
+    "tabs": [f"{i}.jpg\t{t}" for i, t in enumerate(TARGETS)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("name", JUDGES_TRUTHS)
+def test_truth_as_judges_and_people_have_it_is_read(
+    paths, demo, answers, tmp_path, capsys, name, encoding
+):
+    truth = tmp_path / "truth.csv"
+    truth.write_text("\r\n".join([*JUDGES_TRUTHS[name], ""]), encoding)
+    measures = run(paths, demo, answers, truth, capsys)
+    assert measures["images graded"] == "20 of 20"
+    assert measures["macro F1"] == "1.00000"
+
+
+def test_parts_of_the_score_are_told_and_what_is_ignored_is_not_graded(
+    paths, demo, answers, tmp_path, capsys
+):
+    usages = ["Public"] * 5 + ["Private"] * 10 + ["Ignored"] * 5
+    wrong = {0, 7, 8, 16, 17, 18}
+    rows = [(i, 1 - t if i in wrong else t, usages[i]) for i, t in enumerate(TARGETS)]
+    lines = ["id,label,Usage", *(f"{i},{t},{usage}" for i, t, usage in rows)]
+    measures = run(paths, demo, answers, write(tmp_path / "x.csv", lines), capsys)
+    assert measures["images graded"] == "15 of 20"
+    assert measures["accuracy, Public (5 images)"].startswith("0.80000 [")
+    assert measures["accuracy, Private (10 images)"].startswith("0.80000 [")
+    assert measures["accuracy (95 % interval)"].startswith("0.80000 [")
+
+
+FAULTY_TRUTHS = {
+    "two classes at once": (["id,cat,dog", "0,1,1"], "must have 1 in the column of one class"),
+    "no class": (["id,cat,dog", "0,0,0"], "must have 1 in the column of one class"),
+    "soft labels": (["id,cat,dog", "0,0.9,0.1"], "must have 1 in the column of one class"),
+    "a longer line": (["id,label", "0,1,x"], "lines must be <id>,<label>, found 1 otherwise"),
+    "two columns of labels": (["id,first,second", "0,1,0", "5,1,0"],
+        "one column must hold labels, 2 of first, second do; name it 'label'"),
+    "no label at all": (["id,label", "0,", "1,"], "must hold one line per image, holds none"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAULTY_TRUTHS)
+def test_truth_that_could_mean_several_things_is_refused(paths, demo, answers, tmp_path, name):
+    lines, message = FAULTY_TRUTHS[name]
+    with pytest.raises(DataError, match=message):
+        grade.run(paths, demo, answers, write(tmp_path / "truth.csv", lines))
+
+
+def numbered(demo: Competition, label: str, *classes: str) -> Competition:
+    submission = demo.submission.model_copy(update={"label": label})
+    return demo.model_copy(update={"classes": classes, "submission": submission})
+
+
+def test_numbers_are_all_names_or_all_places(paths, demo, tmp_path, capsys):
+    competition = numbered(demo, "name", "1", "2", "3")
+    csv = write(tmp_path / "x.csv", [f"{i},{i % 3 + 1}" for i in range(NUM)])
+    measures = run(paths, competition, csv, csv, capsys)
+    assert measures["accuracy (95 % interval)"].startswith("1.00000")
+    for labels in (("0", "1", "2"), ("1", "3", "0")):
+        lines = [f"{i},{labels[i % 3]}" for i in range(NUM)]
+        truth = write(tmp_path / "truth.csv", lines)
+        if labels == ("0", "1", "2"):  # places, as 0 is no name
+            measures = run(paths, competition, csv, truth, capsys)
+            assert measures["accuracy (95 % interval)"].startswith("1.00000")
+            continue
+        with pytest.raises(DataError, match="must be read in one way throughout, none of class n"):
+            grade.run(paths, competition, csv, truth)
+
+
+def test_numbers_that_could_be_names_or_places_are_told(paths, demo, tmp_path, capsys):
+    competition = numbered(demo, "name", "1", "2", "3")
+    csv = write(tmp_path / "x.csv", [f"{i},{i % 3 + 1}" for i in range(NUM)])
+    truth = write(tmp_path / "truth.csv", ["0,1", "1,2", "3,1", "4,2"])
+    grade.run(paths, competition, csv, truth)
+    captured = capsys.readouterr()
+    assert "labels are read as class names, but could be places, counted from 0;" in captured.err
+    assert "1.00000" in captured.out
+
+
+def test_1_is_the_class_whose_probability_is_asked_for(paths, demo, tmp_path, capsys):
+    form = {"label": "probability", "positive": "cat", "columns": ("id", "is_cat")}
+    submission = demo.submission.model_copy(update=form)
+    competition = demo.model_copy(update={"submission": submission})
+    csv = write(tmp_path / "x.csv", [f"{i},{0.9 - 0.8 * t}" for i, t in enumerate(TARGETS)])
+    for marks in (("1", "0"), ("True", "False"), ("1.0", "0.0")):
+        lines = ["id,is_cat", *(f"{i},{marks[t]}" for i, t in enumerate(TARGETS))]
+        measures = run(paths, competition, csv, write(tmp_path / "t.csv", lines), capsys)
+        assert measures["accuracy (95 % interval)"].startswith("1.00000")
+
+
+LENIENT = {
+    "a mark": lambda lines: codecs.BOM_UTF8 + "\n".join(lines).encode(),
+    "CRLF": lambda lines: "\r\n".join(lines).encode(),
+    "a header": lambda lines: "\n".join(["id,label", *lines]).encode(),
+    "quotes": lambda lines: "\n".join(f'"{x}"'.replace(",", '","') for x in lines).encode(),
+    "semicolons": lambda lines: "\n".join(lines).replace(",", ";").encode(),
+    "backwards": lambda lines: "\n".join(lines[::-1]).encode(),
+    "names of files": lambda lines: "\n".join(lines).replace(",", ".jpg,").encode(),
+    "UTF-16": lambda lines: "\n".join(lines).encode("utf-16"),
+    "gz": lambda lines: gzip.compress("\n".join(lines).encode()),
+}
+
+
+@pytest.mark.parametrize("name", LENIENT)
+def test_submission_that_the_judge_would_refuse_is_graded_where_no_answer_is_in_doubt(
+    paths, demo, answers, tmp_path, capsys, name
+):
+    csv = tmp_path / "x.csv"
+    csv.write_bytes(LENIENT[name](answers.read_text().splitlines()))
+    grade.run(paths, demo, csv, answers)
+    captured = capsys.readouterr()
+    assert "graded, but the judge would refuse it: " in captured.err
+    assert "1.00000 [0.83887, 1.00000]" in captured.out
+
+
+def test_probabilities_under_a_header_of_other_names_are_not_graded(paths, demo, tmp_path):
+    form = {"label": "probabilities", "has_header": True}
+    competition = demo.model_copy(update={"submission": demo.submission.model_copy(update=form)})
+    lines = ["id,first,second", *(f"{i},0.5,0.5" for i in range(NUM))]
+    with pytest.raises(SubmissionError, match=r"must tell every answer, has 1 kind of .*header"):
+        grade.run(paths, competition, write(tmp_path / "x.csv", lines), tmp_path / "truth.csv")

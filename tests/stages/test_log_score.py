@@ -110,7 +110,7 @@ def test_status_shows_the_judges_scores_beside_ours_and_which_file_is_there(
     out = capsys.readouterr().out
     rows = [[cell.strip() for cell in line.split("│")[2:-1]] for line in out.splitlines()]
     assert [row for row in rows if "accuracy" in row] == [
-        ["probe *", "accuracy", "0.9910", "", "", ""],
-        ["probe", "accuracy", "0.9870", "0.9300", "", ""],
+        ["probe *", "accuracy", "0.99100", "", "", ""],
+        ["probe", "accuracy", "0.98700", "0.93000", "", ""],
     ]
     assert "log.csv" not in out

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from pipeline.config.competition import Competition, load_competition
-from pipeline.errors import ArtifactError, DataError, SubmissionError
+from pipeline.config.strict import locate_toml
+from pipeline.errors import ArtifactError, ConfigError, DataError, SubmissionError
 from pipeline.stages import submit, validate
 from pipeline.store.atomic import write_text
 from pipeline.store.freshness import file_sha256
@@ -246,10 +247,31 @@ def test_folder_in_the_place_of_the_submission_is_one_line(paths, demo):
         submit.run(paths, demo, "probe")
 
 
-def test_name_that_the_judge_wants_is_told(paths, demo, capsys):
+def test_file_stands_under_the_name_that_the_judge_wants_too(paths, demo, capsys):
     submission = demo.submission.model_copy(update={"file_name": "result.csv"})
-    submit.run(paths, demo.model_copy(update={"submission": submission}), "probe")
-    assert "the judge wants it under the name result.csv" in capsys.readouterr().out
+    named = demo.model_copy(update={"submission": submission})
+    result = paths.submissions_dir / "result.csv"
+    submit.run(paths, named, "probe")
+    assert f"{result}: the same file, under the name that the judge w" in capsys.readouterr().out
+    assert result.read_bytes() == paths.submission("probe").read_bytes() == EXPECTED
+    before = result.stat().st_mtime_ns
+    submit.run(paths, named, "probe")
+    assert result.stat().st_mtime_ns == before
+    save(paths, named, "other", probs=default_probs()[::-1])
+    submit.run(paths, named, "other")
+    assert result.read_bytes() == paths.submission("other").read_bytes() != EXPECTED
+    save(paths, named, "result")
+    submit.run(paths, named, "result")
+    assert result.read_bytes() == EXPECTED
+
+
+@pytest.mark.parametrize("name", ["log.csv", "..", "deep/result.csv", "\\result.csv", ""])
+def test_name_that_the_judge_wants_is_a_files(tmp_path, name):
+    toml = tmp_path / "mine.toml"
+    text = locate_toml("cat-12", "competitions").read_text("utf-8")
+    toml.write_text(text.replace('"result.csv"', json.dumps(name)), "utf-8")
+    with pytest.raises(ConfigError, match="file_name"):
+        load_competition(str(toml))
 
 
 def test_shares_of_probabilities_are_those_of_the_most_probable_classes(paths, demo, capsys):

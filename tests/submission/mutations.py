@@ -1,6 +1,9 @@
 """What people and programs do to submissions: named, each with what a validator must say of it."""
 
 import codecs
+import gzip
+import io
+import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -141,7 +144,22 @@ def _header(case: Case) -> Outcome:
 
 def _quoted(case: Case) -> Outcome:
     lines = [[f'"{field}"' for field in row] for row in [*case.header, *case.rows]]
-    return refused(case.text(lines, []), FaultKind.QUOTING)
+    return refused(case.text(lines, []), FaultKind.NEEDLESS_QUOTES)
+
+
+def _other_order(case: Case) -> Outcome | None:
+    """Put the last column first, with the header that says so."""
+    if not case.header:
+        return None
+    lines = [[*row[-1:], *row[:-1]] for row in [case.competition.columns, *case.rows]]
+    return refused(case.text(lines[1:], lines[:1]), FaultKind.COLUMN_ORDER)
+
+
+def _zipped(content: str) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as packed:
+        packed.writestr("submission.csv", content)
+    return file.getvalue()
 
 
 def _of_form(case: Case, text: str, **kinds: FaultKind | None) -> Outcome | None:
@@ -152,11 +170,11 @@ def _of_form(case: Case, text: str, **kinds: FaultKind | None) -> Outcome | None
     return accepted(text) if kind is None else refused(text, kind)
 
 
-def _sum(case: Case, content: str) -> Outcome | None:
+def _sum(case: Case, content: str, kind: FaultKind = FaultKind.SUM) -> Outcome | None:
     submission = case.competition.submission
     if case.label != "probabilities":
         return accepted(content) if case.label == "probability" else None
-    return refused(content, FaultKind.SUM) if submission.rows_sum_to_1 else accepted(content)
+    return refused(content, kind) if submission.rows_sum_to_1 else accepted(content)
 
 
 def _other_name(case: Case) -> str:
@@ -184,6 +202,8 @@ MUTATIONS: dict[str, Callable[[Case], Outcome | None]] = {
         c.one_id(lambda i: f"{i}\xff").encode("latin-1"), FaultKind.ENCODING),
     "an archive": lambda _: refused_at_least(
         b"PK\x03\x04\x14\0\0\0\x08\0!\x9c\xf3\xe2", FaultKind.ENCODING, FaultKind.NUL),
+    "a zip of it": lambda c: refused(_zipped(c.valid), FaultKind.PACKED),
+    "a gz of it": lambda c: refused(gzip.compress(c.valid.encode()), FaultKind.PACKED),
     "NUL in a line": lambda c: refused(c.one_id(lambda i: f"{i}\0"), FaultKind.NUL),
     "NULs at the end": lambda c: refused(c.valid + "\0" * 9, FaultKind.NUL),
     # lines
@@ -218,6 +238,7 @@ MUTATIONS: dict[str, Callable[[Case], Outcome | None]] = {
         c.text(c.rows, [[name.upper() for name in c.competition.columns]]), FaultKind.HEADER),
     "header backwards": lambda c: refused(
         c.text(c.rows, [c.competition.columns[::-1]]), FaultKind.HEADER),
+    "columns in another order": _other_order,
     "header with one column more": lambda c: refused(
         c.text(c.rows, [[*c.competition.columns, "note"]]), FaultKind.HEADER),
     "header twice": lambda c: refused_at_least(
@@ -276,7 +297,8 @@ MUTATIONS: dict[str, Callable[[Case], Outcome | None]] = {
     "a half": lambda c: _of_form(c, c.one_label("0.5"), index=MALFORMED, probability=None),
     "a power of ten": lambda c: _of_form(c, c.one_label("1e-1"), index=MALFORMED, probability=None),
     "another sum": lambda c: _sum(c, c.each_row(lambda r: [r[0], "0.987", *r[2:]])),
-    "nothing but zeros": lambda c: _sum(c, c.each_row(lambda r: [r[0], *("0" for _ in r[1:])])),
+    "nothing but zeros": lambda c: _sum(c, c.each_row(lambda r: [r[0], *("0" for _ in r[1:])]),
+        FaultKind.ALL_ZERO),
     "labels of a row backwards": lambda c: accepted(c.one_row(lambda r: [r[0], *r[:0:-1]])),
     "more digits": lambda c: _of_form(
         c, c.each_row(lambda r: [r[0], *(f"{label}000000000000" for label in r[1:])]),

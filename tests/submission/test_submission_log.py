@@ -136,8 +136,9 @@ def test_log_that_a_spreadsheet_has_saved_is_read_and_goes_on(paths, separator, 
     saved = as_saved(paths.submission_log.read_bytes(), separator, encoding, time)
     paths.submission_log.write_bytes(saved)
     assert load_log(paths.submission_log) == entries
-    add(paths, entry("c"))
-    assert load_log(paths.submission_log) == [*entries, entry("c")]
+    later = entry("c")
+    add(paths, later)
+    assert load_log(paths.submission_log) == [*entries, later]
     assert b"\r" not in paths.submission_log.read_bytes()
 
 

@@ -63,7 +63,7 @@ DAMAGES: dict[str, tuple[str | bytes, FaultKind, int, int]] = {
     "id alone": (with_line(9, "8\n"), FaultKind.COLUMNS, 1, 9),
     "space after the commas": (each_line("{id}, {label}\n"), FaultKind.MALFORMED_LABEL, 20, 1),
     "label first": (each_line("{label},{id}\n"), FaultKind.SWAPPED, 20, 1),
-    "quoted ids": (each_line('"{id}",{label}\n'), FaultKind.QUOTING, 20, 1),
+    "quoted ids": (each_line('"{id}",{label}\n'), FaultKind.NEEDLESS_QUOTES, 20, 1),
     "quote without its pair": (changed(2, "1,", '"1,'), FaultKind.QUOTING, 1, 2),
     "last lines cut off": ("".join(LINES[:17]), FaultKind.MISSING_ID, 3, 0),
     "first line lost": ("".join(LINES[1:]), FaultKind.MISSING_ID, 1, 0),

@@ -3,6 +3,7 @@
 import codecs
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline.config.competition import Competition, load_competition
@@ -120,7 +121,7 @@ def test_header_names_the_classes_or_is_as_it_is_told_to_be():
 def test_columns_in_another_order_are_told_with_the_first_that_differs():
     (fault,) = told(with_header("id", "猫", "cow", "dog"), has_header=True)
     assert fault == (
-        "line 1: header: must be 'id,猫,dog,cow', differs at column 3 ('cow' for 'dog'), "
+        "line 1: order of columns: must be 'id,猫,dog,cow', differs at column 3 ('cow' for 'dog'), "
         "found 'id,猫,cow,dog'"
     )
 
@@ -192,13 +193,25 @@ def test_what_is_no_probability_is_told_as_what_it_is(number, kind):
 def test_sum_is_checked_to_five_decimals_where_it_must_be_1():
     assert told("b,0.333333,0.333333,0.333334\nc,0,0,1\na,0.1,0.2,0.7\n") == []
     content = "b,0.3333,0.3333,0.3333\nc,0,0,0\na,0.5,0.5,0.5\n"
-    (fault,) = faults_of(content)
-    assert (fault.kind, fault.count) == (FaultKind.SUM, 3)
-    assert str(fault) == (
+    sums, zeros = faults_of(content)
+    assert (sums.kind, sums.count, zeros.kind) == (FaultKind.SUM, 2, FaultKind.ALL_ZERO)
+    assert str(sums) == (
         "line 1: sums of probabilities: the probabilities of a line must sum to 1, found 0.9999 "
-        "(and 2 more)"
+        "(and 1 more)"
     )
     assert told(content, rows_sum_to_1=False) == []
+
+
+def test_numbers_that_are_each_rounded_to_five_decimals_sum_to_1():
+    classes = tuple(f"class {number}" for number in range(300))
+    probs = np.random.default_rng(1).dirichlet(np.ones(300), 3)
+    lines = [",".join([name, *(f"{prob:.5f}" for prob in row)])
+             for name, row in zip(IDS, probs, strict=True)]  # fmt: skip
+    assert max(abs(sum(map(float, line.split(",")[1:])) - 1) for line in lines) > 3e-5
+    content = "".join(f"{line}\n" for line in lines)
+    assert told(content, classes=classes) == []
+    (fault,) = faults_of(content.replace("b,0.0", "b,0.9", 1), classes=classes)
+    assert fault.kind == FaultKind.SUM
 
 
 def test_sum_of_a_line_with_a_faulty_number_is_not_told_as_well():

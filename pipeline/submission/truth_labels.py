@@ -1,0 +1,88 @@
+"""Read labels that a person wrote: class names, places or marks, in one way throughout a file."""
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from pipeline.config.class_names import ClassLookup, as_integer
+from pipeline.config.competition import Competition
+from pipeline.console import warn
+from pipeline.errors import DataError
+from pipeline.submission.faults import shown
+
+MARKS = {**dict.fromkeys(("true", "wahr"), 1), **dict.fromkeys(("false", "falsch"), 0)}
+Reading = tuple[str, Callable[[str], int | None]]
+
+
+def mark(text: str) -> int | None:
+    """Read a mark, 1 or 0 or a truth value; None for what is no integer."""
+    return MARKS.get(text.casefold(), as_integer(text))
+
+
+def readings(competition: Competition) -> list[Reading]:
+    """List the ways to read a label as a class index, that of the judge first."""
+    lookup = ClassLookup(competition.classes)
+    submission = competition.submission
+
+    def place(text: str) -> int | None:
+        number = as_integer(text)
+        return number if number is not None and 0 <= number < competition.num_classes else None
+
+    def answer(text: str) -> int | None:
+        found = mark(text)
+        positive = competition.classes.index(str(submission.positive))
+        return None if found not in (0, 1) else positive if found else 1 - positive
+
+    names, places = ("class names", lookup.find), ("places, counted from 0", place)
+    if submission.label == "probability":
+        return [(f"1 for {submission.positive}, 0 for the other", answer), names, places]
+    return [places, names] if submission.label == "index" else [names, places]
+
+
+def is_label(competition: Competition, text: str) -> bool:
+    """Whether a text is a label in any way, or empty."""
+    return not text or any(read(text) is not None for _, read in readings(competition))
+
+
+def read_labels_alike(
+    path: Path, competition: Competition, labels: Collection[str]
+) -> dict[str, int]:
+    """Read all labels of a file in one way; of several, in that of the judge, with a warning.
+
+    Returns:
+        Class index by label.
+
+    Raises:
+        DataError: A label is none, or no way fits them all.
+    """
+    found = {
+        way: {label: index for label in labels if (index := read(label)) is not None}
+        for way, read in readings(competition)
+    }
+    fitting = {way: classes for way, classes in found.items() if len(classes) == len(labels)}
+    if not fitting:
+        odd = [label for label in labels if not any(label in one for one in found.values())]
+        rule = f"labels must be an index below {competition.num_classes} or a class name"
+        refuse(path, odd, rule)
+        raise DataError(
+            f"{path}: labels must be read in one way throughout, none of {', '.join(found)} fits "
+            f"them all: {shown(', '.join(sorted(labels)))}; write class names"
+        )
+    chosen, *others = fitting
+    doubt = next((way for way in others if fitting[way] != fitting[chosen]), None)
+    if doubt is not None:
+        warn(
+            f"{path}: labels are read as {chosen}, but could be {doubt}; write class names if that "
+            "is wrong"
+        )
+    return fitting[chosen]
+
+
+def refuse(path: Path, offenders: Collection[str], rule: str) -> None:
+    """Raise an error that names the rule and the first offender, if there is any.
+
+    Raises:
+        DataError: There is one.
+    """
+    if offenders:
+        first = shown(next(iter(offenders)))
+        raise DataError(f"{path}: {rule}, found {len(offenders):,} otherwise, the first is {first}")
