@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import PurePosixPath
 
@@ -44,7 +44,7 @@ class IdCheck:
         """Return the id that is meant, written as it must be or not; None if there is none."""
         if judge_id in self.expected:
             return judge_id
-        return self._by_normalised.get(_normalised(judge_id))
+        return self._by_normalised.get(normalised(judge_id))
 
     def ignore_missing(self, fields: list[str]) -> None:
         """Don't call the ids of a line missing that has the wrong number of columns."""
@@ -65,7 +65,7 @@ class IdCheck:
 
     @cached_property
     def _by_normalised(self) -> dict[str, str]:
-        return {_normalised(judge_id): judge_id for judge_id in self._expected_ids}
+        return unique_by(normalised, zip(self._expected_ids, self._expected_ids, strict=True))
 
     @cached_property
     def _position(self) -> dict[str, int]:
@@ -76,7 +76,7 @@ class IdCheck:
         return {judge_id: position for position, judge_id in enumerate(ids)}
 
     def _explain(self, line: int, judge_id: str) -> None:
-        meant = self._by_normalised.get(_normalised(judge_id))
+        meant = self._by_normalised.get(normalised(judge_id))
         is_integer = self._submission.id == "integer"
         if meant is not None:
             self._not_missing.add(meant)
@@ -99,7 +99,15 @@ class IdCheck:
             self._faults.add(FaultKind.ORDER, line, detail)
 
 
-def _normalised(judge_id: str) -> str:
+def unique_by(form: Callable[[str], str], names: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Map the form of each name to what it names, where that is one thing."""
+    found: dict[str, set[str]] = {}
+    for name, named in names:
+        found.setdefault(form(name), set()).add(named)
+    return {key: next(iter(those)) for key, those in found.items() if len(those) == 1}
+
+
+def normalised(judge_id: str) -> str:
     """Reduce an id to what it would be without folder, extension, zeros, signs and spaces.
 
     Two ids that reduce to the same are one id written in two ways, or close enough to say so.

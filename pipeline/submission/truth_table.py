@@ -7,11 +7,11 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.config.class_names import ClassLookup, classes_of_columns
 from pipeline.config.competition import Competition
-from pipeline.data.joining import NameJoin
 from pipeline.errors import DataError
 from pipeline.store.foreign import saved_rows
 from pipeline.store.tables import TRUTH_COLUMNS
 from pipeline.submission.faults import shown
+from pipeline.submission.id_check import normalised, unique_by
 from pipeline.submission.judge_ids import submission_ids
 from pipeline.submission.truth_labels import is_label, mark, refuse
 
@@ -24,18 +24,15 @@ class TestIds:
 
     def __init__(self, competition: Competition, image_ids: Sequence[str]) -> None:
         judge_ids = submission_ids(competition.submission, image_ids)
-        self._by_image_id = dict(zip(image_ids, judge_ids, strict=True))
-        by_name = {PurePosixPath(key).name: one for key, one in self._by_image_id.items()}
+        by_image_id = dict(zip(image_ids, judge_ids, strict=True))
+        by_name = unique_by(lambda key: PurePosixPath(key).name, by_image_id.items())
         # The judge's id comes last: it wins if it is the name of another image.
-        self._known = by_name | self._by_image_id | {one: one for one in judge_ids}
-        self._join = NameJoin(image_ids)
+        self._known = by_name | by_image_id | {one: one for one in judge_ids}
+        self._alike = unique_by(normalised, self._known.items())
 
     def find(self, name: str) -> str | None:
-        """Return the judge's id; None for what is no test image."""
-        if name not in self._known:
-            image_id = self._join.find(name)
-            return None if image_id is None else self._by_image_id[image_id]
-        return self._known[name]
+        """Return the judge's id; None for what is no test image, or could be several."""
+        return self._known.get(name) or self._alike.get(normalised(name))
 
     def num_known(self, rows: Sequence[Sequence[str]], column: int) -> int:
         """Count the test images that a column names."""

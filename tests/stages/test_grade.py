@@ -266,6 +266,22 @@ def test_parts_of_the_score_are_told_and_what_is_ignored_is_not_graded(
     assert measures["accuracy (95 % interval)"].startswith("0.80000 [")
 
 
+def test_names_that_could_be_two_images_are_none(paths, demo, tmp_path):
+    rows = [[name, name, "0", 32, 32, "JPEG", "0"] for name in ("a/1.jpg", "b/1.jpg", "b/2.jpg")]
+    write_table(pd.DataFrame(rows, columns=TEST_COLUMNS), paths.test_csv)
+    form = {"id": "path", "order": "any"}
+    competition = demo.model_copy(update={"submission": demo.submission.model_copy(update=form)})
+    csv = write(tmp_path / "x.csv", ["a/1.jpg,0", "b/1.jpg,1", "b/2.jpg,1"])
+    grade.run(paths, competition, csv, write(tmp_path / "truth.csv", ["2,1", "a/1.jpg,0"]))
+    for name in ("1.jpg", "1", "c/1.jpg"):
+        truth = write(tmp_path / "truth.csv", [f"{name},0", "b/2.jpg,1"])
+        with pytest.raises(DataError, match=f"of test images, found 1 otherwise, .* '{name}'"):
+            grade.run(paths, competition, csv, truth)
+    unclear = write(tmp_path / "y.csv", ["a/1.jpg,0", "1.jpg,1", "b/2.jpg,1"])
+    with pytest.raises(SubmissionError, match=r"must tell every answer, .*missing ids: 1 of 3"):
+        grade.run(paths, competition, unclear, truth)
+
+
 FAULTY_TRUTHS = {
     "two classes at once": (["id,cat,dog", "0,1,1"], "must have 1 in the column of one class"),
     "no class": (["id,cat,dog", "0,0,0"], "must have 1 in the column of one class"),
