@@ -77,10 +77,12 @@ class TransformConfig(Table):
     model_config = ConfigDict(extra="allow")
 
     name: str
-    """Its class in Albumentations, as `RandomResizedCrop`."""
+    """Its class in Albumentations, as `RandomResizedCrop`; "OneOf", "SomeOf" and "Sequential" have
+    a list `transforms` of their own."""
 
-    p: Probability = 1.0
-    """Probability that it is applied to an image."""
+    p: Probability | None = None
+    """Probability that it is applied to an image; left out, the transform's own default, which is
+    0.5 for most."""
 
 
 class ViewConfig(Table):

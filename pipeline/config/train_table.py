@@ -197,6 +197,17 @@ class TrainConfig(Table):
             raise ValueError("train.batch_size must be a multiple of train.micro_batch_size")
         if self.snapshots > 1:
             self._check_snapshots()
+        warmup = self.schedule.warmup_epochs
+        if self.schedule.name != "one_cycle" and warmup > self.epochs:
+            raise ValueError(
+                f"train.schedule.warmup_epochs must be at most train.epochs, {self.epochs}, is "
+                f"{warmup}: the rate would never reach its peak"
+            )
+        if self.sampling == "balanced" and self.loss.class_weights == "balanced":
+            raise ValueError(
+                "train.loss.class_weights must be 'none' where train.sampling is 'balanced': rare "
+                "classes would be weighed twice"
+            )
         if self.gradient_checkpointing and self.freeze != "none":
             raise ValueError(
                 "train.gradient_checkpointing must be false where train.freeze isn't 'none'"

@@ -11,8 +11,9 @@ import numpy as np
 from pydantic import ValidationError
 
 from pipeline.config.experiment import ImageConfig, TransformConfig
-from pipeline.config.strict import did_you_mean
+from pipeline.config.strict import did_you_mean, parse
 from pipeline.errors import ConfigError
+from pipeline.images.decode import ByteImage
 from pipeline.images.working_copy import MAX_ASPECT, working_side_px
 
 # What is outside this subpackage is an abstract base, or makes tensors.
@@ -25,7 +26,17 @@ _KNOWN: dict[str, Any] = {
 }
 
 
-def build_transforms(configs: Sequence[TransformConfig]) -> list[A.BasicTransform]:
+# What draws among transforms of its own.
+_COMPOSITIONS: dict[str, Any] = {
+    "OneOf": A.OneOf,
+    "SomeOf": A.SomeOf,
+    "Sequential": A.Sequential,
+}
+
+Transform = Any  # A.BasicTransform or A.BaseCompose: the library has no types
+
+
+def build_transforms(configs: Sequence[TransformConfig]) -> list[Transform]:
     """Build the transforms of a custom recipe.
 
     Raises:
@@ -54,24 +65,38 @@ def _place(number: int, config: TransformConfig) -> str:
     return f"views.transforms.{number}, '{config.name}'"
 
 
-def _build(config: TransformConfig, where: str) -> A.BasicTransform:
-    if config.name not in _KNOWN:
+def _build(config: TransformConfig, where: str) -> Transform:
+    kinds = _KNOWN | _COMPOSITIONS
+    if config.name not in kinds:
         raise ConfigError(
             f"{where}: must be an image transform of Albumentations, there is none of this name"
-            f"{did_you_mean(config.name, _KNOWN)}"
+            f"{did_you_mean(config.name, kinds)}"
         )
-    kind = _KNOWN[config.name]
+    kind = kinds[config.name]
     known = inspect.signature(kind).parameters
-    given = config.model_extra or {}
+    given = dict(config.model_extra or {})
     for name in given:
         if name not in known:
             raise ConfigError(f"{where}: unknown parameter '{name}'{did_you_mean(name, known)}")
+    if config.p is not None:
+        given["p"] = config.p
+    if config.name in _COMPOSITIONS:
+        given["transforms"] = _build_parts(given.get("transforms"), where)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # it may take a default instead of a value, and warn
-            return kind(**given, p=config.p)
+            built: Transform = kind(**given)
+            return built
     except (ValueError, TypeError, Warning) as error:
         raise ConfigError(f"{where}: {_explain(error)}") from error
+
+
+def _build_parts(listed: Any, where: str) -> list[Transform]:
+    """Build the transforms that a composition draws from."""
+    if not isinstance(listed, list) or not listed or not all(isinstance(x, dict) for x in listed):
+        raise ConfigError(f"{where}: 'transforms' must be a list of tables, each with a 'name'")
+    configs = [parse(TransformConfig, one, f"{where}, {n}") for n, one in enumerate(listed)]
+    return [_build(one, f"{where}, {n}, '{one.name}'") for n, one in enumerate(configs)]
 
 
 def _explain(error: Exception) -> str:
@@ -80,12 +105,13 @@ def _explain(error: Exception) -> str:
     if isinstance(cause, ValidationError):
         fault = cause.errors()[0]
         message = fault["msg"].removeprefix("Value error, ")
-        return f"parameter '{fault['loc'][0]}': {message}"
+        # A rule about several parameters has no place.
+        return f"parameter '{fault['loc'][0]}': {message}" if fault["loc"] else _one_line(message)
     return _one_line(error)
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())
 
 
 def _try_out(
@@ -94,28 +120,52 @@ def _try_out(
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, shape, dtype=np.uint8)
     image.flags.writeable = False  # as an image from the cache
-    height, width, _ = shape
     for number, transform in enumerate(build_transforms(configs)):
         if transform.p < 1 and not with_chance:
             continue
         where = _place(number, configs[number])
-        transform.p = 1.0
-        transform.set_random_state(rng, random.Random(0))
-        try:
-            image = transform(image=image)["image"]
-        except Exception as error:  # whatever a library's transform raises, it can't be used
-            raise ConfigError(
-                f"{where}: must work on any image alone, fails on one of {height} x {width} "
-                f"pixels: {_one_line(error)}"
-            ) from error
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
-            raise ConfigError(
-                f"{where}: must give uint8 pixels of 3 channels, gives {image.dtype} of shape "
-                f"{image.shape}; mean and std belong to [images]"
-            )
+        for part in _parts(transform):  # each, whatever the composition would draw
+            _applied(part, image, where, shape)
+        image = _applied(transform, image, where, shape)
     if image.shape[:2] != (size_px, size_px):
         found = " x ".join(map(str, image.shape[:2]))
+        height, width, _ = shape
         raise ConfigError(
             f"views.transforms: must end with {size_px} x {size_px} pixels, end with {found} for "
             f"an image of {height} x {width}; add a Resize or RandomResizedCrop with p = 1"
         )
+
+
+def _parts(transform: Transform) -> list[Transform]:
+    """List the transforms of a composition, all the way down; none of a plain transform."""
+    parts = list(transform.transforms) if isinstance(transform, A.BaseCompose) else []
+    return parts + [deeper for part in parts for deeper in _parts(part)]
+
+
+def _applied(
+    transform: Transform, image: ByteImage, where: str, shape: tuple[int, ...]
+) -> ByteImage:
+    """Apply a transform for certain to what became of an image of a shape.
+
+    Raises:
+        ConfigError: It fails, or gives anything but pixels.
+    """
+    certain = A.Compose([transform])
+    certain.set_random_state(np.random.default_rng(0), random.Random(0))
+    chance, transform.p = transform.p, 1.0
+    try:
+        applied: ByteImage = certain(image=image)["image"]
+    except Exception as error:  # whatever a library's transform raises, it can't be used
+        height, width, _ = shape
+        raise ConfigError(
+            f"{where}: must work on any image alone, fails on one of {height} x {width} pixels: "
+            f"{_one_line(error)}"
+        ) from error
+    finally:
+        transform.p = chance
+    if applied.dtype != np.uint8 or applied.ndim != 3 or applied.shape[-1] != 3:
+        raise ConfigError(
+            f"{where}: must give uint8 pixels of 3 channels, gives {applied.dtype} of shape "
+            f"{applied.shape}; mean and std belong to [images]"
+        )
+    return applied

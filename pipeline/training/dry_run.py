@@ -66,9 +66,20 @@ def _check_network(experiment: Experiment, num_classes: int, device: torch.devic
     parts = prepare_network(experiment, network, device)
     if parts.lower:
         inputs = parts.lower(torch.zeros(2, 3, size, size))
+        _check_channels(experiment, network.module, inputs)
         Mixing(config.mixing, experiment.seed).apply(inputs, torch.zeros(2, num_classes), 0, 0)
     set_train_mode(parts.upper, config)
     build_optimizer(config.optimizer, parts.upper, network.is_head)
+
+
+def _check_channels(experiment: Experiment, module: nn.Module, inputs: torch.Tensor) -> None:
+    """Refuse CutMix of maps whose channels can't be told from their rows; see `Mixing.apply`."""
+    is_last = getattr(module, "output_fmt", "NCHW") == "NHWC"
+    if experiment.train.mixing.cutmix_alpha > 0 and is_last and len(set(inputs.shape[1:])) == 1:
+        raise ConfigError(
+            "train.mixing.cutmix_alpha: must be 0 where maps have as many channels as rows, which "
+            f"are {inputs.shape[1]} here; choose another images.size_px, or use mixup_alpha"
+        )
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config.competition import Competition
 from pipeline.config.experiment import Experiment
-from pipeline.console import say
+from pipeline.console import say, warn
 from pipeline.data.priors import fill_with_prior
 from pipeline.data.training_table import Tables, subsample
 from pipeline.errors import ConfigError
@@ -74,9 +74,19 @@ class ExperimentRun:
                 check_unseen(self._paths, self._experiment.model, self._tables.folds, todo)
             except ConfigError as error:
                 raise ConfigError(f"{self._experiment.name}: {error}") from error
+            self._warn_of_unused_table()
             from pipeline.training.dry_run import check_trainable
 
             check_trainable(self._experiment, self._competition.num_classes)
+
+    def _warn_of_unused_table(self) -> None:
+        experiment = self._experiment
+        table = experiment.unused_table
+        if table and getattr(experiment, table) != type(getattr(experiment, table))():
+            warn(
+                f"{experiment.name}: [{table}] decides nothing where method = "
+                f'"{experiment.method}"; remove it, or change the method'
+            )
 
     def train(self, only_folds: Sequence[int]) -> None:
         """Train what isn't up to date; gather the results once every fold is there."""

@@ -73,7 +73,8 @@ class Mixing:
         """Mix a batch, or as much of it as `with_partners` says.
 
         Args:
-            inputs: Images `(B, C, H, W)`, or for mixup alone any features `(B, ...)`; float.
+            inputs: Images `(B, C, H, W)`, square maps of features, `(B, H, W, C)` too, or for mixup
+                alone any features `(B, ...)`; float.
             targets: `(B, K)` float, rows sum to 1.
             epoch: Counted from 0.
             first: Place of the first image in the epoch's order.
@@ -91,6 +92,15 @@ class Mixing:
                 "train.mixing.cutmix_alpha: must be 0 where a frozen trunk's features are mixed, "
                 f"which have no places, is {self._config.cutmix_alpha}; use mixup_alpha"
             )
+        if self._config.cutmix_alpha > 0 and _has_channels_last(inputs.shape):
+            mixed, targets = self._mix(inputs.movedim(-1, 1), targets, epoch, first)
+            return mixed.movedim(1, -1), targets
+        return self._mix(inputs, targets, epoch, first)
+
+    def _mix(
+        self, inputs: Tensor, targets: Tensor, epoch: int, first: int
+    ) -> tuple[Tensor, Tensor]:
+        """See `apply`; what has places has its channels before them."""
         drawn = torch.tensor(self._mixtures(inputs, epoch, first))  # (B, 5)
         mixtures = to_device(drawn, inputs.device)
         partners = torch.arange(len(inputs), device=inputs.device) ^ 1
@@ -127,6 +137,12 @@ class Mixing:
         top, bottom = _side(size[0], lam, random)
         left, right = _side(size[1], lam, random)
         return Mixture(1.0, top, bottom, left, right)
+
+
+def _has_channels_last(shape: torch.Size) -> bool:
+    """Tell by a map's shape whether it is `(B, H, W, C)`, as Swin's: maps are square."""
+    _, first, middle, last = shape
+    return first == middle != last
 
 
 def _side(length: int, lam: float, random: np.random.Generator) -> tuple[int, int]:

@@ -170,3 +170,26 @@ def test_valid_overrides_round_trip(seed, l2, size_px, flip, description):
     read = (experiment.seed, experiment.head.l2, experiment.images.size_px, experiment.views.flip)
     assert read == (seed, l2, size_px, flip)
     assert experiment.description == description
+
+
+CONTRADICTIONS = {
+    "epochs = 3\nschedule = { warmup_epochs = 3.5 }": "warmup_epochs must be at most train.epochs",
+    "epochs = 3\nschedule = { name = 'step', warmup_epochs = 9 }": "is 9.0: the rate would never",
+    "sampling = 'balanced'\nloss = { class_weights = 'balanced' }": "would be weighed twice",
+}
+
+
+@pytest.mark.parametrize("text", CONTRADICTIONS)
+def test_settings_that_contradict_each_other_are_refused(text, tmp_path):
+    path = tiny.write_toml(tmp_path / "mine.toml", f"[train]\n{text}\n")
+    with pytest.raises(ConfigError, match=CONTRADICTIONS[text]):
+        load_experiment(path, [])
+
+
+def test_a_warm_up_may_last_all_the_training_and_one_cycle_has_none(tmp_path):
+    for text in (
+        "schedule = { warmup_epochs = 3 }",
+        "schedule = { name='one_cycle', warmup_epochs=9 }",
+    ):
+        path = tiny.write_toml(tmp_path / "mine.toml", f"[train]\nepochs = 3\n{text}\n")
+        load_experiment(path, [])

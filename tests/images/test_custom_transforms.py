@@ -3,12 +3,13 @@
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline.config.experiment import ImageConfig, ViewConfig
 from pipeline.config.experiment_files import load_experiment
 from pipeline.errors import ConfigError
-from pipeline.images.transforms import check_recipe
+from pipeline.images.transforms import check_recipe, draw, recipe_view
 from tests import tiny
 
 IMAGES = ImageConfig(size_px=32)
@@ -30,6 +31,9 @@ def check(*transforms: dict[str, Any]) -> None:
             {"name": "RandomCrop"} | {"height": 32, "width": 32},
         ],
         [CROP | {"scale": [0.2, 1]}, {"name": "CoarseDropout"}, {"name": "GaussNoise", "p": 0.1}],
+        [RESIZE, {"name": "OneOf", "transforms": [{"name": "Blur"}, {"name": "ToGray"}]}],
+        [RESIZE, {"name": "SomeOf", "n": 1, "p": 0.3, "transforms": [{"name": "D4"}] * 2}],
+        [{"name": "Sequential", "transforms": [CROP, {"name": "Erasing"}], "p": 1}],
         [CROP, {"name": "ToGray"}, {"name": "Affine", "rotate": [-20, 20]}, {"name": "D4"}],
     ],
 )
@@ -50,6 +54,30 @@ MISTAKES: dict[str, tuple[list[dict[str, Any]], str]] = {
     ),
     "something else of the library": ([{"name": "Compose"}], "'Compose': must be an image transf"),
     "a tensor": ([RESIZE, {"name": "ToTensorV2"}], "'ToTensorV2': must be an image transform"),
+    "rule about several parameters": (
+        [CROP, {"name": "CropAndPad", "px": 4, "percent": 0.1}],
+        "views.transforms.1, 'CropAndPad': ",
+    ),
+    "rule about a lacking parameter": (
+        [{"name": "LongestMaxSize"}],
+        "views.transforms.0, 'LongestMaxSize': ",
+    ),
+    "nothing to choose from": (
+        [CROP, {"name": "OneOf"}],
+        "views.transforms.1, 'OneOf': 'transforms' must be a list of tables, each with a 'name'",
+    ),
+    "unknown transform in a choice": (
+        [CROP, {"name": "OneOf", "transforms": [{"name": "ToGray"}, {"name": "Blurr"}]}],
+        "views.transforms.1, 'OneOf', 1, 'Blurr': must be an image transform of Albumentations, "
+        "there is none of this name; did you mean 'Blur'?",
+    ),
+    "a choice that needs masks, however seldom": (
+        [
+            CROP,
+            {"name": "OneOf", "transforms": [{"name": "D4"}, {"name": "MaskDropout"}], "p": 0.1},
+        ],
+        "views.transforms.1, 'OneOf': must work on any image alone",
+    ),
     "unknown parameter": (
         [CROP, {"name": "GaussNoise", "std_rang": [0.1, 0.2]}],
         "views.transforms.1, 'GaussNoise': unknown parameter 'std_rang'; did you mean 'std_range'?",
@@ -122,7 +150,20 @@ p = 0.5
     crop, shuffle = experiment.views.transforms
     assert (crop.name, crop.p, crop.model_extra) == (
         "RandomResizedCrop",
-        1.0,
+        None,
         {"size": [32, 32], "scale": [0.5, 1.0]},
     )
     assert (shuffle.name, shuffle.p) == ("ChannelShuffle", 0.5)
+
+
+DEFAULTS = [({"name": "VerticalFlip"}, 0.5), ({"name": "VerticalFlip", "p": 1}, 1.0)]
+DEFAULTS += [({"name": "OneOf", "p": 0.25, "transforms": [{"name": "VerticalFlip", "p": 1}]}, 0.25)]
+
+
+@pytest.mark.parametrize(("transform", "share"), DEFAULTS)
+def test_a_transform_is_applied_as_often_as_it_says_or_as_its_default_is(transform, share):
+    views = ViewConfig.model_validate({"recipe": "custom", "transforms": (RESIZE, transform)})
+    ramp = np.tile(np.arange(32, dtype=np.uint8)[:, None, None], (1, 32, 3))
+    recipe = recipe_view("custom", IMAGES, views)
+    flipped = [draw(recipe, ramp, seed)[0, 0, 0] == 31 for seed in range(400)]
+    assert np.mean(flipped) == pytest.approx(share, abs=0.08)

@@ -146,6 +146,17 @@ def test_features_without_places_are_mixed_as_images_are():
         assert torch.equal(flat_targets, mixed_targets)
 
 
+@pytest.mark.parametrize("config", [CUTMIX, BOTH])
+def test_maps_with_channels_last_are_cut_by_place(config):
+    inputs, targets = images(7, 8, 8)
+    maps = inputs.repeat(1, 2, 1, 1)  # 6 channels
+    expected, their_targets = Mixing(config, 3).apply(maps, targets, 0, 0)
+    mixed, own_targets = Mixing(config, 3).apply(maps.movedim(1, -1), targets, 0, 0)
+    assert torch.equal(mixed, expected.movedim(1, -1))
+    assert torch.equal(own_targets, their_targets)
+    assert not torch.equal(mixed, maps.movedim(1, -1))
+
+
 def test_cutmix_of_features_without_places_is_refused():
     expected = r"^train\.mixing\.cutmix_alpha: must be 0 where .* no places, is 1\.0; use mixup"
     with pytest.raises(ConfigError, match=expected):
