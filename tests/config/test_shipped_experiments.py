@@ -77,6 +77,7 @@ def test_recipe_takes_a_step_that_moves_what_is_not_frozen(name):
 def test_recipe_trains_on_a_tiny_cut(name, workspace):
     paths, competition = workspace
     changes = ["model.weights=none", "images.size_px=64", "data.limit=20", "train.epochs=1"]
+    changes.append("train.schedule.warmup_epochs=1")
     # A head that was probed on an untrained trunk diverges at the recipe's own rate.
     changes.append("train.optimizer.learning_rate=1e-6")
     train.run(paths, competition, [name], [], changes)
