@@ -159,10 +159,6 @@ class TrainConfig(Table):
     """Epochs without a better validation score after which training stops; left out or "off",
     never."""
 
-    snapshots: Count = 1
-    """The cosine starts anew so many times; the networks at the end of each cycle are kept, and
-    their probabilities averaged (Huang et al. 2017, "Snapshot Ensembles")."""
-
     gradient_checkpointing: bool = False
     """Whether activations are computed a second time instead of kept: less memory, more time."""
 
@@ -195,8 +191,6 @@ class TrainConfig(Table):
     def _is_consistent(self) -> Self:
         if self.micro_batch_size and self.batch_size % self.micro_batch_size:
             raise ValueError("train.batch_size must be a multiple of train.micro_batch_size")
-        if self.snapshots > 1:
-            self._check_snapshots()
         warmup = self.schedule.warmup_epochs
         if self.schedule.name != "one_cycle" and warmup > self.epochs:
             raise ValueError(
@@ -217,14 +211,3 @@ class TrainConfig(Table):
         if self.progressive and self.freeze != "none":
             raise ValueError("train.progressive must be left out where train.freeze isn't 'none'")
         return self
-
-    def _check_snapshots(self) -> None:
-        if self.schedule.name != "cosine":
-            raise ValueError("train.schedule.name must be 'cosine' where there are train.snapshots")
-        if self.epochs % self.snapshots:
-            raise ValueError("train.epochs must be a multiple of train.snapshots")
-        if self.keep == "best" or self.stop_after:
-            raise ValueError(
-                "train.keep must be 'last' and train.stop_after left out where train.snapshots are "
-                "several, each the last of its cycle"
-            )

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import softmax
 from torch import Tensor, nn
 
 from pipeline.config.competition import Competition
@@ -23,10 +24,8 @@ from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.device import Precision, pick_device, round_to_float16, set_up, to_inputs
 from pipeline.training.frozen import Forward, frozen_forward
 from pipeline.training.head import LinearHead
-from pipeline.training.predictor import average_probs
 
-# Logits of the models at some places of `folds`, each of S snapshots:
-# (N, H, W, 3) uint8 → (F, S, N, K).
+# Logits of the models at some places of `folds`: (N, H, W, 3) uint8 → (F, N, K).
 Predict = Callable[[Tensor, Sequence[int]], FloatArray]
 
 
@@ -57,7 +56,7 @@ class FoldModels:
         self._device = pick_device()
         set_up(self._device)
         self._precision = Precision.choose(self.experiment.train.precision, self._device)
-        # By fold, of its last snapshot: inputs → logits, and pixels → what the head reads.
+        # By fold: inputs → logits, and pixels → what the head reads.
         self._networks: list[nn.Module] = []
         self._lower_parts: list[Forward] = []
         make = self._probe if self.experiment.method == "probe" else self._finetuned
@@ -76,7 +75,7 @@ class FoldModels:
         """
         places = range(len(self.folds)) if only_fold is None else [self.folds.index(only_fold)]
         logits = self._predict(pixels.flatten(0, 1), places)
-        by_row = average_probs(logits, axis=1)  # (F, B·V, K)
+        by_row = softmax(logits, axis=-1)  # (F, B·V, K)
         by_view = by_row.reshape(len(by_row), *pixels.shape[:2], -1)  # (F, B, V, K)
         return np.ascontiguousarray(by_view.transpose(0, 2, 1, 3))
 
@@ -126,24 +125,20 @@ class FoldModels:
         def predict(pixels: Tensor, places: Sequence[int]) -> FloatArray:
             # Rounded as in the cache of features that the heads learned from.
             rows = round_to_float16(trunk(pixels)).float().cpu().numpy()
-            return np.stack([[heads[place].logits(rows)] for place in places])
+            return np.stack([heads[place].logits(rows) for place in places])
 
         return predict
 
     def _finetuned(self, files: ExperimentPaths, num_classes: int) -> Predict:
-        num_earlier = self.experiment.train.snapshots - 1
-        networks = []  # of each fold, its snapshots
-        for fold in map(files.fold, self.folds):
-            checkpoints = [*map(fold.snapshot, range(num_earlier)), fold.checkpoint]
-            snapshots = [load_network(self.experiment, num_classes, path) for path in checkpoints]
-            networks.append([self._run(self._ready(one.module)) for one in snapshots])
-            self._networks.append(snapshots[-1].module)
-            self._lower_parts.append(self._run(below_head(snapshots[-1])))
+        networks = []
+        for fold in self.folds:
+            network = load_network(self.experiment, num_classes, files.fold(fold).checkpoint)
+            networks.append(self._run(self._ready(network.module)))
+            self._networks.append(network.module)
+            self._lower_parts.append(self._run(below_head(network)))
 
         def predict(pixels: Tensor, places: Sequence[int]) -> FloatArray:
-            return np.array(
-                [[network(pixels).cpu().numpy() for network in networks[place]] for place in places]
-            )
+            return np.stack([networks[place](pixels).cpu().numpy() for place in places])
 
         return predict
 

@@ -36,7 +36,7 @@ class FoldPaths:
     fold_dir: Path
 
     checkpoint = Below("fold_dir", "checkpoint.safetensors")
-    """Weights of what was learned; of several snapshots the last one's."""
+    """Weights of what was learned."""
     history = Below("fold_dir", "history.csv")
     """One row per step or epoch of the training."""
     oof = Below("fold_dir", "oof.npz")
@@ -49,10 +49,6 @@ class FoldPaths:
     """The history of an unfinished training so far; gone once the fold is done."""
     stamp = Below("fold_dir", "stamp.json")
     """Written last: what the fold was made from."""
-
-    def snapshot(self, number: int) -> Path:
-        """Weights of an earlier snapshot, counted from 0."""
-        return self.fold_dir / f"snapshot{number}.safetensors"
 
     @property
     def lock(self) -> Path:

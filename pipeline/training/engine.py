@@ -96,15 +96,13 @@ class Engine:
             config.epochs * num_batches,
             num_batches,
             greater_is_better=self._greater_is_better,
-            num_cycles=config.snapshots,
         )
 
-    def fit(self, callbacks: Callbacks) -> tuple[pd.DataFrame, list[StateDict]]:
+    def fit(self, callbacks: Callbacks) -> tuple[pd.DataFrame, StateDict]:
         """Train for all epochs, or go on where an unfinished training stopped.
 
         Returns:
-            The history, one row per epoch; and what is kept, state dicts of `module`: one, or one
-            of each cycle, the last one last.
+            The history, one row per epoch; and what is kept, a state dict of `module`.
 
         Raises:
             ArtifactError: The loss isn't finite any more, or one image doesn't fit in memory.
@@ -129,7 +127,7 @@ class Engine:
             if processes.any_of(is_interrupted()):  # since the last step
                 raise self._stopped(progress)
         kept = progress.best or self._stepper.kept_module.state_dict()
-        return pd.DataFrame(progress.history), progress.snapshots or [kept]
+        return pd.DataFrame(progress.history), kept
 
     def _copy_kept(self) -> StateDict:
         kept = self._stepper.kept_module.state_dict()

@@ -162,16 +162,13 @@ class ExperimentRun:
 
     def _write_fold(self, task: FoldTask, result: FoldResult, seconds: float) -> None:
         files: FoldPaths = self._out.fold(task.fold)
-        snapshots = [files.snapshot(number) for number in range(len(result.snapshots))]
-        checkpoints = [*snapshots, files.checkpoint]
-        for path, weights in zip(checkpoints, [*result.snapshots, result.weights], strict=True):
-            save_checkpoint(path, weights)
+        save_checkpoint(files.checkpoint, result.weights)
         write_table(result.history.assign(seconds=seconds), files.history)
         val_ids = self._tables.folds.loc[task.is_val, "image_id"].tolist()
         self._predictions(val_ids, result.val_probs).save(files.oof)
         test_probs = fill_with_prior(result.test_probs, self._tables.test, self._targets)
         self._predictions(self._tables.test["image_id"].tolist(), test_probs).save(files.test)
-        outputs = [*checkpoints, files.history, files.oof, files.test]
+        outputs = [files.checkpoint, files.history, files.oof, files.test]
         self._stamps.fold(task.fold).write(outputs)
         remove_state(files.training_state)
         remove(files.training_history)

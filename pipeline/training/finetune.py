@@ -68,18 +68,12 @@ class Finetune:
         augmented = inputs.to_learn(data.train)
         history, kept = self._train(network, parts.upper, augmented, plain, task)
         test = inputs.to_test(data.test)
-        weights, val_probs, test_probs = [], [], []
-        for state in kept:
-            parts.upper.load_state_dict(state)
-            weights.append(_tensors(network.module))
-            val_probs.append(predict(experiment, parts.upper, plain, val, is_final=True))
-            test_probs.append(self._predict_test(parts.upper, test, task.fold))
+        parts.upper.load_state_dict(kept)
         return FoldResult(
-            weights=weights[-1],
+            weights=_tensors(network.module),
             history=history,
-            val_probs=np.mean(val_probs, axis=0, dtype=np.float32),
-            test_probs=np.mean(test_probs, axis=0, dtype=np.float32),
-            snapshots=weights[:-1],
+            val_probs=predict(experiment, parts.upper, plain, val, is_final=True),
+            test_probs=self._predict_test(parts.upper, test, task.fold),
         )
 
     def review(self, weights: Tensors) -> Review:
@@ -106,7 +100,7 @@ class Finetune:
         augmented: Inputs,
         plain: Inputs,
         task: FoldTask,
-    ) -> tuple[pd.DataFrame, list[StateDict]]:
+    ) -> tuple[pd.DataFrame, StateDict]:
         experiment, data = self._experiment, self._data
         val, rows = np.flatnonzero(task.is_val), np.flatnonzero(~task.is_val)
         train_set = TrainSet(
@@ -216,8 +210,7 @@ class _FoldInputs:
 
 def _tensors(module: nn.Module) -> Tensors:
     items = module.state_dict().items()
-    # Copied: the next snapshot is loaded into the same memory.
-    return {name: tensor.float().cpu().contiguous().numpy().copy() for name, tensor in items}
+    return {name: tensor.float().cpu().contiguous().numpy() for name, tensor in items}
 
 
 def _describe(fold: int, history: list[Row], num_epochs: int) -> str:

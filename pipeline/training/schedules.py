@@ -14,15 +14,14 @@ class Schedule:
     """The factor on the learning rate of every step of one training.
 
     With w warm-up steps, all but one-cycle rise as `(t + 1) / w` until step w; on that comes the
-    schedule's own factor. The cosine starts at the warm-up's end, and anew with every cycle; steps
-    count from the training's start.
+    schedule's own factor. The cosine starts at the warm-up's end; steps count from the training's
+    start.
 
     Args:
         config: Which schedule.
         num_steps: Optimizer updates of the whole training.
         steps_per_epoch: Of an epoch.
         greater_is_better: Whether a higher score is an improvement, for "plateau".
-        num_cycles: How often the cosine comes, in equal shares of the steps.
     """
 
     def __init__(
@@ -32,11 +31,9 @@ class Schedule:
         steps_per_epoch: int,
         *,
         greater_is_better: bool,
-        num_cycles: int = 1,
     ) -> None:
         self._config = config
         self._num_steps = num_steps
-        self._cycle_length = num_steps // num_cycles
         self._steps_per_epoch = steps_per_epoch
         self._num_warmup = round(config.warmup_epochs * steps_per_epoch)
         self._sign = 1.0 if greater_is_better else -1.0
@@ -82,9 +79,7 @@ class Schedule:
     def _decay(self, step: int) -> float:
         config = self._config
         if config.name == "cosine":
-            end = (step // self._cycle_length + 1) * self._cycle_length
-            start = max(end - self._cycle_length, self._num_warmup)
-            progress = max(step - start, 0) / max(end - start, 1)
+            progress = max(step - self._num_warmup, 0) / max(self._num_steps - self._num_warmup, 1)
             return _cosine(1, config.final_factor, progress)
         if config.name == "step":
             num_reductions = int(step / (config.step_epochs * self._steps_per_epoch))

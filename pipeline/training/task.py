@@ -1,6 +1,6 @@
 """Describe a fold's training: what a method is given, and what it gives back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,18 +60,16 @@ class FoldResult:
     """The outcome of one fold's training, whatever the method.
 
     Attributes:
-        weights: What was learned, by name; of several snapshots the last one's.
+        weights: What was learned, by name.
         history: One row per epoch, or per fit of a head: losses, accuracies, learning rate.
         val_probs: `(num_val, K)`, rows in the order of the training table.
         test_probs: `(num_test, K)`, rows in the order of the readable test images.
-        snapshots: The weights of earlier snapshots, which the probabilities are averaged over, too.
     """
 
     weights: Tensors
     history: pd.DataFrame
     val_probs: FloatArray
     test_probs: FloatArray
-    snapshots: Sequence[Tensors] = ()
 
 
 @dataclass(frozen=True)

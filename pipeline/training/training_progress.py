@@ -23,7 +23,6 @@ class TrainingProgress:
         history: A row per finished epoch.
         best_epoch: The epoch with the best validation score; -1 before the first.
         best: The state dict of that epoch, where it is kept.
-        snapshots: Those at the ends of the schedule's cycles so far, where they are several.
     """
 
     epoch: int = 0
@@ -33,7 +32,6 @@ class TrainingProgress:
     history: list[Row] = field(default_factory=list)
     best_epoch: int = -1
     best: StateDict | None = None
-    snapshots: list[StateDict] = field(default_factory=list)
 
     def finish_epoch(
         self,
@@ -43,12 +41,11 @@ class TrainingProgress:
         *,
         greater_is_better: bool,
     ) -> None:
-        """Move on to the next epoch, noting the best so far and what ends a cycle.
+        """Move on to the next epoch, noting the best so far.
 
         Args:
-            row: The epoch's row of the history, with its `val_score`; how many snapshots there are
-                is added to it.
-            config: Says whether the best epoch is kept, and how many snapshots.
+            row: The epoch's row of the history, with its `val_score`.
+            config: Says whether the best epoch is kept.
             copy: Copies the network as it would be kept now.
             greater_is_better: What the score's metric says.
         """
@@ -59,10 +56,6 @@ class TrainingProgress:
         self.losses = []
         self.batch = 0
         self.epoch += 1
-        if config.snapshots > 1:
-            if self.epoch % (config.epochs // config.snapshots) == 0:
-                self.snapshots.append(copy())
-            row["snapshots"] = len(self.snapshots)
 
     def has_stalled(self, patience: int | None) -> bool:
         """Tell whether so many epochs have passed since the best; never for None."""

@@ -19,7 +19,7 @@ from tests import tiny
 
 FINETUNE = """
 method = "finetune"
-train = { epochs = 2, batch_size = 16, snapshots = 2 }
+train = { epochs = 2, batch_size = 16 }
 """
 
 

@@ -92,7 +92,7 @@ def train(path: Path, metric: str, scores: Iterator[float], train: Any, halt: An
         if halt and detail:
             halt()
 
-    history, (kept,) = engine.fit(Callbacks(validate, advance, lambda _: None))
+    history, kept = engine.fit(Callbacks(validate, advance, lambda _: None))
     columns = ["epoch", "step", "learning_rate", "train_loss", "val_score"]
     return Course(history[columns], kept, by_epoch)
 

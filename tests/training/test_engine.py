@@ -13,7 +13,6 @@ import torch
 from accelerate.state import AcceleratorState
 
 from pipeline.config.experiment import Experiment
-from pipeline.config.train_table import TrainConfig
 from pipeline.errors import ArtifactError, ConfigError, StoppedError
 from pipeline.models.registry import build_model, trunk_of
 from pipeline.scoring.oof import class_indices
@@ -181,33 +180,6 @@ def test_the_best_epoch_is_kept_where_it_is_asked_for(fit, data):
     targets = data[1].targets[-4:]
     kept = (result.val_probs.argmax(axis=1) == targets).mean()
     assert kept == result.history["val_score"].max()
-
-
-def test_a_snapshot_is_what_a_training_of_its_cycles_would_have_kept(fit):
-    cycles: Any = {"schedule": {"name": "cosine"}, "ema_decay": 0.9}
-    both = fit(finetune(epochs=4, snapshots=2, **cycles))
-    first = fit(finetune(epochs=2, **cycles))
-    (snapshot,) = both.snapshots
-    assert snapshot.keys() == both.weights.keys()
-    for name, tensor in snapshot.items():
-        np.testing.assert_array_equal(tensor, first.weights[name])
-    assert any((snapshot[name] != both.weights[name]).any() for name in snapshot)
-    assert both.history["snapshots"].tolist() == [0, 1, 1, 2]
-    assert (both.test_probs != first.test_probs).any()  # how they are averaged: see test_predict.py
-
-
-@pytest.mark.parametrize(
-    ("train", "message"),
-    [
-        ({"schedule": {"name": "constant"}}, r"schedule\.name must be 'cosine'"),
-        ({"epochs": 3}, r"train\.epochs must be a multiple of train\.snapshots"),
-        ({"keep": "best"}, r"train\.keep must be 'last'"),
-        ({"stop_after": 1}, r"train\.stop_after left out"),
-    ],
-)
-def test_snapshots_of_anything_but_whole_cosines_are_refused(train, message):
-    with pytest.raises(ValueError, match=message):
-        TrainConfig.model_validate({"epochs": 4, "snapshots": 2} | train)
 
 
 def test_loss_that_is_not_finite_stops_at_once_and_names_the_images(fit):

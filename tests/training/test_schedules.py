@@ -53,19 +53,6 @@ def test_cosine_equals_torchs(final_factor):
     assert factors(made) == pytest.approx(expected)
 
 
-def test_a_cosine_in_cycles_equals_torchs_with_warm_restarts():
-    made = Schedule(ScheduleConfig(), 60, 10, greater_is_better=True, num_cycles=3)
-    expected = torch_rates(lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 20), 60)
-    assert factors(made, 60) == pytest.approx(expected)
-
-
-def test_only_the_first_cycle_warms_up():
-    config = ScheduleConfig(warmup_epochs=1.0)
-    made = Schedule(config, 40, 10, greater_is_better=True, num_cycles=2)
-    assert factors(made, 20) == pytest.approx(factors(schedule(20, warmup_epochs=1.0), 20))
-    assert factors(made, 40)[20:] == pytest.approx(factors(schedule(20), 20))
-
-
 def test_cosine_starts_when_the_warm_up_ends():
     made, short = schedule(name="cosine", warmup_epochs=2.0), schedule(30, name="cosine")
     assert factors(made)[20:] == pytest.approx(factors(short, 30))
