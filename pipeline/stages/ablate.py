@@ -26,6 +26,7 @@ from pipeline.store.atomic import write_text
 from pipeline.store.freshness import Stamp
 from pipeline.store.paths import AblationPaths, Paths
 from pipeline.store.tables import write_table
+from pipeline.training.launch_environment import settle_environment
 
 
 def run(
@@ -47,6 +48,7 @@ def run(
     missing or don't belong together (DataError), weights can't be had or a file is damaged
     (ArtifactError), or Ctrl-C stopped it, with the unfinished training saved (StoppedError).
     """
+    settle_environment()
     if num_processes() > 1:
         raise ConfigError(
             f"ablate: must run in one process, runs in {num_processes()}; start it without "

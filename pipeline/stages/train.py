@@ -11,6 +11,7 @@ from pipeline.store.paths import Paths
 from pipeline.training import processes
 from pipeline.training.device import pick_device
 from pipeline.training.experiment_run import ExperimentRun
+from pipeline.training.launch_environment import settle_environment
 
 
 def run(
@@ -34,6 +35,7 @@ def run(
     damaged (ArtifactError), or Ctrl-C stopped it, with the unfinished training saved
     (StoppedError).
     """
+    settle_environment()
     device = "cuda" if pick_device().type == "cuda" else "cpu"
     names = experiment_names or getattr(competition.experiments, device)
     experiments = [one for name in names for one in load_experiments(name, overrides)]

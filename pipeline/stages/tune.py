@@ -26,6 +26,7 @@ from pipeline.store.toml_writer import toml_text
 from pipeline.training.device import pick_device
 from pipeline.training.dry_run import check_trainable
 from pipeline.training.experiment_run import ExperimentRun
+from pipeline.training.launch_environment import settle_environment
 from pipeline.training.seen_weights import check_unseen
 from pipeline.tuning.finite_space import finite_space
 from pipeline.tuning.samplers import SAMPLERS
@@ -109,6 +110,7 @@ def _search(
     overrides: list[str],
     options: Options,
 ) -> Search:
+    settle_environment()
     if num_processes() > 1:
         raise ConfigError(
             "tune: must run in one process, which starts its own workers, runs in "

@@ -53,6 +53,7 @@ MISTAKES: dict[str, tuple[list[dict[str, Any]], str]] = {
         "is none of this name; did you mean 'ColorJitter'?",
     ),
     "something else of the library": ([{"name": "Compose"}], "'Compose': must be an image transf"),
+    "functions": ([RESIZE, {"name": "Lambda"}], "'Lambda': must be an image transform"),
     "a tensor": ([RESIZE, {"name": "ToTensorV2"}], "'ToTensorV2': must be an image transform"),
     "rule about several parameters": (
         [CROP, {"name": "CropAndPad", "px": 4, "percent": 0.1}],
