@@ -28,7 +28,7 @@ from tests import tiny
 NO_NORM: Any = {"freeze_batch_norm": True}
 
 
-def finetune(model: str = "resnet18_cifar", **train: Any) -> Experiment:
+def finetune(model: str = "timm/test_resnet", **train: Any) -> Experiment:
     """Return an experiment that trains a small network on plain pictures of 32 pixels."""
     defaults = {"epochs": 1, "batch_size": 8, "schedule": {"name": "constant"}}
     return tiny.experiment(
