@@ -1,11 +1,12 @@
 """One tiny drawn competition for all: drawn, prepared and split once, copied where it changes."""
 
+import gc
 import os
 import pickle
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import pytest
 from filelock import FileLock
@@ -20,6 +21,8 @@ from tests.data.archives.website import Website, serve
 NUM_FOLDS = 2
 
 Made = TypeVar("Made")
+
+_READERS = ("data.drawing.draw_competition", "data.scan", "images.cache", "inference.folder")
 
 # What `pick_device` and accelerate look at, in this process and in those that tests start.
 _USE_CPU = "ACCELERATE_USE_CPU"
@@ -56,6 +59,11 @@ def pytest_xdist_auto_num_workers() -> int:
     return num_cpus()
 
 
+def pytest_collection_finish() -> None:
+    """Spare what was imported the search for garbage, which every training ends with."""
+    gc.freeze()
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Compute on the GPU in what is marked `gpu`, and skip that where there is none."""
     is_marked = item.get_closest_marker("gpu") is not None
@@ -89,6 +97,22 @@ def shared(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Ma
             folder.mkdir()
             made.write_bytes(pickle.dumps(make(folder)))
     return cast("Made", pickle.loads(made.read_bytes()))
+
+
+@pytest.fixture(autouse=True)
+def _read_here(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work on images in this process, not in one that takes a second to start.
+
+    What is made once for all is made in processes, and so is what is marked `processes`.
+    """
+    if request.node.get_closest_marker("processes"):
+        return
+    for module in _READERS:
+        monkeypatch.setattr(f"pipeline.{module}.map_in_processes", _map_here)
+
+
+def _map_here(work: Callable[[Any], Any], items: Sequence[Any], *_: object) -> Iterator[Any]:
+    return map(work, items)
 
 
 @pytest.fixture

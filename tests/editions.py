@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import pytest
+
 from pipeline.config.competition import Competition, load_competition
+from pipeline.config.strict import built_in_names
 from pipeline.config.synthetic_table import Synthetic
 
 _BREEDS = """
@@ -34,6 +37,14 @@ NAMES = {
     "cifar-10-kaggle": ("{number}.png", "{number}.png"),
     "plant-pathology-2020": ("Train_{index}.jpg", "Test_{index}.jpg"),
 }
+
+
+# Drawn in the form of a competition that has photos: tried in `make test-slow`.
+_REPEATS = {"demo", "demo-12", "cifar-10-demo"}
+ALL_SHIPPED = [
+    pytest.param(name, marks=pytest.mark.slow if name in _REPEATS else [])
+    for name in built_in_names("competitions")
+]
 
 
 def shipped(name: str) -> Competition:

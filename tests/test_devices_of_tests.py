@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 TESTS = """
 import pytest
@@ -32,6 +34,7 @@ def test_unmarked_again():
 """
 
 
+@pytest.mark.slow
 def test_only_what_is_marked_gpu_computes_on_a_gpu(tmp_path):
     (tmp_path / "test_it.py").write_text(TESTS, encoding="utf-8")
     options = ["-c", str(ROOT / "pyproject.toml"), "-p", "tests.conftest", "-m", "", "-q"]

@@ -8,6 +8,8 @@ import torch
 from benchmarks import sides
 from benchmarks.sides import Side
 
+pytestmark = pytest.mark.slow  # to start a side takes two seconds
+
 
 def counting(start):
     """Count calls, and tell where."""

@@ -49,6 +49,7 @@ def test_weights_of_a_hub_get_inputs_scaled_as_in_their_training(name):
     assert experiment.images.std == trained.std
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FINETUNING)
 def test_recipe_takes_a_step_that_moves_what_is_not_frozen(name):
     experiment, size = load_experiment(name, ["model.weights=none"]), 32

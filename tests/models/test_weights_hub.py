@@ -361,6 +361,7 @@ def test_a_download_that_is_too_large_is_left(cache, monkeypatch):
     assert files_in(cache) == set()
 
 
+@pytest.mark.faults
 def test_of_several_processes_one_downloads(stand_in, cache, monkeypatch):
     monkeypatch.setenv("HF_HUB_CACHE", str(cache))
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:

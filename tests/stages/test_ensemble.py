@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.config.competition import load_competition
 from pipeline.errors import ArtifactError, ConfigError
+from pipeline.scoring import measures
 from pipeline.scoring.ensembling.ensemble_methods import METHODS
 from pipeline.scoring.ensembling.selection import AUTO
 from pipeline.scoring.metrics import score
@@ -32,6 +33,16 @@ TEST_IDS = [f"{number}.jpg" for number in range(NUM_TEST)]
 @pytest.fixture
 def demo():
     return load_competition("demo")
+
+
+@pytest.fixture(autouse=True)
+def _quick(request, monkeypatch):
+    """Draw few resamples, and no figure but where all files are looked at."""
+    monkeypatch.setattr(measures, "NUM_RESAMPLES", 200)
+    if request.function is not test_a_blend_of_all_experiments_is_written_and_told:
+        monkeypatch.setattr(
+            ensemble, "_save_diagram", lambda _, title, path: write_text(path, title)
+        )
 
 
 @pytest.fixture
@@ -148,7 +159,7 @@ def test_the_better_member_weighs_more(paths, demo):
 def test_only_named_experiments_take_part(paths, demo):
     for seed, name in enumerate("abc"):
         save(paths, name, noisy(1, seed))
-    ensemble.run(paths, demo, ["c", "a", "c"], "ensemble")
+    ensemble.run(paths, demo, ["c", "a", "c"], "ensemble", "mean")
     assert list(blended(paths)[2]) == ["a", "c"]
 
 
@@ -170,14 +181,14 @@ def test_ensembles_are_members_only_when_named(paths, demo):
 def test_a_second_run_changes_nothing_until_a_member_does(paths, demo, capsys):
     save(paths, "a", noisy(1, 0))
     save(paths, "b", noisy(1, 1))
-    ensemble.run(paths, demo, [], "ensemble")
+    ensemble.run(paths, demo, [], "ensemble", "mean")
     folder = paths.experiment("ensemble").experiment_dir
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    ensemble.run(paths, demo, [], "ensemble")
+    ensemble.run(paths, demo, [], "ensemble", "mean")
     assert "ensemble demo ensemble: up to date" in capsys.readouterr().err
     assert before == {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     save(paths, "b", noisy(3, 2))
-    ensemble.run(paths, demo, [], "ensemble")
+    ensemble.run(paths, demo, [], "ensemble", "mean")
     assert "up to date" not in capsys.readouterr().err
     assert before != {path: path.stat().st_mtime_ns for path in folder.iterdir()}
 
@@ -299,7 +310,7 @@ def test_equal_inputs_give_equal_bytes(paths, demo, tmp_path):
     for one in (paths, other):
         save(one, "a", noisy(1, 0))
         save(one, "b", noisy(1, 1))
-        ensemble.run(one, demo, [], "ensemble")
+        ensemble.run(one, demo, [], "ensemble", "mean")
     for name in ("oof.npz", "test.npz", "metrics.json", "config.json", "reliability.png"):
         files = [one.experiment("ensemble").experiment_dir / name for one in (paths, other)]
         assert files[0].read_bytes() == files[1].read_bytes()
@@ -314,14 +325,14 @@ def test_an_unknown_method_is_refused(paths, demo):
 def test_without_experiments_there_is_nothing_to_blend(paths, demo):
     line = "must hold trained experiments, holds none; run 'pipeline train demo'$"
     with pytest.raises(ArtifactError, match=line):
-        ensemble.run(paths, demo, [], "ensemble")
+        ensemble.run(paths, demo, [], "ensemble", "mean")
 
 
 def test_a_name_that_is_not_there_is_refused(paths, demo):
     save(paths, "a", noisy(1, 0))
     line = r"^experiment 'b': must be one of the complete ones \(a\); run 'pipeline train demo'$"
     with pytest.raises(ArtifactError, match=line):
-        ensemble.run(paths, demo, ["a", "b"], "ensemble")
+        ensemble.run(paths, demo, ["a", "b"], "ensemble", "mean")
 
 
 @pytest.mark.parametrize("members", [[], ["a"], ["b"]])
@@ -331,40 +342,40 @@ def test_the_name_of_an_experiment_is_refused(paths, demo, members):
     with pytest.raises(
         ConfigError, match=r"^--name a: must differ from every experiment's name, one"
     ):
-        ensemble.run(paths, demo, members, "a")
+        ensemble.run(paths, demo, members, "a", "mean")
 
 
 def test_an_ensemble_cannot_be_its_own_member(paths, demo):
     save(paths, "a", noisy(1, 0))
-    ensemble.run(paths, demo, [], "first")
+    ensemble.run(paths, demo, [], "first", "mean")
     with pytest.raises(ConfigError, match=r"^--name first: must differ from every experiment's"):
-        ensemble.run(paths, demo, ["a", "first"], "first")
+        ensemble.run(paths, demo, ["a", "first"], "first", "mean")
 
 
 def test_an_ensemble_cannot_be_part_of_its_own_members(paths, demo):
     save(paths, "a", noisy(1, 0))
-    ensemble.run(paths, demo, ["a"], "first")
-    ensemble.run(paths, demo, ["first"], "second")
-    ensemble.run(paths, demo, ["second", "a"], "third")
+    ensemble.run(paths, demo, ["a"], "first", "mean")
+    ensemble.run(paths, demo, ["first"], "second", "mean")
+    ensemble.run(paths, demo, ["second", "a"], "third", "mean")
     line = r"^--name first: must not be part of its own members, 'third' is made of it; choose"
     with pytest.raises(ConfigError, match=line):
-        ensemble.run(paths, demo, ["third"], "first")
+        ensemble.run(paths, demo, ["third"], "first", "mean")
 
 
 def test_a_change_at_the_bottom_makes_every_ensemble_above_stale(paths, demo):
     save(paths, "a", noisy(1, 0))
     save(paths, "b", noisy(1, 1))
-    ensemble.run(paths, demo, ["a", "b"], "first")
+    ensemble.run(paths, demo, ["a", "b"], "first", "weighted")
     ensemble.run(paths, demo, ["first"], "second", "mean")
     save(paths, "a", noisy(2, 2))
     for name, again in (
-        ("first", "--name first --experiment a --experiment b"),
+        ("first", "--name first --experiment a --experiment b --method weighted"),
         ("second", "--name second --experiment first --method mean"),
     ):
         line = rf"a/oof\.npz changed since; run 'pipeline ensemble demo {again}'$"
         with pytest.raises(ArtifactError, match=line):
             load_probs(paths, demo, name, "test", TEST_IDS)
-    ensemble.run(paths, demo, ["a", "b"], "first")
+    ensemble.run(paths, demo, ["a", "b"], "first", "weighted")
     with pytest.raises(ArtifactError, match=r"first/oof\.npz changed since; run 'pipeline ens"):
         load_probs(paths, demo, "second", "test", TEST_IDS)
     ensemble.run(paths, demo, ["first"], "second", "mean")
@@ -375,7 +386,7 @@ def test_a_change_at_the_bottom_makes_every_ensemble_above_stale(paths, demo):
 def test_a_name_that_is_no_folder_is_refused(paths, demo, name):
     save(paths, "a", noisy(1, 0))
     with pytest.raises(ConfigError, match=f"^--name {re.escape(name)}: must match"):
-        ensemble.run(paths, demo, [], name)
+        ensemble.run(paths, demo, [], name, "mean")
 
 
 @pytest.mark.parametrize(
@@ -393,22 +404,22 @@ def test_a_member_from_elsewhere_is_refused(paths, demo, changes, line):
     save(paths, "a", noisy(1, 0))
     save(paths, "b", noisy(1, 1), **changes)
     with pytest.raises(ArtifactError, match=rf"b.oof\.npz: .*{line}"):
-        ensemble.run(paths, demo, [], "ensemble")
+        ensemble.run(paths, demo, [], "ensemble", "mean")
     assert not paths.experiment("ensemble").experiment_dir.exists()
 
 
 def test_a_stale_member_is_refused_even_when_the_ensemble_stands(paths, demo):
     save(paths, "a", noisy(1, 0))
-    ensemble.run(paths, demo, [], "ensemble")
+    ensemble.run(paths, demo, [], "ensemble", "mean")
     write_table(load_folds(paths).assign(fold=0), paths.folds_csv)
     line = "which changed since; run 'pipeline train demo --experiment a'"
     with pytest.raises(ArtifactError, match=line):
-        ensemble.run(paths, demo, [], "ensemble")
+        ensemble.run(paths, demo, [], "ensemble", "mean")
 
 
 def test_ensemble_older_than_its_members_is_not_submitted(paths, demo):
     save(paths, "one", noisy(1.0, 0))
-    ensemble.run(paths, demo, [], "ensemble")
+    ensemble.run(paths, demo, [], "ensemble", "mean")
     save(paths, "one", noisy(2.0, 1))
     with pytest.raises(ArtifactError, match=r"one/oof\.npz changed since; run 'pipeline ensemble"):
         load_probs(paths, demo, "ensemble", "test", TEST_IDS)
@@ -425,9 +436,9 @@ def test_predictions_changed_after_their_stamp_are_refused(paths, demo):
 
 def test_ensemble_that_broke_off_is_not_complete(paths, demo, monkeypatch):
     save(paths, "one", noisy(1.0, 0))
-    ensemble.run(paths, demo, [], "ensemble")
+    ensemble.run(paths, demo, [], "ensemble", "mean")
     save(paths, "one", noisy(2.0, 1))
     monkeypatch.setattr(ensemble, "build", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError, match="division"):
-        ensemble.run(paths, demo, [], "ensemble")
+        ensemble.run(paths, demo, [], "ensemble", "mean")
     assert [result.name for result in list_results(paths)] == ["one"]

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from pipeline.config.competition import Competition, load_competition
-from pipeline.config.strict import built_in_names
 from pipeline.data.drawing.draw_competition import draw_competition
 from pipeline.data.init.file_roles import GivenPaths
 from pipeline.data.labels import read_labels
@@ -21,9 +20,7 @@ from pipeline.store.paths import Paths
 from pipeline.store.tables import load_test, load_train
 from pipeline.submission.judge_ids import ordered_ids
 from pipeline.submission.writer import encode, submission_table
-from tests.editions import edition, shipped
-
-SHIPPED = built_in_names("competitions")
+from tests.editions import ALL_SHIPPED, edition, shipped
 
 
 def bring(competition: Competition, folder: Path, root: Path) -> tuple[Paths, Competition]:
@@ -67,7 +64,7 @@ def add_sample(paths: Paths, competition: Competition, folder: Path) -> None:
     (folder / "sample_submission.csv").write_text(text.getvalue(), "utf-8")
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", ALL_SHIPPED)
 def test_drawn_edition_of_a_shipped_competition_is_read_and_answered_alike(name, tmp_path):
     folder = tmp_path / "folder"
     draw_competition(edition(name), folder, tmp_path / "truth.csv")

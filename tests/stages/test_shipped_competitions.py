@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.config.competition import Competition
-from pipeline.config.strict import built_in_names, locate_toml
+from pipeline.config.strict import locate_toml
 from pipeline.data.drawing.draw_competition import draw_competition
 from pipeline.data.resolution import resolve
 from pipeline.stages import download, folds, grade, prepare, submit, validate
@@ -25,9 +25,8 @@ from pipeline.store.paths import Paths
 from pipeline.store.predictions import Predictions
 from pipeline.store.tables import load_test
 from tests import tiny
-from tests.editions import BREEDS, edition, shipped
+from tests.editions import ALL_SHIPPED, BREEDS, edition, shipped
 
-SHIPPED = built_in_names("competitions")
 BUNDLED = ["histopathologic-cancer-detection", "plant-pathology-2020"]
 
 Draw = Callable[[str], tuple[Path, Path]]
@@ -72,7 +71,7 @@ def ids_of(path: Path) -> list[str]:
     return [line.partition(",")[0] for line in path.read_text("utf-8").splitlines()]
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", ALL_SHIPPED)
 def test_answers_of_a_drawn_edition_are_written_valid_and_graded_perfect(
     name, draw, tmp_path, capsys
 ):

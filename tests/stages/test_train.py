@@ -155,7 +155,13 @@ def test_fold_after_fold_equals_a_straight_run(site, straight, capsys):
 
 
 # Every write ends in an fsync: 2 of the config, 5 of features, 5 a fold, 4 of the results.
-@pytest.mark.parametrize("num_writes", [1, 4, 8, 11, 13, 18, 20])
+SOME_WRITES, OTHER_WRITES = (1, 8, 20), (4, 11, 13, 18)
+
+
+@pytest.mark.parametrize(
+    "num_writes",
+    [*SOME_WRITES, *(pytest.param(num, marks=pytest.mark.slow) for num in OTHER_WRITES)],
+)
 def test_a_run_that_breaks_off_anywhere_goes_on_to_the_same_bytes(
     site, straight, monkeypatch, num_writes
 ):
@@ -191,6 +197,7 @@ main()
 """
 
 
+@pytest.mark.faults
 def test_a_killed_process_leaves_nothing_in_the_way(site, straight):
     paths, competition, path, out = site
     command = ["train", competition.name, "--root", str(paths.root), "--experiment", path]

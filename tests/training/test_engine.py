@@ -74,10 +74,11 @@ def test_one_batch_is_learned_by_heart(fit):
 
 
 def test_a_whole_training_in_bfloat16_stays_near_the_one_in_float32(fit):
-    settings: Any = {"epochs": 4, "optimizer": {"name": "sgd", "learning_rate": 0.01}}
+    rate = {"name": "sgd", "learning_rate": 0.03}
+    settings: Any = {"epochs": 20, "batch_size": 12, "optimizer": rate}
     fp32, bf16 = (fit(finetune(precision=one, **settings, **NO_NORM)) for one in ("fp32", "bf16"))
     losses, rough = (one.history["train_loss"].to_numpy() for one in (fp32, bf16))
-    assert losses[-1] < 0.5 * losses[0]
+    assert losses[-1] < 0.75 * losses[0]
     np.testing.assert_allclose(rough, losses, rtol=0.03)
     assert (rough != losses).all()
     np.testing.assert_allclose(bf16.val_probs, fp32.val_probs, atol=0.02)

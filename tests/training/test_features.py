@@ -100,6 +100,7 @@ def test_processes_that_train_together_share_the_blocks(paths, images, monkeypat
     monkeypatch.setattr("pipeline.training.features.processes.wait_for_all", lambda: None)
     monkeypatch.setattr("pipeline.training.features.processes.broadcast", lambda _: True)
     monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("pipeline.training.loader.num_processes", lambda: 1)  # forks are quicker
     counts = []
     for number in ("1", "0"):
         monkeypatch.setenv("RANK", number)

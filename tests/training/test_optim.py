@@ -14,8 +14,9 @@ from pipeline.training.optim import build_optimizer
 NAMES = [str(name) for name in list_optimizers()]
 # These import packages that aren't installed, or want second derivatives.
 FOREIGN = ("bnb", "fused", "adahessian")
+QUICK = ("adamw", "lamb", "sgd", "adafactor")
 RUNNING = [
-    pytest.param(name, marks=[pytest.mark.slow] if name.startswith("kron") else [])  # it compiles
+    pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow)
     for name in NAMES
     if not name.startswith(FOREIGN)
 ]

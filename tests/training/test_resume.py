@@ -108,6 +108,7 @@ def test_a_training_killed_at_a_random_step_ends_with_the_same_bytes(site, unbro
     assert not list(paths.experiment("tiny").fold(0).fold_dir.glob("training*"))
 
 
+@pytest.mark.faults
 def test_ctrl_c_saves_and_says_how_to_go_on(site, unbroken):
     paths, arguments = site
     process = start(arguments)
@@ -123,6 +124,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(site, unbroken):
     assert results(paths) == unbroken
 
 
+@pytest.mark.faults
 def test_a_damaged_state_is_told_and_the_one_before_it_serves(site, unbroken):
     paths, arguments = site
     process = start(arguments)
@@ -136,6 +138,7 @@ def test_a_damaged_state_is_told_and_the_one_before_it_serves(site, unbroken):
     assert results(paths) == unbroken
 
 
+@pytest.mark.faults
 def test_a_state_of_another_recipe_is_not_gone_on_from(site):
     paths, arguments = site
     process = start(arguments)
