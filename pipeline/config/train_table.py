@@ -48,10 +48,10 @@ class OptimizerConfig(Table):
 class ScheduleConfig(Table):
     """The course of the learning rate: a linear warm-up, then what `name` says."""
 
-    name: Literal["constant", "cosine", "one_cycle", "step", "plateau"] = "cosine"
+    name: Literal["constant", "cosine", "one_cycle", "step"] = "cosine"
     """"constant"; "cosine", down to `final_factor` of the peak; "one_cycle", up along a cosine and
     down again, without a warm-up (Smith and Topin 2018); "step", times `gamma` after every
-    `step_epochs`; "plateau", times `gamma` once the competition's metric stands still."""
+    `step_epochs`."""
 
     warmup_epochs: NotNegative = 0.0
     """Epochs in which the rate rises linearly from 0."""
@@ -66,10 +66,7 @@ class ScheduleConfig(Table):
     """Of "step": epochs between two falls."""
 
     gamma: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Of "step" and "plateau": what the rate is multiplied by at each fall."""
-
-    patience: Count = 3
-    """Of "plateau": epochs without a better score before a fall."""
+    """Of "step": what the rate is multiplied by at each fall."""
 
 
 class LossConfig(Table):

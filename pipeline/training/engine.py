@@ -91,12 +91,7 @@ class Engine:
         set_train_mode(module, config)  # the stepper must know what is frozen
         self._stepper = Stepper(config, module, is_head, criterion, train_set.seed)
         num_batches = len(self._batches(0))
-        self._schedule = Schedule(
-            config.schedule,
-            config.epochs * num_batches,
-            num_batches,
-            greater_is_better=self._greater_is_better,
-        )
+        self._schedule = Schedule(config.schedule, config.epochs * num_batches, num_batches)
 
     def fit(self, callbacks: Callbacks) -> tuple[pd.DataFrame, StateDict]:
         """Train for all epochs, or go on where an unfinished training stopped.
@@ -118,7 +113,6 @@ class Engine:
                 self._stepper.average_statistics()
                 self._module.eval()
                 row |= callbacks.validate(self._stepper.kept_module)
-                self._schedule.observe(row["val_score"])
                 progress.finish_epoch(
                     row, config, self._copy_kept, greater_is_better=self._greater_is_better
                 )
@@ -155,14 +149,13 @@ class Engine:
                 f"fold {self._task.fold}: going on after step {progress.step}, {progress.epoch} of "
                 f"{self._config.epochs} epochs are done"
             )
-            self._schedule.load_state_dict(state["schedule"])
             self._stepper.load_state_dict(state)
         return progress
 
     def _save(self, progress: TrainingProgress) -> None:
         if processes.is_main() and self._task.state_path:
-            state = {"position": vars(progress), "schedule": self._schedule.state_dict()}
-            save_state(self._task.state_path, self._task.key, state | self._stepper.state_dict())
+            state = {"position": vars(progress)} | self._stepper.state_dict()
+            save_state(self._task.state_path, self._task.key, state)
 
     def _train_epoch(
         self, progress: TrainingProgress, callbacks: Callbacks, is_interrupted: Callable[[], bool]

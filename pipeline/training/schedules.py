@@ -1,7 +1,6 @@
 """Schedule the learning rate: the factor on its peak, step by step."""
 
 import math
-from typing import Any
 
 from pipeline.config.train_table import ScheduleConfig
 
@@ -21,25 +20,13 @@ class Schedule:
         config: Which schedule.
         num_steps: Optimizer updates of the whole training.
         steps_per_epoch: Of an epoch.
-        greater_is_better: Whether a higher score is an improvement, for "plateau".
     """
 
-    def __init__(
-        self,
-        config: ScheduleConfig,
-        num_steps: int,
-        steps_per_epoch: int,
-        *,
-        greater_is_better: bool,
-    ) -> None:
+    def __init__(self, config: ScheduleConfig, num_steps: int, steps_per_epoch: int) -> None:
         self._config = config
         self._num_steps = num_steps
         self._steps_per_epoch = steps_per_epoch
         self._num_warmup = round(config.warmup_epochs * steps_per_epoch)
-        self._sign = 1.0 if greater_is_better else -1.0
-        self._best: float | None = None
-        self._num_bad_epochs = 0
-        self._num_reductions = 0
 
     def factor(self, step: int) -> float:
         """Return the factor at a step, counted from 0; in (0, 1]."""
@@ -48,44 +35,14 @@ class Schedule:
         warmup = (step + 1) / self._num_warmup if step < self._num_warmup else 1.0
         return warmup * self._decay(step)
 
-    def observe(self, score: float) -> None:
-        """Note an epoch's score; on a plateau, the factor falls with the next step."""
-        if self._config.name != "plateau":
-            return
-        value = self._sign * score
-        if self._best is None or value > self._best:
-            self._best = value
-            self._num_bad_epochs = 0
-            return
-        self._num_bad_epochs += 1
-        if self._num_bad_epochs == self._config.patience:
-            self._num_reductions += 1
-            self._num_bad_epochs = 0
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what was observed, as JSON takes it."""
-        return {
-            "best": self._best,
-            "num_bad_epochs": self._num_bad_epochs,
-            "num_reductions": self._num_reductions,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
-        self._best = state["best"]
-        self._num_bad_epochs = state["num_bad_epochs"]
-        self._num_reductions = state["num_reductions"]
-
     def _decay(self, step: int) -> float:
         config = self._config
         if config.name == "cosine":
             progress = max(step - self._num_warmup, 0) / max(self._num_steps - self._num_warmup, 1)
             return _cosine(1, config.final_factor, progress)
         if config.name == "step":
-            num_reductions = int(step / (config.step_epochs * self._steps_per_epoch))
-        else:
-            num_reductions = self._num_reductions  # 0 unless it's "plateau"
-        return float(config.gamma**num_reductions)
+            return float(config.gamma ** int(step / (config.step_epochs * self._steps_per_epoch)))
+        return 1.0
 
     def _one_cycle(self, step: int) -> float:
         """Smith and Topin 2018, "Super-Convergence", with fastai's cosines for straight lines."""

@@ -13,7 +13,7 @@ StateDict = dict[str, Tensor]
 
 @dataclass
 class TrainingProgress:
-    """How far a training is; with the stepper's and the schedule's state, all it needs to go on.
+    """How far a training is; with the stepper's state, all it needs to go on.
 
     Attributes:
         epoch: The current epoch, counted from 0.

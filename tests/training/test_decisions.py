@@ -28,7 +28,6 @@ BEST = 2
 RECIPES: dict[str, Any] = {
     "best": {"keep": "best", "ema_decay": 0.9},
     "stop": {"stop_after": 2},
-    "plateau": {"schedule": {"name": "plateau", "patience": 1, "gamma": 0.1}},
 }
 
 
@@ -116,14 +115,6 @@ def test_training_stops_so_many_epochs_after_the_best_by_the_metric(tmp_path, me
     scores = iter(BY_METRIC[metric])
     history = train(tmp_path / "training.pt", metric, scores, RECIPES["stop"]).history
     assert history["epoch"].tolist() == [*range(BEST + 1 + 2)]
-
-
-@pytest.mark.parametrize("metric", BY_METRIC)
-def test_the_rate_falls_once_the_metric_gets_worse(tmp_path, metric):
-    scores = iter(BY_METRIC[metric])
-    history = train(tmp_path / "training.pt", metric, scores, RECIPES["plateau"]).history
-    rates = history["learning_rate"] / history["learning_rate"][0]
-    assert rates.tolist() == pytest.approx([1, 1, 1, 1, 0.1, 0.01])
 
 
 @pytest.mark.parametrize("is_killed", [False, True])

@@ -1,6 +1,3 @@
-import json
-from typing import Literal
-
 import pytest
 import torch
 from hypothesis import given
@@ -10,13 +7,11 @@ from torch.optim import lr_scheduler
 from pipeline.config.train_table import ScheduleConfig
 from pipeline.training.schedules import Schedule
 
-NAMES = ("constant", "cosine", "one_cycle", "step", "plateau")
+NAMES = ("constant", "cosine", "one_cycle", "step")
 
 
-def schedule(num_steps=50, steps_per_epoch=10, *, greater_is_better=True, **config):
-    return Schedule(
-        ScheduleConfig(**config), num_steps, steps_per_epoch, greater_is_better=greater_is_better
-    )
+def schedule(num_steps=50, steps_per_epoch=10, **config):
+    return Schedule(ScheduleConfig(**config), num_steps, steps_per_epoch)
 
 
 def factors(made, num_steps=50):
@@ -39,7 +34,7 @@ def test_constant_stays():
     assert set(factors(schedule(name="constant"))) == {1.0}
 
 
-@pytest.mark.parametrize("name", ["constant", "cosine", "step", "plateau"])
+@pytest.mark.parametrize("name", ["constant", "cosine", "step"])
 def test_warm_up_rises_linearly_to_the_peak(name):
     made = schedule(name=name, warmup_epochs=1.5)
     assert factors(made, 15) == pytest.approx([(step + 1) / 15 for step in range(15)])
@@ -87,48 +82,6 @@ def test_step_equals_torchs():
     assert factors(made) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("greater_is_better", [True, False])
-def test_plateau_equals_torchs(greater_is_better):
-    scores = [0.5, 0.6, 0.6, 0.55, 0.59, 0.7, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 0.8]
-    made = schedule(name="plateau", gamma=0.5, patience=3, greater_is_better=greater_is_better)
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    mode: Literal["max", "min"] = "max" if greater_is_better else "min"
-    # torch acts after more than so many bad epochs.
-    expected = lr_scheduler.ReduceLROnPlateau(optimizer, mode, 0.5, patience=2, threshold=0)
-    rates = []
-    for score in scores:
-        made.observe(score)
-        expected.step(score)
-        assert made.factor(0) == optimizer.param_groups[0]["lr"]
-        rates.append(made.factor(0))
-    assert rates[0] == 1.0
-    assert len(set(rates)) > 2
-
-
-@pytest.mark.parametrize("name", ["constant", "cosine", "one_cycle", "step"])
-def test_only_plateau_looks_at_scores(name):
-    made = schedule(name=name, patience=1)
-    before = factors(made)
-    for _ in range(3):
-        made.observe(0.5)
-    assert factors(made) == before
-
-
-def test_resumed_plateau_goes_on_as_if_never_stopped():
-    scores = [0.5, 0.4, 0.4, 0.6, 0.1, 0.1, 0.1]
-    straight = schedule(name="plateau", patience=2)
-    for score in scores:
-        straight.observe(score)
-    stopped, resumed = (schedule(name="plateau", patience=2) for _ in range(2))
-    for score in scores[:2]:
-        stopped.observe(score)
-    resumed.load_state_dict(json.loads(json.dumps(stopped.state_dict())))
-    for score in scores[2:]:
-        resumed.observe(score)
-    assert resumed.state_dict() == straight.state_dict()
-    assert resumed.factor(0) == straight.factor(0) == pytest.approx(0.01)
-
-
 @given(
     name=st.sampled_from(NAMES),
     num_epochs=st.integers(1, 20),
@@ -141,7 +94,4 @@ def test_resumed_plateau_goes_on_as_if_never_stopped():
 def test_every_factor_lies_between_0_and_1(name, num_epochs, steps_per_epoch, **config):
     num_steps = num_epochs * steps_per_epoch
     made = schedule(num_steps, steps_per_epoch, name=name, **config)
-    for epoch in range(num_epochs):
-        for step in range(epoch * steps_per_epoch, (epoch + 1) * steps_per_epoch):
-            assert 0 < made.factor(step) <= 1
-        made.observe(0.5)
+    assert all(0 < made.factor(step) <= 1 for step in range(num_steps))
