@@ -69,7 +69,21 @@ def _check_network(experiment: Experiment, num_classes: int, device: torch.devic
         _check_channels(experiment, network.module, inputs)
         Mixing(config.mixing, experiment.seed).apply(inputs, torch.zeros(2, num_classes), 0, 0)
     set_train_mode(parts.upper, config)
+    if 1 in (config.batch_size, config.micro_batch_size):
+        image = torch.zeros(1, 3, size, size, device=device)
+        _check_single(parts.upper, parts.lower(image) if parts.lower else image)
     build_optimizer(config.optimizer, parts.upper, network.is_head)
+
+
+def _check_single(module: nn.Module, image: torch.Tensor) -> None:
+    """Refuse to learn from images one by one where batch norm would have one value to go by."""
+    try:
+        module(image)
+    except _REFUSALS as error:
+        raise ConfigError(
+            "train.batch_size and train.micro_batch_size: must be 2 at least for this network, one "
+            f"is 1 ({str(error).partition(chr(10))[0]}); choose 2, or freeze_batch_norm"
+        ) from error
 
 
 def _check_channels(experiment: Experiment, module: nn.Module, inputs: torch.Tensor) -> None:

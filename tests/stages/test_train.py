@@ -394,3 +394,11 @@ def test_corrected_labels_reach_training_and_scores(site):
     for fold in (0, 1):
         history = pd.read_csv(out / f"fold{fold}" / "history.csv")
         assert history["val_accuracy"].iloc[-1] == pytest.approx(metrics["fold_scores"][fold])
+
+
+def test_a_table_that_decides_nothing_is_told_once_and_only_before_work(site, capsys):
+    told = 'tiny: [train] decides nothing where method = "probe"; remove it, or change the method'
+    run(site, overrides=["train.epochs=50"])
+    assert " ".join(capsys.readouterr().err.split()).count(told) == 1
+    run(site, overrides=["train.epochs=50"])
+    assert told not in capsys.readouterr().err

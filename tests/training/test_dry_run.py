@@ -92,3 +92,16 @@ def test_what_can_be_trained_passes(possible):
 def test_shipped_experiments_pass(name):
     for one in load_experiments(name, ["train.precision=fp32"]):
         check_trainable(one, 12)
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"batch_size": 1}, {"batch_size": 4, "micro_batch_size": 1}], ids=str
+)
+def test_batches_of_one_image_are_refused_where_batch_norm_sees_one_value(sizes):
+    # At 32 pixels the last maps of a ResNet have one place.
+    refused = experiment("resnet18", images={"size_px": 32}, train=sizes)
+    with pytest.raises(ConfigError, match=r"^t\w*: train\.batch_size and .*: must be 2 at least"):
+        check_trainable(refused, 12)
+    check_trainable(experiment("resnet18", images={"size_px": 64}, train=sizes), 12)
+    frozen = sizes | {"freeze_batch_norm": True}
+    check_trainable(experiment("resnet18", images={"size_px": 32}, train=frozen), 12)
