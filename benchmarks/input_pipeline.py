@@ -93,7 +93,7 @@ def ours(root: Path, images: pd.DataFrame, *, is_cached: bool, is_normalised: bo
 
     def load() -> None:
         for rows in _batches(len(images)):
-            pixels = dataset[Batch(rows, views, 224)]
+            pixels = dataset[Batch(rows, views)]
             if is_normalised:  # usually the device's work
                 to_inputs(pixels.flatten(0, 1), ImageConfig(), device)
 

@@ -173,18 +173,6 @@ class Experiment(Table):
     train: TrainConfig = TrainConfig()
     """Fine-tuning."""
 
-    @model_validator(mode="after")
-    def _is_consistent(self) -> Self:
-        growth = self.train.progressive
-        if growth and growth.from_px >= self.images.size_px:
-            raise ValueError("train.progressive.from_px must be less than images.size_px")
-        if growth and self.views.recipe == "custom":
-            raise ValueError(
-                "train.progressive must be left out where views.recipe is 'custom', whose "
-                "transforms have a size of their own"
-            )
-        return self
-
     @property
     def unused_table(self) -> str:
         """The table that decides nothing with this method; empty where both do."""
@@ -193,10 +181,10 @@ class Experiment(Table):
         return "" if self.train.init_head == "probe" else "head"
 
     def at(self, key: str) -> Any:
-        """Return the value of a dotted key; None below a table that is left out."""
+        """Return the value of a dotted key."""
         value: Any = self
         for name in key.split("."):
-            value = getattr(value, name, None)
+            value = getattr(value, name)
         return value
 
     def changed(self, changes: Mapping[str, Any], where: str) -> "Experiment":
@@ -210,7 +198,6 @@ class Experiment(Table):
             *tables, last = key.split(".")
             table = values
             for name in tables:
-                table[name] = table[name] or {}  # an optional table that was left out
                 table = table[name]
             table[last] = value
         return parse(Experiment, values, where)

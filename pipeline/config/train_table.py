@@ -100,16 +100,6 @@ class MixingConfig(Table):
         return self.probability > 0 and (self.mixup_alpha > 0 or self.cutmix_alpha > 0)
 
 
-class ProgressiveConfig(Table):
-    """Small images first, growing in multiples of 32 pixels (Tan and Le 2021, EfficientNetV2)."""
-
-    from_px: Annotated[int, Field(ge=32)]
-    """Height and width that training begins with."""
-
-    epochs: Count
-    """Epochs after which images have their full size."""
-
-
 class TrainConfig(Table):
     """Fine-tuning: training by gradient descent."""
 
@@ -181,9 +171,6 @@ class TrainConfig(Table):
     schedule: ScheduleConfig = ScheduleConfig()
     """How the learning rate moves."""
 
-    progressive: ProgressiveConfig | None = None
-    """Images that grow; left out, they have one size."""
-
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         if self.micro_batch_size and self.batch_size % self.micro_batch_size:
@@ -203,8 +190,4 @@ class TrainConfig(Table):
             raise ValueError(
                 "train.gradient_checkpointing must be false where train.freeze isn't 'none'"
             )
-        if self.progressive and self.progressive.epochs >= self.epochs:
-            raise ValueError("train.progressive.epochs must be fewer than train.epochs")
-        if self.progressive and self.freeze != "none":
-            raise ValueError("train.progressive must be left out where train.freeze isn't 'none'")
         return self

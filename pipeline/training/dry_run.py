@@ -12,11 +12,10 @@ from pipeline.models.weights_source import chosen_source
 from pipeline.training.device import Precision, pick_device
 from pipeline.training.mixing import Mixing
 from pipeline.training.optim import build_optimizer
-from pipeline.training.prepare_network import prepare_network, set_train_mode, size_in_epoch
+from pipeline.training.prepare_network import prepare_network, set_train_mode
 
 # What networks raise at images of a size that they can't take.
 _REFUSALS = (AssertionError, RuntimeError, TypeError, ValueError)
-_REMEDIES = {"images.size_px": "choose another", "train.progressive": "leave it out"}
 
 
 def check_trainable(experiment: Experiment, num_classes: int) -> None:
@@ -53,7 +52,7 @@ def check_trainable(experiment: Experiment, num_classes: int) -> None:
 def _check_trunk(experiment: Experiment, _: int, device: torch.device) -> None:
     with device:
         trunk = build_random_trunk(experiment.model, experiment.images.size_px)
-    _check_sizes(experiment, trunk, device)
+    _check_size(experiment, trunk, device)
 
 
 @torch.no_grad()
@@ -62,7 +61,7 @@ def _check_network(experiment: Experiment, num_classes: int, device: torch.devic
     device = device if config.freeze == "none" else torch.device("cpu")
     with device:
         network = build_random(experiment.model, num_classes, experiment.seed, size)
-    _check_sizes(experiment, network.module, device)
+    _check_size(experiment, network.module, device)
     parts = prepare_network(experiment, network, device)
     if parts.lower:
         inputs = parts.lower(torch.zeros(2, 3, size, size))
@@ -97,17 +96,13 @@ def _check_channels(experiment: Experiment, module: nn.Module, inputs: torch.Ten
 
 
 @torch.no_grad()
-def _check_sizes(experiment: Experiment, module: nn.Module, device: torch.device) -> None:
-    full, growth = experiment.images.size_px, experiment.train.progressive
-    epochs = range(growth.epochs if growth else 0)
-    sizes = {full, *(size_in_epoch(full, growth, epoch) for epoch in epochs)}
-    for size in sorted(sizes):
-        try:
-            module.eval()(torch.zeros(1, 3, size, size, device=device))
-        except _REFUSALS as error:
-            reason = str(error).strip().partition("\n")[0] or "refused"
-            key = "images.size_px" if size == full else "train.progressive"
-            raise ConfigError(
-                f"{key}: must give images that {experiment.model.name} can take, gives some of "
-                f"{size} x {size} pixels ({reason}); {_REMEDIES[key]}"
-            ) from error
+def _check_size(experiment: Experiment, module: nn.Module, device: torch.device) -> None:
+    size = experiment.images.size_px
+    try:
+        module.eval()(torch.zeros(1, 3, size, size, device=device))
+    except _REFUSALS as error:
+        reason = str(error).strip().partition("\n")[0] or "refused"
+        raise ConfigError(
+            f"images.size_px: must give images that {experiment.model.name} can take, gives some "
+            f"of {size} x {size} pixels ({reason}); choose another"
+        ) from error

@@ -27,7 +27,7 @@ from pipeline.training.device import pick_device, set_up
 from pipeline.training.inputs import TrainSet
 from pipeline.training.interrupts import deferred_interrupt
 from pipeline.training.losses import build_criterion
-from pipeline.training.prepare_network import set_train_mode, size_in_epoch
+from pipeline.training.prepare_network import set_train_mode
 from pipeline.training.readback import NanGuard, Step
 from pipeline.training.sampling import epoch_batches
 from pipeline.training.schedules import Schedule
@@ -209,8 +209,7 @@ class Engine:
         views = [training_view(self._experiment, epoch)]
         own = [batch[processes.share_of(len(batch)).rows] for batch in batches]
         shares = [train_set.rows[places].tolist() for places in own]
-        size_px = size_in_epoch(self._experiment.images.size_px, self._config.progressive, epoch)
-        loading = train_set.inputs.load(views, shares, size_px)
+        loading = train_set.inputs.load(views, shares)
         before = time.monotonic()
         for batch, loaded in zip(batches, loading, strict=True):
             yield batch, loaded[:, 0], time.monotonic() - before  # there is one view

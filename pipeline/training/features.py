@@ -47,7 +47,7 @@ class Block:
     images: pd.DataFrame
     missing: tuple[View, ...]
 
-    def batches(self, size_px: int) -> list[Batch]:
+    def batches(self) -> list[Batch]:
         """Cut the images into batches that never cross a block.
 
         Batches depend on the block alone, so its numbers do too: which blocks were cached before
@@ -55,7 +55,7 @@ class Block:
         """
         rows = list(range(self.first, self.first + len(self.images)))
         starts = range(0, len(rows), BATCH_SIZE)
-        return [Batch(rows[start : start + BATCH_SIZE], self.missing, size_px) for start in starts]
+        return [Batch(rows[start : start + BATCH_SIZE], self.missing) for start in starts]
 
 
 class FeatureExtractor:
@@ -167,7 +167,7 @@ class FeatureExtractor:
         with progress(f"features {self._experiment.name} {what}", total) as advance:
             for block in blocks:
                 parts = []
-                for pixels in itertools.islice(loading, len(block.batches(0))):
+                for pixels in itertools.islice(loading, len(block.batches())):
                     parts.append(self._features(forward, pixels))  # (B, V, H, W, 3) uint8
                     advance(len(pixels))
                 yield block, np.concatenate(parts)
@@ -177,7 +177,7 @@ class FeatureExtractor:
         config = self._experiment
         copies = WorkingCopies(self._paths, working_side_px(config.images))
         dataset = ViewDataset(copies, images, config.images, config.views)
-        batches = [batch for block in blocks for batch in block.batches(config.images.size_px)]
+        batches = [batch for block in blocks for batch in block.batches()]
         return ViewLoader(dataset, self._device.type).load(batches)
 
     def _forward(self) -> Forward:

@@ -22,15 +22,12 @@ class Inputs(ABC):
     """Loads batches of one table of images, and makes of them what the learning part reads."""
 
     @abstractmethod
-    def load(
-        self, views: Sequence[View], batches: Sequence[list[int]], size_px: int
-    ) -> Iterator[Tensor]:
+    def load(self, views: Sequence[View], batches: Sequence[list[int]]) -> Iterator[Tensor]:
         """Load batches, in the order given.
 
         Args:
             views: V views of every image.
             batches: Rows of the table, batch by batch.
-            size_px: Height and width of the images, the experiment's or a smaller one.
 
         Yields:
             `(B, V, ...)`, compact and still on the CPU.
@@ -93,11 +90,9 @@ class PixelInputs(Inputs):
         precision = Precision.choose(experiment.train.precision, device)
         self._lower = lower and frozen_forward(lower, device, precision, experiment.images)
 
-    def load(
-        self, views: Sequence[View], batches: Sequence[list[int]], size_px: int
-    ) -> Iterator[Tensor]:
+    def load(self, views: Sequence[View], batches: Sequence[list[int]]) -> Iterator[Tensor]:
         """See `Inputs.load`; yields `(B, V, size_px, size_px, 3)` uint8."""
-        return self._loader.load([Batch(rows, tuple(views), size_px) for rows in batches])
+        return self._loader.load([Batch(rows, tuple(views)) for rows in batches])
 
     def prepare(self, loaded: Tensor) -> Tensor:
         """See `Inputs.prepare`; `(N, H, W, 3)` uint8 in."""
@@ -124,12 +119,7 @@ class CachedInputs(Inputs):
         self._blocks = blocks
         self._device = device
 
-    def load(
-        self,
-        views: Sequence[View],
-        batches: Sequence[list[int]],
-        size_px: int,  # noqa: ARG002
-    ) -> Iterator[Tensor]:
+    def load(self, views: Sequence[View], batches: Sequence[list[int]]) -> Iterator[Tensor]:
         """See `Inputs.load`; yields `(B, V, ...)` float16."""
         for batch in batches:
             loaded = torch.stack([self._gather(self._blocks[view], batch) for view in views], dim=1)

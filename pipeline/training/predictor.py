@@ -70,7 +70,7 @@ def predict(
     forward = _forward(experiment, module, inputs, is_final=is_final)
 
     def by_batch() -> Iterator[Tensor]:
-        for loaded in inputs.load(views, batches, experiment.images.size_px):  # (B, V, ...)
+        for loaded in inputs.load(views, batches):  # (B, V, ...)
             yield forward(loaded.flatten(0, 1)).reshape(*loaded.shape[:2], -1)  # (B, V, K)
 
     probs = []

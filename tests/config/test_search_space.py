@@ -1,5 +1,3 @@
-import tomllib
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -152,11 +150,3 @@ def test_off_meets_a_condition(tmp_path):
     assert list(space.baseline(experiment)) == ["head.l2"]
     clipped = experiment.changed({"train.clip_norm": 1.0}, "x")
     assert space.baseline(clipped) == {}
-
-
-def test_a_value_below_a_table_that_is_left_out_can_be_changed():
-    plain = tiny.experiment(method="finetune")
-    assert plain.at("train.progressive.epochs") is None
-    changes = {"train.progressive.epochs": 2, "train.progressive.from_px": 32, "images.size_px": 64}
-    assert plain.changed(changes, "x").at("train.progressive.epochs") == 2
-    assert tomllib.loads(SPACE)["tune"]  # the text above is what TOML makes tables of

@@ -15,7 +15,6 @@ from tests import tiny
 FOLDER = Path(pipeline.__file__).parent / "experiments"
 SHIPPED = sorted(path.stem for path in FOLDER.glob("*.toml"))
 RECIPE = {"recipe": "custom", "transforms": ({"name": "Blurr"},)}
-GROWTH = {"from_px": 64, "epochs": 2}
 
 
 def experiment(network: str = "resnet18_cifar", **tables: Any) -> Experiment:
@@ -33,9 +32,6 @@ FAULTS = {
     r"lenet: images must be 200 x 200 pixels, are 32 x 32": experiment("lenet"),
     r"timm/test_vit: images must be of a size that it can take, are 30 x 30": experiment(
         "timm/test_vit", images={"size_px": 30}
-    ),
-    r"train\.progressive: must give .* gives some of 64 x 64 .*; leave it out$": experiment(
-        "timm/vit_tiny_patch16_224", images={"size_px": 96}, train={"progressive": GROWTH}
     ),
     r"train\.optimizer\.name: must name an optimizer of timm, is 'timm/adamq'": experiment(
         train={"optimizer": {"name": "timm/adamq"}}
@@ -79,7 +75,7 @@ def test_a_probes_trunk_is_tried_as_well(name):
         experiment(
             "timm/test_resnet",
             images={"size_px": 96},
-            train={"progressive": GROWTH, "gradient_checkpointing": True, "init_head": "probe"},
+            train={"gradient_checkpointing": True, "init_head": "probe"},
         ),
         experiment(train={"freeze": "layer3", "freeze_batch_norm": True}),
     ],

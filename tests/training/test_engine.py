@@ -223,23 +223,6 @@ def test_images_are_decoded_once_for_all_folds_those_of_the_test_set_too(fit, da
     np.testing.assert_array_equal(again.test_probs, first.test_probs)
 
 
-def test_images_grow_with_the_epochs(fit, monkeypatch):
-    from pipeline.training.inputs import PixelInputs
-
-    sizes = []
-    load = PixelInputs.load
-
-    def noted(self, views, batches, size_px):
-        sizes.append(size_px)
-        return load(self, views, batches, size_px)
-
-    monkeypatch.setattr(PixelInputs, "load", noted)
-    changes = finetune(epochs=3).model_dump() | {"images": {"size_px": 96}}
-    changes["train"]["progressive"] = {"from_px": 32, "epochs": 2}
-    fit(tiny.experiment(**changes))
-    assert sizes[::2][:3] == [32, 64, 96]  # every other one is the validation's
-
-
 def test_features_that_have_no_room_are_computed_every_time(fit, data, monkeypatch, capsys):
     cycled = finetune(freeze="layer3").model_dump() | {"views": {"flip": False, "cycle": 1}}
     monkeypatch.setenv("PIPELINE_CACHE_GB", "0")

@@ -203,7 +203,7 @@ def test_a_missing_image_is_named_in_one_line_and_whole_blocks_stay(paths, image
 @pytest.mark.usefixtures("small_blocks")
 def test_batches_cover_their_block_and_nothing_else(small_blocks, images):
     del small_blocks
-    rows = [batch.rows for batch in Block(4, images.head(4), (View(),)).batches(32)]
+    rows = [batch.rows for batch in Block(4, images.head(4), (View(),)).batches()]
     assert rows == [[4, 5, 6], [7]]
 
 

@@ -36,7 +36,7 @@ def dataset(paths, train):
 
 def epoch(number: int, rows: list[int], size: int = 5) -> list[Batch]:
     views = (View("heavy", number=number), View())
-    return [Batch(rows[i : i + size], views, 32) for i in range(0, len(rows), size)]
+    return [Batch(rows[i : i + size], views) for i in range(0, len(rows), size)]
 
 
 def images_of(loader: ViewLoader, batches: list[Batch]) -> dict[int, np.ndarray]:
@@ -63,10 +63,10 @@ def test_views_are_the_same_for_any_number_of_processes_and_any_order(
             np.testing.assert_array_equal(found[row], expected[row])
 
 
-def test_batches_may_differ_in_views_and_size(dataset):
-    batches = [Batch([1, 2, 3], (View(),), 32), Batch([0], (View(), View("light")), 16)]
+def test_batches_may_differ_in_their_views(dataset):
+    batches = [Batch([1, 2, 3], (View(),)), Batch([0], (View(), View("light")))]
     shapes = [tuple(pixels.shape) for pixels in ViewLoader(dataset, "cpu").load(batches)]
-    assert shapes == [(3, 1, 32, 32, 3), (1, 2, 16, 16, 3)]
+    assert shapes == [(3, 1, 32, 32, 3), (1, 2, 32, 32, 3)]
 
 
 def test_nothing_is_loaded_where_nothing_is_asked_for(dataset):

@@ -33,7 +33,7 @@ def dataset(paths, train):
 
 
 def test_a_batch_holds_the_views_of_its_images(paths, train, dataset):
-    pixels = dataset[Batch([5, 3], THREE, 32)].numpy()
+    pixels = dataset[Batch([5, 3], THREE)].numpy()
     assert pixels.shape == (2, 3, 32, 32, 3)
     assert pixels.dtype == np.uint8
     maker = ViewMaker(IMAGES, VIEWS)
@@ -43,17 +43,10 @@ def test_a_batch_holds_the_views_of_its_images(paths, train, dataset):
         np.testing.assert_array_equal(made, expected)
 
 
-def test_smaller_views_are_made_from_the_same_copies(dataset, paths, train):
-    (small,) = dataset[Batch([0], (View(),), 16)].numpy()[0]
-    copy = working_copy((paths.images_dir / train["path"][0]).read_bytes(), SIDE)
-    maker = ViewMaker(ImageConfig(size_px=16), VIEWS)
-    np.testing.assert_array_equal(small, maker.make(View(), copy, ""))
-
-
 def test_other_images_in_a_batch_change_nothing(dataset):
-    together = dataset[Batch([0, 1, 2], THREE, 32)]
+    together = dataset[Batch([0, 1, 2], THREE)]
     for row in range(3):
-        np.testing.assert_array_equal(dataset[Batch([row], THREE, 32)][0], together[row])
+        np.testing.assert_array_equal(dataset[Batch([row], THREE)][0], together[row])
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut", "swapped"])
@@ -72,6 +65,6 @@ def test_an_image_that_is_not_what_was_prepared_is_named(workspace, damage):
         r"it was prepared, found: .+; run 'pipeline prepare demo'$"
     )
     dataset = ViewDataset(WorkingCopies(paths, SIDE), train, IMAGES, VIEWS)
-    assert len(dataset[Batch([0], THREE, 32)]) == 1
+    assert len(dataset[Batch([0], THREE)]) == 1
     with pytest.raises(DataError, match=line):
-        dataset[Batch([0, 1], THREE, 32)]
+        dataset[Batch([0, 1], THREE)]
