@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.ratio import compare
-from pipeline.data.drawing.picture import draw_animal
+from pipeline.data.drawing.image_files import draw_animal
 from pipeline.data.drawing.species import species_of
 from pipeline.images.decode import decode_rgb
 

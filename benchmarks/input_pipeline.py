@@ -25,7 +25,7 @@ from torchvision.datasets.folder import pil_loader  # type: ignore[import-untype
 from benchmarks.ratio import Work
 from benchmarks.sides import Side, compare_sides
 from pipeline.config.experiment import ImageConfig, ViewConfig
-from pipeline.data.drawing.picture import draw_animal
+from pipeline.data.drawing.image_files import draw_animal
 from pipeline.data.drawing.species import species_of
 from pipeline.images.cache import CachedCopies
 from pipeline.images.decode import read_header

@@ -1,9 +1,13 @@
-"""Ask what the machine offers: packages, cores, processes of a launch; and keep freed memory."""
+"""Ask what the machine offers: packages, cores, processes; keep freed memory, defer Ctrl-C."""
 
 import ctypes
 import importlib.util
 import os
 import platform
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 # Numbers of glibc's mallopt(3).
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
@@ -48,3 +52,30 @@ def keep_freed_memory() -> None:
         libc.mallopt(_M_MMAP_MAX, 0)
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
         libc.mallopt(_M_TOP_PAD, 2**28)
+
+
+@contextmanager
+def deferred_interrupt() -> Iterator[Callable[[], bool]]:
+    """Note the first Ctrl-C instead of raising it; a second one raises as always.
+
+    Off the main thread, where Python takes no signals, nothing changes.
+
+    Yields:
+        A function that says whether there was one.
+    """
+    is_requested = False
+
+    def note(_: int, __: FrameType | None) -> None:
+        nonlocal is_requested
+        is_requested = True
+        signal.signal(signal.SIGINT, before)
+
+    try:
+        before = signal.signal(signal.SIGINT, note)
+    except ValueError:  # not the main thread
+        yield lambda: False
+        return
+    try:
+        yield lambda: is_requested
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.config.archive_table import Synthetic
 from pipeline.config.competition import Competition, load_competition
 from pipeline.config.strict import built_in_names
-from pipeline.config.synthetic_table import Synthetic
 
 _BREEDS = """
 affenpinscher afghan_hound african_hunting_dog airedale american_staffordshire_terrier appenzeller

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from pipeline.config.archive_table import Archive
+from pipeline.config.archive_table import Archive, Synthetic
 from pipeline.config.images_table import TestImages, TrainImages
 from pipeline.config.labels_table import tells_names
 from pipeline.config.strict import (
@@ -23,7 +23,6 @@ from pipeline.config.strict import (
     read_toml,
 )
 from pipeline.config.submission_table import SubmissionFormat, match_columns
-from pipeline.config.synthetic_table import Synthetic
 
 __all__ = ["MAX_NAME_LENGTH", "NAME_PATTERN", "Competition", "Name", "load_competition"]
 

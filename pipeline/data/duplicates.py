@@ -79,7 +79,8 @@ def _confirmed(
     hashes = perceptual_hashes(thumbnails)
     best: dict[tuple[int, int], float] = {}
     for theirs in (others, others[:, :, ::-1]):
-        for i, j in _close_pairs(hashes, perceptual_hashes(theirs), is_one_set=is_one_set):
+        their_hashes = hashes if theirs is thumbnails else perceptual_hashes(theirs)
+        for i, j in _close_pairs(hashes, their_hashes, is_one_set=is_one_set):
             correlation = _correlation(thumbnails[i], theirs[j])
             if correlation >= MIN_CORRELATION:
                 best[i, j] = max(correlation, best.get((i, j), 0.0))
@@ -101,13 +102,15 @@ def _close_pairs(hashes: Hashes, others: Hashes, *, is_one_set: bool) -> Iterato
         for change in _CHANGES:
             wanted = ours.keys ^ change
             first, last = bounds[wanted], bounds[wanted + 1]
-            if is_one_set and change:  # the other half are the same pairs, seen from their ends
+            if others is hashes and change:  # the other half are the same, seen from their ends
                 last = np.where(wanted > ours.keys, last, first)
             for rows, columns in _near(ours.hashes, theirs.hashes, first, last - first):
                 pairs = zip(ours.order[rows].tolist(), theirs.order[columns].tolist(), strict=True)
                 for i, j in pairs:
-                    if i != j or not is_one_set:
-                        yield (min(i, j), max(i, j)) if is_one_set else (i, j)
+                    if i < j or not is_one_set:
+                        yield i, j
+                    elif i > j and others is hashes:
+                        yield j, i
 
 
 class _Sorted(NamedTuple):

@@ -15,9 +15,8 @@ from pipeline.models.network import Classifier, Network
 from pipeline.models.resnet import ResNet
 from pipeline.models.source_networks import LeNet, ResNet50Attention, SampleResNet
 from pipeline.models.split import below_head
-from pipeline.models.state_dict_loading import Target, dropped_head
 from pipeline.models.timm_backbone import build_timm_network, build_timm_trunk
-from pipeline.models.weights import load_weights
+from pipeline.models.weights import Target, dropped_head, load_weights
 
 __all__ = [
     "FrozenLayers",

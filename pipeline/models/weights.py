@@ -1,18 +1,171 @@
 """Load a network's weights from the source that `model.weights` names, or list its sources."""
 
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import nn
+
 from pipeline.config.experiment import ModelConfig
-from pipeline.console import say
-from pipeline.errors import ConfigError
+from pipeline.console import say, warn
+from pipeline.errors import ArtifactError, ConfigError
 from pipeline.models.hub import fetch, find_cached, hub_repository
-from pipeline.models.state_dict_loading import Source, StateDictLoader, Target
+from pipeline.models.tensors import Tensors, read_tensors, strip_prefixes
 from pipeline.models.weights_source import (
     PACKAGES,
     chosen_source,
     find_weights_file,
     has_packaged_weights,
+    name_by_position,
     packaged_weights,
 )
 from pipeline.store.freshness import file_sha256
+
+TIMM = "timm/"
+# What timm's translations of foreign names raise on names that are foreign to them, too.
+_UNTRANSLATABLE = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A network to be filled.
+
+    Attributes:
+        name: Its registry name.
+        module: It, with random weights.
+        is_head: Tells by a tensor's name whether it is the head's.
+        seed: Seed of the random weights.
+        wants_head: Whether the head is of any use; if not, nothing is said about it.
+    """
+
+    name: str
+    module: nn.Module
+    is_head: Callable[[str], bool]
+    seed: int
+    wants_head: bool = True
+
+
+def dropped_head(trunk: nn.Module) -> Callable[[str], bool]:
+    """Tell by a tensor's name whether it is of the head that a timm network was built without."""
+    classifiers = getattr(trunk, "pretrained_cfg", {}).get("classifier") or ()
+    names = (classifiers,) if isinstance(classifiers, str) else classifiers
+    # `head.fc`: what else is in `head` and has no place any more went with it.
+    prefixes = tuple(name.partition(".")[0] + "." for name in names)
+    own = trunk.state_dict().keys()
+    return lambda name: name.startswith(prefixes) and name not in own
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file of weights.
+
+    Attributes:
+        path: The file.
+        kind: "package", "hub" or "file".
+        title: How a line names it.
+        remedy: What to do if the file is no good; ends an error.
+    """
+
+    path: Path
+    kind: str
+    title: str
+    remedy: str
+
+
+@dataclass
+class StateDictLoader:
+    """Loads one file into one network; `notes` tell what became of the head."""
+
+    target: Target
+    source: Source
+    notes: list[str] = field(default_factory=list)
+
+    def load(self) -> None:
+        """Read the file, match its tensors with the network's, and copy them.
+
+        Raises:
+            ArtifactError: The file is damaged or holds another network's tensors.
+        """
+        own = self.target.module.state_dict()
+        tensors = self._named_as(own, read_tensors(self.source.path, self.source.remedy))
+        tensors = self._without_foreign_head(own, tensors)
+        self._check_shapes(own, tensors)
+        self._check_names(own, tensors)
+        # Not strict: the head may be left out, and old files lack the batch norms' counters.
+        self.target.module.load_state_dict(tensors, strict=False)
+
+    def _named_as(self, own: Tensors, tensors: Tensors) -> Tensors:
+        """Give the tensors the network's names where they are a known relative's."""
+        if self.source.kind == "package":
+            trunk = [(name, own[name]) for name in own if not self.target.is_head(name)]
+            return name_by_position(tensors, trunk, self.source.path)
+        tensors = strip_prefixes(tensors, own)
+        if self.target.name == "resnet50_attention" and "conv1.weight" in tensors:  # a ResNet50's
+            return {f"trunk.{name}": tensors[name] for name in tensors if name[:3] != "fc."}
+        if self.target.name.startswith(TIMM) and not self._fits(own, tensors):
+            translated = self._translated(tensors)
+            return translated if self._fits(own, translated) else tensors
+        return tensors
+
+    def _fits(self, own: Tensors, tensors: Tensors) -> bool:
+        needed = (name for name in own if not self.target.is_head(name))
+        return all(name in tensors and tensors[name].shape == own[name].shape for name in needed)
+
+    def _translated(self, tensors: Tensors) -> Tensors:
+        """Let timm translate its authors' names, by what it keeps beside the network for that."""
+        module = sys.modules[type(self.target.module).__module__]
+        try:
+            return dict(module.checkpoint_filter_fn(dict(tensors), self.target.module))
+        except _UNTRANSLATABLE:  # what doesn't fit is said by name
+            return tensors
+
+    def _without_foreign_head(self, own: Tensors, tensors: Tensors) -> Tensors:
+        """Drop the file's head where the network's is another."""
+        stored = {name: tensors[name] for name in tensors if self.target.is_head(name)}
+        wanted = {name: own[name] for name in own if self.target.is_head(name)}
+        drawn = f"drawn with seed {self.target.seed}"
+        if self.target.wants_head and stored.keys() == wanted.keys():
+            counts = ((stored[name].shape[:1], wanted[name].shape[:1]) for name in wanted)
+            other = next(((found, needed) for found, needed in counts if found != needed), None)
+            if other is None:
+                return tensors
+            found, needed = (",".join(map(str, shape)) for shape in other)
+            self.notes.append(f"its head of {found} classes is dropped, one of {needed} is {drawn}")
+        elif self.target.wants_head:
+            self.notes.append(f"without its head, one is {drawn}")
+        return {name: tensor for name, tensor in tensors.items() if name not in stored}
+
+    def _check_shapes(self, own: Tensors, tensors: Tensors) -> None:
+        for name, tensor in own.items():
+            if name in tensors and tensors[name].shape != tensor.shape:
+                raise ArtifactError(
+                    f"{self.source.path}: tensor '{name}' must have the shape "
+                    f"{tuple(tensor.shape)} of {self.target.name}, has "
+                    f"{tuple(tensors[name].shape)}; use weights of this network"
+                )
+
+    def _check_names(self, own: Tensors, tensors: Tensors) -> None:
+        where, network = self.source.path, self.target.name
+        needed = [name for name in own if not self.target.is_head(name)]
+        counter = "num_batches_tracked"
+        missing = [name for name in needed if name not in tensors and not name.endswith(counter)]
+        if missing:
+            raise ArtifactError(
+                f"{where}: must hold the {len(needed)} tensors of {network} below its head, lacks "
+                f"{len(missing)}, the first is '{missing[0]}'; use weights of this network"
+            )
+        others = [name for name in tensors if name not in own]
+        if not others:
+            return
+        found = f"holds {len(others)} others, the first is '{others[0]}'"
+        if self.source.kind != "hub" or not network.startswith(TIMM):
+            raise ArtifactError(
+                f"{where}: must hold tensors of {network} alone, {found}; use weights of this "
+                "network"
+            )
+        # It is the network's own repository: what has no place served its training.
+        warn(f"weights {network}: {self.source.title} {found}; not used")
 
 
 def list_weights(name: str) -> list[str]:

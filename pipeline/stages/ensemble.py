@@ -14,8 +14,7 @@ from pipeline.config.strict import did_you_mean
 from pipeline.console import result, say
 from pipeline.data.priors import fill_with_prior, is_readable, warn_of_unreadable
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.reports.calibration_figure import save_reliability_diagram
-from pipeline.reports.ensemble_tables import members_table, methods_table
+from pipeline.reports.ensemble_results import members_table, methods_table, save_reliability_diagram
 from pipeline.scoring.ensembling.build import FittedEnsemble, MemberProbs, build, describe_ensemble
 from pipeline.scoring.ensembling.ensemble_methods import METHODS
 from pipeline.scoring.ensembling.members import Member, group_seeds

@@ -18,19 +18,18 @@ from pipeline.config.experiment import Experiment
 from pipeline.console import say
 from pipeline.errors import ArtifactError, StoppedError
 from pipeline.images.views import training_view
-from pipeline.machine import num_processes
+from pipeline.machine import deferred_interrupt, num_processes
 from pipeline.scoring.metrics import get_metric
 from pipeline.store.predictions import IntArray
 from pipeline.training import processes
 from pipeline.training.checkpoint import load_state, save_state
 from pipeline.training.device import pick_device, set_up
 from pipeline.training.inputs import TrainSet
-from pipeline.training.interrupts import deferred_interrupt
 from pipeline.training.losses import build_criterion
+from pipeline.training.optim import Schedule
 from pipeline.training.prepare_network import set_train_mode
 from pipeline.training.readback import NanGuard, Step
 from pipeline.training.sampling import epoch_batches
-from pipeline.training.schedules import Schedule
 from pipeline.training.stepper import Stepper
 from pipeline.training.task import FoldTask
 from pipeline.training.training_progress import Row, StateDict, TrainingProgress

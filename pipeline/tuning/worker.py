@@ -15,8 +15,7 @@ from optuna.study import Study
 
 from pipeline.console import warn
 from pipeline.errors import DiskError, PipelineError, StoppedError
-from pipeline.machine import num_cpus
-from pipeline.training.interrupts import deferred_interrupt
+from pipeline.machine import deferred_interrupt, num_cpus
 from pipeline.tuning.finite_space import finite_space
 from pipeline.tuning.objective import FailedTrialError, Objective
 from pipeline.tuning.search import Search

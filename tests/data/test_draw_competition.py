@@ -12,10 +12,9 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageFile, ImageOps
 
-from pipeline.config.archive_table import Archive
+from pipeline.config.archive_table import Archive, Synthetic
 from pipeline.config.competition import Competition, load_competition
 from pipeline.config.labels_table import CsvLabels, FolderLabels
-from pipeline.config.synthetic_table import Synthetic
 from pipeline.data.drawing import draw_competition
 from pipeline.data.drawing.image_files import FileJob, draw_file, draw_job
 from pipeline.data.drawing.oddities import TEST, TRAIN, plan_oddities, same

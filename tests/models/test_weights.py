@@ -16,8 +16,7 @@ from pipeline.config.experiment import ModelConfig
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.models import weights
 from pipeline.models.registry import build_model, build_trunk
-from pipeline.models.state_dict_loading import Target
-from pipeline.models.weights import load_weights
+from pipeline.models.weights import Target, load_weights
 from pipeline.models.weights_source import PACKAGES, packaged_weights
 
 LITE0 = "timm/tf_efficientnet_lite0"

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pipeline.reports.calibration_figure import save_reliability_diagram
+from pipeline.reports.ensemble_results import save_reliability_diagram
 from pipeline.scoring.calibration import reliability_table
 
 

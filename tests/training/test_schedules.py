@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
 from pipeline.config.train_table import ScheduleConfig
-from pipeline.training.schedules import Schedule
+from pipeline.training.optim import Schedule
 
 NAMES = ("constant", "cosine", "one_cycle", "step")
 

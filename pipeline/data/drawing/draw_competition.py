@@ -12,8 +12,8 @@ from string import ascii_letters, digits
 import numpy as np
 import pandas as pd
 
+from pipeline.config.archive_table import Synthetic
 from pipeline.config.competition import Competition
-from pipeline.config.synthetic_table import Synthetic
 from pipeline.console import progress
 from pipeline.data.drawing.batches import SIDE_PX
 from pipeline.data.drawing.image_files import ORDINARY_ENCODINGS, FileJob, draw_file

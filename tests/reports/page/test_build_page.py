@@ -19,11 +19,11 @@ from pipeline.reports.page.blocks import (
     Hint,
     Paragraph,
     Section,
+    encode,
     table,
 )
 from pipeline.reports.page.build_page import build_page, build_sections, render
 from pipeline.reports.page.report_data import BestResult, ReportData
-from pipeline.reports.page.thumbnails import encode
 from pipeline.store.freshness import file_sha256
 from pipeline.store.results import Result
 

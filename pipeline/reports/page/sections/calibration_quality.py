@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.reports.calibration_figure import draw_reliability
+from pipeline.reports.ensemble_results import draw_reliability
 from pipeline.reports.page.blocks import Block, Chart, Paragraph, Section, chart, table
 from pipeline.reports.page.report_data import ReportData
 from pipeline.reports.style import drawing

@@ -12,9 +12,9 @@ from pipeline.reports.page.blocks import (
     Section,
     chart,
     table,
+    thumbnails,
 )
 from pipeline.reports.page.report_data import BestResult, ReportData
-from pipeline.reports.page.thumbnails import thumbnails
 from pipeline.reports.style import COLORMAP, drawing, point, shorten
 from pipeline.scoring.metrics import confusion
 from pipeline.store.predictions import IntArray

@@ -3,9 +3,18 @@
 import numpy as np
 import pandas as pd
 
-from pipeline.reports.page.blocks import Block, Card, Chart, Charts, Gallery, Section, chart, table
+from pipeline.reports.page.blocks import (
+    Block,
+    Card,
+    Chart,
+    Charts,
+    Gallery,
+    Section,
+    chart,
+    table,
+    thumbnails,
+)
 from pipeline.reports.page.report_data import ReportData
-from pipeline.reports.page.thumbnails import thumbnails
 from pipeline.reports.style import COLORS, drawing, line, shorten
 
 MAX_BARS = 40

@@ -10,9 +10,19 @@ import numpy.typing as npt
 
 from pipeline.errors import PipelineError
 from pipeline.images.decode import ByteImage
-from pipeline.reports.page.blocks import Block, Card, Gallery, Hint, Paragraph, Picture, Section
+from pipeline.reports.page.blocks import (
+    SIDE_PX,
+    Block,
+    Card,
+    Gallery,
+    Hint,
+    Paragraph,
+    Picture,
+    Section,
+    encode,
+    thumbnails,
+)
 from pipeline.reports.page.report_data import BestResult, ReportData
-from pipeline.reports.page.thumbnails import SIDE_PX, encode, thumbnails
 from pipeline.scoring.label_noise import find_suspects
 from pipeline.store.predictions import IntArray
 

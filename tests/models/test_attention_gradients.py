@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.models.gating import gated, mean_and_max
+from pipeline.models.attention import gated, mean_and_max
 
 DIMS = [(2, 3), (1,)]
 

@@ -4,7 +4,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.reports.ensemble_tables import members_table, methods_table
+from pipeline.reports.ensemble_results import members_table, methods_table
 from pipeline.scoring.ensembling.ensemble_methods import METHODS
 from pipeline.scoring.ensembling.selection import AUTO, FALLBACK, Candidates, score_methods
 from tests.scoring.drawn import FOLDS, TARGETS, members
