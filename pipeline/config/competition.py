@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from pipeline.config.archive_table import Archive, Synthetic
 from pipeline.config.images_table import TestImages, TrainImages
-from pipeline.config.labels_table import tells_names
+from pipeline.config.labels_table import label_files, tells_names
 from pipeline.config.strict import (
     MAX_NAME_LENGTH,
     NAME_PATTERN,
@@ -167,6 +167,11 @@ class Competition(Table):
     @model_validator(mode="after")
     def _tells_train_from_test(self) -> Self:
         shared = set(self.train.folders) & set(self.test.folders)
+        if (self.submission.id == "listed") != bool(self.test.csv and self.test.csv.tells_ids):
+            raise ValueError(
+                "submission.id must be 'listed' where test.csv has a column of ids and one of "
+                "images, and only there"
+            )
         if shared and self.test.csv is None and self.submission.sample is None:
             raise ValueError(
                 f"test.csv or submission.sample must list the test images where train and test "
@@ -188,9 +193,9 @@ class Competition(Table):
     @property
     def listings(self) -> tuple[str, ...]:
         """The files, by name, that hold labels or list the test images."""
-        labels = getattr(self.train.labels, "file", None)
         test = self.test.csv and self.test.csv.file
-        return tuple(name for name in (labels, test, self.submission.sample) if name)
+        names = (*label_files(self.train.labels), test, self.submission.sample)
+        return tuple(name for name in names if name)
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """Check the tables `[train]` and `[test]`: the folders and lists of training and test images."""
 
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.config.labels_table import Labels
 from pipeline.config.strict import Separator, Table, Text
@@ -12,8 +12,9 @@ class ImageFolders(Table):
     """The folders of images."""
 
     folders: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Every image below a folder of one of these names counts, at any depth. An archive is
-    unpacked into a folder named after it, so its stem counts as a folder, too."""
+    """Every image below a folder of one of these names counts, at any depth; a name may be the end
+    of a path, as `train/images`. An archive is unpacked into a folder named after it, so its stem
+    counts as a folder, too."""
 
 
 class TrainImages(ImageFolders):
@@ -31,13 +32,36 @@ class ImageList(Table):
     """Name of the CSV, among the archives or inside one."""
 
     id_column: str | None = None
-    """The column that names the image; left out where there is no header: then it is the first."""
+    """The column that names the image; left out where there is no header."""
+
+    image_column: Text | None = None
+    """The column that names the image's file, where that of the ids doesn't. The judge's ids are
+    those of `id_column` then, and `submission.id` is "listed"."""
+
+    columns: tuple[Literal["id", "image", "other"], ...] = ("image",)
+    """What stands in a line where there is no header, from left to right; further columns aren't
+    read. Ids are the judge's, as with `image_column`."""
 
     separator: Separator = ","
     """What stands between columns."""
 
     extension: str = ""
-    """Added to ids that lack it, as `.jpg`."""
+    """Added to names of images that lack it, as `.jpg`."""
+
+    @model_validator(mode="after")
+    def _has_one_form(self) -> Self:
+        if self.columns.count("image") != 1 or self.columns.count("id") > 1:
+            raise ValueError("columns must name 'image' once and 'id' once at most")
+        if self.id_column is None and self.image_column is not None:
+            raise ValueError("id_column must be named where image_column is")
+        if self.id_column is not None and self.columns != ("image",):
+            raise ValueError("columns must be left out where id_column names one of a header")
+        return self
+
+    @property
+    def tells_ids(self) -> bool:
+        """Whether it says by which ids the judge knows the images."""
+        return self.image_column is not None or "id" in self.columns
 
 
 class TestImages(ImageFolders):

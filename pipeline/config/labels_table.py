@@ -7,6 +7,8 @@ from pydantic import Field, field_validator
 
 from pipeline.config.strict import Separator, Table, Text
 
+Files = Text | Annotated[tuple[Text, ...], Field(min_length=1)]
+
 
 class AnyLabels(Table):
     """Keys that every source of labels has."""
@@ -52,8 +54,8 @@ class ListFileLabels(AnyLabels):
 
     source: Literal["list_file"]
 
-    file: Text
-    """Name of the list, among the archives or inside one."""
+    file: Files
+    """Name of the list, among the archives or inside one; or the names of several of one form."""
 
     separator: Text = "\t"
     """What stands between columns; the image's name may hold it, too. A space is any number of
@@ -78,8 +80,8 @@ class CsvLabels(AnyLabels):
 
     source: Literal["csv"]
 
-    file: Text
-    """Name of the CSV, among the archives or inside one."""
+    file: Files
+    """Name of the CSV, among the archives or inside one; or the names of several of one form."""
 
     id_column: str
     """The column that names the image."""
@@ -102,8 +104,8 @@ class OneHotLabels(AnyLabels):
 
     source: Literal["one_hot"]
 
-    file: Text
-    """Name of the CSV, among the archives or inside one."""
+    file: Files
+    """Name of the CSV, among the archives or inside one; or the names of several of one form."""
 
     id_column: str
     """The column that names the image; the classes name the others."""
@@ -124,3 +126,9 @@ Labels = Annotated[
 def tells_names(labels: Labels) -> bool:
     """Whether the labels are the classes' names, so that these can be read from them."""
     return getattr(labels, "values", "name") == "name"
+
+
+def label_files(labels: Labels) -> tuple[str, ...]:
+    """Name the files that hold labels; none where they stand in names."""
+    files = getattr(labels, "file", ())
+    return (files,) if isinstance(files, str) else files

@@ -8,9 +8,10 @@ from pydantic import AfterValidator, Field, model_validator
 from pipeline.config.class_names import ClassLookup, classes_of_columns, places_of_columns
 from pipeline.config.strict import Table, Text, is_plain
 
-IdForm = Literal["file_name", "stem", "path", "integer"]
+IdForm = Literal["file_name", "stem", "path", "integer", "listed"]
 Order = Literal["any", "ascending", "sample"]
 LabelForm = Literal["index", "name", "probability", "probabilities"]
+LineField = Literal["id", "label", "row_from_0", "row_from_1"]
 
 
 def _check_file_name(name: str) -> str:
@@ -30,7 +31,8 @@ class SubmissionFormat(Table):
 
     id: IdForm
     """How a test image is named: "file_name" (`0.jpg`), "stem" (`0`), "path" (`a/0.jpg`, the path
-    below the test folder) or "integer" (`0`, a number without leading zeros)."""
+    below the test folder), "integer" (`0`, a number without leading zeros), or "listed", as
+    `test.csv` says."""
 
     id_prefix: str = ""
     """What stands before every id, as `test/`."""
@@ -54,12 +56,23 @@ class SubmissionFormat(Table):
     """Name of the sample submission, among the archives or inside one. Its ids are those that must
     be answered, in its order, and its header is that of the submission."""
 
+    sample_rows: Literal["all", "some"] = "all"
+    """Whether the sample has a row for every image that must be answered, or for some, as an
+    example: then all test images are answered."""
+
     order: Order | None = None
     """What the judge demands of the ids; left out, the "sample" order where there is a sample, else
     "ascending" by number or code point. That is also what is written where "any" order will do."""
 
-    separator: Literal[",", ";", "\t"] = ","
+    separator: Literal[",", ";", "\t", " "] = ","
     """What stands between columns."""
+
+    layout: tuple[LineField, ...] = ("id", "label")
+    """What stands in a line, from left to right: the id, the label or the columns of probabilities,
+    and maybe the line's number. `columns` names the id's first all the same, the number's not."""
+
+    row_column: str = ""
+    """What the header calls the column of line numbers."""
 
     line_ending: Literal["lf", "crlf", "any"] = "lf"
     """What ends a line; "any" writes LF and accepts CRLF, too."""
@@ -87,18 +100,32 @@ class SubmissionFormat(Table):
             )
         if self.columns and self.label != "probabilities" and len(self.columns) != 2:
             raise ValueError(f"columns must be 2, an id's and a label's, are {len(self.columns)}")
-        if self.order == "sample" and self.sample is None:
-            raise ValueError("sample must name a file where order is 'sample'")
-        if self.order == "ascending" and self.sample is not None:
+        return self
+
+    @model_validator(mode="after")
+    def _has_consistent_ids(self) -> Self:
+        if self.order == "sample" and not self.is_ordered_by_sample:
+            raise ValueError("sample must name a file of all rows where order is 'sample'")
+        if self.order == "ascending" and self.is_ordered_by_sample:
             raise ValueError("order must be 'any' or 'sample' where there is a sample")
-        if self.id == "integer" and self.id_prefix:
-            raise ValueError("id_prefix must be empty where id is 'integer'")
+        if self.sample_rows == "some" and self.sample is None:
+            raise ValueError("sample must name a file where sample_rows is 'some'")
+        if self.id in ("integer", "listed") and self.id_prefix:
+            raise ValueError(f"id_prefix must be empty where id is '{self.id}'")
+        rows = [one for one in self.layout if one not in ("id", "label")]
+        if self.layout.count("id") != 1 or self.layout.count("label") != 1 or len(rows) > 1:
+            raise ValueError("layout must name 'id' and 'label' once each, and one row at most")
         return self
 
     @property
     def demanded_order(self) -> Order:
         """The order that a submission must have."""
-        return self.order or ("ascending" if self.sample is None else "sample")
+        return self.order or ("sample" if self.is_ordered_by_sample else "ascending")
+
+    @property
+    def is_ordered_by_sample(self) -> bool:
+        """Whether a sample tells all ids and their order."""
+        return self.sample is not None and self.sample_rows == "all"
 
     @property
     def has_probabilities(self) -> bool:

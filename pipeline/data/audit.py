@@ -1,6 +1,7 @@
 """Collect what is odd about a competition's images, as rows and as counts."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,10 @@ import pandas as pd
 from pipeline.data.scan import Scan
 from pipeline.store.tables import AUDIT_COLUMNS
 
-_FORMAT_OF_SUFFIX = {"jpg": "JPEG", "jpeg": "JPEG", "tif": "TIFF"}
+_FORMAT_OF_SUFFIX = {
+    "jpg": "JPEG", "jpeg": "JPEG", "jpe": "JPEG", "jfif": "JPEG", "tif": "TIFF", "dib": "BMP",
+    "pgm": "PPM", "pbm": "PPM", "pnm": "PPM",
+}  # fmt: skip
 
 
 class Audit:
@@ -31,15 +35,15 @@ class Audit:
         """Count the findings by kind."""
         return {str(kind): int(n) for kind, n in self.table()["finding"].value_counts().items()}
 
-    def add_scan(self, split: str, image_id: str, scan: Scan) -> None:
-        """Note what one look at a file showed to be odd."""
+    def add_scan(self, split: str, image_id: str, path: str, scan: Scan) -> None:
+        """Note what one look at a file showed to be odd; its name is that of the path."""
         if scan.reason:
             self.add("unreadable", split, image_id, scan.reason)
         if scan.header is None:
             return
-        suffix = image_id.rpartition(".")[2].lower()
+        suffix = PurePosixPath(path).suffix[1:].lower()
         claimed = _FORMAT_OF_SUFFIX.get(suffix, suffix.upper())
-        if scan.header.format != claimed:
+        if suffix and scan.header.format != claimed:
             self.add("type-differs-from-name", split, image_id, scan.header.format)
         if scan.header.mode != "RGB":
             self.add("not-rgb", split, image_id, scan.header.mode)

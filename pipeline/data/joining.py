@@ -35,8 +35,9 @@ FORMS: tuple[tuple[Form, Form], ...] = (
     (_respelled_stem, _respelled_stem),
 )
 NUM_USUAL = 2
-NO_WAY = (len(FORMS), False)
 Way = tuple[int, bool]  # the place in FORMS, and whether the folders differ
+NO_WAY: Way = (len(FORMS), False)
+CLOSE: set[Way] = {(form, False) for form in range(NUM_USUAL)}
 
 
 class NameJoin:
@@ -52,6 +53,9 @@ class NameJoin:
     def __init__(self, image_ids: Iterable[str]) -> None:
         self._known = set(image_ids)
         self._indices: dict[Form, _Index] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
 
     def find(self, name: str) -> str | None:
         """Return the image_id that a name stands for, if there is exactly one."""
@@ -105,7 +109,7 @@ def join_names(names: Sequence[str], join: NameJoin) -> Joined:
     taken: set[str] = set()
     for (form, is_elsewhere), pairs in sorted(found.items()):
         claims = Counter(image_id for _, image_id in pairs)
-        is_close = form < NUM_USUAL and not is_elsewhere
+        is_close = (form, is_elsewhere) in CLOSE
         for name, image_id in pairs:
             if is_close or (claims[image_id] == 1 and image_id not in taken):
                 joined.images[name] = image_id
@@ -113,6 +117,26 @@ def join_names(names: Sequence[str], join: NameJoin) -> Joined:
         taken.update(claims)
     joined.missing = [name for name in names if name not in joined.images]
     return joined
+
+
+def names_beside(join: NameJoin, folder: PurePosixPath | None, names: Sequence[str]) -> list[str]:
+    """Complete the names of a list that lies among the images, where they are relative to it.
+
+    Args:
+        join: The images.
+        folder: Where the list lies, relative to where image paths begin; None for elsewhere.
+        names: What the list calls the images.
+
+    Returns:
+        The names, with the list's folder before those of which an image lies there.
+    """
+    if folder is None:
+        return list(names)
+    below = [str(folder / name.replace("\\", "/").removeprefix("./")) for name in names]
+    return [
+        longer if join.match(longer)[0] in CLOSE else name
+        for longer, name in zip(below, names, strict=True)
+    ]
 
 
 class _Index:

@@ -8,9 +8,15 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.config.class_names import ClassLookup, as_integer, names_in
 from pipeline.config.competition import Competition
-from pipeline.config.labels_table import FileNameLabels, FolderLabels, Labels, tells_names
-from pipeline.data.joining import NameJoin, join_names
-from pipeline.data.label_lists import Listed, listed_labels
+from pipeline.config.labels_table import (
+    FileNameLabels,
+    FolderLabels,
+    Labels,
+    label_files,
+    tells_names,
+)
+from pipeline.data.joining import NameJoin, join_names, names_beside
+from pipeline.data.label_lists import Listed, ListedSource, listed_labels
 from pipeline.errors import DataError
 from pipeline.store.folders import find_file
 
@@ -24,7 +30,7 @@ class LabelledImages:
         unlabelled: image_ids that the source doesn't mention; they aren't trained on.
         missing: Names that the source mentions but no file has, or no single one.
         contradictory: image_ids that the source gives two different labels; not trained on.
-        empty: Names that the source mentions without a label; not trained on.
+        empty: image_ids that the source mentions without a label; not trained on.
         respelled: image_id by the name that the source has for it, where that is written otherwise.
         classes: The class names, where the competition leaves them to the labels.
     """
@@ -58,19 +64,39 @@ def read_labels(
     if isinstance(source, FolderLabels):
         lookup = ClassLookup([*competition.classes, *source.names])
         return _from_names(competition, {image: _folder(lookup, image) for image in image_ids})
-    path = find_listing(competition, source.file, source_dirs)
-    rename = _renaming(source)
-    written = {name: label for label, name in source.names.items()}
-    columns = tuple(written.get(name, name) for name in competition.classes)
-    listed = [
-        line._replace(label=rename(line.label)) for line in listed_labels(path, source, columns)
-    ]
+    join = NameJoin(ids := list(image_ids))
+    listed = _read_lists(competition, source, list(source_dirs), join)
     classes = competition.classes or names_in(line.label for line in listed)
     class_of = (_named if tells_names(source) else _indexed)(classes)
     named = [line._replace(label=line.label and class_of(line.label, line.at)) for line in listed]
-    images = _join(named, image_ids)
+    images = _join(named, ids, join)
     images.classes = () if competition.classes else classes
     return images
+
+
+def _read_lists(
+    competition: Competition, source: ListedSource, source_dirs: Sequence[Path], join: NameJoin
+) -> list[Listed]:
+    """Read all lists of labels; of one among the images, names are relative to its folder."""
+    rename = _renaming(source)
+    written = {name: label for label, name in source.names.items()}
+    columns = tuple(written.get(name, name) for name in competition.classes)
+    lines = []
+    for file in label_files(source):
+        path = find_listing(competition, file, source_dirs)
+        listed = listed_labels(path, source, columns)
+        names = names_beside(join, folder_below(path, source_dirs), [line.image for line in listed])
+        lines += [
+            line._replace(image=name, label=rename(line.label))
+            for line, name in zip(listed, names, strict=True)
+        ]
+    return lines
+
+
+def folder_below(path: Path, source_dirs: Sequence[Path]) -> PurePosixPath:
+    """Tell in which folder a list lies, relative to where the images lie."""
+    above = next(one for one in source_dirs if path.is_relative_to(one))
+    return PurePosixPath(path.parent.relative_to(above).as_posix())
 
 
 def find_listing(competition: Competition, name: str, source_dirs: Iterable[Path]) -> Path:
@@ -161,21 +187,18 @@ def _indexed(classes: tuple[str, ...]) -> Callable[[str, str], str]:
     return class_of
 
 
-def _join(listed: Sequence[Listed], image_ids: Iterable[str]) -> LabelledImages:
-    ids = list(image_ids)
-    joined = join_names([line.image for line in listed], NameJoin(ids))
+def _join(listed: Sequence[Listed], ids: Sequence[str], join: NameJoin) -> LabelledImages:
+    joined = join_names([line.image for line in listed], join)
     images = LabelledImages(missing=joined.missing)
     images.respelled = {name: joined.images[name] for name in joined.respelled}
     contradictory = set()
     for _, name, label in listed:
         image_id = joined.images.get(name)
-        if not label:
-            images.empty.append(name)
-        elif image_id and images.labels.setdefault(image_id, label) != label:
+        if image_id and label and images.labels.setdefault(image_id, label) != label:
             contradictory.add(image_id)
+    mentioned = set(joined.images.values())
     images.contradictory = sorted(contradictory)
+    images.empty = [key for key in ids if key in mentioned and key not in images.labels]
     images.labels = {key: name for key, name in images.labels.items() if key not in contradictory}
-    images.unlabelled = [
-        key for key in ids if key not in images.labels and key not in contradictory
-    ]
+    images.unlabelled = [key for key in ids if key not in mentioned]
     return images

@@ -101,5 +101,5 @@ def _filled_in(competition: Competition, found: Resolution) -> Competition:
     values["classes"] = list(competition.classes or found.classes)
     values["submission"]["columns"] = list(found.columns)
     if not found.has_sample:
-        values["submission"]["sample"] = None
+        values["submission"] |= {"sample": None, "sample_rows": "all"}
     return parse(Competition, values, f"{competition.name}.toml")

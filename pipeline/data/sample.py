@@ -9,25 +9,28 @@ from pipeline.data.labels import find_listing
 from pipeline.errors import DataError
 from pipeline.store.folders import find_file
 from pipeline.store.foreign import read_foreign_csv
+from pipeline.submission.line_layout import from_line, num_fields
 
 AGAIN = "; take the competition's own sample again, as it came"
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Header and ids of a sample submission; its labels say nothing.
+    """Header, ids and kind of answer of a sample submission; which image has which says nothing.
 
     Attributes:
         path: The file.
         columns: The header; empty where the judge wants none.
         num_columns: The id's and those of the labels.
         ids: The judge's ids of all test images, in order.
+        answers: The different labels that it gives, where it has one column of them.
     """
 
     path: Path
     columns: tuple[str, ...]
     num_columns: int
     ids: list[str]
+    answers: frozenset[str] = frozenset()
 
 
 def load_sample(competition: Competition, source_dirs: Sequence[Path]) -> Sample | None:
@@ -49,12 +52,17 @@ def load_sample(competition: Competition, source_dirs: Sequence[Path]) -> Sample
     table = read_foreign_csv(path, competition.submission.separator)
     columns: tuple[str, ...] = ()
     rows = table.rows
-    if competition.submission.has_header:
-        columns, rows = tuple(table.header), rows[1:]
+    width = len(table.header)
+    submission = competition.submission
+    _check_rows(table.path, rows, max(width, num_fields(submission, 2)))
+    rows = [(line, from_line(submission, fields)) for line, fields in rows]
+    if submission.has_header:
+        columns, rows = tuple(rows[0][1]) if rows else (), rows[1:]
         _check_columns(competition, path, columns)
-    num_columns = len(table.header)
-    _check_rows(table.path, rows, num_columns)
-    return Sample(path, columns, num_columns, [fields[0] for _, fields in rows])
+    num_columns = width - num_fields(submission, 0)
+    _check_ids(table.path, rows)
+    answers = {fields[1] for _, fields in rows} - {""} if num_columns == 2 else set()
+    return Sample(path, columns, num_columns, [fields[0] for _, fields in rows], frozenset(answers))
 
 
 def _check_columns(competition: Competition, path: Path, columns: tuple[str, ...]) -> None:
@@ -66,12 +74,18 @@ def _check_columns(competition: Competition, path: Path, columns: tuple[str, ...
         )
 
 
-def _check_rows(path: Path, rows: list[tuple[int, list[str]]], num_columns: int) -> None:
+def _check_rows(path: Path, rows: list[tuple[int, list[str]]], width: int) -> None:
+    for line, fields in rows:
+        if len(fields) != width:
+            raise DataError(
+                f"{path}: line {line} must have {width} columns, has {len(fields)}{AGAIN}"
+            )
+
+
+def _check_ids(path: Path, rows: list[tuple[int, list[str]]]) -> None:
     seen: set[str] = set()
     for line, fields in rows:
         at = f"{path}: line {line}"
-        if len(fields) != num_columns:
-            raise DataError(f"{at} must have {num_columns} columns, has {len(fields)}{AGAIN}")
         if not fields[0] or fields[0] in seen:
             raise DataError(f"{at} must hold an id of its own, holds {fields[0]!r}{AGAIN}")
         seen.add(fields[0])

@@ -22,6 +22,13 @@ MAX_PIXELS = 150_000_000
 # the MPO of some cameras, a JPEG with more pictures behind it, as JPEG and knows no such key.
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
 
+# How files of these formats begin, and how much of one must be read to see it.
+_MARKS = (
+    b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*",
+    b"P1", b"P2", b"P3", b"P4", b"P5", b"P6",
+)  # fmt: skip
+NUM_MARK_BYTES = 16
+
 # How OpenCV decodes a JPEG to RGB at a fraction of its size.
 _FRACTIONS = {
     1: cv2.IMREAD_COLOR_RGB,
@@ -73,6 +80,15 @@ class Header:
     height: int
     orientation: int
     has_invalid_orientation: bool
+
+
+def has_image_mark(begin: bytes) -> bool:
+    """Whether the first bytes of a file, NUM_MARK_BYTES of it, are those of an image."""
+    is_webp = begin[:4] == b"RIFF" and begin[8:12] == b"WEBP"
+    is_bmp = begin[:2] == b"BM" and begin[6:10] == bytes(4)
+    is_word = begin[:1] == b"P" and not begin[2:3].isspace()
+    is_whole = len(begin) == NUM_MARK_BYTES
+    return is_whole and (is_webp or is_bmp or (begin.startswith(_MARKS) and not is_word))
 
 
 def read_header(content: bytes) -> Header:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from pipeline.config.experiment import ImageConfig
-from pipeline.data.catalog import IMAGE_SUFFIXES
+from pipeline.data.split_folders import IMAGE_SUFFIXES
 from pipeline.errors import DataError
 from pipeline.images.decoder_pool import map_in_processes
 from pipeline.images.views import View

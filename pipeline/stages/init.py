@@ -46,15 +46,18 @@ def run(name: str, given: GivenPaths, root: Path | None, out: Path | None, *, fo
         raise ConfigError(f"{target}: must not be there yet; choose another --out or add --force")
     with TemporaryDirectory(prefix="pipeline-init-") as scratch:
         user_files = scan_user_files(name, given.places, root, Path(scratch))
-        sections = infer(name, user_files, given)
+        inferred = infer(name, user_files, given)
     begin = [
         f"# Written by 'pipeline init {name}'. Above each line stands what it was inferred from;",
         f"# look through the guesses before you train. {GUIDE}.",
     ]
-    text = to_toml([*begin, f'name = "{name}"'], sections)
+    begin += [f"# {note}" for note in inferred.notes]
+    text = to_toml([*begin, f'name = "{name}"'], inferred.sections)
     parse(Competition, tomllib.loads(text), str(target))
     write_text(target, text)
-    _print_lines(sections)
+    _print_lines(inferred.sections)
+    for note in inferred.notes:
+        console.warn(note)
     console.result(
         f"{target}: written; look through it and run 'pipeline download "
         f"{shlex.quote(str(target))} --from {shlex.quote(str(user_files.root))}'"

@@ -87,6 +87,7 @@ def _prepare(paths: Paths, competition: Competition, workers: int | None) -> Non
         )
     if stamp.is_fresh():
         say(f"prepare {competition.name}: up to date")
+        _warn_of_doubts(json.loads(paths.audit_json.read_text("utf-8"))["doubts"])
         warn_of_unreadable(load_test(paths))
         return
     audit = Audit()
@@ -94,7 +95,7 @@ def _prepare(paths: Paths, competition: Competition, workers: int | None) -> Non
     competition, images = catalog.competition, catalog.images
     scans = _scan(paths, competition, images, workers)
     for row, scan in zip(images.itertuples(), scans, strict=True):
-        audit.add_scan(str(row.split), str(row.image_id), scan)
+        audit.add_scan(str(row.split), str(row.image_id), str(row.path), scan)
     images = _with_scans(images, scans)
     is_train = images["split"] == "train"
     is_trained_on = is_train & (images["width"] > 0)
@@ -102,10 +103,11 @@ def _prepare(paths: Paths, competition: Competition, workers: int | None) -> Non
     _check_test(paths, competition, images[~is_train])
     images["group"] = _groups(images, scans, audit)
     train, test = images.loc[is_trained_on, TRAIN_COLUMNS], images.loc[~is_train, TEST_COLUMNS]
-    summary = summarise(audit, train, test, competition.classes)
+    summary = summarise(audit, train, test, competition.classes) | {"doubts": catalog.doubts}
     _write(paths, competition, (train, test), audit, summary)
     tables = [paths.train_csv, paths.test_csv, paths.audit_json, paths.audit_csv]
     stamp.write([*tables, paths.resolution_json])
+    _warn_of_doubts(catalog.doubts)
     _print_summary(paths, competition, audit, summary)
 
 
@@ -118,6 +120,11 @@ def _mark_for_excel(paths: Paths) -> None:
             add_mark(path)
     outputs = [paths.prepare_stamp.parent / name for name in recorded["outputs"]]
     Stamp(paths.prepare_stamp, recorded["inputs"]).write(outputs)
+
+
+def _warn_of_doubts(doubts: list[str]) -> None:
+    for doubt in doubts:
+        warn(doubt)
 
 
 def _scan(

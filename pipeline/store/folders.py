@@ -1,12 +1,31 @@
 """List and find files below a folder, links followed: data read in place are linked to."""
 
 import os
+import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from pipeline.errors import DataError
 
 Identity = tuple[int, int]
+
+# What systems and programs leave beside a user's files.
+LITTER = {".ds_store", "thumbs.db", "desktop.ini", "ehthumbs.db"}
+LITTER_FOLDERS = {"__macosx", "@eadir", "$recycle.bin", "system volume information"}
+
+
+def is_litter(file: PurePosixPath) -> bool:
+    """Whether a system or a program left a file there, as macOS, Windows and Jupyter do."""
+    folders = [part.lower() for part in file.parts[:-1]]
+    is_hidden = any(part.startswith(".") for part in folders)
+    name = file.name.lower()
+    is_left = name in LITTER or name.startswith(("._", "~$"))
+    return is_left or is_hidden or not LITTER_FOLDERS.isdisjoint(folders)
+
+
+def same_form(name: str) -> str:
+    """Write a name in the one form of Unicode in which all can be compared."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def list_files(folder: Path) -> list[PurePosixPath]:
@@ -29,7 +48,9 @@ def find_file(name: str, folders: Iterable[Path]) -> Path | None:
     for folder in folders:
         if (folder / name).is_file():
             return folder / name
-        found = [file for file in list_files(folder) if f"/{file}".endswith(f"/{name}")]
+        end = f"/{same_form(name)}"
+        files = (file for file in list_files(folder) if not is_litter(file))
+        found = [file for file in files if same_form(f"/{file}").endswith(end)]
         if found:
             return folder / min(found, key=lambda file: len(file.parts))
     return None

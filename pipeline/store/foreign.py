@@ -4,11 +4,19 @@ import codecs
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import DataError
+
+HIGH_BYTES = re.compile(rb"[\x80-\xff]+")
+WIDE = re.compile(rb"[\xe0-\xf4][\x80-\xbf]{2}")  # three bytes of UTF-8 and more
+IN_WORD = re.compile(rb"[A-Za-z][\x80-\xff]|[\x80-\xff][A-Za-z]")
+ALONE = re.compile(rb"(?<![0-9\x80-\xff])[\x80-\xff]+(?![0-9\x80-\xff])")
+LONGEST_LETTER = 2  # bytes
+WESTERN_MARKS = "‘’“”„–—…€£§°´·²³½¼¾«»º¹ª®©™•¿¡ß"  # noqa: RUF001
 
 
 @dataclass(frozen=True)
@@ -47,24 +55,100 @@ class ForeignCsv:
         return [(line, [fields[place] for place in places]) for line, fields in self.rows[1:]]
 
 
+@dataclass(frozen=True)
+class Encoding:
+    """How text of unknown origin is to be decoded.
+
+    Attributes:
+        name: As Python calls it; empty where no encoding makes text of it.
+        doubt: The encodings that fit as well, if there are some.
+    """
+
+    name: str
+    doubt: str = ""
+
+
+def detect_encoding(content: bytes) -> Encoding:
+    """Tell the encoding of text: UTF-8, the GB18030 of Chinese Windows, or Windows-1252.
+
+    What isn't ASCII stands in runs of bytes above 127. In GB18030 they are pairs; in Windows-1252
+    single letters, most of them within words. Runs that are letters of UTF-8, too, are believed to
+    be these within words, and Chinese alone.
+    """
+    if content.startswith(codecs.BOM_UTF8):
+        return Encoding("utf-8-sig")
+    runs = [] if 0 in content else HIGH_BYTES.findall(content)
+    num_pairs = sum(len(run) > 1 for run in runs)
+    is_chinese = _can_decode(content, "gb18030") and num_pairs * 2 > len(runs)
+    if _can_decode(content, "utf-8"):
+        return _utf_8_or_chinese(content, runs, is_chinese=is_chinese)
+    are_western = bool(runs) and all(map(_is_western, runs))
+    if are_western and not is_chinese and len(IN_WORD.findall(content)) * 2 > len(runs):
+        return Encoding("cp1252", "GB18030" if _can_decode(content, "gb18030") else "")
+    return Encoding("gb18030" if is_chinese else "")
+
+
+def _utf_8_or_chinese(content: bytes, runs: Sequence[bytes], *, is_chinese: bool) -> Encoding:
+    are_letters = all(map(_is_word, runs))
+    is_long = max(map(len, runs), default=0) > LONGEST_LETTER or IN_WORD.search(content)
+    if not is_chinese or (are_letters and is_long) or WIDE.search(content):
+        return Encoding("utf-8")
+    if are_letters and not ALONE.search(content):  # numbers follow all of them
+        return Encoding("utf-8", "GB18030")
+    return Encoding("gb18030", "UTF-8" if are_letters else "")
+
+
+def _can_decode(content: bytes, encoding: str) -> bool:
+    try:
+        content.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_word(run: bytes) -> bool:
+    """Whether a run is letters of one script in UTF-8."""
+    text = run.decode("utf-8")
+    scripts = {unicodedata.name(char, "").partition(" ")[0] for char in text}
+    return text.isalpha() and len(scripts) == 1
+
+
+def _is_western(run: bytes) -> bool:
+    """Whether a run is a letter or two, or punctuation, in Windows-1252."""
+    if len(run) > LONGEST_LETTER or not _can_decode(run, "cp1252"):
+        return False
+    return all(char.isalpha() or char in WESTERN_MARKS for char in run.decode("cp1252"))
+
+
 def read_foreign_text(path: Path) -> str:
-    """Read text: UTF-8 with or without BOM, or the GB18030 of Chinese Windows.
+    """Read text of unknown encoding, see `detect_encoding`.
 
     Raises:
-        DataError: It is neither, or can't be read.
+        DataError: It is no such text, or can't be read.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: must be readable ({error.strerror})") from error
-    for encoding in ("utf-8-sig", "gb18030"):
-        try:
-            return content.decode(encoding)
-        except UnicodeDecodeError as error:
-            at = error.start
+    encoding = detect_encoding(content).name
+    if encoding:
+        return content.decode(encoding)
+    at = next((match.start() for match in re.finditer(rb"[\0\x80-\xff]", content)), 0)
     raise DataError(
         f"{path}: must be text in UTF-8 or GB18030, byte {at + 1:,} (0x{content[at]:02x}) is of "
         "neither; save it as UTF-8"
+    )
+
+
+def doubt_of_encoding(path: Path) -> str:
+    """Say in one line if a text that was read may be in another encoding; else nothing."""
+    encoding = detect_encoding(path.read_bytes())
+    names = {"cp1252": "Windows-1252", "gb18030": "GB18030", "utf-8": "UTF-8"}
+    if not encoding.doubt:
+        return ""
+    return (
+        f"{path}: read as {names[encoding.name]}, might be {encoding.doubt}; save it as UTF-8 with "
+        "a byte order mark"
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.config.competition import Competition
 from pipeline.errors import SubmissionError
 from pipeline.scoring.measures import Values
+from pipeline.submission.line_layout import from_line
 from pipeline.submission.validation import Examination
 
 MOST_SHOWN = 3  # probabilities of a row
@@ -57,7 +58,7 @@ def decode(competition: Competition, content: bytes) -> Answers:
     submission = competition.submission
     lines = io.StringIO(content.decode(submission.encoding), newline="")
     rows = list(csv.reader(lines, delimiter=submission.separator))
-    rows = rows[1:] if submission.has_header else rows
+    rows = [from_line(submission, row) for row in rows[submission.has_header :]]
     return Answers([row[0] for row in rows], _probs(competition, [row[1:] for row in rows]))
 
 

@@ -16,8 +16,8 @@ def submission_id(submission: SubmissionFormat, image_id: str) -> str:
             no line of UTF-8 text can (a line break, a byte that isn't UTF-8).
     """
     path = PurePosixPath(image_id)
-    forms = {"file_name": path.name, "stem": path.stem, "path": image_id, "integer": path.stem}
-    judge_id = submission.id_prefix + forms[submission.id]
+    forms = {"file_name": path.name, "stem": path.stem, "integer": path.stem}
+    judge_id = submission.id_prefix + forms.get(submission.id, image_id)
     if any(unicodedata.category(char) in ("Cc", "Cs") for char in judge_id):
         raise DataError(f"{image_id!r}: a test image's name must be printable UTF-8 text")
     if submission.id != "integer":
@@ -58,6 +58,6 @@ def ordered_ids(submission: SubmissionFormat, image_ids: Sequence[str]) -> list[
         DataError: An id can't be formed, or two images would get the same one.
     """
     ids = submission_ids(submission, image_ids)
-    if submission.sample is not None:
+    if submission.is_ordered_by_sample:
         return ids
     return sorted(ids, key=int) if submission.id == "integer" else sorted(ids)

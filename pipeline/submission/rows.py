@@ -34,11 +34,13 @@ class Row:
         line: Its number, counted from 1.
         fields: What stands between the separators, without quotes.
         is_readable: Whether all of it is text in the encoding that it must be in.
+        is_whole: Whether it has as many fields as a line must have.
     """
 
     line: int
     fields: list[str]
     is_readable: bool = True
+    is_whole: bool = True
 
 
 def read_rows(submission: SubmissionFormat, content: bytes, faults: FaultLog) -> list[Row]:

@@ -5,12 +5,13 @@ accepted and not demanded: no CSV reader sees a difference.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.config.competition import Competition
 from pipeline.submission.faults import KAGGLE_TAKES, Fault, FaultKind, FaultLog, shown
 from pipeline.submission.id_check import IdCheck
 from pipeline.submission.label_check import LabelCheck, label_check
+from pipeline.submission.line_layout import from_line, num_fields
 from pipeline.submission.rows import Row, read_rows
 
 
@@ -60,26 +61,42 @@ def examine(competition: Competition, content: bytes, expected_ids: Sequence[str
     if rows:
         ids = IdCheck(competition.submission, expected_ids, faults)
         labels = label_check(competition)
+        rows = _id_first(competition, rows)
         rows = _without_header(competition, rows, ids, labels, faults)
         rows = _fix_column_order(rows, len(competition.columns), ids, labels, faults)
         for row in rows:
-            meant = _check_row(row, len(competition.columns), ids, labels, faults)
+            meant = _check_row(competition, row, ids, labels, faults)
             if meant is not None:
                 answers.setdefault(meant, row.fields[1:])
         ids.finish()
     return Examination(faults.found(), list(answers), list(answers.values()))
 
 
+def _id_first(competition: Competition, rows: list[Row]) -> list[Row]:
+    """Take lines that the judge wants in another order for those that have the id first."""
+    submission = competition.submission
+    if submission.layout == ("id", "label"):
+        return rows
+    width = num_fields(submission, len(competition.columns))
+    return [
+        replace(row, fields=from_line(submission, row.fields))
+        if len(row.fields) == width
+        else replace(row, is_whole=False)
+        for row in rows
+    ]
+
+
 def _check_row(
-    row: Row, num_columns: int, ids: IdCheck, labels: LabelCheck, faults: FaultLog
+    competition: Competition, row: Row, ids: IdCheck, labels: LabelCheck, faults: FaultLog
 ) -> str | None:
     """Report what is wrong with a row; return the id that is meant, if the row can be read."""
     if not row.is_readable:
         ids.count_unreadable()
         return None
-    if len(row.fields) != num_columns:
+    if not row.is_whole or len(row.fields) != len(competition.columns):
+        wanted = num_fields(competition.submission, len(competition.columns))
         found = f"{len(row.fields)} in {shown(' | '.join(row.fields))}"
-        faults.add(FaultKind.COLUMNS, row.line, f"must be {num_columns}, found {found}")
+        faults.add(FaultKind.COLUMNS, row.line, f"must be {wanted}, found {found}")
         ids.ignore_missing(row.fields)
         return None
     ids.check(row.line, row.fields[0])
@@ -124,7 +141,7 @@ def _names_other_order(found: list[str], wanted: list[str], rows: list[Row], ids
 def _rearranged(row: Row, places: list[int]) -> Row:
     if len(row.fields) != len(places):
         return row
-    return Row(row.line, [row.fields[place] for place in places], row.is_readable)
+    return replace(row, fields=[row.fields[place] for place in places])
 
 
 def _is_header(fields: list[str], wanted: list[str], ids: IdCheck, labels: LabelCheck) -> bool:
@@ -172,7 +189,7 @@ def _fix_column_order(
     found = shown(" | ".join(whole[0].fields))
     detail = f"the id must come first, then the label, found {found}"
     faults.add(FaultKind.SWAPPED, whole[0].line, detail, counts[column])
-    return [Row(row.line, _with_first(row.fields, column), row.is_readable) for row in rows]
+    return [replace(row, fields=_with_first(row.fields, column)) for row in rows]
 
 
 def _with_first(fields: list[str], column: int) -> list[str]:

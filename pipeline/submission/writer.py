@@ -10,6 +10,7 @@ import pandas as pd
 from pipeline.config.competition import Competition
 from pipeline.scoring.measures import Probs, Values
 from pipeline.submission.judge_ids import ordered_ids, submission_ids
+from pipeline.submission.line_layout import to_line
 
 Units = npt.NDArray[np.int64]
 # What the largest number of a row may lose so that none of the others is 0.
@@ -47,8 +48,9 @@ def encode(competition: Competition, table: pd.DataFrame) -> bytes:
     line_end = "\r\n" if submission.line_ending == "crlf" else "\n"
     writer = csv.writer(text, delimiter=submission.separator, lineterminator=line_end)
     if submission.has_header:
-        writer.writerow(table.columns)
-    writer.writerows(table.itertuples(index=False, name=None))
+        writer.writerow(to_line(submission, list(table.columns), None))
+    for row, fields in enumerate(table.itertuples(index=False, name=None)):
+        writer.writerow(to_line(submission, fields, row))
     return text.getvalue().encode(submission.encoding)
 
 

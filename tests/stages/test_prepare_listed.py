@@ -125,7 +125,7 @@ def test_image_that_nobody_lists_is_told(leaves):
     (leaves[1] / "images/Thumbs.db").write_bytes(b"no image and no list")
     paths, _ = prepared(leaves)
     assert findings(paths) == {
-        ("not-an-image", "", "leaves/images/Thumbs.db"),
+        ("litter", "", "leaves/images/Thumbs.db"),
         ("unlisted", "train", "stranger.png"), ("listed-without-file", "train", "a.png"),
     }  # fmt: skip
 

@@ -13,9 +13,9 @@ from types import TracebackType
 from typing import IO, NamedTuple, Protocol, Self
 
 from pipeline.errors import ArchiveError
+from pipeline.store.folders import is_litter
 
 CHUNK_BYTES = 1 << 20
-LITTER = {".ds_store", "thumbs.db"}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -88,7 +88,7 @@ def files_to_write(where: str, entries: Sequence[Entry]) -> dict[Entry, PurePosi
     names: dict[Entry, PurePosixPath] = {}
     for entry in entries:
         name = _safe_name(where, entry.name)
-        if not entry.is_dir and name.parts and not _is_litter(name):
+        if not entry.is_dir and name.parts and not is_litter(name):
             if entry.flaw:
                 raise ArchiveError(f"{where}: entry '{name}' {entry.flaw}")
             names[entry] = name
@@ -115,11 +115,6 @@ def _safe_name(where: str, name: str) -> PurePosixPath:
             f"{where}: entries must stay below the archive's folder, {name!r} leads elsewhere"
         )
     return PurePosixPath(*parts)
-
-
-def _is_litter(name: PurePosixPath) -> bool:
-    is_resource_fork = "__MACOSX" in name.parts or name.name.startswith("._")
-    return is_resource_fork or name.name.lower() in LITTER
 
 
 class OutFile:

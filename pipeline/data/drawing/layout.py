@@ -13,7 +13,7 @@ from pathlib import Path
 from pipeline.config.archive_table import Archive
 from pipeline.config.competition import Competition
 from pipeline.config.images_table import ImageList
-from pipeline.config.labels_table import CsvLabels, ListFileLabels, OneHotLabels
+from pipeline.config.labels_table import CsvLabels, ListFileLabels, OneHotLabels, label_files
 from pipeline.data.archives.sevenzips import require_seven_zip
 from pipeline.data.drawing.batches import batch_members
 from pipeline.data.drawing.oddities import TEST, TRAIN, Key, Oddities
@@ -43,7 +43,7 @@ def draw_listings(competition: Competition, drawn: Drawn) -> dict[str, str]:
     listings = {}
     labels = competition.train.labels
     if isinstance(labels, ListFileLabels | CsvLabels | OneHotLabels):
-        listings[labels.file] = _labels(competition, labels, _listed(drawn))
+        listings[label_files(labels)[0]] = _labels(competition, labels, _listed(drawn))
     if competition.test.csv is not None:
         listings[competition.test.csv.file] = _test_images(competition.test.csv, drawn)
     if competition.submission.sample is not None:

@@ -1,19 +1,24 @@
 """Infer the tables of a competition's file from the user's files."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from pipeline.data.archives.cifar import read_class_names
 from pipeline.data.init.draft import Section
-from pipeline.data.init.file_roles import FileRoles, GivenPaths, find_roles
+from pipeline.data.init.file_roles import FileRoles, GivenPaths, find_roles, read_lists
 from pipeline.data.init.infer_answer import Answer
 from pipeline.data.init.infer_labels import find_labels, with_class_names
-from pipeline.data.init.infer_splits import Split, split_by_list, split_images
+from pipeline.data.init.infer_splits import GivenFolders, Split, split_by_list, split_images
 from pipeline.data.init.infer_submission import from_sample, without_sample
 from pipeline.data.init.label_columns import Asked, LabelSource
+from pipeline.data.init.sample_form import ArrangedSample, IdList, arrange_sample, find_id_list
+from pipeline.data.init.unread_files import describe_unread, is_unread_archive, unread_folders
 from pipeline.data.init.user_files import UserFiles
 from pipeline.data.init.user_lists import ForeignList, Ids
+from pipeline.data.joining import NameJoin
 from pipeline.errors import DataError
+from pipeline.store.foreign import doubt_of_encoding
 
 PROBES = ["lite0-probe", "lite1-probe", "lite2-probe"]
 METRICS = {
@@ -24,57 +29,135 @@ METRICS = {
 }
 
 
-def infer(name: str, user_files: UserFiles, given: GivenPaths) -> list[Section]:
+@dataclass(frozen=True)
+class Inferred:
+    """What was inferred.
+
+    Attributes:
+        sections: The tables of the competition's file.
+        notes: What the user must know beside them, in one line each.
+    """
+
+    sections: list[Section]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The images of each split, the lists, and the labels."""
+
+    train: Split
+    test: Split
+    roles: FileRoles
+    sample: ArrangedSample | None
+    labels: LabelSource
+
+
+def infer(name: str, user_files: UserFiles, given: GivenPaths) -> Inferred:
     """Infer the tables of a competition's file.
 
     Raises:
         DataError: There are no images, or a list has a form that no file can describe.
     """
+    notes = describe_unread(user_files.unread)
     if user_files.meta is not None:
-        return _infer_batches(name, user_files, given)
-    train, test = split_images(user_files.files, *_places(name, user_files, given))
-    roles = find_roles(user_files, given, train, test)
-    labels = _labels(roles, given, train)
-    is_mixed = bool(train.folders) and train.folders == test.folders
-    if is_mixed and roles.sample is None and roles.test is None:
-        train, test = split_by_list(user_files.files, train, labels.images)
-        roles = find_roles(user_files, given, train, test)
-        labels = _labels(roles, given, train)
-    submission, answer = _infer_submission(roles.sample, test.ids, labels)
-    test_list = roles.test if roles.sample is None else None
-    listed = [labels.keys.get("file"), roles.sample.name if roles.sample else None]
-    listed.append(test_list[0].name if test_list else None)
-    return [
+        return Inferred(_infer_batches(name, user_files, given), notes)
+    lists = read_lists(user_files, given)
+    _check_images(user_files, lists, notes)
+    found = _find(name, user_files, lists, given)
+    asked = found.sample.table if found.sample else None
+    used = [*_listed(found.labels), *([asked.name] if asked else [])]
+    doubts = [doubt for one in used if (doubt := doubt_of_encoding(lists[one].path))]
+    labels = replace(
+        found.labels, are_classes_certain=found.labels.are_classes_certain and not doubts
+    )
+    id_list = _id_list(found)
+    submission, answer = _infer_submission(found, id_list)
+    listing = _test_list(found, id_list)
+    brought = [*used, *([str(listing[0]["file"])] if listing else [])]
+    sections = [
         _head(name, labels, answer),
-        *_archives(user_files, listed),
-        _train(train, labels),
-        _test(test, test_list),
+        *_archives(user_files, brought),
+        _train(found.train, labels, user_files.unread),
+        _test(found.test, listing, user_files.unread),
         submission,
         _experiments(),
     ]
+    samples = [one.name for one in found.roles.other_samples]
+    if samples and asked is not None:
+        doubts.append(
+            f"{', '.join(samples)}: may be the sample submission, too; {asked.name} is taken"
+        )
+    return Inferred(sections, [*notes, *doubts])
 
 
-def _places(
-    name: str, user_files: UserFiles, given: GivenPaths
-) -> tuple[PurePosixPath | None, PurePosixPath | None]:
+def _check_images(
+    user_files: UserFiles, lists: Mapping[str, ForeignList], notes: Sequence[str]
+) -> None:
+    if user_files.images:
+        return
+    by_address = [name for name, table in lists.items() if table.names_addresses]
+    if by_address:
+        raise DataError(
+            f"{by_address[0]}: must name images that are there, names them by URL; fetch them into "
+            "a folder, and run this again with --from"
+        )
+    why = f"; {'; '.join(notes)}" if notes else ""
+    raise DataError(
+        f"init: expected images, found {len(user_files.files):,} files, none of them one{why}; "
+        "name the folder or archive that holds them by --from, --train or --test"
+    )
+
+
+def _find(
+    name: str, user_files: UserFiles, lists: Mapping[str, ForeignList], given: GivenPaths
+) -> _Found:
+    images = user_files.images
+    unread = [file.name for file in user_files.unread if is_unread_archive(file)]
+    train, test = split_images(images, _places(name, user_files, given), unread)
+    found = _with_roles(lists, given, train, test)
+    is_mixed = bool(train.folders) and train.folders == test.folders
+    if is_mixed and found.sample is None and found.roles.test is None:
+        train, test = split_by_list(images, train, found.labels.images)
+        found = _with_roles(lists, given, train, test)
+    return found
+
+
+def _with_roles(
+    lists: Mapping[str, ForeignList], given: GivenPaths, train: Split, test: Split
+) -> _Found:
+    roles = find_roles(lists, given, train, test)
+    sample = arrange_sample(roles.sample, test.join) if roles.sample is not None else None
+    return _Found(train, test, roles, sample, _labels(roles, sample, given, train))
+
+
+def _places(name: str, user_files: UserFiles, given: GivenPaths) -> GivenFolders:
     """Return the folder of each split's images, where the user named one of its own."""
     train_at, test_at = (
         user_files.place(place, name) if place and user_files.root != place.resolve() else None
         for place in (given.train, given.test)
     )
-    return (None, None) if train_at == test_at else (train_at, test_at)
+    return GivenFolders() if train_at == test_at else GivenFolders(train_at, test_at)
 
 
-def _labels(roles: FileRoles, given: GivenPaths, train: Split) -> LabelSource:
-    asked = _asked(roles.sample)
-    labels = find_labels(roles.labels, train.ids, asked)
-    if given.labels is not None and labels.keys.get("file") != given.labels.name:
+def _labels(
+    roles: FileRoles, sample: ArrangedSample | None, given: GivenPaths, train: Split
+) -> LabelSource:
+    asked = _asked(sample.table if sample else None)
+    labels = find_labels(roles.labels, train, asked)
+    if given.labels is not None and given.labels.name not in _listed(labels):
         first = f", the first of which is '{train.ids[0]}'" if train.ids else ""
         raise DataError(
             f"{given.labels}: must name training images in one column and labels in another, "
             f"knows too few of the {len(train.ids):,} images{first}"
         )
     return with_class_names(labels, roles.others, asked)
+
+
+def _listed(labels: LabelSource) -> list[str]:
+    """Name the lists that hold the labels."""
+    files = labels.keys.get("file", [])
+    return [files] if isinstance(files, str) else list(files)
 
 
 def _asked(sample: ForeignList | None) -> Asked:
@@ -85,12 +168,41 @@ def _asked(sample: ForeignList | None) -> Asked:
     return Asked(tuple(sample.rows[0][1:]), frozenset(values - {""}))
 
 
-def _infer_submission(
-    sample: ForeignList | None, test_ids: Sequence[str], labels: LabelSource
-) -> tuple[Section, Answer]:
-    if sample is None:
-        return without_sample(test_ids, labels)
-    return from_sample(sample, test_ids, labels)
+def _id_list(found: _Found) -> IdList | None:
+    """Find the list that says of which images the sample's ids are, if one must."""
+    if found.sample is None:
+        return None
+    asked = found.sample.table.column(0)
+    return find_id_list(found.roles.others, asked, found.test.join)
+
+
+def _infer_submission(found: _Found, id_list: IdList | None) -> tuple[Section, Answer]:
+    # Of images that lie mixed, those with labels are none of the test images.
+    is_mixed = found.train.folders == found.test.folders
+    known = found.labels.images if is_mixed else frozenset()
+    test_ids = [image_id for image_id in found.test.ids if image_id not in known]
+    if found.sample is None:
+        return without_sample(test_ids, found.labels)
+    return from_sample(found.sample, test_ids, found.labels, id_list)
+
+
+def _test_list(found: _Found, id_list: IdList | None) -> tuple[Mapping[str, object], str] | None:
+    """Describe the list of the test images that the competition's file must name."""
+    if id_list is not None:
+        return id_list.keys, id_list.why
+    if found.sample is not None or found.roles.test is None:
+        return None
+    table, ids = found.roles.test
+    return {"file": table.name, **_image_column(table, ids), **table.form}, (
+        f"it names {ids.num_joined:,} test images"
+    )
+
+
+def _image_column(table: ForeignList, ids: Ids) -> dict[str, object]:
+    if ids.has_header:
+        return {"id_column": table.rows[0][ids.column]}
+    columns = ["other"] * ids.column + ["image"]
+    return {} if ids.column == 0 else {"columns": columns}
 
 
 def _head(name: str, labels: LabelSource, answer: Answer) -> Section:
@@ -109,27 +221,25 @@ def _head(name: str, labels: LabelSource, answer: Answer) -> Section:
     return section
 
 
-def _archives(user_files: UserFiles, listed: Iterable[str | None]) -> list[Section]:
+def _archives(user_files: UserFiles, listed: Iterable[str]) -> list[Section]:
     """Name the archives to download; a plain folder is read in place, lists in it included."""
     if not user_files.archives:
         return []
-    beside = [one for one in listed if one and user_files.lists[one].parent == user_files.root]
+    beside = [one for one in listed if user_files.lists[one].folder is None]
+    names = [*user_files.archives, *(user_files.lists[one].path.name for one in beside)]
     sections = []
-    for archive in [*user_files.archives, *dict.fromkeys(beside)]:
+    for archive in dict.fromkeys(names):
         section = Section("[[archives]]")
-        is_there = (user_files.root / archive).exists()
+        is_there = any(path.is_file() for path in user_files.root.rglob(archive))
         why = "lies there" if is_there else "lies there unpacked, in a folder of its name"
         section.found("name", archive, why)
         sections.append(section)
     return sections
 
 
-def _train(train: Split, labels: LabelSource) -> Section:
+def _train(train: Split, labels: LabelSource, unread: Sequence[PurePosixPath]) -> Section:
     section = Section("[train]")
-    if train.folders:
-        section.found("folders", list(train.folders), train.why)
-    else:
-        section.guess("folders", ["train"], train.why)
+    _add_folders(section, train, "train", unread)
     if labels.keys:
         (section.found if labels.is_certain else section.guess)("labels", labels.keys, labels.why)
     else:
@@ -137,19 +247,28 @@ def _train(train: Split, labels: LabelSource) -> Section:
     return section
 
 
-def _test(test: Split, listed: tuple[ForeignList, Ids] | None) -> Section:
-    """Name the folder; where no sample lists the test images, name the list that does."""
+def _add_folders(
+    section: Section, split: Split, name: str, unread: Sequence[PurePosixPath]
+) -> None:
+    if split.folders:
+        add = section.found if split.is_certain else section.guess
+        add("folders", list(split.folders), split.why)
+        return
+    outside = unread_folders(unread, name)
+    why = f"{split.why}; {', '.join(outside)} can't be looked into" if outside else split.why
+    section.guess("folders", outside or [name], why)
+
+
+def _test(
+    test: Split,
+    listing: tuple[Mapping[str, object], str] | None,
+    unread: Sequence[PurePosixPath],
+) -> Section:
+    """Name the folder, and the list of test images or of their ids."""
     section = Section("[test]")
-    if test.folders:
-        section.found("folders", list(test.folders), test.why)
-    else:
-        section.guess("folders", ["test"], test.why)
-    if listed is not None:
-        table, ids = listed
-        header = {"id_column": table.rows[0][ids.column]} if ids.has_header else {}
-        keys = {"file": table.name, **header, **table.form}
-        extension = {"extension": ids.extension} if ids.extension else {}
-        section.found("csv", {**keys, **extension}, f"it names {ids.num_joined:,} test images")
+    _add_folders(section, test, "test", unread)
+    if listing is not None:
+        section.found("csv", *listing)
     return section
 
 
@@ -165,15 +284,19 @@ def _infer_batches(name: str, user_files: UserFiles, given: GivenPaths) -> list[
     assert user_files.meta is not None
     (archive,) = user_files.archives
     classes = read_class_names(user_files.root / archive, user_files.meta)
-    roles = find_roles(user_files, given, Split((), ""), Split((), ""))
-    sample = roles.sample
+    roles = find_roles(read_lists(user_files, given), given, Split((), ""), Split((), ""))
+    sample = arrange_sample(roles.sample, NameJoin([])) if roles.sample else None
     why = f"{archive} holds pickled batches"
     labels = LabelSource({"source": "folder"}, why, classes, "batches.meta")
-    numbers = [row[0] for row in sample.rows if row[0].isdigit()] if sample else ["0"]
-    test_ids = [f"{number}.png" for number in numbers]
-    submission, answer = _infer_submission(sample, test_ids, labels)
-    archives = _archives(user_files, [sample.name] if sample else [])
+    rows = sample.table.rows if sample else []
+    test_ids = [f"{row[0]}.png" for row in rows if row[0].isdigit()] or ["0.png"]
+    if sample is None:
+        submission, answer = without_sample(test_ids, labels)
+    else:
+        submission, answer = from_sample(sample, test_ids, labels, None)
+    archives = _archives(user_files, [sample.table.name] if sample else [])
     archives[0].found("format", "cifar-batches", why)
     train, test = (Split((split,), "made of the batches") for split in ("train", "test"))
     head = _head(name, labels, answer)
-    return [head, *archives, _train(train, labels), _test(test, None), submission, _experiments()]
+    tables = [_train(train, labels, []), _test(test, None, [])]
+    return [head, *archives, *tables, submission, _experiments()]

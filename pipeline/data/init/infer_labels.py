@@ -3,12 +3,14 @@
 import re
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
-from pathlib import PurePosixPath
 
-from pipeline.config.class_names import as_integer, as_number, sort_names
+from pipeline.config.class_names import as_integer, as_number, names_in
 from pipeline.config.strict import is_plain
+from pipeline.data.init.class_folders import from_folders
+from pipeline.data.init.infer_splits import Split
 from pipeline.data.init.label_columns import Asked, LabelSource, read_columns, with_doubt
 from pipeline.data.init.user_lists import ForeignList, Ids, find_ids
+from pipeline.data.init.words import splits_named
 
 LIST_NAME = re.compile(r"label|train|truth|annot|标签|标注", re.IGNORECASE)
 PATTERNS = {
@@ -17,15 +19,15 @@ PATTERNS = {
 }
 MIN_MATCHED = 0.99
 
+Named = tuple[ForeignList, Ids]
 
-def find_labels(
-    lists: Sequence[ForeignList], image_ids: Sequence[str], asked: Asked
-) -> LabelSource:
-    """Find the labels: in a list that has some, else in folders, else in file names.
+
+def find_labels(lists: Sequence[ForeignList], train: Split, asked: Asked) -> LabelSource:
+    """Find the labels: in lists that have some, else in folders, else in file names.
 
     Args:
         lists: Those that may be label lists.
-        image_ids: Of the training images.
+        train: The training images.
         asked: What the sample submission says of labels.
 
     Raises:
@@ -34,13 +36,26 @@ def find_labels(
     found = [
         (table, ids)
         for table in lists
-        if table.num_columns > 1 and (ids := find_ids(table, image_ids)) is not None
+        if table.num_columns > 1 and (ids := find_ids(table, train.join)) is not None
     ]
     if not found:
-        return _in_folders(image_ids) or _in_names(image_ids) or LabelSource()
+        source = from_folders(train.ids, asked) or _in_names(train.ids) or LabelSource()
+        # A list that may hold labels and doesn't fit: what folders say may be something else.
+        idle = [f"in {table.name}, which names other images" for table in lists if _is_table(table)]
+        return with_doubt(source, idle) if source.keys else source
     found.sort(key=lambda one: _likeliness(one[0], one[1], asked.names), reverse=True)
-    source = replace(read_columns(*found[0], asked), images=found[0][1].images)
-    return with_doubt(source, [f"in {table.name}" for table, _ in found[1:]])
+    best, parts = found[0], _parts_of_one(found)
+    source = read_columns(_joined(parts), _ids_of_all(parts), asked)
+    source = replace(source, images=_ids_of_all(parts).images)
+    if len(parts) > 1:
+        names = sorted(table.name for table, _ in parts)
+        source = replace(source, keys={**source.keys, "file": names})
+    others = [table for table, _ in found[1:] if not any(table is part for part, _ in parts)]
+    return with_doubt(source, [f"in {table.name}" for table in others if table is not best[0]])
+
+
+def _is_table(table: ForeignList) -> bool:
+    return table.num_columns > 1 and len(table.rows) > 1
 
 
 def _likeliness(table: ForeignList, ids: Ids, names: Set[str]) -> tuple[int, bool, int]:
@@ -49,12 +64,36 @@ def _likeliness(table: ForeignList, ids: Ids, names: Set[str]) -> tuple[int, boo
     return len(header & names), bool(LIST_NAME.search(table.name)), ids.num_joined
 
 
-def _in_folders(image_ids: Sequence[str]) -> LabelSource | None:
-    parents = {PurePosixPath(image_id).parent.name for image_id in image_ids}
-    if "" in parents or len(parents) < 2:
-        return None
-    why = f"{len(image_ids):,} training images lie in {len(parents)} folders"
-    return LabelSource({"source": "folder"}, why, sort_names(parents), "the folders' names")
+def _parts_of_one(found: Sequence[Named]) -> list[Named]:
+    """Find the lists of the best one's form that name other images, as train and val lists do."""
+    parts: list[Named] = [found[0]]
+    for table, ids in found[1:]:
+        is_called = LIST_NAME.search(table.name) or "train" in splits_named(table.name)
+        is_of_form = _form(table, ids) == _form(*found[0])
+        if (
+            is_called
+            and is_of_form
+            and all(ids.images.isdisjoint(other.images) for _, other in parts)
+        ):
+            parts.append((table, ids))
+    return parts
+
+
+def _form(table: ForeignList, ids: Ids) -> tuple[object, ...]:
+    header = tuple(table.rows[0]) if ids.has_header else ()
+    return table.separator, table.num_columns, ids.column, header
+
+
+def _joined(parts: Sequence[Named]) -> ForeignList:
+    """Take several lists of one form for one."""
+    first, ids = parts[0]
+    rows = [row for table, _ in parts for row in table.rows[ids.has_header :]]
+    name = " and ".join(sorted(table.name for table, _ in parts))
+    return replace(first, rows=[*first.rows[: ids.has_header], *rows], name=name)
+
+
+def _ids_of_all(parts: Sequence[Named]) -> Ids:
+    return replace(parts[0][1], images=frozenset().union(*(ids.images for _, ids in parts)))
 
 
 def _in_names(image_ids: Sequence[str]) -> LabelSource | None:
@@ -66,7 +105,7 @@ def _in_names(image_ids: Sequence[str]) -> LabelSource | None:
         if is_label and num_matched >= MIN_MATCHED * len(image_ids):
             why = f"{num_matched:,} of {len(image_ids):,} names are {form}"
             keys = {"source": "file_name", "pattern": pattern}
-            return LabelSource(keys, why, sort_names(labels.values()), "the file names")
+            return LabelSource(keys, why, names_in(labels.values()), "the file names")
     return None
 
 

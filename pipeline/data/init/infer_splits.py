@@ -1,167 +1,259 @@
 """Split images into training and test images by their folders."""
 
 import os
-import re
-from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import PurePosixPath
 
 from pipeline.config.images_table import ImageFolders
-from pipeline.data.catalog import IMAGE_SUFFIXES, find_images
-from pipeline.errors import DataError
+from pipeline.data.init.derived_folders import find_derived
+from pipeline.data.init.words import splits_named
+from pipeline.data.joining import NameJoin
+from pipeline.data.split_folders import (
+    Splits,
+    deciding_folders,
+    find_images,
+    folders_around,
+    splits_of,
+)
 
-TRAIN_NAME = re.compile(r"train|val|训练|验证", re.IGNORECASE)
-TEST_NAME = re.compile(r"test|unlabel|测试", re.IGNORECASE)
+NO_SUCH = "no such images were found"
+NOWHERE = ImageFolders(folders=("",))
+MOST_SHOWN = 3
+
+Images = Sequence[PurePosixPath]
 
 
 @dataclass(frozen=True)
 class Split:
-    """One split's folders, and why.
+    """The folders of one split, and what they were inferred from.
 
     Attributes:
         folders: Their names; empty where the user has none.
         why: What they were inferred from.
         ids: image_ids of the images below them.
+        is_certain: Whether nothing speaks against it.
     """
 
     folders: tuple[str, ...]
     why: str
     ids: tuple[str, ...] = ()
+    is_certain: bool = True
+
+    @cached_property
+    def join(self) -> NameJoin:
+        """Finds these images by the names that lists give them."""
+        return NameJoin(self.ids)
+
+
+@dataclass(frozen=True)
+class GivenFolders:
+    """Where, below `data/<competition>/images`, the user says that a split's images lie."""
+
+    train: PurePosixPath | None = None
+    test: PurePosixPath | None = None
+
+    def split_of(self, image: PurePosixPath) -> str | None:
+        """Name the split of an image by what the user says; None where that says nothing."""
+        places = {"train": self.train, "test": self.test}
+        return next((name for name, at in places.items() if at and image.is_relative_to(at)), None)
+
+
+@dataclass
+class _Part:
+    """The images of a split, and the folders that hold them.
+
+    Attributes:
+        files: The images.
+        roots: The folders; several where they have none in common.
+        why: What they were inferred from.
+        doubts: What speaks against it.
+        is_given: Whether the user named the folder.
+    """
+
+    files: list[PurePosixPath] = field(default_factory=list)
+    roots: list[PurePosixPath] = field(default_factory=list)
+    why: str = NO_SUCH
+    doubts: list[str] = field(default_factory=list)
+    is_given: bool = False
 
 
 def split_images(
-    files: Sequence[PurePosixPath], train_at: PurePosixPath | None, test_at: PurePosixPath | None
+    images: Images, given: GivenFolders, unread: Collection[str] = ()
 ) -> tuple[Split, Split]:
     """Tell the training images from the test images.
 
     Args:
-        files: Paths below `data/<competition>/images`.
-        train_at: The folder there that the user calls the training images', if any.
-        test_at: That of the test images.
+        images: Paths below `data/<competition>/images`.
+        given: What the user says.
+        unread: Names of archives that can't be looked into, and may hold either.
 
     Returns:
         Train and test; they name one folder where their images lie mixed.
-
-    Raises:
-        DataError: There are no images.
     """
-    images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
-    if not images:
-        raise DataError(
-            f"init: expected images, found {len(files):,} files, none of them one; name the "
-            "folder or archive that holds them by --from, --train or --test"
+    train, test, others = _parts(images, given)
+    outside = frozenset().union(*map(splits_named, unread))
+    if not train.files and not test.files and _named_by_all(images) == {"test"}:
+        test, others = others, _Part()
+    if not train.files and others.files and "train" not in outside:
+        train, others = others, _Part()
+    if not test.files and others.files and "test" not in outside:
+        test, others = others, _Part()
+    if others.files:
+        doubt = f"{len(others.files):,} images in {_shown(others.roots)} are of neither split"
+        (train if train.files else test).doubts.append(doubt)
+    if not train.files and "train" not in outside:
+        train = test  # all in one folder: a list must tell them apart
+    elif not test.files and "test" not in outside and not train.is_given:
+        test = train
+    return _named_parts(images, train, test)
+
+
+def _parts(images: Images, given: GivenFolders) -> tuple[_Part, _Part, _Part]:
+    """Divide the images: for training, for testing, and those of which nothing tells."""
+    common = _common(images)
+    names: dict[PurePosixPath, Splits] = {
+        # A folder that holds all images tells none of them from others.
+        folder: frozenset()
+        if common.is_relative_to(folder)
+        else frozenset(splits_named(folder.name))
+        for folder in folders_around(images)
+    }
+    parts = {"train": _Part(), "test": _Part(), "": _Part()}
+    deciding = deciding_folders(images, names)
+    for image, folder in deciding.items():
+        named = next(iter(names.get(folder, ())), "")
+        is_given = (given.train if named == "train" else given.test) if named else None
+        parts[given.split_of(image) or ("" if is_given else named)].files.append(image)
+    for split, place in (("train", given.train), ("test", given.test)):
+        part = parts[split]
+        if part.files:
+            part.is_given = place is not None
+            part.roots = [place] if place else sorted({deciding[image] for image in part.files})
+            part.why = "in the folder that you named" if place else "below folders of such names"
+    if parts[""].files:
+        inner = _common(parts[""].files)
+        tops = sorted({PurePosixPath(image.parts[0]) for image in parts[""].files})
+        parts[""].roots = [inner] if inner.parts else tops
+        parts[""].why = "that no other folder accounts for"
+    return parts["train"], parts["test"], parts[""]
+
+
+def _named_by_all(images: Images) -> Set[str]:
+    """Tell for which split a folder is named that all images lie in."""
+    parts = _common(images).parts[1:]  # the first may be called as the competition is
+    return frozenset().union(*map(splits_named, parts))
+
+
+def _named_parts(images: Images, train: _Part, test: _Part) -> tuple[Split, Split]:
+    """Name folders that hold the images of each split, and none of the other."""
+    for part in [train] if train is test else [train, test]:
+        _leave_out_derived(part)
+    longest = max((len(root.parts) for part in (train, test) for root in part.roots), default=1)
+    wanted = {"train": set(train.files), "test": set(test.files)}
+    for length in range(1, longest + 1):
+        names = {
+            "train": _endings(images, train, length),
+            "test": _endings(images, test, length),
+        }
+        if _found(images, names) == wanted:
+            break
+    else:
+        doubt = "other images lie below folders of these names, too"
+        (train if train.files else test).doubts.append(doubt)
+    return tuple(  # type: ignore[return-value]  # two
+        _as_split(images, part, names[ours], names[theirs])
+        for part, ours, theirs in ((train, "train", "test"), (test, "test", "train"))
+    )
+
+
+def _leave_out_derived(part: _Part) -> None:
+    """Leave out masks and copies that are called as the images are."""
+    derived = find_derived(part.files)
+    ours = {one: original for one, original in derived.items() if _is_below(original, part.roots)}
+    if not ours:
+        return
+    part.files = [file for file in part.files if ours.keys().isdisjoint(file.parents)]
+    part.roots = sorted({_kept_root(file, part.roots, ours) for file in part.files})
+    shown = _shown(sorted(ours))
+    part.doubts.append(f"{shown} left out, of which the files are called as those beside it")
+
+
+def _is_below(folder: PurePosixPath, roots: Sequence[PurePosixPath]) -> bool:
+    return any(folder.is_relative_to(root) for root in roots)
+
+
+def _kept_root(
+    file: PurePosixPath,
+    roots: Sequence[PurePosixPath],
+    derived: Mapping[PurePosixPath, PurePosixPath],
+) -> PurePosixPath:
+    """Find the outermost folder around a file, from its root on, that holds nothing left out."""
+    around = [folder for folder in file.parents if _is_below(folder, roots)][::-1]
+    pure = (one for one in around if not any(left.is_relative_to(one) for left in derived))
+    return next(pure, around[-1])
+
+
+def _endings(images: Images, part: _Part, length: int) -> tuple[str, ...]:
+    """Name each root by the end of its path."""
+    if part.is_given:  # an inner part may stand in folders that weren't looked at, too
+        shared = len({image.parts[0] for image in images}) == 1
+        return tuple(
+            str(PurePosixPath(*root.parts[shared:]) if len(root.parts) > 1 else root)
+            for root in part.roots
         )
-    test_files = _below(images, test_at) if test_at else _named(images, TEST_NAME, TRAIN_NAME)
-    train_files = _below(images, train_at) if train_at else _named(images, TRAIN_NAME, TEST_NAME)
-    others = [file for file in images if file not in {*test_files, *train_files}]
-    if not train_files:
-        train_files = others or test_files
-    elif not test_files:
-        test_files = others
-    train = _folders(train_files, train_at, TRAIN_NAME, test_files)
-    test = _folders(test_files, test_at, TEST_NAME, train_files)
-    if not test_files and not train_at:
-        test = train  # all in one folder: a list must tell them apart
-    return _with_ids(images, train, test), _with_ids(images, test, train)
+    return tuple(sorted({str(PurePosixPath(*root.parts[-length:])) for root in part.roots}))
 
 
-def split_by_list(
-    files: Iterable[PurePosixPath], mixed: Split, listed: Set[str]
-) -> tuple[Split, Split]:
+def _found(images: Images, names: Mapping[str, Iterable[str]]) -> dict[str, set[PurePosixPath]]:
+    splits = splits_of(images, names)
+    return {name: {image for image in images if name in splits[image]} for name in names}
+
+
+def _as_split(
+    images: Images, part: _Part, names: tuple[str, ...], others: tuple[str, ...]
+) -> Split:
+    if not part.files:
+        return Split((), part.why)
+    ours = ImageFolders(folders=names)
+    theirs = ImageFolders(folders=others) if others and others != names else NOWHERE
+    ids = tuple(image.image_id for image in find_images(images, ours, theirs, images))
+    why = "; ".join([f"{len(part.files):,} images {part.why}", *part.doubts])
+    return Split(names, why, ids, not part.doubts)
+
+
+def split_by_list(images: Images, mixed: Split, listed: Set[str]) -> tuple[Split, Split]:
     """Tell images apart by which of them are labelled, if they lie in folders of their own.
 
     Args:
-        files: Paths below `data/<competition>/images`.
+        images: Paths below `data/<competition>/images`.
         mixed: All images.
         listed: image_ids of those that have labels.
 
     Returns:
         Train and test; the latter without folders where there are none of its own.
     """
-    images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
-    found = find_images(images, ImageFolders(folders=mixed.folders), ImageFolders(folders=("",)))
-    ours = [PurePosixPath(image.path) for image in found if image.image_id in listed]
-    others = [PurePosixPath(image.path) for image in found if image.image_id not in listed]
-    names = [_own_folder(*pair) for pair in ((ours, others), (others, ours))]
-    if None in names:
+    found = find_images(images, ImageFolders(folders=mixed.folders), NOWHERE, images)
+    parts = []
+    for are_listed, why in ((True, "those that have labels"), (False, "those that have no labels")):
+        files = [PurePosixPath(one.path) for one in found if (one.image_id in listed) is are_listed]
+        parts.append(_Part(files, [_common(files)] if files else [], f", {why}"))
+    train, test = parts
+    nested = train.files and test.files and not _are_apart(train.roots[0], test.roots[0])
+    if nested or not train.files or not test.files:
         return mixed, Split((), "no images or lists of such names were found")
-    train = Split((str(names[0]),), f"{len(ours):,} images, those that have labels")
-    test = Split((str(names[1]),), f"{len(others):,} images, those that have no labels")
-    return _with_ids(images, train, test), _with_ids(images, test, train)
+    return _named_parts(images, train, test)
 
 
-def _own_folder(images: Sequence[PurePosixPath], others: Sequence[PurePosixPath]) -> str | None:
-    """Name a folder that holds these images and none of the others, if there is one."""
-    if not images or not others:
-        return None
-    common = PurePosixPath(os.path.commonpath([image.parent for image in images]))
-    name = _distinct(common, others, outermost=False)
-    return None if any(name in image.parent.parts for image in others) else name
+def _are_apart(one: PurePosixPath, other: PurePosixPath) -> bool:
+    return one.parts != () and other.parts != () and one != other
 
 
-def _below(images: Iterable[PurePosixPath], folder: PurePosixPath) -> list[PurePosixPath]:
-    return [image for image in images if image.is_relative_to(folder)]
+def _common(images: Iterable[PurePosixPath]) -> PurePosixPath:
+    return PurePosixPath(os.path.commonpath([image.parent for image in images]))
 
 
-def _named(
-    images: Iterable[PurePosixPath], ours: re.Pattern[str], others: re.Pattern[str]
-) -> list[PurePosixPath]:
-    """Pick the images whose innermost folder that names a split names ours."""
-    return [
-        image
-        for image in images
-        if _split_folder(image, ours) and not _is_deeper(image, others, ours)
-    ]
-
-
-def _split_folder(image: PurePosixPath, names: re.Pattern[str]) -> str:
-    """Return the innermost folder of an image that says which split it is of, or nothing."""
-    return next((part for part in reversed(image.parent.parts) if names.search(part)), "")
-
-
-def _is_deeper(image: PurePosixPath, one: re.Pattern[str], other: re.Pattern[str]) -> bool:
-    matches_one = [
-        bool(one.search(part)) and not other.search(part)
-        for part in image.parent.parts
-        if one.search(part) or other.search(part)
-    ]
-    return matches_one[-1]
-
-
-def _folders(
-    files: Sequence[PurePosixPath],
-    given: PurePosixPath | None,
-    names: re.Pattern[str],
-    others: Sequence[PurePosixPath],
-) -> Split:
-    count = f"{len(files):,} images"
-    if not files:
-        return Split((), "no such images were found")
-    if given is not None:
-        # An inner part, as `train`, may stand in folders that weren't looked at, too.
-        name = _distinct(given, others, outermost=True)
-        return Split((name,), f"{count} in the folder that you named")
-    found = sorted({_split_folder(file, names) for file in files} - {""})
-    if found:
-        return Split(tuple(found), f"{count} below folders of such names")
-    common = PurePosixPath(os.path.commonpath([file.parent for file in files]))
-    return Split(
-        (_distinct(common, others, outermost=False),), f"{count} that no other folder accounts for"
-    )
-
-
-def _distinct(folder: PurePosixPath, others: Iterable[PurePosixPath], *, outermost: bool) -> str:
-    """Name a folder by a part of its path that no image of the other split has, if there is one."""
-    taken = {part for image in others for part in image.parent.parts}
-    parts = folder.parts if outermost else folder.parts[::-1]
-    return next((part for part in parts if part not in taken), folder.name)
-
-
-def _with_ids(images: list[PurePosixPath], split: Split, other: Split) -> Split:
-    if not split.folders:
-        return split
-    ours, theirs = (ImageFolders(folders=one.folders or ("",)) for one in (split, other))
-    if split.folders == other.folders:
-        theirs = ImageFolders(folders=("",))
-    ids = tuple(image.image_id for image in find_images(images, ours, theirs))
-    return Split(split.folders, split.why, ids)
+def _shown(folders: Sequence[PurePosixPath]) -> str:
+    shown = ", ".join(f"'{folder}'" for folder in folders[:MOST_SHOWN])
+    return shown + ", ..." * (len(folders) > MOST_SHOWN)

@@ -1,20 +1,26 @@
 """Infer the format of a submission from a sample submission."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pipeline.config.class_names import ClassLookup
 from pipeline.config.submission_table import IdForm, SubmissionFormat
 from pipeline.data.init.draft import Section
 from pipeline.data.init.infer_answer import Answer, infer_answer
 from pipeline.data.init.label_columns import LabelSource
-from pipeline.data.init.user_lists import ForeignList
+from pipeline.data.init.sample_form import ArrangedSample, IdList
+from pipeline.data.init.user_lists import ForeignList, has_header_row
+from pipeline.data.joining import NameJoin, join_names
+from pipeline.data.split_folders import is_image_name
 from pipeline.errors import DataError
+from pipeline.store.foreign import detect_encoding
 from pipeline.submission.judge_ids import submission_id
 
 ID_FORMS: tuple[IdForm, ...] = ("integer", "stem", "file_name", "path")
 ASK = "no sample submission was given, compare the judge's page"
 SUM_TOLERANCE = 1e-3
+MOST_EXAMPLES = 10  # rows of a sample that is likely to be an example, where more images are there
+SHARE_OF_EXAMPLES = 0.5
 
 
 def without_sample(test_ids: Sequence[str], labels: LabelSource) -> tuple[Section, Answer]:
@@ -31,21 +37,22 @@ def without_sample(test_ids: Sequence[str], labels: LabelSource) -> tuple[Sectio
 
 
 def from_sample(
-    sample: ForeignList, test_ids: Sequence[str], labels: LabelSource
+    arranged: ArrangedSample, test_ids: Sequence[str], labels: LabelSource, id_list: IdList | None
 ) -> tuple[Section, Answer]:
     """Read the form of a submission off a sample.
 
     Args:
-        sample: The sample.
-        test_ids: image_ids of the test images; none where they aren't known.
+        arranged: The sample.
+        test_ids: image_ids of the test images, those left out that have labels; none where they
+            aren't known.
         labels: Where the labels stand, and which classes there are.
-
-    Raises:
-        DataError: It has one column, so nothing is answered.
+        id_list: The list that says of which images the sample's ids are, if there is one.
     """
-    if sample.num_columns < 2:
-        raise DataError(f"{sample.path}: a sample must have an id and an answer, has one column")
-    form, prefix, has_header, why = _ids(sample.column(0), test_ids)
+    sample = arranged.table
+    has_header = has_header_row(sample, 0, NameJoin(test_ids))
+    form, prefix, why = _ids(sample.column(0)[has_header:], test_ids)
+    if id_list is not None:
+        form, prefix, why = "listed", "", id_list.why
     rows = sample.rows[has_header:]
     answer = infer_answer(sample, rows, labels)
     section = Section("[submission]")
@@ -59,28 +66,55 @@ def from_sample(
         columns = sample.rows[0] if answer.label != "probabilities" else sample.rows[0][:1]
         section.found("columns", columns, f"the first line of {sample.name}")
     section.found("has_header", bool(has_header), f"the first line of {sample.name}")
-    section.found("sample", sample.name, "ids and their order are those of the sample")
-    section.unknown("order", "any", "the sample's is written and demanded; whether any will do")
+    _add_rows(section, arranged, len(rows), len(test_ids))
     _add_bytes(section, sample)
     if answer.label == "probabilities" and not _sum_to_1(rows):
         section.found("rows_sum_to_1", value=False, why=f"the rows of {sample.name} don't")
     return section, answer
 
 
-def _ids(column: Sequence[str], test_ids: Sequence[str]) -> tuple[IdForm, str, bool, str]:
-    """Tell form, prefix and header by how many of the sample's ids the test images have."""
+def _add_rows(section: Section, arranged: ArrangedSample, num_rows: int, num_images: int) -> None:
+    """Add what the rows are: all or an example, and what stands in one."""
+    name = arranged.table.name
+    if num_rows >= num_images:
+        section.found("sample", name, "ids and their order are those of the sample")
+    else:
+        is_example = num_rows <= max(MOST_EXAMPLES, SHARE_OF_EXAMPLES * num_images)
+        why = f"{name} has {num_rows:,} rows, {num_images:,} test images are there"
+        section.found("sample", name, "the form of a submission is that of the sample")
+        section.guess("sample_rows", "some" if is_example else "all", why)
+    if arranged.layout != ("id", "label"):
+        section.found("layout", list(arranged.layout), f"the columns of {name}, left to right")
+    if arranged.row_column:
+        section.found("row_column", arranged.row_column, f"the first line of {name}")
+    section.unknown("order", "any", "the order that is written is demanded; whether any will do")
+
+
+def _ids(ids: Sequence[str], test_ids: Sequence[str]) -> tuple[IdForm, str, str]:
+    """Tell form and prefix by how many of the sample's ids the test images have."""
     found = []
-    for prefix in sorted({"", column[-1][: column[-1].rfind("/") + 1]}):
+    last = ids[-1] if ids else ""
+    for prefix in sorted({"", last[: last.rfind("/") + 1]}):
         for rank, form in enumerate(ID_FORMS):
             formed = _formed(form, prefix, test_ids)
-            has_header = column[0] not in formed and not _is_integer(column[0])
-            found.append((len(formed & set(column)), -len(prefix), -rank, form, prefix, has_header))
-    count, _, _, form, prefix, has_header = max(found)
-    num_ids = len(column) - has_header
-    if count == 0:
-        form = "integer" if all(map(_is_integer, column[has_header:])) else "stem"
-        return form, "", has_header, "the look of the sample's ids, none is a test image's"
-    return form, prefix, has_header, f"{count:,} of {num_ids:,} ids of the sample are so formed"
+            found.append((len(formed & set(ids)), -len(prefix), -rank, form, prefix))
+    count, _, _, form, prefix = max(found)
+    if count:
+        return form, prefix, f"{count:,} of {len(ids):,} ids of the sample are so formed"
+    num_joined = len(join_names(ids, NameJoin(test_ids)).images)
+    why = "the look of the sample's ids, none is a test image's"
+    if num_joined:
+        why = (
+            f"{num_joined:,} of {len(ids):,} ids of the sample are test images', written otherwise"
+        )
+    return _by_look(ids), "", why
+
+
+def _by_look(ids: Sequence[str]) -> IdForm:
+    """Tell the form of ids that no image has."""
+    if all(is_image_name(PurePosixPath(one)) for one in ids):
+        return "path" if any("/" in one for one in ids) else "file_name"
+    return "integer" if all(map(_is_integer, ids)) else "stem"
 
 
 def _formed(form: IdForm, prefix: str, image_ids: Sequence[str]) -> set[str]:
@@ -117,19 +151,9 @@ def _add_bytes(section: Section, sample: ForeignList) -> None:
     ending = "crlf" if b"\r\n" in content else "any"
     why = "ends its lines with CRLF" if ending == "crlf" else "ends its lines with LF"
     section.found("line_ending", ending, f"{sample.name} {why}")
-    encoding = _encoding(content)
-    if encoding != "utf-8":
+    encoding = detect_encoding(content).name
+    if encoding in ("utf-8-sig", "gb18030"):
         section.found("encoding", encoding, f"the bytes of {sample.name}")
-
-
-def _encoding(content: bytes) -> str:
-    if content.startswith(b"\xef\xbb\xbf"):
-        return "utf-8-sig"
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError:
-        return "gb18030"
-    return "utf-8"
 
 
 def _sum_to_1(rows: Sequence[Sequence[str]]) -> bool:

@@ -2,18 +2,34 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from pipeline.config.archive_table import container_of, stem_of
 from pipeline.data.archives.cifar import META
 from pipeline.data.archives.unpack import peek
-from pipeline.errors import ConfigError
-from pipeline.store.folders import list_files
+from pipeline.data.init.unread_files import unread_kind
+from pipeline.data.split_folders import bare_images, has_no_suffix, is_image_name
+from pipeline.errors import ConfigError, DataError
+from pipeline.store.folders import is_litter, list_files
 
-LIST_SUFFIXES = {".csv", ".tsv", ".txt"}
+LIST_SUFFIXES = {".csv", ".tsv", ".txt", ".lst", ".list", ".tab"}
 MAX_LISTS = 20  # in one folder; more are notes on single images
+MAX_PROBED = 20  # files without a suffix, of an archive, looked into
+
+
+@dataclass(frozen=True)
+class UserList:
+    """A text file that may hold labels or ids.
+
+    Attributes:
+        path: Where it can be read.
+        folder: Where it will lie below `data/<competition>/images`; None for one that will not.
+    """
+
+    path: Path
+    folder: PurePosixPath | None
 
 
 @dataclass
@@ -23,16 +39,25 @@ class UserFiles:
     Attributes:
         root: The folder that holds it: what `download --from` is given.
         archives: Names for `[[archives]]`; none where all lies unpacked in plain folders.
-        files: Paths below `data/<competition>/images`, once they lie there.
-        lists: Text files that may hold labels or ids, by a name that `find_file` finds them by.
+        files: Paths below `data/<competition>/images`, once they lie there, but for litter.
+        bare: Those of the files that have no suffix and are images.
+        lists: Those that may hold labels or ids, by a name that `find_file` finds them by.
+        unread: Files that can't be read and may hold something, relative to where they were found.
         meta: `batches.meta` of CIFAR's batches, unpacked, if an archive holds them.
     """
 
     root: Path
     archives: list[str] = field(default_factory=list)
     files: list[PurePosixPath] = field(default_factory=list)
-    lists: dict[str, Path] = field(default_factory=dict)
+    bare: set[PurePosixPath] = field(default_factory=set)
+    lists: dict[str, UserList] = field(default_factory=dict)
+    unread: list[PurePosixPath] = field(default_factory=list)
     meta: Path | None = None
+
+    @property
+    def images(self) -> list[PurePosixPath]:
+        """The files that are images."""
+        return [file for file in self.files if is_image_name(file) or file in self.bare]
 
     def place(self, path: Path, name: str) -> PurePosixPath:
         """Return where a folder or archive of the user's will lie.
@@ -67,18 +92,22 @@ def scan_user_files(
     top = _checked_top(places, root)
     is_whole = root is not None or places == [top]
     entries = sorted(top.iterdir()) if is_whole else places
-    containers = [path for path in entries if path.is_file() and container_of(path.name)]
+    containers = _containers(top) if is_whole else [path for path in entries if _is_archive(path)]
     if is_whole and not containers:
         entries = [top]
     user_files = UserFiles(top)
-    for path in containers:
-        _add_archive(user_files, path, scratch / path.name)
+    for number, path in enumerate(containers):
+        _add_archive(user_files, path, scratch / str(number))
     unpacked = {stem_of(path.name) for path in containers}
     for path in entries:
-        if path.is_dir() and path.name not in unpacked:
+        if (
+            path.is_dir()
+            and path.name not in unpacked
+            and not is_litter(PurePosixPath(path.name, "x"))
+        ):
             _add_folder(user_files, path, name, is_plain=not containers)
-        elif path.suffix.lower() in LIST_SUFFIXES:
-            user_files.lists[path.name] = path
+        elif path.is_file():
+            _add_file(user_files, path)
     return user_files
 
 
@@ -102,33 +131,100 @@ def _checked_top(places: list[Path], root: Path | None) -> Path:
     return top
 
 
-def _add_archive(user_files: UserFiles, archive: Path, scratch: Path) -> None:
-    def is_wanted(name: PurePosixPath) -> bool:
-        return name.name == META or name.suffix.lower() in LIST_SUFFIXES
+def _is_archive(path: Path) -> bool:
+    return path.is_file() and container_of(path.name) is not None
 
+
+def _containers(top: Path) -> list[Path]:
+    """Find all archives, but for those that lie in what another one was unpacked into.
+
+    Raises:
+        DataError: Two have one name, so that a competition's file can't name them.
+    """
+    found = [
+        top / file
+        for file in list_files(top)
+        if container_of(file.name) is not None and not is_litter(file)
+    ]
+    stems = {path.parent / stem_of(path.name) for path in found}
+    found = [path for path in found if stems.isdisjoint(path.parents)]
+    # A list beside itself packed, as Kaggle's train.csv and train.csv.zip, is brought once.
+    found = [path for path in found if not path.with_name(stem_of(path.name)).is_file()]
+    repeated = [name for name, num in Counter(path.name for path in found).items() if num > 1]
+    if repeated:
+        raise DataError(
+            f"{top}: archives must differ in name, {len(repeated)} names stand for several, the "
+            f"first is '{repeated[0]}'; rename them, or name one folder by --from"
+        )
+    return sorted(found)
+
+
+def _add_archive(user_files: UserFiles, archive: Path, scratch: Path) -> None:
+    probed = iter(range(MAX_PROBED))
+
+    def is_wanted(name: PurePosixPath) -> bool:
+        is_list = name.name == META or name.suffix.lower() in LIST_SUFFIXES
+        return is_list or (has_no_suffix(name) and next(probed, None) is not None)
+
+    stem = PurePosixPath(stem_of(archive.name))
     user_files.archives.append(archive.name)
     files = peek(archive, scratch, is_wanted)
-    user_files.files += [stem_of(archive.name) / file for file in files]
-    _add_lists(user_files, scratch, files)
+    looked_into = {file for file in files if has_no_suffix(file) and (scratch / file).exists()}
+    bare = bare_images(scratch, looked_into)
+    if bare:  # those that weren't looked into are taken for the same
+        bare |= {file for file in files if has_no_suffix(file)} - looked_into
+    _add_files(user_files, files, bare, stem)
+    _add_lists(user_files, scratch, files, lambda file: stem / file.parent)
     user_files.meta = next((scratch / file for file in files if file.name == META), user_files.meta)
 
 
 def _add_folder(user_files: UserFiles, folder: Path, name: str, *, is_plain: bool) -> None:
-    """Add a folder; beside archives it counts as one that lies unpacked."""
-    if not is_plain:
-        user_files.archives.append(f"{folder.name}.zip")
+    """Add a folder; beside archives it counts as one that lies unpacked, if it holds files."""
+    files = [file for file in list_files(folder) if container_of(file.name) is None]
     above = name / PurePosixPath(folder.relative_to(user_files.root).as_posix())
-    files = list_files(folder)
-    user_files.files += [
-        (above if is_plain else PurePosixPath(folder.name)) / file for file in files
-    ]
-    _add_lists(user_files, folder, files)
+    above = above if is_plain else PurePosixPath(folder.name)
+    bare = bare_images(folder, files)
+    images = [file for file in files if is_image_name(file) or file in bare]
+    if is_plain or images:
+        if not is_plain:
+            user_files.archives.append(f"{folder.name}.zip")
+        _add_files(user_files, files, bare, above)
+        _add_lists(user_files, folder, files, lambda file: above / file.parent)
+        return
+    user_files.unread += [file for file in files if unread_kind(file)]
+    _add_lists(user_files, folder, files, lambda _: None)
 
 
-def _add_lists(user_files: UserFiles, folder: Path, files: list[PurePosixPath]) -> None:
-    """Add the lists; of several of one name the least deep, which `find_file` finds, too."""
-    lists = [file for file in files if file.suffix.lower() in LIST_SUFFIXES]
+def _add_file(user_files: UserFiles, path: Path) -> None:
+    file = PurePosixPath(path.name)
+    if unread_kind(file):
+        user_files.unread.append(file)
+    elif path.suffix.lower() in LIST_SUFFIXES and not is_litter(file):
+        user_files.lists[path.name] = UserList(path, None)
+
+
+def _add_files(
+    user_files: UserFiles,
+    files: list[PurePosixPath],
+    bare: set[PurePosixPath],
+    above: PurePosixPath,
+) -> None:
+    user_files.files += [above / file for file in files if not is_litter(file)]
+    user_files.bare |= {above / file for file in bare}
+    user_files.unread += [file for file in files if unread_kind(file)]
+
+
+def _add_lists(
+    user_files: UserFiles,
+    folder: Path,
+    files: list[PurePosixPath],
+    lies_in: Callable[[PurePosixPath], PurePosixPath | None],
+) -> None:
+    """Add the lists; of several of one name each by so much of its path that it is found."""
+    lists = [file for file in files if file.suffix.lower() in LIST_SUFFIXES and not is_litter(file)]
     siblings = Counter(file.parent for file in lists)
+    lists = [file for file in lists if siblings[file.parent] <= MAX_LISTS]
+    namesakes = Counter(file.name for file in lists)
     for file in sorted(lists, key=lambda file: len(file.parts)):
-        if siblings[file.parent] <= MAX_LISTS:
-            user_files.lists.setdefault(file.name, folder / file)
+        name = file.name if namesakes[file.name] == 1 else str(file)
+        user_files.lists.setdefault(name, UserList(folder / file, lies_in(file)))

@@ -1,12 +1,15 @@
-"""Read lists of unknown form: their separator, header, and the column that names the images."""
+"""Read lists of unknown form: separator, header, and which column names the images."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pipeline.data.catalog import IMAGE_SUFFIXES
-from pipeline.data.joining import NameJoin
-from pipeline.data.label_lists import with_extension
+from pipeline.config.class_names import as_number
+from pipeline.data.init.user_files import UserList
+from pipeline.data.init.words import words_of
+from pipeline.data.joining import NameJoin, join_names, names_beside
+from pipeline.data.split_folders import is_image_name
 from pipeline.errors import DataError
 from pipeline.store.foreign import read_foreign_csv
 
@@ -14,6 +17,9 @@ SEPARATORS = ("\t", ",", ";", "|", " ")
 # A list is of images if so many of its names are theirs, or so many of them are named: strays,
 # missing files and cuts of a data set are common.
 MIN_JOINED = 0.5
+ADDRESSES = ("http://", "https://", "s3://", "gs://", "ftp://")
+# Columns that name other files of an image.
+OTHER_FILES = {"mask", "masks", "segmentation", "annotation", "depth", "thumbnail", "thumb"}
 
 
 @dataclass(frozen=True)
@@ -25,12 +31,14 @@ class ForeignList:
         path: The file.
         separator: What stands between its columns; a comma where there is one column.
         rows: All rows, the header's included, as long as the first.
+        folder: Where it will lie among the images; None for elsewhere.
     """
 
     name: str
     path: Path
     separator: str
     rows: list[list[str]]
+    folder: PurePosixPath | None = None
 
     @property
     def form(self) -> dict[str, str]:
@@ -41,6 +49,11 @@ class ForeignList:
     def num_columns(self) -> int:
         """Number of columns."""
         return len(self.rows[0])
+
+    @property
+    def names_addresses(self) -> bool:
+        """Whether it names images by where they can be fetched."""
+        return any(field.startswith(ADDRESSES) for row in self.rows[:3] for field in row)
 
     def column(self, number: int) -> list[str]:
         """Return a column, what may be its header included."""
@@ -53,57 +66,82 @@ class Ids:
 
     Attributes:
         column: Number of the column, from 0.
-        extension: What its ids lack to be file names.
         has_header: Whether the first row names the columns.
         images: image_ids of those that it names.
     """
 
     column: int
-    extension: str
     has_header: bool
     images: frozenset[str]
 
     @property
     def num_joined(self) -> int:
-        """Number of images that it names."""
+        """How many images it names."""
         return len(self.images)
 
 
-def read_list(name: str, path: Path) -> ForeignList | None:
+def read_list(name: str, user_list: UserList) -> ForeignList | None:
     """Read a list with whatever separator cuts all its lines alike; None if it is no list."""
     for separator in SEPARATORS:
-        table = _cut(name, path, separator)
+        table = _cut(name, user_list, separator)
         if table is not None and table.num_columns > 1:
             return table
-    return _cut(name, path, ",")
+    return _cut(name, user_list, ",")
 
 
-def _cut(name: str, path: Path, separator: str) -> ForeignList | None:
+def _cut(name: str, user_list: UserList, separator: str) -> ForeignList | None:
     try:
-        rows = [fields for _, fields in read_foreign_csv(path, separator).rows]
+        rows = [fields for _, fields in read_foreign_csv(user_list.path, separator).rows]
     except DataError:
         return None
     if not rows or any(len(row) != len(rows[0]) for row in rows):
         return None
-    return ForeignList(name, path, separator, rows)
+    return ForeignList(name, user_list.path, separator, rows, user_list.folder)
 
 
-def find_ids(table: ForeignList, image_ids: Sequence[str]) -> Ids | None:
-    """Find the column that names the most of the images; None if none names enough."""
-    join = NameJoin(image_ids)
-    extensions = ["", *sorted({PurePosixPath(image_id).suffix for image_id in image_ids})]
+def find_ids(table: ForeignList, images: NameJoin) -> Ids | None:
+    """Find the column that names the most of the images; None if none names enough.
+
+    Of columns that name enough, one of file names is believed before one of ids: these may be
+    numbers of their own.
+    """
     found = []
     for column in range(table.num_columns):
-        for extension in extensions:
-            names = [with_extension(value, extension) for value in table.column(column)]
-            joined = [join.find(name) for name in names]
-            images = frozenset(image_id for image_id in joined if image_id is not None)
-            is_image = PurePosixPath(names[0]).suffix.lower() in IMAGE_SUFFIXES
-            has_header = joined[0] is None and (bool(extension) or not is_image)
+        ids = _ids_of(table, column, images)
+        num_expected = min(len(table.rows) - ids.has_header, len(images))
+        header = table.rows[0][column] if ids.has_header else "?"
+        if ids.num_joined >= MIN_JOINED * max(1, num_expected):
+            are_files = _are_files(table.column(column)[ids.has_header :])
+            is_main = OTHER_FILES.isdisjoint(words_of(header))
             # A column without a name may be pandas' row numbers, which look like ids, too.
-            is_named = not has_header or table.rows[0][column] != ""
-            rank = (len(images), is_named, -len(extension), -column)
-            found.append((rank, Ids(column, extension, has_header, images)))
-    _, best = max(found, key=lambda one: one[0])
-    num_expected = min(len(table.rows) - best.has_header, len(image_ids))
-    return best if best.num_joined >= MIN_JOINED * max(1, num_expected) else None
+            found.append(((are_files, is_main, ids.num_joined, header != "", -column), ids))
+    return max(found, key=lambda one: one[0])[1] if found else None
+
+
+def _ids_of(table: ForeignList, column: int, images: NameJoin) -> Ids:
+    names = names_beside(images, table.folder, table.column(column))
+    joined = join_names(names, images).images
+    return Ids(column, has_header_row(table, column, images), frozenset(joined.values()))
+
+
+def has_header_row(table: ForeignList, column: int, images: NameJoin) -> bool:
+    """Whether the first row names the columns, of which one names images."""
+    first, *others = table.column(column)
+    if is_image_name(PurePosixPath(first)) or images.find(first) is not None:
+        return False
+    if _shape(first) in set(map(_shape, others)):
+        return False
+    rest = [number for number in range(table.num_columns) if number != column]
+    return not any(table.rows[0][n] in {row[n] for row in table.rows[1:]} for n in rest)
+
+
+def _shape(name: str) -> str:
+    """Reduce a name to its form, as `aa-00` for `ab-12`; any number to the same."""
+    return (
+        "0" if as_number(name) is not None else re.sub(r"[^\W\d_]", "a", re.sub(r"\d", "0", name))
+    )
+
+
+def _are_files(names: Sequence[str]) -> bool:
+    num_files = sum(is_image_name(PurePosixPath(name.replace("\\", "/"))) for name in names)
+    return num_files > len(names) / 2

@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from pipeline.config.images_table import ImageFolders
-from pipeline.data.catalog import find_images
+from pipeline.data.split_folders import find_images
 
 
 def found(paths: list[str], *folders: str) -> dict[str, str]:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from pipeline.config.submission_table import SubmissionFormat
-from pipeline.data.catalog import ImageFile, select_by_sample, select_named
+from pipeline.data.asked_images import select_by_sample, select_named
+from pipeline.data.split_folders import ImageFile
 from pipeline.errors import DataError
 
 
