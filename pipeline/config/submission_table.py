@@ -64,7 +64,7 @@ class SubmissionFormat(Table):
     """What the judge demands of the ids; left out, the "sample" order where there is a sample, else
     "ascending" by number or code point. That is also what is written where "any" order will do."""
 
-    separator: Literal[",", ";", "\t", " "] = ","
+    separator: Literal[",", ";", "\t", " ", "|"] = ","
     """What stands between columns."""
 
     layout: tuple[LineField, ...] = ("id", "label")
@@ -105,7 +105,7 @@ class SubmissionFormat(Table):
     @model_validator(mode="after")
     def _has_consistent_ids(self) -> Self:
         if self.order == "sample" and not self.is_ordered_by_sample:
-            raise ValueError("sample must name a file of all rows where order is 'sample'")
+            raise ValueError("sample must name a file where order is 'sample'")
         if self.order == "ascending" and self.is_ordered_by_sample:
             raise ValueError("order must be 'any' or 'sample' where there is a sample")
         if self.sample_rows == "some" and self.sample is None:

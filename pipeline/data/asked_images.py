@@ -10,7 +10,7 @@ from pipeline.data.joining import NameJoin, join_names, names_beside
 from pipeline.data.label_lists import with_extension
 from pipeline.data.split_folders import ImageFile, is_image_name
 from pipeline.errors import DataError
-from pipeline.store.foreign import read_foreign_csv
+from pipeline.store.foreign import read_foreign_csv, unusual_names
 from pipeline.submission.judge_ids import submission_id
 
 
@@ -22,7 +22,8 @@ def select_listed(
     Raises:
         DataError: The CSV can't be read, or an image or id stands twice.
     """
-    table = read_foreign_csv(path, listing.separator)
+    join = NameJoin(image.image_id for image in candidates)
+    table = read_foreign_csv(path, listing.separator, unusual_names(join.names))
     if listing.id_column is None:
         rows = [
             (_field(fields, listing, "id"), _field(fields, listing, "image"))
@@ -34,7 +35,6 @@ def select_listed(
         columns = table.columns([listing.id_column, listing.image_column])
         rows = [(judge_id, name) for _, (judge_id, name) in columns]
     names = [with_extension(name, listing.extension) for _, name in rows]
-    join = NameJoin(image.image_id for image in candidates)
     images = select_named(candidates, names_beside(join, folder, names))
     if not listing.tells_ids:
         return images

@@ -17,7 +17,7 @@ from pipeline.data.sample import Sample, load_sample
 from pipeline.data.split_folders import ImageFile, bare_images, find_images
 from pipeline.errors import DataError
 from pipeline.store.folders import find_file, is_litter, list_files
-from pipeline.store.foreign import doubt_of_encoding
+from pipeline.store.foreign import doubt_of_encoding, unusual_names
 from pipeline.store.paths import Paths
 from pipeline.submission.judge_ids import submission_id
 
@@ -49,7 +49,8 @@ def build_catalog(paths: Paths, competition: Competition, audit: Audit) -> Catal
     """
     source_dirs = [paths.archives_dir, paths.images_dir]
     files = list_files(paths.images_dir)
-    sample = load_sample(competition, source_dirs)
+    known = unusual_names(map(str, files))
+    sample = load_sample(competition, source_dirs, known)
     candidates = _candidates(paths, competition, files)
     if _is_rest_asked(competition):
         candidates["test"] = _without_labels(competition, candidates, source_dirs)
@@ -71,7 +72,7 @@ def build_catalog(paths: Paths, competition: Competition, audit: Audit) -> Catal
     whole = resolved(competition, labelled.classes, sample)
     doubts = find_doubts(whole, sample) + doubt_about_labels(labelled, len(train))
     listings = (find_file(name, source_dirs) for name in competition.listings)
-    doubts += [doubt for path in listings if path and (doubt := doubt_of_encoding(path))]
+    doubts += [doubt for path in listings if path and (doubt := doubt_of_encoding(path, known))]
     if sample is not None and competition.submission.is_ordered_by_sample:
         doubts += doubt_about_rows(sample, len(test), unlisted)
     return Catalog(pd.DataFrame(rows, columns=columns), whole, doubts)

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -56,6 +56,11 @@ class NameJoin:
 
     def __len__(self) -> int:
         return len(self._known)
+
+    @property
+    def names(self) -> Set[str]:
+        """The image_ids."""
+        return self._known
 
     def find(self, name: str) -> str | None:
         """Return the image_id that a name stands for, if there is exactly one."""

@@ -27,20 +27,26 @@ class Listed(NamedTuple):
     label: str
 
 
-def listed_labels(path: Path, source: ListedSource, classes: tuple[str, ...]) -> list[Listed]:
+def listed_labels(
+    path: Path, source: ListedSource, classes: tuple[str, ...], known: str = ""
+) -> list[Listed]:
     """Read a label file; a one-hot row becomes the name of its class.
 
     Args:
         path: The file.
         source: How it is laid out.
         classes: The class names; empty where they are still to be read from it.
+        known: Names of images, by which its encoding is told, see `unusual_names`.
 
     Raises:
         DataError: The file is malformed.
     """
     if isinstance(source, ListFileLabels):
-        return _list_lines(path, source)
-    return _csv(path, source) if isinstance(source, CsvLabels) else _one_hot(path, source, classes)
+        return _list_lines(path, source, read_foreign_text(path, known))
+    table = read_foreign_csv(path, source.separator, known)
+    return (
+        _csv(table, source) if isinstance(source, CsvLabels) else _one_hot(table, source, classes)
+    )
 
 
 def with_extension(name: str, extension: str) -> str:
@@ -65,10 +71,10 @@ def _mark(text: str) -> bool | None:
     return bool(number) if number in (0, 1) else None
 
 
-def _list_lines(path: Path, source: ListFileLabels) -> list[Listed]:
+def _list_lines(path: Path, source: ListFileLabels, text: str) -> list[Listed]:
     image, label = map(source.columns.index, ("image", "label"))
     lines = []
-    for number, line in enumerate(read_foreign_text(path).splitlines(), start=1):
+    for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
         fields = [field.strip() for field in _cut(line, source)]
@@ -89,24 +95,21 @@ def _cut(line: str, source: ListFileLabels) -> list[str]:
     return [*before, *(rest.rsplit(separator, num_after) if num_after else [rest])]
 
 
-def _csv(path: Path, source: CsvLabels) -> list[Listed]:
+def _csv(table: ForeignCsv, source: CsvLabels) -> list[Listed]:
     rows = []
-    for line, (name, label) in read_foreign_csv(path, source.separator).columns(
-        [source.id_column, source.label_column]
-    ):
-        at = f"{path}: line {line}"
+    for line, (name, label) in table.columns([source.id_column, source.label_column]):
+        at = f"{table.path}: line {line}"
         if not name:
             raise DataError(f"{at} must hold an id and a label, holds {name!r} and {label!r}")
         rows.append(Listed(at, with_extension(name, source.extension), label))
     return rows
 
 
-def _one_hot(path: Path, source: OneHotLabels, classes: tuple[str, ...]) -> list[Listed]:
-    table = read_foreign_csv(path, source.separator)
+def _one_hot(table: ForeignCsv, source: OneHotLabels, classes: tuple[str, ...]) -> list[Listed]:
     names = classes or tuple(name for name in table.header if name != source.id_column)
     rows = []
     for line, (image, *marks) in table.columns([source.id_column, *_columns_of(table, names)]):
-        at = f"{path}: line {line}"
+        at = f"{table.path}: line {line}"
         marked = marked_columns(marks) if any(marks) else []
         if not image or marked is None or len(marked) != any(marks):
             raise DataError(

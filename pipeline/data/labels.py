@@ -19,6 +19,7 @@ from pipeline.data.joining import NameJoin, join_names, names_beside
 from pipeline.data.label_lists import Listed, ListedSource, listed_labels
 from pipeline.errors import DataError
 from pipeline.store.folders import find_file
+from pipeline.store.foreign import unusual_names
 
 
 @dataclass
@@ -84,7 +85,7 @@ def _read_lists(
     lines = []
     for file in label_files(source):
         path = find_listing(competition, file, source_dirs)
-        listed = listed_labels(path, source, columns)
+        listed = listed_labels(path, source, columns, unusual_names(join.names))
         names = names_beside(join, folder_below(path, source_dirs), [line.image for line in listed])
         lines += [
             line._replace(image=name, label=rename(line.label))

@@ -33,8 +33,15 @@ class Sample:
     answers: frozenset[str] = frozenset()
 
 
-def load_sample(competition: Competition, source_dirs: Sequence[Path]) -> Sample | None:
+def load_sample(
+    competition: Competition, source_dirs: Sequence[Path], known: str = ""
+) -> Sample | None:
     """Read the sample submission, if the competition has one.
+
+    Args:
+        competition: Its name and form.
+        source_dirs: Folders that may hold it, searched in order.
+        known: Names of images, by which its encoding is told, see `unusual_names`.
 
     Returns:
         The sample; None where the competition names none, or one that may be absent and is.
@@ -49,7 +56,7 @@ def load_sample(competition: Competition, source_dirs: Sequence[Path]) -> Sample
     if is_optional and find_file(name, source_dirs) is None:
         return None
     path = find_listing(competition, name, source_dirs)
-    table = read_foreign_csv(path, competition.submission.separator)
+    table = read_foreign_csv(path, competition.submission.separator, known)
     columns: tuple[str, ...] = ()
     rows = table.rows
     width = len(table.header)

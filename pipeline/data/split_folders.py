@@ -73,7 +73,7 @@ def find_images(
     """Find the images of a split: those below a folder of one of its names, at any depth.
 
     Archives nest folders as they like (`train/train/cat_0.jpg`), so names count, not depth. Where
-    folders of both splits stand side by side, these decide, the innermost such pair first; else
+    folders of both splits stand side by side, these decide, the outermost such pair first; else
     the innermost named folder does. A folder that both splits name belongs to both.
 
     Args:
@@ -152,7 +152,7 @@ def deciding_folders(
     for file in files:
         if file.parent not in of_parent:
             around = [one for one in file.parents if splits.get(one)]
-            paired = [one for one in around if one.parent in pairs]
+            paired = [one for one in around if one.parent in pairs][::-1]
             of_parent[file.parent] = next(iter((*paired, *around)), None)
         deciding[file] = of_parent[file.parent] or file
     return deciding

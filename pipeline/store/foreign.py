@@ -5,16 +5,18 @@ import csv
 import io
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import DataError
+from pipeline.store.folders import same_form
 
 HIGH_BYTES = re.compile(rb"[\x80-\xff]+")
 WIDE = re.compile(rb"[\xe0-\xf4][\x80-\xbf]{2}")  # three bytes of UTF-8 and more
 IN_WORD = re.compile(rb"[A-Za-z][\x80-\xff]|[\x80-\xff][A-Za-z]")
 ALONE = re.compile(rb"(?<![0-9\x80-\xff])[\x80-\xff]+(?![0-9\x80-\xff])")
+UNUSUAL = re.compile(r"[^\x00-\x7f]+")
 LONGEST_LETTER = 2  # bytes
 WESTERN_MARKS = "‘’“”„–—…€£§°´·²³½¼¾«»º¹ª®©™•¿¡ß"  # noqa: RUF001
 
@@ -68,12 +70,38 @@ class Encoding:
     doubt: str = ""
 
 
-def detect_encoding(content: bytes) -> Encoding:
+def unusual_names(names: Iterable[str]) -> str:
+    """Join the names of files that aren't ASCII: they tell in which encoding a list names them."""
+    return "\n".join(same_form(name) for name in names if not name.isascii())
+
+
+def detect_encoding(content: bytes, known: str = "") -> Encoding:
     """Tell the encoding of text: UTF-8, the GB18030 of Chinese Windows, or Windows-1252.
 
-    What isn't ASCII stands in runs of bytes above 127. In GB18030 they are pairs; in Windows-1252
-    single letters, most of them within words. Runs that are letters of UTF-8, too, are believed to
-    be these within words, and Chinese alone.
+    Args:
+        content: The text's bytes.
+        known: Names that are likely to occur in it, as `unusual_names` joins them.
+    """
+    encoding = _likely_encoding(content)
+    fitting = [
+        name
+        for name in (encoding.name, encoding.doubt)
+        if name and known and _mentions(content.decode(name), known)
+    ]
+    return Encoding(fitting[0]) if len(fitting) == 1 else encoding
+
+
+def _mentions(text: str, known: str) -> bool:
+    words = {word for word in UNUSUAL.findall(same_form(text)) if any(map(str.isalpha, word))}
+    return any(word in known for word in words)
+
+
+def _likely_encoding(content: bytes) -> Encoding:
+    """Tell the encoding by how the bytes lie that aren't ASCII.
+
+    They stand in runs. In GB18030 they are pairs; in Windows-1252 single letters, most of them
+    within words. Runs that are letters of UTF-8, too, are believed to be these within words, and
+    Chinese alone.
     """
     if content.startswith(codecs.BOM_UTF8):
         return Encoding("utf-8-sig")
@@ -84,7 +112,7 @@ def detect_encoding(content: bytes) -> Encoding:
         return _utf_8_or_chinese(content, runs, is_chinese=is_chinese)
     are_western = bool(runs) and all(map(_is_western, runs))
     if are_western and not is_chinese and len(IN_WORD.findall(content)) * 2 > len(runs):
-        return Encoding("cp1252", "GB18030" if _can_decode(content, "gb18030") else "")
+        return Encoding("cp1252", "gb18030" if _can_decode(content, "gb18030") else "")
     return Encoding("gb18030" if is_chinese else "")
 
 
@@ -94,8 +122,9 @@ def _utf_8_or_chinese(content: bytes, runs: Sequence[bytes], *, is_chinese: bool
     if not is_chinese or (are_letters and is_long) or WIDE.search(content):
         return Encoding("utf-8")
     if are_letters and not ALONE.search(content):  # numbers follow all of them
-        return Encoding("utf-8", "GB18030")
-    return Encoding("gb18030", "UTF-8" if are_letters else "")
+        return Encoding("utf-8", "gb18030")
+    are_plain = all(run.decode("utf-8").isalpha() or _is_western(run) for run in runs)
+    return Encoding("gb18030", "utf-8" if are_letters or are_plain else "")
 
 
 def _can_decode(content: bytes, encoding: str) -> bool:
@@ -120,7 +149,7 @@ def _is_western(run: bytes) -> bool:
     return all(char.isalpha() or char in WESTERN_MARKS for char in run.decode("cp1252"))
 
 
-def read_foreign_text(path: Path) -> str:
+def read_foreign_text(path: Path, known: str = "") -> str:
     """Read text of unknown encoding, see `detect_encoding`.
 
     Raises:
@@ -130,7 +159,7 @@ def read_foreign_text(path: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: must be readable ({error.strerror})") from error
-    encoding = detect_encoding(content).name
+    encoding = detect_encoding(content, known).name
     if encoding:
         return content.decode(encoding)
     at = next((match.start() for match in re.finditer(rb"[\0\x80-\xff]", content)), 0)
@@ -140,25 +169,25 @@ def read_foreign_text(path: Path) -> str:
     )
 
 
-def doubt_of_encoding(path: Path) -> str:
+def doubt_of_encoding(path: Path, known: str = "") -> str:
     """Say in one line if a text that was read may be in another encoding; else nothing."""
-    encoding = detect_encoding(path.read_bytes())
+    encoding = detect_encoding(path.read_bytes(), known)
     names = {"cp1252": "Windows-1252", "gb18030": "GB18030", "utf-8": "UTF-8"}
     if not encoding.doubt:
         return ""
     return (
-        f"{path}: read as {names[encoding.name]}, might be {encoding.doubt}; save it as UTF-8 with "
-        "a byte order mark"
+        f"{path}: read as {names[encoding.name]}, might be {names[encoding.doubt]}; save it as "
+        "UTF-8 with a byte order mark"
     )
 
 
-def read_foreign_csv(path: Path, separator: str = ",") -> ForeignCsv:
+def read_foreign_csv(path: Path, separator: str = ",", known: str = "") -> ForeignCsv:
     """Read a CSV with whatever line ends and quotes it has.
 
     Raises:
         DataError: It isn't text, or no CSV.
     """
-    text = read_foreign_text(path)
+    text = read_foreign_text(path, known)
     if separator == " ":  # several are one, and none begins or ends a line
         text = re.sub(r" +(?=[\r\n]|$)", "", text)
     source = io.StringIO(text, newline="")

@@ -18,7 +18,9 @@ from pipeline.config.experiment_files import load_search
 from pipeline.config.labels_table import CsvLabels, ListFileLabels, OneHotLabels
 from pipeline.config.strict import parse
 from pipeline.data.corrections import load_corrections, recorded_corrections
+from pipeline.data.init.user_files import UserList
 from pipeline.data.init.user_lists import find_ids, read_list
+from pipeline.data.joining import NameJoin
 from pipeline.data.label_lists import listed_labels
 from pipeline.data.labels import read_labels
 from pipeline.data.resolution import resolve
@@ -60,9 +62,9 @@ WITH_SAMPLE = competition({"source": "folder"}, sample="sample.csv", has_header=
 
 
 def read_any_list(path: Path) -> None:
-    table = read_list(path.name, path)
+    table = read_list(path.name, UserList(path, None))
     if table is not None:
-        find_ids(table, IMAGES)
+        find_ids(table, NameJoin(IMAGES))
 
 
 def read_corrections(path: Path) -> None:
@@ -171,7 +173,7 @@ READERS: dict[str, tuple[bytes, Callable[[Path], object]]] = {
     ),
     "submission.csv": (b"a.jpg,0\nb.jpg,1\nc.jpg,1\n", judge),
     "truth.csv": (
-        b"image_id,label\na.jpg,cat\nb.jpg,1\n",
+        b"image_id,label\na.jpg,cat\nb.jpg,dog\n",
         lambda path: load_truth(path, BY_FOLDER, IMAGES),
     ),
     "corrections.csv": (CORRECTIONS, read_corrections),

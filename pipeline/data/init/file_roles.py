@@ -7,9 +7,10 @@ from pathlib import Path
 from pipeline.data.init.infer_splits import Split
 from pipeline.data.init.user_files import LIST_SUFFIXES, UserFiles
 from pipeline.data.init.user_lists import ForeignList, Ids, find_ids, read_list
-from pipeline.data.init.words import is_sample_name, splits_named
+from pipeline.data.init.words import is_sample_name, is_submission_name, splits_named
 from pipeline.data.joining import NameJoin
 from pipeline.errors import DataError
+from pipeline.store.foreign import unusual_names
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def read_lists(user_files: UserFiles, given: GivenPaths) -> dict[str, ForeignLis
     Raises:
         DataError: What the user called a list is none.
     """
-    lists = {name: read_list(name, one) for name, one in sorted(user_files.lists.items())}
+    known = unusual_names(map(str, user_files.files))
+    lists = {name: read_list(name, one, known) for name, one in sorted(user_files.lists.items())}
     for place in filter(None, (given.labels, given.sample)):
         if lists.get(place.name) is None:
             raise DataError(
@@ -76,7 +78,11 @@ def find_roles(
     named = {role: path.name for role, path in vars(given).items() if path is not None}
     tables = [one for one in lists.values() if one.name != named.get("labels")]
     joins = (train.join, test.join)
-    samples = [one for one in tables if is_sample_name(one.name) and not _is_of(one, *joins)]
+    samples = [
+        one
+        for one in tables
+        if is_submission_name(one.name) or (is_sample_name(one.name) and not _is_of(one, *joins))
+    ]
     if "sample" in named:
         samples = [one for one in tables if one.name == named["sample"]]
     tests = [one for one in tables if "test" in splits_named(one.name) and one not in samples]

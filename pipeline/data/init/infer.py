@@ -9,16 +9,23 @@ from pipeline.data.init.draft import Section
 from pipeline.data.init.file_roles import FileRoles, GivenPaths, find_roles, read_lists
 from pipeline.data.init.infer_answer import Answer
 from pipeline.data.init.infer_labels import find_labels, with_class_names
-from pipeline.data.init.infer_splits import GivenFolders, Split, split_by_list, split_images
+from pipeline.data.init.infer_splits import (
+    NO_SUCH,
+    GivenFolders,
+    Split,
+    split_by_list,
+    split_images,
+)
 from pipeline.data.init.infer_submission import from_sample, without_sample
 from pipeline.data.init.label_columns import Asked, LabelSource
 from pipeline.data.init.sample_form import ArrangedSample, IdList, arrange_sample, find_id_list
 from pipeline.data.init.unread_files import describe_unread, is_unread_archive, unread_folders
 from pipeline.data.init.user_files import UserFiles
 from pipeline.data.init.user_lists import ForeignList, Ids
+from pipeline.data.init.words import splits_named
 from pipeline.data.joining import NameJoin
 from pipeline.errors import DataError
-from pipeline.store.foreign import doubt_of_encoding
+from pipeline.store.foreign import doubt_of_encoding, unusual_names
 
 PROBES = ["lite0-probe", "lite1-probe", "lite2-probe"]
 METRICS = {
@@ -67,7 +74,8 @@ def infer(name: str, user_files: UserFiles, given: GivenPaths) -> Inferred:
     found = _find(name, user_files, lists, given)
     asked = found.sample.table if found.sample else None
     used = [*_listed(found.labels), *([asked.name] if asked else [])]
-    doubts = [doubt for one in used if (doubt := doubt_of_encoding(lists[one].path))]
+    known = unusual_names(map(str, user_files.files))
+    doubts = [doubt for one in used if (doubt := doubt_of_encoding(lists[one].path, known))]
     labels = replace(
         found.labels, are_classes_certain=found.labels.are_classes_certain and not doubts
     )
@@ -117,10 +125,17 @@ def _find(
     train, test = split_images(images, _places(name, user_files, given), unread)
     found = _with_roles(lists, given, train, test)
     is_mixed = bool(train.folders) and train.folders == test.folders
+    if is_mixed and not found.labels.images and _are_of_test(train):
+        return _with_roles(lists, given, Split((), NO_SUCH), test)
     if is_mixed and found.sample is None and found.roles.test is None:
         train, test = split_by_list(images, train, found.labels.images)
         found = _with_roles(lists, given, train, test)
     return found
+
+
+def _are_of_test(mixed: Split) -> bool:
+    """Whether all images lie in folders that are called after the test images."""
+    return all("test" in splits_named(folder) for folder in mixed.folders)
 
 
 def _with_roles(

@@ -80,18 +80,22 @@ class Ids:
         return len(self.images)
 
 
-def read_list(name: str, user_list: UserList) -> ForeignList | None:
-    """Read a list with whatever separator cuts all its lines alike; None if it is no list."""
-    for separator in SEPARATORS:
-        table = _cut(name, user_list, separator)
-        if table is not None and table.num_columns > 1:
-            return table
-    return _cut(name, user_list, ",")
+def read_list(name: str, user_list: UserList, known: str = "") -> ForeignList | None:
+    """Read a list with whatever separator cuts all its lines alike; None if it is no list.
+
+    Args:
+        name: By which it is found.
+        user_list: The file.
+        known: Names of images, by which its encoding is told, see `unusual_names`.
+    """
+    tables = (_cut(name, user_list, separator, known) for separator in SEPARATORS)
+    cut = (table for table in tables if table is not None and table.num_columns > 1)
+    return next(cut, None) or _cut(name, user_list, ",", known)
 
 
-def _cut(name: str, user_list: UserList, separator: str) -> ForeignList | None:
+def _cut(name: str, user_list: UserList, separator: str, known: str) -> ForeignList | None:
     try:
-        rows = [fields for _, fields in read_foreign_csv(user_list.path, separator).rows]
+        rows = [fields for _, fields in read_foreign_csv(user_list.path, separator, known).rows]
     except DataError:
         return None
     if not rows or any(len(row) != len(rows[0]) for row in rows):

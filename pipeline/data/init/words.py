@@ -45,9 +45,14 @@ def splits_named(name: str) -> Set[str]:
     return frozenset({"train" if is_train else "test"})
 
 
+def is_submission_name(name: str) -> bool:
+    """Whether a list is called after a submission."""
+    return SUBMISSION.search(name) is not None
+
+
 def is_sample_name(name: str) -> bool:
-    """Whether a list is called like a sample submission."""
-    return SUBMISSION.search(name) is not None or not SAMPLE_WORDS.isdisjoint(words_of(name))
+    """Whether a list is called after a sample, which may be one of wood, too."""
+    return not SAMPLE_WORDS.isdisjoint(words_of(name))
 
 
 def is_derived_name(name: str) -> bool:

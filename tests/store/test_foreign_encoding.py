@@ -1,0 +1,46 @@
+"""Text of unknown encoding is read as what it is, and told where it may be something else."""
+
+import pytest
+
+from pipeline.store.foreign import detect_encoding, doubt_of_encoding, read_foreign_text
+
+CERTAIN = {
+    "plain": ("a,b\n", "ascii"),
+    "Chinese": ("a,小狗\nb,猫\n", "gb18030"),
+    "traditional": ("a,小貓\nb,狗\n", "gb18030"),
+    "Chinese in UTF-8": ("a,狗\n", "utf-8"),
+    "French in UTF-8": ("a,crème\nb,brûlée\n", "utf-8"),
+    "Russian in UTF-8": ("a,кот\nb,пёс\n", "utf-8"),
+    "a mark": ("\ufeffa,狗\n", "utf-8"),
+}
+
+
+@pytest.mark.parametrize("form", CERTAIN)
+def test_text_is_read_in_its_encoding(tmp_path, form):
+    text, encoding = CERTAIN[form]
+    path = tmp_path / "list.csv"
+    path.write_bytes(text.encode(encoding))
+    assert read_foreign_text(path) == text.removeprefix("\ufeff")
+    assert doubt_of_encoding(path) == ""
+
+
+DOUBTFUL = {
+    "Western Windows": ("a,Größe\nb,Bär\n", "cp1252", "read as Windows-1252, might be GB18030"),
+    "one Chinese character": ("a,猫\nb,dog\n", "gb18030", "read as GB18030, might be UTF-8"),
+}
+
+
+@pytest.mark.parametrize("form", DOUBTFUL)
+def test_text_that_may_be_in_another_encoding_is_told(tmp_path, form):
+    text, encoding, told = DOUBTFUL[form]
+    path = tmp_path / "list.csv"
+    path.write_bytes(text.encode(encoding))
+    assert read_foreign_text(path) == text
+    assert told in doubt_of_encoding(path)
+
+
+def test_names_of_files_decide_between_encodings():
+    content = "é.jpg,a\n".encode()
+    assert detect_encoding(content).name == "gb18030"
+    assert detect_encoding(content, "é.jpg") == type(detect_encoding(content))("utf-8")
+    assert detect_encoding(content, "茅.jpg").name == "gb18030"
