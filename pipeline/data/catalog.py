@@ -10,10 +10,15 @@ import pandas as pd
 from pipeline.config.competition import Competition
 from pipeline.data.asked_images import select_by_sample, select_listed
 from pipeline.data.audit import Audit
-from pipeline.data.doubts import doubt_about_labels, doubt_about_rows, find_doubts
-from pipeline.data.labels import LabelledImages, find_listing, folder_below, read_labels
+from pipeline.data.labels import (
+    LabelledImages,
+    doubt_about_labels,
+    find_listing,
+    folder_below,
+    read_labels,
+)
 from pipeline.data.resolution import resolved
-from pipeline.data.sample import Sample, load_sample
+from pipeline.data.sample import Sample, doubt_about_rows, find_doubts, load_sample
 from pipeline.data.split_folders import ImageFile, bare_images, find_images
 from pipeline.errors import DataError
 from pipeline.store.folders import find_file, is_litter, list_files

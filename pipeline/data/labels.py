@@ -21,6 +21,9 @@ from pipeline.errors import DataError
 from pipeline.store.folders import find_file
 from pipeline.store.foreign import unusual_names
 
+# Strays are common; a larger share of labels that are lost comes of a mistake.
+MOST_LOST = 0.01
+
 
 @dataclass
 class LabelledImages:
@@ -203,3 +206,19 @@ def _join(listed: Sequence[Listed], ids: Sequence[str], join: NameJoin) -> Label
     images.labels = {key: name for key, name in images.labels.items() if key not in contradictory}
     images.unlabelled = [key for key in ids if key not in mentioned]
     return images
+
+
+def doubt_about_labels(labelled: LabelledImages, num_images: int) -> list[str]:
+    """Say if more than strays is lost where labels and training images are joined."""
+    lost = {
+        f"of {num_images:,} training images aren't in the list of labels": labelled.unlabelled,
+        f"of {num_images:,} training images have two labels": labelled.contradictory,
+        f"of {num_images:,} training images have an empty label": labelled.empty,
+        "names in the list of labels are of no file, or of several": labelled.missing,
+    }
+    return [
+        f"labels: {len(names):,} {what} and aren't trained on, the first is '{names[0]}'; "
+        "audit.csv names all"
+        for what, names in lost.items()
+        if len(names) > MOST_LOST * num_images
+    ]

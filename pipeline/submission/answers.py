@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.config.competition import Competition
 from pipeline.errors import SubmissionError
 from pipeline.scoring.measures import Values
-from pipeline.submission.line_layout import from_line
+from pipeline.submission.rows import from_line
 from pipeline.submission.validation import Examination
 
 MOST_SHOWN = 3  # probabilities of a row

@@ -11,8 +11,7 @@ from pipeline.config.competition import Competition
 from pipeline.submission.faults import KAGGLE_TAKES, Fault, FaultKind, FaultLog, shown
 from pipeline.submission.id_check import IdCheck
 from pipeline.submission.label_check import LabelCheck, label_check
-from pipeline.submission.line_layout import from_line, num_fields
-from pipeline.submission.rows import Row, read_rows
+from pipeline.submission.rows import Row, from_line, num_fields, read_rows
 
 
 def find_faults(

@@ -10,7 +10,7 @@ import pandas as pd
 from pipeline.config.competition import Competition
 from pipeline.scoring.measures import Probs, Values
 from pipeline.submission.judge_ids import ordered_ids, submission_ids
-from pipeline.submission.line_layout import to_line
+from pipeline.submission.rows import to_line
 
 Units = npt.NDArray[np.int64]
 # What the largest number of a row may lose so that none of the others is 0.

@@ -7,8 +7,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 
 from pipeline.config.images_table import ImageFolders
-from pipeline.data.init.derived_folders import find_derived
-from pipeline.data.init.words import splits_named
+from pipeline.data.init.words import find_derived, splits_named
 from pipeline.data.joining import NameJoin
 from pipeline.data.split_folders import (
     Splits,

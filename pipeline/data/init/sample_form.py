@@ -8,7 +8,7 @@ from pipeline.config.submission_table import LineField, SubmissionFormat
 from pipeline.data.init.user_lists import MIN_JOINED, ForeignList, Ids, find_ids
 from pipeline.data.joining import NameJoin, join_names, names_beside
 from pipeline.errors import DataError
-from pipeline.submission.line_layout import FIRST_ROW, from_line
+from pipeline.submission.rows import FIRST_ROW, from_line
 
 UNNAMED = {"", "unnamed: 0"}  # what pandas calls the column of its row numbers
 

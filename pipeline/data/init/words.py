@@ -1,7 +1,8 @@
-"""Tell by whole words what folders and lists are called after: training, test, a sample."""
+"""Tell by whole words what folders and lists are called after: a split, a sample, other images."""
 
 import re
-from collections.abc import Set
+from collections.abc import Iterable, Mapping, Set
+from pathlib import PurePosixPath
 
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[\u4e00-\u9fff]+")
 TRAIN_WORDS = {
@@ -63,3 +64,44 @@ def is_derived_name(name: str) -> bool:
 def is_image_folder_name(name: str) -> bool:
     """Whether a folder is called after its being of images, whatever they show."""
     return not IMAGE_WORDS.isdisjoint(words_of(name))
+
+
+MIN_SHARED = 0.9
+
+
+def find_derived(files: Iterable[PurePosixPath]) -> dict[PurePosixPath, PurePosixPath]:
+    """Find folders that hold files of the same names as one beside them, and are called so.
+
+    Args:
+        files: Images, relative.
+
+    Returns:
+        The folder of the images themselves by the folder of what is made of them.
+    """
+    stems: dict[PurePosixPath, set[str]] = {}
+    for file in files:
+        for folder in file.parents:
+            stems.setdefault(folder, set()).add(str(file.relative_to(folder).with_suffix("")))
+    children: dict[PurePosixPath, list[PurePosixPath]] = {}
+    for folder in stems:
+        if folder.parts:
+            children.setdefault(folder.parent, []).append(folder)
+    return {
+        derived: original
+        for siblings in children.values()
+        if len(siblings) > 1
+        for derived in siblings
+        for original in siblings
+        if _is_made_of(derived, original, stems)
+    }
+
+
+def _is_made_of(
+    derived: PurePosixPath, original: PurePosixPath, stems: Mapping[PurePosixPath, set[str]]
+) -> bool:
+    one, other = derived.name.lower(), original.name.lower()
+    is_longer = one.startswith(other) and one != other and not one[len(other)].isalnum()
+    is_so_called = is_derived_name(one) and not is_derived_name(other)
+    if not is_longer and not (is_so_called and is_image_folder_name(other)):
+        return False
+    return len(stems[derived] & stems[original]) >= MIN_SHARED * len(stems[derived])
