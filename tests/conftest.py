@@ -22,7 +22,7 @@ NUM_FOLDS = 2
 
 Made = TypeVar("Made")
 
-_READERS = ("data.drawing.draw_competition", "data.scan", "images.cache", "inference.folder")
+_READERS = ("data.drawing.draw_competition", "data.audit", "images.cache", "inference.folder")
 
 # What `pick_device` and accelerate look at, in this process and in those that tests start.
 _USE_CPU = "ACCELERATE_USE_CPU"

@@ -1,4 +1,4 @@
-"""Find images that show the same picture: the same bytes, or nearly the same pixels.
+"""Find images that show the same picture, by bytes or by pixels, and split folds around them.
 
 A copy that lies in another fold, or in the test set, makes a validation score lie. Candidates are
 found by a perceptual hash (the signs of the low frequencies of a cosine transform, around their
@@ -13,10 +13,12 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from pipeline.images.decode import ByteImage
+from pipeline.store.predictions import IntArray
 
 # Both were read off the real photos of cat-12 and cat-dog: at these values every confirmed pair is
 # one picture or one scene to the eye, and the next pairs beyond are different animals.
@@ -155,3 +157,26 @@ def clusters(count: int, pairs: list[tuple[int, int]]) -> npt.NDArray[np.int64]:
     links = coo_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(count, count))
     numbers = connected_components(links, directed=False)[1]
     return np.asarray(numbers, dtype=np.int64)
+
+
+def assign_folds(images: pd.DataFrame, num_folds: int, seed: int) -> IntArray:
+    """Assign every image to a fold, stratified by label and grouped by duplicate cluster.
+
+    Args:
+        images: Columns image_id, label and group; the order of the rows doesn't matter.
+        num_folds: Number of folds, at least 2.
+        seed: Seed of the shuffle.
+
+    Returns:
+        Fold of every row, `(N,)`, counted from 0. Rows of one group share a fold.
+    """
+    order = np.argsort(images["image_id"].to_numpy(dtype=str), kind="stable")
+    ordered = images.iloc[order]
+    from sklearn.model_selection import StratifiedGroupKFold  # here: `folds` is mostly up to date
+
+    splitter = StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed)
+    splits = splitter.split(ordered, ordered["label"], ordered["group"])
+    folds = np.empty(len(images), dtype=np.int64)
+    for fold, (_, held_out) in enumerate(splits):
+        folds[order[held_out]] = fold
+    return folds

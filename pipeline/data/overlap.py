@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline import console
+from pipeline.data.audit import Scan, scan_files
 from pipeline.data.duplicates import near_duplicates_between
-from pipeline.data.scan import Scan, scan_files
 from pipeline.data.split_folders import IMAGE_SUFFIXES
 from pipeline.errors import DataError
 from pipeline.images.decode import ByteImage

@@ -8,7 +8,7 @@ import pandas as pd
 from pipeline.config.competition import Competition
 from pipeline.console import say
 from pipeline.data.corrections import Corrections, load_corrections, recorded_corrections
-from pipeline.data.splitting import assign_folds
+from pipeline.data.duplicates import assign_folds
 from pipeline.errors import DataError
 from pipeline.store.freshness import Stamp, file_sha256, read_stamp
 from pipeline.store.locks import held

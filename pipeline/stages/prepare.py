@@ -9,13 +9,12 @@ import pandas as pd
 
 from pipeline.config.competition import Competition
 from pipeline.console import progress, say, warn
-from pipeline.data.audit import Audit, summarise
+from pipeline.data.audit import Audit, Scan, scan_files, summarise
 from pipeline.data.catalog import build_catalog
 from pipeline.data.duplicates import clusters, near_duplicates
 from pipeline.data.overlap import write_overlap
 from pipeline.data.priors import is_readable, warn_of_unreadable
 from pipeline.data.resolution import write_resolution
-from pipeline.data.scan import Scan, scan_files
 from pipeline.errors import DataError
 from pipeline.store.atomic import remove, write_text
 from pipeline.store.freshness import Stamp, digest, read_stamp

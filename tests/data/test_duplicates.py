@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
+from pipeline.data.audit import THUMBNAIL_PX
 from pipeline.data.drawing.image_files import draw_animal
 from pipeline.data.drawing.species import species_of
 from pipeline.data.duplicates import (
@@ -17,7 +18,6 @@ from pipeline.data.duplicates import (
     near_duplicates_between,
     perceptual_hashes,
 )
-from pipeline.data.scan import THUMBNAIL_PX
 from pipeline.images.decode import ByteImage
 
 CLASSES = ("cat", "dog")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.data.scan import THUMBNAIL_PX, Scan, scan_file, scan_files
+from pipeline.data.audit import THUMBNAIL_PX, Scan, scan_file, scan_files
 
 
 def png(width: int = 40, height: int = 20, colour: str = "red") -> bytes:

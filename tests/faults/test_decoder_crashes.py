@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.competition import Competition
-from pipeline.data.scan import scan_file
+from pipeline.data.audit import scan_file
 from pipeline.images.decode import decode_rgb
 from pipeline.store.paths import Paths
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageCms
 
-from pipeline.data.scan import scan_file
+from pipeline.data.audit import scan_file
 from pipeline.errors import DataError
 from pipeline.images.decode import decode_rgb
 from pipeline.images.working_copy import working_copy

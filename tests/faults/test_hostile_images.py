@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
-from pipeline.data.scan import scan_file, scan_files
+from pipeline.data.audit import scan_file, scan_files
 from pipeline.errors import DataError
 from pipeline.images.decode import FORMATS, decode_rgb, read_header
 from pipeline.images.working_copy import MAX_ASPECT, working_copy

@@ -6,7 +6,16 @@ from pathlib import PurePosixPath
 
 from pipeline.data.archives.cifar import read_class_names
 from pipeline.data.init.draft import Section
-from pipeline.data.init.file_roles import FileRoles, GivenPaths, find_roles, read_lists
+from pipeline.data.init.file_roles import (
+    ArrangedSample,
+    FileRoles,
+    GivenPaths,
+    IdList,
+    arrange_sample,
+    find_id_list,
+    find_roles,
+    read_lists,
+)
 from pipeline.data.init.infer_answer import Answer
 from pipeline.data.init.infer_labels import find_labels, with_class_names
 from pipeline.data.init.infer_splits import (
@@ -18,11 +27,14 @@ from pipeline.data.init.infer_splits import (
 )
 from pipeline.data.init.infer_submission import from_sample, without_sample
 from pipeline.data.init.label_columns import Asked, LabelSource
-from pipeline.data.init.sample_form import ArrangedSample, IdList, arrange_sample, find_id_list
-from pipeline.data.init.unread_files import describe_unread, is_unread_archive, unread_folders
 from pipeline.data.init.user_files import UserFiles
 from pipeline.data.init.user_lists import ForeignList, Ids
-from pipeline.data.init.words import splits_named
+from pipeline.data.init.words import (
+    describe_unread,
+    is_unread_archive,
+    splits_named,
+    unread_folders,
+)
 from pipeline.data.joining import NameJoin
 from pipeline.errors import DataError
 from pipeline.store.foreign import doubt_of_encoding, unusual_names

@@ -6,9 +6,9 @@ from pathlib import Path, PurePosixPath
 from pipeline.config.class_names import ClassLookup
 from pipeline.config.submission_table import IdForm, SubmissionFormat
 from pipeline.data.init.draft import Section
+from pipeline.data.init.file_roles import ArrangedSample, IdList
 from pipeline.data.init.infer_answer import Answer, infer_answer
 from pipeline.data.init.label_columns import LabelSource
-from pipeline.data.init.sample_form import ArrangedSample, IdList
 from pipeline.data.init.user_lists import ForeignList, has_header_row
 from pipeline.data.joining import NameJoin, join_names
 from pipeline.data.split_folders import is_image_name

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from pipeline.config.archive_table import container_of, stem_of
 from pipeline.data.archives.cifar import META
 from pipeline.data.archives.unpack import peek
-from pipeline.data.init.unread_files import unread_kind
+from pipeline.data.init.words import unread_kind
 from pipeline.data.split_folders import bare_images, has_no_suffix, is_image_name
 from pipeline.errors import ConfigError, DataError
 from pipeline.store.folders import is_litter, list_files
