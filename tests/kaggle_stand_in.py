@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-SERVICE = "competitions.CompetitionApiService"
+SERVICES = ("competitions.CompetitionApiService", "security.OAuthService")
 
 
 @dataclass
@@ -17,13 +17,20 @@ class StandIn:
     """What was sent, and what is answered.
 
     `refusals` are error answers by the method's name; what `lost` names is done and its answer
-    lost; `verdicts` are told one after the other, the last one for good.
+    lost; what `odd` names is answered with other bytes than data; what `hanging` names never is.
+    `verdicts` are told one after the other, the last one for good. `others` were sent before, and
+    `data` is the zip of all that the competition gives.
     """
 
     uploads: list[bytes] = field(default_factory=list)
     descriptions: list[tuple[str, str]] = field(default_factory=list)
     refusals: dict[str, tuple[int, str]] = field(default_factory=dict)
     lost: set[str] = field(default_factory=set)
+    odd: dict[str, bytes] = field(default_factory=dict)
+    hanging: set[str] = field(default_factory=set)
+    others: list[dict[str, Any]] = field(default_factory=lambda: [{"ref": 6, "status": "ERROR"}])
+    data: bytes = b""
+    ended: threading.Event = field(default_factory=threading.Event)
     verdicts: list[dict[str, str]] = field(
         default_factory=lambda: [{"status": "COMPLETE", "publicScore": "0.93"}]
     )
@@ -51,12 +58,16 @@ class StandIn:
             described = (request["competitionName"], request["submissionDescription"])
             self.descriptions.append(described)
             return {"message": "Successfully submitted", "ref": 7}
+        if method == "IntrospectToken":
+            return {"active": True, "username": "somebody"}
         assert method == "ListSubmissions", method
-        if not self.descriptions:
-            return {"submissions": [{"ref": 6, "status": "ERROR"}]}
-        verdict = self.verdicts.pop(0) if len(self.verdicts) > 1 else self.verdicts[0]
-        ours = {"ref": 7, "description": self.descriptions[-1][1]}
-        return {"submissions": [{"ref": 6, "status": "ERROR"}, ours | verdict]}
+        listed = list(self.others)
+        if self.descriptions:
+            verdict = self.verdicts.pop(0) if len(self.verdicts) > 1 else self.verdicts[0]
+            listed.append({"ref": 7, "description": self.descriptions[-1][1]} | verdict)
+        size = request.get("pageSize", 20)
+        start = (max(request.get("page", 1), 1) - 1) * size
+        return {"submissions": listed[start : start + size]}
 
 
 @contextmanager
@@ -65,12 +76,14 @@ def serve() -> Iterator[StandIn]:
     stand_in = StandIn()
     handler = type("Handler", (_Handler,), {"stand_in": stand_in})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
     stand_in.port = server.server_port
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
         yield stand_in
     finally:
+        stand_in.ended.set()
         server.shutdown()
         thread.join()
         server.server_close()
@@ -82,14 +95,20 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         request = json.loads(self._content())
         service, _, method = self.path.rpartition("/")
-        assert service.endswith(SERVICE), self.path
-        if method in self.stand_in.refusals:
+        assert service.endswith(SERVICES), self.path
+        if method in self.stand_in.hanging:
+            self.stand_in.ended.wait()
+        elif method in self.stand_in.odd:
+            self._say(200, "text/html", self.stand_in.odd[method])
+        elif method in self.stand_in.refusals:
             code, message = self.stand_in.refusals[method]
-            return self._reply(code, {"code": code, "message": message})
-        answer = self.stand_in.answer(method, request)
-        if method in self.stand_in.lost:
-            return self._reply(504, {})
-        return self._reply(200, answer)
+            self._reply(code, {"code": code, "message": message})
+        elif method == "DownloadDataFiles":
+            self._say(302, "text/plain", b"", Location="http://localhost/all.zip?key=x")
+        else:
+            answer = self.stand_in.answer(method, request)
+            is_lost = method in self.stand_in.lost
+            self._reply(504 if is_lost else 200, {} if is_lost else answer)
 
     def do_PUT(self) -> None:
         content = self._content()
@@ -98,14 +117,22 @@ class _Handler(BaseHTTPRequestHandler):
         self.stand_in.uploads.append(content)
         return self._reply(200, {})
 
+    def do_GET(self) -> None:
+        if "GET" in self.stand_in.hanging:
+            self.stand_in.ended.wait()
+        self._say(200, "application/zip", self.stand_in.data)
+
     def _content(self) -> bytes:
         return self.rfile.read(int(self.headers["Content-Length"]))
 
     def _reply(self, status: int, answer: dict[str, Any]) -> None:
-        body = json.dumps(answer).encode()
+        self._say(status, "application/json", json.dumps(answer).encode())
+
+    def _say(self, status: int, kind: str, body: bytes, **headers: str) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
+        headers |= {"Content-Type": kind, "Content-Length": str(len(body))}
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 

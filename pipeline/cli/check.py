@@ -67,6 +67,14 @@ def log_score(
             show_default=False,
         ),
     ] = None,
+    from_kaggle: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMPETITION",
+            help="Ask Kaggle for both scores instead.",
+            show_default=False,
+        ),
+    ] = None,
     root: RootOption = Path(),
 ) -> None:
     """Log the judge's score of a submitted file.
@@ -76,10 +84,11 @@ def log_score(
     Writes the scores into submissions/COMPETITION/log.csv, of the competition whose log knows
     the file's content; 'status' shows them beside the out-of-fold score.
 
-    Fails if 'submit' didn't write that very file, or a log is damaged.
+    Fails if 'submit' didn't write that very file, a log is damaged, or Kaggle doesn't have it.
 
     Example: pipeline log-score submissions/cat-12/ensemble.csv --public 0.93
     """
     from pipeline.stages import log_score as stage
 
-    stage.run(root, csv, public, private)
+    competition = load(from_kaggle, root)[1] if from_kaggle else None
+    stage.run(root, csv, public, private, competition)

@@ -67,8 +67,9 @@ def download(
 ) -> None:
     """Fetch the archives and unpack them.
 
-    Reads the competition's archives from --from or from its urls, in order; draws those of a
-    drawn competition (demo, demo-12, cifar-10-demo).
+    Reads the competition's archives from --from or from its urls, in order, those of Kaggle's
+    with Kaggle's own client if it is installed (package kaggle); draws those of a drawn
+    competition (demo, demo-12, cifar-10-demo).
 
     Writes data/COMPETITION/archives, images and download.json, and truth.csv where the archives
     tell it. What lies unpacked in the folder is linked to and read in place.

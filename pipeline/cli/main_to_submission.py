@@ -169,7 +169,8 @@ def submit(
     judge wants (result.csv of cat-12), and notes it in log.csv.
 
     Fails if the predictions are missing or stale, or the file would be invalid; an older
-    submission then stays as it was. Never sends a file twice.
+    submission then stays as it was. Never sends a file twice: of one that was sent, --to-kaggle
+    asks for the scores that Kaggle tells by now.
 
     Example: pipeline submit cat-12 --experiment ensemble
     """

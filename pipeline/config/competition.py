@@ -86,7 +86,7 @@ class Competition(Table):
     """Its page."""
 
     kaggle: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")] | None = None
-    """Its name in URLs of kaggle.com, for `submit --to-kaggle`."""
+    """Its name in URLs of kaggle.com, for `submit --to-kaggle` and `download`."""
 
     metric: MetricName = "accuracy"
     """What the judge ranks by."""

@@ -8,6 +8,7 @@ one stopped. A folder that was unpacked already is linked to and read where it i
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,14 @@ from pipeline.data.archives.fetch_all import (
 )
 from pipeline.data.archives.sources import Source, find_sources, parts
 from pipeline.data.archives.unpack import unpack
-from pipeline.errors import ArchiveError
+from pipeline.errors import ArchiveError, ConfigError
+from pipeline.machine import is_installed
 from pipeline.store.atomic import PARTIAL_SUFFIX
 from pipeline.store.disk_errors import explained_os_errors
 from pipeline.store.folders import list_files
 from pipeline.store.locks import held
 from pipeline.store.paths import Paths
+from pipeline.submission.kaggle import Kaggle
 
 DRAWN = Source("drawn")
 
@@ -36,7 +39,8 @@ DRAWN = Source("drawn")
 def run(paths: Paths, competition: Competition, source: str | None) -> None:
     """Fetch the archives of a competition and unpack them.
 
-    Reads the archives from `source` or from their urls; draws those of a drawn competition.
+    Reads the archives from `source` or from their urls, those of a competition of Kaggle's with its
+    client, if that is installed; draws those of a drawn competition.
 
     Writes data/COMPETITION/archives, images and the stamp download.json; truth.csv where the
     archives hold it or are drawn.
@@ -58,9 +62,33 @@ def run(paths: Paths, competition: Competition, source: str | None) -> None:
             console.say(f"download {competition.name}: up to date")
             return
         try:
-            _replace_images(plan, accepted)
+            _replace_images(_with_kaggles(plan, accepted), accepted)
         finally:
             _remove_leftovers(paths)
+
+
+def _with_kaggles(plan: DownloadPlan, accepted: Mapping[str, Any]) -> DownloadPlan:
+    """Fetch what has no url with Kaggle's client, where that is installed and they are Kaggle's."""
+    slug = plan.competition.kaggle
+    missing = [
+        archive.name
+        for archive in parts(plan.competition)
+        if not archive.optional
+        and archive.name not in accepted
+        and not plan.candidates[archive.name]
+    ]
+    if slug is None or plan.source is not None or not missing or not is_installed("kaggle"):
+        return plan
+    title = f"download {plan.competition.name}"
+    folder = fetched_dir(plan.paths) / "kaggle"
+    try:
+        kaggle = Kaggle(slug, title)
+    except ConfigError as error:  # without credentials there still is the way by hand
+        console.warn(str(error))
+        return plan
+    console.say(f"{title}: fetching all data of {slug} with Kaggle's client")
+    kaggle.download(folder)
+    return replace(plan, candidates=find_sources(plan.competition, str(folder)))
 
 
 def _remove_leftovers(paths: Paths) -> None:

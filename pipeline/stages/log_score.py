@@ -5,27 +5,43 @@ import math
 from pathlib import Path
 
 from pipeline import console
+from pipeline.config.competition import Competition
 from pipeline.errors import ConfigError, SubmissionError
 from pipeline.store.paths import Paths, competitions_with_log
 from pipeline.submission.answers import read_bytes
+from pipeline.submission.kaggle import Kaggle, mark_of, note_verdict
 from pipeline.submission.submission_log import Entry, load_log, open_log
 
 
-def run(root: Path, csv: Path, public: float | None, private: float | None) -> None:
+def run(
+    root: Path,
+    csv: Path,
+    public: float | None,
+    private: float | None,
+    from_kaggle: Competition | None = None,
+) -> None:
     """Write the judge's score of a file into the log of its competition.
 
     The file is known by its content, under whatever name it was handed in, and by that its
     competition, too.
 
-    Reads `csv` and the logs below the root.
+    Reads `csv` and the logs below the root; Kaggle's list of submissions to `from_kaggle`, if one
+    is given.
 
     Writes the scores into submissions/COMPETITION/log.csv; prints them.
 
     Fails if no score is given or one is no number (ConfigError), a log is damaged (DataError), or
-    `submit` didn't write that file, it was changed since, or several competitions have it
-    (SubmissionError).
+    `submit` didn't write that file, it was changed since, several competitions have it, or Kaggle
+    doesn't (SubmissionError).
     """
     given = [score for score in (public, private) if score is not None]
+    if from_kaggle is not None:
+        if given:
+            raise ConfigError(
+                "--from-kaggle: asks for the scores; leave --public and --private out"
+            )
+        _ask_kaggle(root, csv, from_kaggle)
+        return
     if not given or not all(map(math.isfinite, given)):
         raise ConfigError(
             "log-score: must be given a number with --public, --private or both, is given "
@@ -37,6 +53,24 @@ def run(root: Path, csv: Path, public: float | None, private: float | None) -> N
         log.change(sha256, public_score=public, private_score=private)
         for entry in log.of(sha256):
             console.result(_format_scores(entry))
+
+
+def _ask_kaggle(root: Path, csv: Path, competition: Competition) -> None:
+    """Note the scores that Kaggle tells by now, of a file that `submit --to-kaggle` sent."""
+    if competition.kaggle is None:
+        raise ConfigError(
+            f"{competition.name}.toml: must have a key 'kaggle' for --from-kaggle, has none"
+        )
+    sha256 = hashlib.sha256(read_bytes(csv, f"pipeline submit {competition.name}")).hexdigest()
+    paths = _owner(root, csv, sha256)
+    kaggle = Kaggle(competition.kaggle, "--from-kaggle")
+    number = kaggle.find(mark_of(sha256))
+    if number is None:
+        raise SubmissionError(
+            f"{csv}: must have been sent with 'submit --to-kaggle', Kaggle's list doesn't name it; "
+            "note its score with --public"
+        )
+    note_verdict(kaggle, paths, csv, number, patience_seconds=0)
 
 
 def _owner(root: Path, csv: Path, sha256: str) -> Paths:

@@ -19,7 +19,7 @@ from pipeline.store.tables import load_test
 from pipeline.submission.answers import answers_of, remarks
 from pipeline.submission.faults import summary
 from pipeline.submission.judge_ids import ordered_ids
-from pipeline.submission.kaggle import Kaggle
+from pipeline.submission.kaggle import Kaggle, mark_of, note_verdict
 from pipeline.submission.submission_log import Entry, SubmissionLog, now, open_log
 from pipeline.submission.validation import examine, find_faults
 from pipeline.submission.writer import encode, submission_table
@@ -81,7 +81,9 @@ def run(
         for remark in remarks(competition, answers_of(competition, read)):
             console.warn(f"{target}: {remark}")
         if kaggle is not None:
-            _send(kaggle, log, target, entry.sha256, message or experiment)
+            number = _send(kaggle, log, target, entry.sha256, message or experiment)
+    if kaggle is not None:
+        note_verdict(kaggle, paths, target, number, VERDICT_SECONDS)
 
 
 def _kaggle(competition: Competition) -> Kaggle:
@@ -153,31 +155,26 @@ def _class_shares(competition: Competition, probs: FloatArray) -> str:
     return "classes: " + ", ".join(f"{name} {share:.1%}" for name, share in shares if share)
 
 
-def _send(kaggle: Kaggle, log: SubmissionLog, csv: Path, sha256: str, message: str) -> None:
-    """Send a valid file, once and never again, and log Kaggle's score.
+def _send(kaggle: Kaggle, log: SubmissionLog, csv: Path, sha256: str, message: str) -> int:
+    """Send a valid file, once and never again; return the number that Kaggle gave it.
 
-    The log has what was sent from here; what Kaggle has from anywhere is known by a mark at the end
-    of its description.
+    The log tells what was sent from here; what Kaggle has from anywhere is known by a mark in its
+    description.
     """
     sent = next((entry for entry in log.of(sha256) if entry.sent is not None), None)
-    if sent is not None:
-        raise SubmissionError(
-            f"{csv}: must not have been sent before, was sent as {sent.file} at "
-            f"{sent.sent:%Y-%m-%d %H:%M} UTC; submit another experiment"
-        )
-    mark = f"[{sha256[:12]}]"
+    mark = mark_of(sha256)
     number = kaggle.find(mark)
-    if number is None:
-        number = kaggle.send(csv, f"{message} {mark}")
-        console.say(f"sent to Kaggle as submission {number}, waiting for its verdict")
-    else:  # from another machine, or its answer was lost
+    if number is not None:  # sent before, maybe from another machine or with its answer lost
         console.say(f"not sent, as Kaggle has this file as submission {number}")
-    log.change(sha256, sent=now())
-    verdict = kaggle.verdict(number, VERDICT_SECONDS)
-    if verdict.refusal:
-        raise SubmissionError(f"{csv}: must be accepted by Kaggle, is refused: {verdict.refusal}")
-    if not verdict.is_final or verdict.public_score is None:
-        console.result("Kaggle has no score yet; log it later with 'pipeline log-score'")
-        return
-    log.change(sha256, public_score=verdict.public_score, private_score=verdict.private_score)
-    console.result(f"Kaggle's public score: {verdict.public_score}")
+    elif sent is not None:
+        raise SubmissionError(
+            f"{csv}: must not be sent twice, was sent as {sent.file} at "
+            f"{sent.sent:%Y-%m-%d %H:%M} UTC, though Kaggle's list doesn't name it; if it was "
+            f"withdrawn there, empty the column 'sent' of {log.path}"
+        )
+    else:
+        number = kaggle.send(csv, message, mark)
+        console.say(f"sent to Kaggle as submission {number}, waiting for its verdict")
+    if sent is None:
+        log.change(sha256, sent=now())
+    return number

@@ -84,7 +84,7 @@ class SubmissionLog:
     """The entries, oldest first; each change is on the disk before the call returns."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self.entries = load_log(path)
 
     def add(self, entry: Entry) -> None:
@@ -117,7 +117,7 @@ class SubmissionLog:
         writer = csv.DictWriter(text, [*COLUMNS, *added], restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(entry.model_dump(mode="json") | entry.others for entry in entries)
-        write_text(self._path, text.getvalue())
+        write_text(self.path, text.getvalue())
         self.entries = entries
 
 

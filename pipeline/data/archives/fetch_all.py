@@ -1,6 +1,7 @@
 """Fetch the archives of a competition that aren't here yet, each from its first good source."""
 
 import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from pipeline.data.archives.fetch_archive import fetch_archive, mismatch
 from pipeline.data.archives.sevenzips import require_seven_zip
 from pipeline.data.archives.sources import Source, is_url, parts
 from pipeline.errors import ArchiveError, DataError
+from pipeline.machine import is_installed
 from pipeline.store.atomic import PARTIAL_SUFFIX
 from pipeline.store.freshness import Stamp, digest, read_stamp
 from pipeline.store.paths import Paths
@@ -164,8 +166,17 @@ def _check_sources(plan: DownloadPlan, missing: list[Archive]) -> None:
     raise DataError(
         f"{competition.name}: {names} must be brought by hand, no URL is open to all; "
         f"download {them}{origin} into a folder DIR and run "
-        f"'pipeline download {competition.name} --from DIR'"
+        f"'pipeline download {competition.name} --from DIR'{_by_client(competition)}"
     )
+
+
+def _by_client(competition: Competition) -> str:
+    if competition.kaggle is None:
+        return ""
+    install = (
+        "" if is_installed("kaggle") else f"run '{sys.executable} -m pip install kaggle six', "
+    )
+    return f"; or {install}make a token on kaggle.com, Settings, API, and run it without --from"
 
 
 def _check_not_own(plan: DownloadPlan, folder: Path) -> None:
