@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -86,7 +87,7 @@ def test_file_that_kaggle_has_is_not_sent_again_though_the_log_knows_nothing(
     assert len(kaggle.uploads) == len(kaggle.descriptions) == 1
 
 
-LOST = {
+LOST: dict[str, dict[str, Any]] = {
     "an outage": {"lost": {"CreateSubmission"}},
     "a login page": {"odd": {"CreateSubmission": b"<html>Log in</html>"}},
 }
