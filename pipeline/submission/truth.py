@@ -1,16 +1,24 @@
 """Read true labels of test images from whatever table a person has of them."""
 
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from pipeline.config.class_names import ClassLookup, classes_of_columns
 from pipeline.config.competition import Competition
 from pipeline.console import say
 from pipeline.errors import DataError
-from pipeline.submission.truth_labels import read_labels_alike, refuse
-from pipeline.submission.truth_table import TestIds, read_truth_table
+from pipeline.store.foreign import saved_rows
+from pipeline.store.tables import TRUTH_COLUMNS
+from pipeline.submission.faults import shown
+from pipeline.submission.id_check import normalised, unique_by
+from pipeline.submission.judge_ids import submission_ids
+from pipeline.submission.truth_labels import is_label, mark, read_labels_alike, refuse
 
+USAGES = {"public", "private", "ignored"}
 IGNORED = "ignored"
+NUM_PROBED = 1000  # rows that tell which of several readings is right
 
 
 @dataclass(frozen=True)
@@ -39,8 +47,8 @@ def load_truth(path: Path, competition: Competition, image_ids: Sequence[str]) -
         DataError: The file is missing, empty, not such a table, or names an image that isn't a
             test image or is repeated, or an unknown class.
     """
-    ids = TestIds(competition, image_ids)
-    table = read_truth_table(path, competition, ids)
+    ids = _TestIds(competition, image_ids)
+    table = _read_table(path, competition, ids)
     found = {name: ids.find(name) for name in table.names}
     refuse(
         path, [name for name in table.names if found[name] is None], "ids must be of test images"
@@ -60,4 +68,176 @@ def load_truth(path: Path, competition: Competition, image_ids: Sequence[str]) -
     return Truth(
         {judge_id: class_of[label] for judge_id, label, _ in graded},
         {judge_id: usage for judge_id, _, usage in graded if usage},
+    )
+
+
+class _TestIds:
+    """Test images by whatever name a person has for them."""
+
+    def __init__(self, competition: Competition, image_ids: Sequence[str]) -> None:
+        judge_ids = submission_ids(competition.submission, image_ids)
+        by_image_id = dict(zip(image_ids, judge_ids, strict=True))
+        by_name = unique_by(lambda key: PurePosixPath(key).name, by_image_id.items())
+        # The judge's id comes last: it wins if it is the name of another image.
+        self._known = by_name | by_image_id | {one: one for one in judge_ids}
+        self._alike = unique_by(normalised, self._known.items())
+
+    def find(self, name: str) -> str | None:
+        """Return the judge's id; None for what is no test image, or could be several."""
+        return self._known.get(name) or self._alike.get(normalised(name))
+
+    def num_known(self, rows: Sequence[Sequence[str]], column: int) -> int:
+        """Count the test images that a column names."""
+        found = {self.find(row[column]) for row in rows[:NUM_PROBED] if column < len(row)}
+        return len(found - {None})
+
+
+@dataclass(frozen=True)
+class _Table:
+    """What a table says of each image, as it is written.
+
+    Attributes:
+        names: What the images are called.
+        labels: Their labels; a class's name where each class has a column.
+        usage: The part of the score that they belong to; empty where the table doesn't say.
+    """
+
+    names: list[str]
+    labels: list[str]
+    usage: list[str]
+
+
+def _read_table(path: Path, competition: Competition, ids: _TestIds) -> _Table:
+    """Read a table of true labels, however it was saved.
+
+    Raises:
+        DataError: It is missing, empty or no such table.
+    """
+    rows = _best_reading(path, ids)
+    if not rows:
+        raise DataError(f"{path}: must hold one line per image, holds none")
+    width = max(len(rows[0]), 2)
+    odd = [",".join(row) for row in rows if len(row) != width]
+    form = "be <id>,<label>" if width == 2 else f"have {width} fields"
+    refuse(path, odd, f"lines must {form}")
+    columns = range(width)
+    key = max(columns, key=lambda column: ids.num_known(rows, column))
+    header = rows[0] if _is_header(competition, rows[0], key, ids) else None
+    rows = rows[1:] if header else rows
+    if header:
+        key = _named_key(competition, header, rows, key, ids)
+    values = {column: [row[column] for row in rows] for column in columns}
+    others = [column for column in columns if column != key]
+    usage = next((one for one in others if _is_usage(header, one, values[one])), None)
+    others = [column for column in others if column != usage]
+    marked = _columns_of_classes(competition, header, others) if header else {}
+    labels = (
+        [_marked(path, competition, row, marked) for row in rows]
+        if marked
+        else values[_label_column(path, competition, header, values, others)]
+    )
+    return _Table(values[key], labels, values[usage] if usage is not None else [""] * len(rows))
+
+
+def _best_reading(path: Path, ids: _TestIds) -> list[list[str]]:
+    """Read the file in the way in which most test images are named."""
+    try:
+        readings = [
+            [[field.strip() for field in fields] for _, fields in rows] for rows in saved_rows(path)
+        ]
+    except OSError as error:
+        raise DataError(f"{path}: must be a readable file ({error.strerror})") from error
+    except csv.Error as error:
+        raise DataError(f"{path}: must be a CSV ({error})") from error
+    if not readings:
+        raise DataError(f"{path}: must be text, isn't; save it as UTF-8")
+
+    def num_named(rows: list[list[str]]) -> tuple[int, bool]:
+        width = max(map(len, rows[:NUM_PROBED]), default=0)
+        named = max((ids.num_known(rows, column) for column in range(width)), default=0)
+        return (named if width > 1 else 0), width > 1
+
+    return max(readings, key=num_named)
+
+
+def _is_header(competition: Competition, first: list[str], key: int, ids: _TestIds) -> bool:
+    """Whether the first line names no test image, and columns rather than a label."""
+    if tuple(first) in (competition.columns, tuple(TRUTH_COLUMNS)):
+        return True
+    others = [field for column, field in enumerate(first) if column != key]
+    if ids.find(first[key]) is not None:
+        return False
+    if _columns_of_classes(competition, first, [one for one in range(len(first)) if one != key]):
+        return True
+    return not any(is_label(competition, field) for field in others)
+
+
+def _named_key(
+    competition: Competition, header: list[str], rows: list[list[str]], key: int, ids: _TestIds
+) -> int:
+    """Take the column that has the ids' name, if it names as many images as the fullest one."""
+    wanted = {competition.columns[0].casefold(), TRUTH_COLUMNS[0]}
+    named = [column for column, name in enumerate(header) if name.casefold() in wanted]
+    most = ids.num_known(rows, key)
+    return next((column for column in named if ids.num_known(rows, column) == most), key)
+
+
+def _is_usage(header: list[str] | None, column: int, values: list[str]) -> bool:
+    if header is not None and header[column].casefold() == "usage":
+        return True
+    return bool(values) and {value.casefold() for value in values} <= set(USAGES)
+
+
+def _columns_of_classes(
+    competition: Competition, header: list[str], columns: list[int]
+) -> dict[int, int]:
+    """Return the class index of each column that is one class's; none where not all have one."""
+    if tuple(header) == competition.columns and competition.submission.label == "probabilities":
+        return dict(zip(columns, competition.column_classes, strict=True))
+    lookup = ClassLookup(competition.classes)
+    named = [column for column in columns if lookup.find(header[column]) is not None]
+    for some in (columns, named):
+        found = classes_of_columns([header[column] for column in some], competition.classes)
+        if found is not None and len(found) == competition.num_classes:
+            return dict(zip(some, found, strict=True))
+    return {}
+
+
+def _marked(path: Path, competition: Competition, row: list[str], classes: dict[int, int]) -> str:
+    """Return the name of the one class that is marked."""
+    marks = {index: mark(row[column]) for column, index in classes.items()}
+    marked = [index for index, found in marks.items() if found == 1]
+    if len(marked) != 1 or set(marks.values()) != {0, 1}:
+        raise DataError(
+            f"{path}: a line must have 1 in the column of one class and 0 in the others, has "
+            f"{shown(','.join(row))}"
+        )
+    return competition.classes[marked[0]]
+
+
+def _label_column(
+    path: Path,
+    competition: Competition,
+    header: list[str] | None,
+    values: dict[int, list[str]],
+    columns: list[int],
+) -> int:
+    """Find the column of labels: the only one, else that of its name, else the only one of them."""
+    if len(columns) == 1:
+        return columns[0]
+    fitting = [
+        column
+        for column in columns
+        if any(values[column]) and all(is_label(competition, one) for one in {*values[column]})
+    ]
+    if header is not None:
+        wanted = {TRUTH_COLUMNS[1], competition.columns[1].casefold()}
+        named = [column for column in columns if header[column].casefold() in wanted]
+        fitting = named if len(named) == 1 else fitting
+    if len(fitting) == 1:
+        return fitting[0]
+    names = [header[column] if header else f"column {column + 1}" for column in columns]
+    raise DataError(
+        f"{path}: one column must hold labels, {len(fitting)} of {', '.join(names)} do; name it "
+        f"'{TRUTH_COLUMNS[1]}'"
     )
