@@ -97,7 +97,7 @@ def test_truth_as_a_submission_is_graded_perfect(
     (paths.root / "mine.csv").write_text(submission, encoding="utf-8")
     capsys.readouterr()
     grade.run(paths, competition, paths.root / "mine.csv", paths.truth_csv)
-    assert "accuracy (95 % interval) │ 1.0000" in capsys.readouterr().out
+    assert "accuracy (95 % interval) │ 1.00000" in capsys.readouterr().out
 
 
 def test_lost_truth_is_made_again_without_the_source(

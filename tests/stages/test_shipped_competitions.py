@@ -85,7 +85,7 @@ def test_answers_of_a_drawn_edition_are_written_valid_and_graded_perfect(
     capsys.readouterr()
     grade.run(paths, competition, submission, truth)
     out = capsys.readouterr().out
-    best = "0.0000" if competition.metric == "log_loss" else "1.0000"
+    best = "0.00000" if competition.metric == "log_loss" else "1.00000"
     assert re.search(rf"{competition.metric} \(95 % interval\) *│ {best} \[", out), out
     sample = shipped(name).submission.sample
     if sample is not None:
