@@ -1,10 +1,10 @@
 """Scan every image file once, and collect what is odd, as rows and as counts."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -12,12 +12,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.errors import DataError
-from pipeline.images.decode import ByteImage, Header, decode_rgb, read_header
+from pipeline.images.decode import ByteImage, Header, decode_rgb, read_header, value_range
 from pipeline.images.decoder_pool import map_in_processes
 from pipeline.store.freshness import file_sha256
 from pipeline.store.tables import AUDIT_COLUMNS
 
 THUMBNAIL_PX = 32
+LEAST_CONTRAST = 3  # of what shows something; noise of a sensor, or classes of a mask, have as much
+MOST_SHOWN = 3
 _FORMAT_OF_SUFFIX = {
     "jpg": "JPEG", "jpeg": "JPEG", "jpe": "JPEG", "jfif": "JPEG", "tif": "TIFF", "dib": "BMP",
     "pgm": "PPM", "pbm": "PPM", "pnm": "PPM",
@@ -33,12 +35,16 @@ class Scan:
         header: What the file says of itself; None if it isn't an image.
         thumbnail: `(32, 32)` uint8 grey, squeezed to a square; None if unreadable.
         reason: Why the file can't be read, else empty.
+        contrast: Between the darkest and the brightest value of a pixel, 0 to 255.
+        value_range: The range of its numbers, where they aren't of 8 bits; else empty.
     """
 
     sha256: str
     header: Header | None
     thumbnail: ByteImage | None
     reason: str
+    contrast: int = 255
+    value_range: str = ""
 
 
 def scan_file(path: Path) -> Scan:
@@ -57,7 +63,8 @@ def scan_file(path: Path) -> Scan:
     size = (THUMBNAIL_PX, THUMBNAIL_PX)
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     grey = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
-    return Scan(sha256, header, grey, "")
+    contrast = int(pixels.max()) - int(pixels.min())
+    return Scan(sha256, header, grey, "", contrast, value_range(content))
 
 
 def scan_files(
@@ -116,6 +123,7 @@ class Audit:
             self.add("unreadable", split, image_id, scan.reason)
         if scan.header is None:
             return
+        self._add_pixels(split, image_id, scan)
         suffix = PurePosixPath(path).suffix[1:].lower()
         claimed = _FORMAT_OF_SUFFIX.get(suffix, suffix.upper())
         if suffix and scan.header.format != claimed:
@@ -127,6 +135,29 @@ class Audit:
         if scan.header.has_invalid_orientation:
             self.add("invalid-exif-orientation", split, image_id)
 
+    def _add_pixels(self, split: str, image_id: str, scan: Scan) -> None:
+        if not scan.reason and scan.contrast <= LEAST_CONTRAST:
+            self.add("constant", split, image_id, f"contrast {scan.contrast} of 255")
+        if scan.value_range:
+            self.add("other-range", split, image_id, scan.value_range)
+
+    def doubts(self) -> list[str]:
+        """Say in one line each which images may not show what they should."""
+        found = []
+        constant = [row for row in self._rows if row[0] == "constant"]
+        if constant:
+            found.append(
+                f"{len(constant):,} images are of one colour, the first is '{constant[0][2]}'; if "
+                "they aren't, convert them to 8 bits"
+            )
+        ranges = sorted({row[3] for row in self._rows if row[0] == "other-range"})
+        if len(ranges) > 1:
+            found.append(
+                f"images have numbers of {len(ranges)} ranges ({', '.join(ranges[:MOST_SHOWN])}), "
+                "each is read by its own; if they must be comparable, convert them to 8 bits"
+            )
+        return found
+
     def add_clusters(self, images: pd.DataFrame, near: Mapping[tuple[str, str], float]) -> None:
         """Note copies, clusters with contradictory labels and train-test twins.
 
@@ -135,34 +166,52 @@ class Audit:
                 test), group, sha256, path.
             near: Correlation by pair of paths, of the near duplicates that aren't exact ones.
         """
-        for sha256, copies in _repeated(images, "sha256"):
-            for image in copies.itertuples():
-                self.add("exact-duplicate", str(image.split), str(image.image_id), sha256[:12])
-        columns = (images["path"], images["split"], images["image_id"])
-        place = {path: (split, image_id) for path, split, image_id in zip(*columns, strict=True)}
+        names = ("split", "image_id", "label", "group", "sha256", "path")
+        rows = [Clustered(*row) for row in zip(*(images[name] for name in names), strict=True)]
+        for sha256, copies in _repeated(rows, "sha256"):
+            for image in copies:
+                self.add("exact-duplicate", image.split, image.image_id, sha256[:12])
+        place = {image.path: image for image in rows}
         for (first, second), correlation in near.items():
             for one, other in ((first, second), (second, first)):
-                split, image_id = place[one]
-                self.add("near-duplicate", split, image_id, f"{other} {correlation:.3f}")
-        for group, cluster in _repeated(images, "group"):
+                image = place[one]
+                self.add(
+                    "near-duplicate", image.split, image.image_id, f"{other} {correlation:.3f}"
+                )
+        for group, cluster in _repeated(rows, "group"):
             self._add_cluster(group, cluster)
 
-    def _add_cluster(self, group: str, cluster: pd.DataFrame) -> None:
-        train, test = cluster[cluster["split"] == "train"], cluster[cluster["split"] == "test"]
-        labels = sorted(set(train["label"]))
+    def _add_cluster(self, group: str, cluster: list["Clustered"]) -> None:
+        train = [image for image in cluster if image.split == "train"]
+        labels = sorted({image.label for image in train})
         if len(labels) > 1:
-            for image in train.itertuples():
-                self.add(
-                    "conflicting-labels", "train", str(image.image_id), f"{image.label} in {group}"
-                )
-        if len(train) and len(test):
-            for image in test.itertuples():
-                self.add("train-test-twin", "test", str(image.image_id), f"{labels[0]} in {group}")
+            for image in train:
+                self.add("conflicting-labels", "train", image.image_id, f"{image.label} in {group}")
+        if train and len(train) < len(cluster):
+            for image in cluster:
+                if image.split == "test":
+                    self.add("train-test-twin", "test", image.image_id, f"{labels[0]} in {group}")
 
 
-def _repeated(images: pd.DataFrame, column: str) -> Iterable[tuple[str, pd.DataFrame]]:
-    repeated = images[images[column].duplicated(keep=False)]
-    return ((str(key), rows) for key, rows in repeated.groupby(column))
+class Clustered(NamedTuple):
+    """What the audit must know of an image to compare it with others."""
+
+    split: str
+    image_id: str
+    label: str
+    group: str
+    sha256: str
+    path: str
+
+
+def _repeated(
+    rows: Iterable[Clustered], column: Literal["sha256", "group"]
+) -> Iterator[tuple[str, list[Clustered]]]:
+    """Gather the images that share a value, in its order."""
+    by_value: dict[str, list[Clustered]] = {}
+    for row in rows:
+        by_value.setdefault(getattr(row, column), []).append(row)
+    return ((value, found) for value, found in sorted(by_value.items()) if len(found) > 1)
 
 
 def summarise(

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from pipeline import console
 from pipeline.data.corrections import recorded_corrections
 from pipeline.errors import DataError
 from pipeline.store.freshness import file_sha256
 from pipeline.store.paths import Paths
+from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.store.tables import load_folds, load_test, load_train
 
 
@@ -70,3 +72,43 @@ def subsample(tables: Tables, limit: int | None) -> Tables:
         table.iloc[rows].reset_index(drop=True) for table in (tables.train, tables.folds)
     )
     return Tables(train, tables.test.head(limit), folds, tables.digests)
+
+
+MOST_NAMES = 10
+
+
+def is_readable(images: pd.DataFrame) -> pd.Series:
+    """Tell which rows of `test.csv` could be decoded, `(N,)` bool."""
+    return images["width"] > 0
+
+
+def fill_with_prior(
+    readable_probs: FloatArray, test: pd.DataFrame, targets: IntArray
+) -> FloatArray:
+    """Give the unreadable test images the training class shares: the best guess without a look.
+
+    Args:
+        readable_probs: `(num_readable, K)`, rows in the order of the readable rows of `test`.
+        test: Rows of `test.csv`.
+        targets: Class indices of the training images.
+
+    Returns:
+        `(num_test, K)`, rows in the order of `test`.
+    """
+    num_classes = readable_probs.shape[1]
+    prior = np.bincount(targets, minlength=num_classes) / len(targets)
+    probs = np.tile(prior.astype(np.float32), (len(test), 1))
+    probs[is_readable(test).to_numpy()] = readable_probs
+    return probs
+
+
+def warn_of_unreadable(test: pd.DataFrame) -> None:
+    """Name the test images that get the class prior."""
+    unreadable = test.loc[~is_readable(test), "image_id"].tolist()
+    if unreadable:
+        others = f" and {len(unreadable) - MOST_NAMES:,} more" * (len(unreadable) > MOST_NAMES)
+        others += ", all named in audit.csv" * (len(unreadable) > MOST_NAMES)
+        console.warn(
+            f"{len(unreadable):,} of {len(test):,} test images are unreadable and get the class "
+            f"prior: {', '.join(unreadable[:MOST_NAMES])}{others}"
+        )

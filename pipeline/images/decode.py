@@ -1,6 +1,7 @@
 """Decode an image file to upright RGB pixels, whatever its name claims."""
 
 import io
+import re
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from pipeline.errors import DataError
+from pipeline.images.value_ranges import range_of, to_8_bits
 
 ByteImage = npt.NDArray[np.uint8]
 
@@ -23,11 +25,16 @@ MAX_PIXELS = 150_000_000
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
 
 # How files of these formats begin, and how much of one must be read to see it.
-_MARKS = (
-    b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*",
-    b"P1", b"P2", b"P3", b"P4", b"P5", b"P6",
-)  # fmt: skip
+_MARKS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
+_PNM_MARK = re.compile(rb"P[1-6]\s+[0-9#]")
 NUM_MARK_BYTES = 16
+
+# Where a PNG says how many bits a colour has, and which tag of a TIFF does.
+_PNG_DEPTH_AT = 24
+_TIFF_DEPTHS = 258
+
+# Alpha that hides the whole picture is a mistake of whoever saved it: the colours are meant.
+MOST_INVISIBLE = 1
 
 # How OpenCV decodes a JPEG to RGB at a fraction of its size.
 _FRACTIONS = {
@@ -86,9 +93,9 @@ def has_image_mark(begin: bytes) -> bool:
     """Whether the first bytes of a file, NUM_MARK_BYTES of it, are those of an image."""
     is_webp = begin[:4] == b"RIFF" and begin[8:12] == b"WEBP"
     is_bmp = begin[:2] == b"BM" and begin[6:10] == bytes(4)
-    is_word = begin[:1] == b"P" and not begin[2:3].isspace()
+    is_pnm = _PNM_MARK.match(begin) is not None
     is_whole = len(begin) == NUM_MARK_BYTES
-    return is_whole and (is_webp or is_bmp or (begin.startswith(_MARKS) and not is_word))
+    return is_whole and (is_webp or is_bmp or is_pnm or begin.startswith(_MARKS))
 
 
 def read_header(content: bytes) -> Header:
@@ -101,15 +108,31 @@ def read_header(content: bytes) -> Header:
         return _header(image)
 
 
+def value_range(content: bytes) -> str:
+    """Name the range that the numbers of an image use that aren't of 8 bits; empty for others.
+
+    Raises:
+        DataError: As `decode_rgb`.
+    """
+    with _open(content) as image:
+        if not image.mode.startswith(("I", "F")):
+            return ""
+        try:
+            return range_of(np.asarray(image))
+        except (OSError, ValueError, SyntaxError) as error:
+            raise DataError(f"cannot be decoded: {error}") from error
+
+
 def decode_rgb(
     content: bytes, min_side_px: int | None = None, *, is_known: bool = False
 ) -> ByteImage:
     """Decode an image file upright, `(H, W, 3)` uint8 RGB.
 
-    EXIF orientation is applied, transparency is laid on white, palettes, grey, CMYK and 16 bits
-    become 8-bit RGB, and of an animation the first frame is taken. Pillow does it rather than
-    OpenCV, which paints the missing end of a truncated JPEG grey without a word. The pixels are the
-    same, so what is known to be whole may be OpenCV's; `benchmarks/decoding.py` measures the gain.
+    EXIF orientation is applied, transparency is laid on white (unless all would be white),
+    palettes, grey, CMYK and numbers of other ranges (see `value_ranges`) become 8-bit RGB, and of
+    an animation the first frame is taken. Pillow does it rather than OpenCV, which paints the
+    missing end of a truncated JPEG grey without a word. The pixels are the same, so what is known
+    to be whole may be OpenCV's; `benchmarks/decoding.py` measures the gain.
 
     Args:
         content: The file's bytes.
@@ -128,7 +151,9 @@ def decode_rgb(
         if pixels is None:
             if min_side_px is not None:
                 image.draft(None, (min_side_px, min_side_px))  # JPEG alone has such a mode
-            pixels = _to_rgb(image)
+            has_wide_colours = _has_wide_colours(content, image)
+            pixels = _to_rgb(image)  # which also says if the file is cut short
+            pixels = _narrowed(content, pixels) if has_wide_colours else pixels
         # Not earlier: Pillow puts a TIFF upright by itself, when it loads it.
         return _upright(pixels, _header(image).orientation)
 
@@ -206,15 +231,36 @@ def _to_rgb(image: Image.Image) -> ByteImage:
 
 
 def _flatten(image: Image.Image) -> ByteImage:
-    if image.mode.startswith("I"):  # Pillow clips 16 bits to 8 instead of scaling them
-        wide = np.asarray(image).astype(np.int64).clip(0, 65535)
-        grey = (wide >> 8).astype(np.uint8)
+    if image.mode.startswith(("I", "F")):  # Pillow clips such numbers to 8 bits
+        grey = to_8_bits(np.asarray(image))
         return np.repeat(grey[:, :, None], 3, axis=2)
     if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
         rgba = image.convert("RGBA")
+        if np.asarray(rgba)[:, :, 3].max(initial=0) <= MOST_INVISIBLE:
+            return np.asarray(rgba)[:, :, :3]
         white = Image.new("RGBA", rgba.size, "white")
         return np.asarray(Image.alpha_composite(white, rgba).convert("RGB"))
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _has_wide_colours(content: bytes, image: Image.Image) -> bool:
+    """Whether an upright image has colours of 16 bits."""
+    is_png = image.format == "PNG" and content[_PNG_DEPTH_AT : _PNG_DEPTH_AT + 1] == b"\x10"
+    depths = getattr(image, "tag_v2", {}).get(_TIFF_DEPTHS, ())
+    is_wide = is_png or (len(depths) > 1 and set(depths) == {16})
+    return is_wide and image.mode in {"RGB", "RGBA", "LA"} and _header(image).orientation == 1
+
+
+def _narrowed(content: bytes, pixels: ByteImage) -> ByteImage:
+    """Take the lower bits of colours that leave the upper ones of 16 empty.
+
+    Pillow, of which the pixels are, keeps the upper 8 bits alone, so that 10 or 12 become black.
+    """
+    decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if decoded is None or decoded.ndim != 3 or decoded.dtype != np.uint16:
+        return pixels
+    colours = decoded[:, :, 2::-1]
+    return pixels if range_of(colours) == "16 bits" else to_8_bits(colours)
 
 
 def _upright(pixels: ByteImage, orientation: int) -> ByteImage:

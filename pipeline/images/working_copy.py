@@ -27,7 +27,7 @@ from pipeline.store.paths import Paths
 MAX_ASPECT = 4
 
 # Counts up when a change of this code changes the pixels of a working copy.
-_VERSION = 1
+_VERSION = 2
 
 
 # A working copy, or why there is none.

@@ -12,8 +12,7 @@ from pipeline.ablation.trainings import AblationTrainings, read_recipes, recipe_
 from pipeline.config.competition import Competition
 from pipeline.config.experiment_files import load_experiment
 from pipeline.console import result, say
-from pipeline.data.priors import warn_of_unreadable
-from pipeline.data.training_table import load_tables
+from pipeline.data.training_table import load_tables, warn_of_unreadable
 from pipeline.errors import ConfigError
 from pipeline.machine import num_processes
 from pipeline.reports.ablation_figures import (

@@ -12,7 +12,7 @@ import pandas as pd
 from pipeline.config.competition import MAX_NAME_LENGTH, NAME_PATTERN, Competition
 from pipeline.config.strict import did_you_mean
 from pipeline.console import result, say
-from pipeline.data.priors import fill_with_prior, is_readable, warn_of_unreadable
+from pipeline.data.training_table import fill_with_prior, is_readable, warn_of_unreadable
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.reports.ensemble_results import members_table, methods_table, save_reliability_diagram
 from pipeline.scoring.ensembling.build import FittedEnsemble, MemberProbs, build, describe_ensemble

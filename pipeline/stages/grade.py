@@ -8,7 +8,7 @@ from rich.table import Table
 
 from pipeline import console
 from pipeline.config.competition import Competition
-from pipeline.data.priors import warn_of_unreadable
+from pipeline.data.training_table import warn_of_unreadable
 from pipeline.errors import SubmissionError
 from pipeline.scoring.measures import Values
 from pipeline.scoring.metrics import Score, confusion, evaluate, get_metric, macro_f1

@@ -13,8 +13,8 @@ from pipeline.data.audit import Audit, Scan, scan_files, summarise
 from pipeline.data.catalog import build_catalog
 from pipeline.data.duplicates import clusters, near_duplicates
 from pipeline.data.overlap import write_overlap
-from pipeline.data.priors import is_readable, warn_of_unreadable
 from pipeline.data.resolution import write_resolution
+from pipeline.data.training_table import is_readable, warn_of_unreadable
 from pipeline.errors import DataError
 from pipeline.store.atomic import remove, write_text
 from pipeline.store.freshness import Stamp, digest, read_stamp
@@ -86,7 +86,7 @@ def _prepare(paths: Paths, competition: Competition, workers: int | None) -> Non
         )
     if stamp.is_fresh():
         say(f"prepare {competition.name}: up to date")
-        _warn_of_doubts(json.loads(paths.audit_json.read_text("utf-8"))["doubts"])
+        _warn_of_doubts(json.loads(paths.audit_json.read_text("utf-8")).get("doubts", []))
         warn_of_unreadable(load_test(paths))
         return
     audit = Audit()
@@ -102,11 +102,12 @@ def _prepare(paths: Paths, competition: Competition, workers: int | None) -> Non
     _check_test(paths, competition, images[~is_train])
     images["group"] = _groups(images, scans, audit)
     train, test = images.loc[is_trained_on, TRAIN_COLUMNS], images.loc[~is_train, TEST_COLUMNS]
-    summary = summarise(audit, train, test, competition.classes) | {"doubts": catalog.doubts}
+    doubts = [*catalog.doubts, *audit.doubts()]
+    summary = summarise(audit, train, test, competition.classes) | {"doubts": doubts}
     _write(paths, competition, (train, test), audit, summary)
     tables = [paths.train_csv, paths.test_csv, paths.audit_json, paths.audit_csv]
     stamp.write([*tables, paths.resolution_json])
-    _warn_of_doubts(catalog.doubts)
+    _warn_of_doubts(doubts)
     _print_summary(paths, competition, audit, summary)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline import console
 from pipeline.config.competition import Competition
-from pipeline.data.priors import warn_of_unreadable
+from pipeline.data.training_table import warn_of_unreadable
 from pipeline.errors import ConfigError, SubmissionError
 from pipeline.reproducibility import commit
 from pipeline.store.atomic import atomic_path, write_bytes

@@ -4,8 +4,7 @@ from collections import Counter
 
 from pipeline.config.competition import Competition
 from pipeline.config.experiment_files import load_experiments
-from pipeline.data.priors import warn_of_unreadable
-from pipeline.data.training_table import load_tables
+from pipeline.data.training_table import load_tables, warn_of_unreadable
 from pipeline.errors import ConfigError
 from pipeline.store.paths import Paths
 from pipeline.training import processes

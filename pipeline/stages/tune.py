@@ -12,8 +12,7 @@ from pipeline.config.experiment_files import load_search
 from pipeline.config.search_space import SearchSpace
 from pipeline.config.strict import NAME_PATTERN
 from pipeline.console import result, say
-from pipeline.data.priors import warn_of_unreadable
-from pipeline.data.training_table import load_tables
+from pipeline.data.training_table import load_tables, warn_of_unreadable
 from pipeline.errors import ConfigError
 from pipeline.machine import num_processes
 from pipeline.reports.tuning_figures import best_trials, save_pictures, trials_table

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pipeline import console
 from pipeline.config.competition import Competition
-from pipeline.data.priors import warn_of_unreadable
+from pipeline.data.training_table import warn_of_unreadable
 from pipeline.errors import SubmissionError
 from pipeline.store.paths import Paths
 from pipeline.store.tables import load_test

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config.competition import Competition
 from pipeline.config.experiment import Experiment
 from pipeline.console import say, warn
-from pipeline.data.priors import fill_with_prior
-from pipeline.data.training_table import Tables, subsample
+from pipeline.data.training_table import Tables, fill_with_prior, subsample
 from pipeline.errors import ConfigError
 from pipeline.reproducibility import environment
 from pipeline.scoring.metrics import score

@@ -4,8 +4,7 @@ from typing import Protocol
 
 from pipeline.config.competition import Competition
 from pipeline.config.experiment import Experiment
-from pipeline.data.priors import is_readable
-from pipeline.data.training_table import Tables
+from pipeline.data.training_table import Tables, is_readable
 from pipeline.scoring.oof import class_indices
 from pipeline.store.paths import Paths
 from pipeline.training.checkpoint import Tensors

@@ -2,7 +2,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.data.priors import MOST_NAMES, fill_with_prior, is_readable, warn_of_unreadable
+from pipeline.data.training_table import (
+    MOST_NAMES,
+    fill_with_prior,
+    is_readable,
+    warn_of_unreadable,
+)
 
 
 def table(widths: list[int]) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """One look at a file: what it is, or why it can't be read; never an exception."""
 
+import dataclasses
 import hashlib
 import io
 
@@ -7,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.data.audit import THUMBNAIL_PX, Scan, scan_file, scan_files
+from pipeline.data.audit import THUMBNAIL_PX, Audit, Scan, scan_file, scan_files
+from pipeline.images.decode import decode_rgb, read_header, value_range
 
 
 def png(width: int = 40, height: int = 20, colour: str = "red") -> bytes:
@@ -111,3 +113,26 @@ def test_files_are_scanned_in_their_order_and_counted(tmp_path):
 
 def test_no_files_give_no_scans():
     assert scan_files([], 1, lambda _: None) == []
+
+
+def test_images_of_one_colour_and_ranges_of_numbers_are_told():
+    audit = Audit()
+    rng = np.random.default_rng(0)
+    pictures = {
+        "mask.png": rng.integers(0, 2, (8, 8), dtype=np.uint8),
+        "grey.png": rng.integers(0, 256, (8, 8), dtype=np.uint8),
+        "wide.png": rng.integers(0, 4096, (8, 8), dtype=np.uint16),
+        "wider.png": rng.integers(0, 65536, (8, 8), dtype=np.uint16),
+    }
+    for name, pixels in pictures.items():
+        content = io.BytesIO()
+        Image.fromarray(pixels).save(content, "PNG")
+        contrast = int(decode_rgb(content.getvalue()).max()) - int(
+            decode_rgb(content.getvalue()).min()
+        )
+        scan = Scan("", None, None, "", contrast, value_range(content.getvalue()))
+        header = read_header(content.getvalue())
+        audit.add_scan("train", name, name, dataclasses.replace(scan, header=header))
+    first, second = audit.doubts()
+    assert first.startswith("1 images are of one colour, the first is 'mask.png'; ")
+    assert second.startswith("images have numbers of 2 ranges (12 bits, 16 bits), each is read by")

@@ -6,13 +6,21 @@ import struct
 import zlib
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageFile
 
 from pipeline.errors import DataError
 from pipeline.images import decode
-from pipeline.images.decode import ByteImage, decode_rgb, read_header
+from pipeline.images.decode import (
+    NUM_MARK_BYTES,
+    ByteImage,
+    decode_rgb,
+    has_image_mark,
+    read_header,
+    value_range,
+)
 
 WIDTH, HEIGHT = 48, 32
 CORNERS = {"red": (0, 0), "lime": (0, 1), "blue": (1, 0), "yellow": (1, 1)}
@@ -307,3 +315,82 @@ def test_damage_anywhere_gives_pixels_or_a_data_error(file_format):
         except DataError:
             refused += 1
     assert refused > 0
+
+
+WAVE = np.tile(0.5 + 0.5 * np.sin(np.arange(64) / 3), (48, 1))
+GREY = np.rint(WAVE * 255).astype(np.uint8)
+RANGES: dict[str, tuple[np.ndarray, str]] = {
+    "fractions": (WAVE.astype(np.float32), "TIFF"),
+    "fractions of white": ((WAVE * 255).astype(np.float32), "TIFF"),
+    "below zero": ((WAVE * 2 - 1).astype(np.float32), "TIFF"),
+    "thousands": ((WAVE * 5000 + 300).astype(np.float32), "TIFF"),
+    "32 bits of which 8 are used": (GREY.astype(np.int32), "TIFF"),
+    "32 bits below zero": ((WAVE * 2000 - 1000).astype(np.int32), "TIFF"),
+    "16 bits of which 8 are used": (GREY.astype(np.uint16), "PNG"),
+    "10 bits": ((WAVE * 1023).astype(np.uint16), "PNG"),
+    "12 bits": ((WAVE * 4095).astype(np.uint16), "TIFF"),
+    "14 bits": ((WAVE * 16383).astype(np.uint16), "PNG"),
+}
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_numbers_of_any_range_show_the_picture(name):
+    values, file_format = RANGES[name]
+    pixels = decode_rgb(encoded(Image.fromarray(values), file_format))
+    assert np.abs(pixels[:, :, 0].astype(int) - GREY).max() <= 1
+    assert (pixels == pixels[:, :, :1]).all()
+
+
+def test_what_is_no_number_is_black_and_a_picture_of_nothing_else_too():
+    values = WAVE.astype(np.float32)
+    values[0, :5] = [np.nan, np.inf, -np.inf, 0, 1]
+    pixels = decode_rgb(encoded(Image.fromarray(values), "TIFF"))
+    assert pixels[0, :5, 0].tolist() == [0, 0, 0, 0, 255]
+    nothing = np.full((4, 4), np.nan, dtype=np.float32)
+    assert decode_rgb(encoded(Image.fromarray(nothing), "TIFF")).max() == 0
+
+
+@pytest.mark.parametrize("file_format", [".png", ".tif"])
+@pytest.mark.parametrize("bits", [8, 10, 12, 16])
+def test_colours_of_which_few_bits_are_used_show_the_picture(file_format, bits):
+    colours = np.dstack([GREY, GREY[:, ::-1], 255 - GREY]).astype(np.uint16)
+    wide = colours << (bits - 8)
+    content = cv2.imencode(file_format, wide)[1].tobytes()
+    assert np.abs(decode_rgb(content).astype(int) - colours[:, :, ::-1]).max() <= 1
+
+
+def test_picture_that_alpha_hides_throughout_is_shown():
+    colours = np.dstack([GREY, GREY, 255 - GREY])
+    for alpha in (0, 1):
+        hidden = np.dstack([colours, np.full_like(GREY, alpha)])
+        assert_same(decode_rgb(encoded(Image.fromarray(hidden), "PNG")), Image.fromarray(colours))
+    hidden[0, 0, 3] = 255  # one pixel is meant to be seen: the others aren't
+    assert decode_rgb(encoded(Image.fromarray(hidden), "PNG"))[1:].min() >= 254
+    both = np.dstack([GREY, 0 * GREY])
+    assert decode_rgb(encoded(Image.fromarray(both, "LA"), "PNG")).std() > 20
+
+
+def test_range_is_named_where_it_is_not_of_8_bits():
+    def found(values: np.ndarray) -> str:
+        return value_range(encoded(Image.fromarray(values), "TIFF"))
+
+    assert found(GREY) == ""
+    assert found(WAVE.astype(np.float32)) == "0 to 1"
+    assert found((WAVE * 4095).astype(np.uint16)) == "12 bits"
+    assert found((WAVE * 40 - 40).astype(np.float32)).startswith("-39.9")
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM"])
+def test_images_are_known_by_their_first_bytes(file_format):
+    content = encoded(noise(), file_format)
+    assert has_image_mark(content[:NUM_MARK_BYTES])
+    assert not has_image_mark(b"x" + content[: NUM_MARK_BYTES - 1])
+    assert not has_image_mark(content[:3])
+
+
+TEXTS = [b"BMW and others\n..", b"P5 is a word of no", b"PNG files lie here", b""]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_texts_are_no_images(text):
+    assert not has_image_mark(text[:NUM_MARK_BYTES])

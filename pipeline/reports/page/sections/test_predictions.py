@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.data.priors import is_readable
+from pipeline.data.training_table import is_readable
 from pipeline.errors import ArtifactError
 from pipeline.reports.page.blocks import Block, Cell, Chart, Charts, Hint, Section, chart, table
 from pipeline.reports.page.report_data import BestResult, ReportData
