@@ -118,7 +118,7 @@ def test_no_files_give_no_scans():
 def test_images_of_one_colour_and_ranges_of_numbers_are_told():
     audit = Audit()
     rng = np.random.default_rng(0)
-    pictures = {
+    pictures: dict[str, np.ndarray] = {
         "mask.png": rng.integers(0, 2, (8, 8), dtype=np.uint8),
         "grey.png": rng.integers(0, 256, (8, 8), dtype=np.uint8),
         "wide.png": rng.integers(0, 4096, (8, 8), dtype=np.uint16),
