@@ -1,3 +1,5 @@
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -115,7 +117,10 @@ def test_seed_number_and_digest_each_draw_another_view(image):
 
 
 def test_custom_views_are_drawn_from_the_transforms_of_the_config(image):
-    steps = [("Resize", {"height": 32, "width": 32}), ("InvertImg", {"p": 1.0})]
+    steps: list[tuple[str, dict[str, Any]]] = [
+        ("Resize", {"height": 32, "width": 32}),
+        ("InvertImg", {"p": 1.0}),
+    ]
     transforms = tuple(TransformConfig(name=name, **values) for name, values in steps)
     custom = ViewConfig(recipe="custom", transforms=transforms)
     resized = ViewConfig(recipe="custom", transforms=transforms[:1])
