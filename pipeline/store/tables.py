@@ -55,7 +55,7 @@ def read_table(
         raise DataError(f"{path}: must exist, is missing; run '{next_command}'")
     try:
         table = _read_as_written(path, columns)
-    except (ValueError, pd.errors.ParserError) as error:
+    except (ValueError, OverflowError, pd.errors.ParserError) as error:
         saved = _read_as_saved(path, columns, known_ids) if columns in COLUMNS_FOR_PEOPLE else None
         if saved is None:
             reason = " ".join(str(error).split())

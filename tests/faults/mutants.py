@@ -13,6 +13,7 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
+from unicodedata import category
 
 from pipeline.errors import PipelineError
 
@@ -115,7 +116,8 @@ def attempt(read: Callable[[], object], cpu_seconds: float = CPU_SECONDS) -> str
             read()
             result = READ
         except PipelineError as error:
-            is_line = str(error).isprintable() and str(error)
+            text = str(error)
+            is_line = text and all(one.isprintable() or category(one) == "Zs" for one in text)
             result = REFUSED if is_line else f"not one printable line: {error!r}"
         except (Exception, OutOfTimeError) as error:
             result = f"{error!r:.300}"
