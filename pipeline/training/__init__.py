@@ -1,1 +1,1 @@
-"""What learns: features of frozen trunks and heads upon them."""
+"""Train heads on cached features of frozen layers, or fine-tune the networks themselves."""
