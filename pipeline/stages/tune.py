@@ -93,11 +93,13 @@ def run(
         run_workers(search, limits, options.num_workers)
     else:
         run_worker(search, limits)
-    study = open_study(search)
-    _say_why_it_ended(search, study, limits)
-    found = select_best_trial(study, search)
-    ExperimentRun(paths, competition, found.tuned, search.tables).train([])
-    with held(paths.experiment(found.tuned.name).lock, search.title):
+    # Another command may still run a trial of this study. Whoever ends last selects among all of
+    # them, and nobody writes a result that is older than the one that stands.
+    with held(paths.tuned_lock(search.experiment.name), search.title):
+        study = open_study(search)
+        _say_why_it_ended(search, study, limits)
+        found = select_best_trial(study, search)
+        ExperimentRun(paths, competition, found.tuned, search.tables).train([])
         name = experiment_name or search.experiment.name
         _report(search, study, found, options.as_typed(name, overrides))
 

@@ -198,6 +198,10 @@ class Paths:
         """Held while a worker takes its next trial."""
         return self.studies_dir / f".{study}.lock"
 
+    def tuned_lock(self, experiment: str) -> Path:
+        """Held while an experiment's best trial is selected, trained and written."""
+        return self.studies_dir / f".{experiment}-tuned.result.lock"
+
     def study_journal_lock(self, study: str) -> Path:
         """Held while a line is added to a journal."""
         return self.studies_dir / f".{study}.log.lock"

@@ -10,6 +10,7 @@ import pandas as pd
 import psutil
 import pytest
 import torch
+from filelock import FileLock
 from optuna.trial import TrialState
 
 from pipeline.errors import ArtifactError, ConfigError, StoppedError
@@ -301,3 +302,33 @@ def _trials_or_none(site):
         return trials_of(site)
     except (ValueError, KeyError):  # no study yet
         return []
+
+
+def test_a_trial_that_another_command_ends_meanwhile_is_selected_too(site):
+    run(site, 2)
+    (journal,) = site[0].studies_dir.glob("*.log")
+    first = trials_of(site)[0]
+    is_held = threading.Event()
+
+    def end_a_better_trial() -> None:
+        backend = optuna.storages.journal.JournalFileBackend(str(journal))
+        storage = optuna.storages.JournalStorage(backend)
+        with FileLock(site[0].tuned_lock("tiny")):
+            is_held.set()
+            time.sleep(1)  # by now the other has found that there are trials enough
+            optuna.load_study(study_name=None, storage=storage).add_trial(
+                optuna.trial.create_trial(
+                    value=2.0,
+                    params={**first.params, "head.l2": 0.5},
+                    distributions=first.distributions,
+                    user_attrs=first.user_attrs,
+                )
+            )
+
+    another = threading.Thread(target=end_a_better_trial)
+    another.start()
+    is_held.wait()
+    run(site, 2)
+    another.join()
+    best = site[0].experiment("tiny-tuned").best_toml.read_text(encoding="utf-8")
+    assert "l2 = 0.5" in best
