@@ -55,20 +55,31 @@ class ImageConfig(Table):
     """Size, crop and normalisation of the network's input.
 
     The short side is scaled to `size_px / crop_fraction` and the centre cropped to a square of
-    `size_px`; `(pixel / 255 - mean) / std` follows, per channel.
+    `size_px`; `(pixel / 255 - mean) / std` follows, per channel. What is left out is as in the
+    training of the weights; the defaults are for networks without weights.
     """
 
     size_px: Annotated[int, Field(ge=16, le=2048)] = 224
-    """Height and width in pixels of what the network sees."""
+    """Height and width in pixels of what the network sees; left out, the weights' own."""
 
     crop_fraction: Fraction = 0.875
-    """Which part of the short side the square is: less cuts off a wider border."""
+    """Which part of the short side the square is: less cuts off a wider border; left out, the
+    weights' own."""
 
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    """What is subtracted from red, green and blue in [0, 1]: as in the weights' training."""
+    """What is subtracted from red, green and blue in [0, 1]; left out, the weights' own."""
 
     std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
-    """What they are divided by then: as in the weights' training."""
+    """What they are divided by then; left out, the weights' own."""
+
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    """How the short side is scaled: "bicubic" keeps more contrast, "bilinear" less; left out, the
+    weights' own."""
+
+    @property
+    def left_to_weights(self) -> list[str]:
+        """The keys that the recipe doesn't set."""
+        return [key for key in type(self).model_fields if key not in self.model_fields_set]
 
 
 class TransformConfig(Table):
@@ -180,6 +191,13 @@ class Experiment(Table):
             return "train"
         return "" if self.train.init_head == "probe" else "head"
 
+    def as_given(self) -> dict[str, Any]:
+        """Return the values as plain ones, without those of `[images]` that the weights decide."""
+        values = self.model_dump(mode="json")
+        for key in self.images.left_to_weights:
+            del values["images"][key]
+        return values
+
     def at(self, key: str) -> Any:
         """Return the value of a dotted key."""
         value: Any = self
@@ -193,7 +211,7 @@ class Experiment(Table):
         Raises:
             ConfigError: Such an experiment is impossible; `where` begins the message.
         """
-        values = self.model_dump(mode="json")
+        values = self.as_given()
         for key, value in changes.items():
             *tables, last = key.split(".")
             table = values

@@ -68,6 +68,11 @@ class ScheduleConfig(Table):
     gamma: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Of "step": what the rate is multiplied by at each fall."""
 
+    @property
+    def is_lengthened(self) -> bool:
+        """Whether more epochs leave the rates of the first ones as they are."""
+        return self.name in ("constant", "step")
+
 
 class LossConfig(Table):
     """The criterion: cross-entropy, or with `focal_gamma` above 0 the focal loss."""

@@ -102,20 +102,37 @@ class CachedCopies(WorkingCopies):
         tables: Readable rows of `train.csv` or `test.csv`; room goes to the first ones first.
         since: When the run began that they serve, in nanoseconds since 1970: what was used later
             isn't deleted to make room. None is now.
+        interpolation: How they are scaled.
     """
 
     def __init__(
-        self, paths: Paths, side_px: int, *tables: pd.DataFrame, since: int | None = None
+        self,
+        paths: Paths,
+        side_px: int,
+        *tables: pd.DataFrame,
+        since: int | None = None,
+        interpolation: str = "bicubic",
     ) -> None:
-        super().__init__(paths, side_px)
+        super().__init__(paths, side_px, interpolation)
         self._since = time.time_ns() if since is None else since
-        blocks = (block for images in tables for block in _blocks(paths.cache_dir, side_px, images))
+        blocks = (block for images in tables for block in self._cut(images))
         self._blocks = list({block.path: block for block in blocks}.values())
         self._places = {
             image.sha256: (block.path, row)
             for block in self._blocks
             for row, image in enumerate(block.images)
         }
+
+    def _cut(self, images: pd.DataFrame) -> Iterator[Block]:
+        """Cut a table into blocks of about BLOCK_BYTES."""
+        made_by = describe_working_copies(self.side_px, self.interpolation)
+        shapes = zip(images["height"].tolist(), images["width"].tolist(), strict=True)
+        copies = (working_shape(*shape, self.side_px) for shape in shapes)
+        sizes = np.array([CHANNELS * math.prod(shape) for shape in copies])
+        for _, part in images.assign(num_bytes=sizes).groupby(sizes.cumsum() // BLOCK_BYTES):
+            name = fingerprint([made_by, part["sha256"].tolist()])
+            path = self._paths.cache_dir / f"{name}{COPIES_SUFFIX}"
+            yield Block(path, tuple(image_rows(part)), int(part["num_bytes"].sum()))
 
     def build(self) -> None:
         """Make the blocks that are missing, in parallel; of several processes, one after another.
@@ -149,7 +166,9 @@ class CachedCopies(WorkingCopies):
         return kept
 
     def _write(self, blocks: Sequence[Block], what: str) -> None:
-        write = functools.partial(_write_block, self._paths, self.side_px)
+        write = functools.partial(
+            _write_block, WorkingCopies(self._paths, self.side_px, self.interpolation)
+        )
         with progress(what, _count(blocks)) as advance:
             for num_written in map_in_processes(write, blocks):
                 advance(num_written)
@@ -164,19 +183,7 @@ class CachedCopies(WorkingCopies):
         return super().read(image)
 
 
-def _blocks(folder: Path, side_px: int, images: pd.DataFrame) -> Iterator[Block]:
-    """Cut a table into blocks of about BLOCK_BYTES."""
-    made_by = describe_working_copies(side_px)
-    shapes = zip(images["height"].tolist(), images["width"].tolist(), strict=True)
-    sizes = np.array([CHANNELS * math.prod(working_shape(*shape, side_px)) for shape in shapes])
-    for _, part in images.assign(num_bytes=sizes).groupby(sizes.cumsum() // BLOCK_BYTES):
-        name = fingerprint([made_by, part["sha256"].tolist()])
-        path = folder / f"{name}{COPIES_SUFFIX}"
-        yield Block(path, tuple(image_rows(part)), int(part["num_bytes"].sum()))
-
-
-def _write_block(paths: Paths, side_px: int, block: Block) -> int:
-    copies = WorkingCopies(paths, side_px)
+def _write_block(copies: WorkingCopies, block: Block) -> int:
     write_block(block.path, [copies.read(image) for image in block.images])
     return len(block.images)
 

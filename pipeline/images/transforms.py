@@ -27,7 +27,12 @@ def plain_transforms(images: ImageConfig) -> A.Compose:
     """
     return A.Compose(
         [
-            A.SmallestMaxSize(working_side_px(images), interpolation=cv2.INTER_CUBIC),
+            A.SmallestMaxSize(
+                working_side_px(images),
+                interpolation=cv2.INTER_CUBIC
+                if images.interpolation == "bicubic"
+                else cv2.INTER_LINEAR,
+            ),
             A.CenterCrop(images.size_px, images.size_px),
         ]
     )
@@ -101,7 +106,7 @@ def transform_text(recipe: str, images: ImageConfig, views: ViewConfig) -> str:
     """
     transform = recipe_view(recipe, images, views) if recipe else plain_transforms(images)
     description = {
-        "copy": describe_working_copies(working_side_px(images)),
+        "copy": describe_working_copies(working_side_px(images), images.interpolation),
         "transform": transform.to_dict(),
         "draw": _DRAW_VERSION if recipe else None,
     }

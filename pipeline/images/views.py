@@ -17,7 +17,7 @@ import numpy.typing as npt
 from pipeline.config.experiment import Experiment, ImageConfig, ViewConfig
 from pipeline.images.decode import ByteImage
 from pipeline.images.transforms import STILL_RECIPES, draw, recipe_view
-from pipeline.images.working_copy import working_side_px
+from pipeline.images.working_copy import resized, working_side_px
 from pipeline.reproducibility import sample_seed
 
 FloatMap = npt.NDArray[np.float32]
@@ -62,7 +62,7 @@ class View:
         height, width = self._scaled_shape(copy.shape[:2], images)
         scaled = copy
         if copy.shape[:2] != (height, width):
-            scaled = _bytes(cv2.resize(copy, (width, height), interpolation=cv2.INTER_CUBIC))
+            scaled = resized(copy, height, width, images.interpolation)
         if self.degrees:
             turn = _turn(height, width, self.degrees)
             mode = cv2.BORDER_REFLECT_101

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import PIL
+from PIL import Image
 
 from pipeline.config.experiment import ImageConfig
 from pipeline.errors import DataError
@@ -53,9 +54,22 @@ def working_side_px(images: ImageConfig) -> int:
     return round(images.size_px / images.crop_fraction)
 
 
-def describe_working_copies(side_px: int) -> list[str | int]:
+def describe_working_copies(side_px: int, interpolation: str = "bicubic") -> list[str | int]:
     """List all that decides the pixels of working copies besides the files, as cache keys need."""
-    return [_VERSION, side_px, PIL.__version__, cv2.__version__]
+    others = [] if interpolation == "bicubic" else [interpolation]
+    return [_VERSION, side_px, PIL.__version__, cv2.__version__, *others]
+
+
+def resized(image: ByteImage, height: int, width: int, interpolation: str) -> ByteImage:
+    """Scale an image `(H, W, 3)` as `images.interpolation` says.
+
+    "bicubic" is OpenCV's, "bilinear" Pillow's, which averages over all that a pixel covers.
+    """
+    if interpolation == "bilinear":
+        scaled: object = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+    else:  # bit for bit what Albumentations' SmallestMaxSize makes of it
+        scaled = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(scaled, dtype=np.uint8)
 
 
 def working_shape(height: int, width: int, side_px: int) -> tuple[int, int]:
@@ -66,7 +80,9 @@ def working_shape(height: int, width: int, side_px: int) -> tuple[int, int]:
     return (height, width) if scale >= 1 else (round(height * scale), round(width * scale))
 
 
-def working_copy(content: bytes, side_px: int, *, is_known: bool = False) -> ByteImage:
+def working_copy(
+    content: bytes, side_px: int, *, is_known: bool = False, interpolation: str = "bicubic"
+) -> ByteImage:
     """Decode an image file and reduce it, `(H, W, 3)` uint8 RGB.
 
     The aspect is kept, but of images longer than MAX_ASPECT times their short side the middle is
@@ -76,6 +92,7 @@ def working_copy(content: bytes, side_px: int, *, is_known: bool = False) -> Byt
         content: The file's bytes.
         side_px: The short side of what is larger.
         is_known: These very bytes were decoded before, see `decode_rgb`.
+        interpolation: How it is scaled, see `resized`.
 
     Raises:
         DataError: The content isn't a whole image of a known format, or claims to be enormous.
@@ -85,9 +102,7 @@ def working_copy(content: bytes, side_px: int, *, is_known: bool = False) -> Byt
     image = _middle(image)
     if image.shape[:2] == (height, width):
         return image
-    # Bit for bit what Albumentations' SmallestMaxSize makes of it.
-    reduced = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
-    return np.asarray(reduced, dtype=np.uint8)
+    return resized(image, height, width, interpolation)
 
 
 def _middle(image: ByteImage) -> ByteImage:
@@ -97,14 +112,16 @@ def _middle(image: ByteImage) -> ByteImage:
     return image[top : top + longest, left : left + longest]
 
 
-def read_copies(folder: Path, side_px: int, names: Sequence[str]) -> list[ReadOutcome]:
+def read_copies(
+    folder: Path, side_px: int, interpolation: str, names: Sequence[str]
+) -> list[ReadOutcome]:
     """Read files that may be anything: the working copy of each, or why it can't be read."""
-    return [_read_copy(folder / name, side_px) for name in names]
+    return [_read_copy(folder / name, side_px, interpolation) for name in names]
 
 
-def _read_copy(path: Path, side_px: int) -> ReadOutcome:
+def _read_copy(path: Path, side_px: int, interpolation: str) -> ReadOutcome:
     try:
-        return working_copy(path.read_bytes(), side_px)
+        return working_copy(path.read_bytes(), side_px, interpolation=interpolation)
     except OSError as error:
         return f"cannot be opened: {error.strerror}"
     except DataError as error:
@@ -117,11 +134,13 @@ class WorkingCopies:
     Args:
         paths: Where the images lie.
         side_px: Their short side, see `working_copy`.
+        interpolation: How they are scaled.
     """
 
-    def __init__(self, paths: Paths, side_px: int) -> None:
+    def __init__(self, paths: Paths, side_px: int, interpolation: str = "bicubic") -> None:
         self._paths = paths
         self.side_px = side_px
+        self.interpolation = interpolation
 
     def read(self, image: ImageRow) -> ByteImage:
         """Return an image's working copy, `(H, W, 3)` uint8; it may be read-only.
@@ -135,7 +154,9 @@ class WorkingCopies:
             # Cheaper than to look for truncation once more, and no image is swapped silently.
             if hashlib.sha256(content).hexdigest() != image.sha256:
                 raise DataError("other content")
-            return working_copy(content, self.side_px, is_known=True)
+            return working_copy(
+                content, self.side_px, is_known=True, interpolation=self.interpolation
+            )
         except (OSError, DataError) as error:
             found = error.strerror if isinstance(error, OSError) else error
             raise DataError(

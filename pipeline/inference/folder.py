@@ -60,7 +60,7 @@ def read_batches(
         images: The working size.
         size: Images of a batch.
     """
-    outcomes = _read_ahead(folder, names, working_side_px(images), size)
+    outcomes = _read_ahead(folder, names, images, size)
     for start in range(0, len(names), size):
         batch = list(names[start : start + size])
         copies = dict(zip(batch, itertools.islice(outcomes, len(batch)), strict=True))
@@ -74,11 +74,11 @@ def read_batches(
 
 
 def _read_ahead(
-    folder: Path, names: Sequence[str], side_px: int, size: int
+    folder: Path, names: Sequence[str], images: ImageConfig, size: int
 ) -> Iterator[ReadOutcome]:
     """Read images in order; what the processes have in hand is about as much as `size`."""
     share = -(-size // num_cpus())
-    read = partial(read_copies, folder, side_px)
+    read = partial(read_copies, folder, working_side_px(images), images.interpolation)
 
     def one_by_one(together: Sequence[str], _: str) -> list[ReadOutcome]:
         alone = [[name] for name in together]

@@ -5,12 +5,18 @@ used: where a firewall swallows packets, it waits for 10 seconds, then for 60, a
 times; and it turns to a second server (Xet) that mirrors don't have.
 """
 
+import json
 import re
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import timm
+import torch
 from huggingface_hub import constants, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
+from timm.models import get_deprecated_models
+from timm.models._hub import load_model_config_from_path
 
 from pipeline import console
 from pipeline.data.archives.fetch import MAX_BYTES
@@ -26,6 +32,7 @@ from pipeline.models.hub_address import (
 )
 from pipeline.models.timm_backbone import HUB as HUB_PREFIX
 from pipeline.store.atomic import write_text
+from pipeline.store.freshness import file_sha256
 from pipeline.store.locks import held
 
 # With a connection that breaks off; whether there is a hub at all is known within seconds.
@@ -65,7 +72,7 @@ def hub_repository(model_name: str) -> Repository:
                 "it"
             )
         return Repository(repo_id, revision=revision or "main")
-    config = timm.get_pretrained_cfg(TWINS.get(model_name) or timm_name)
+    config = timm.get_pretrained_cfg(TWINS.get(model_name) or current_name(timm_name))
     if config is None or not config.hf_hub_id:
         raise ConfigError(
             f"model.weights: the hub must have weights for '{model_name}', timm knows of none; "
@@ -107,18 +114,70 @@ def find_cached(repository: Repository) -> Path | None:
     return next(filter(None, files), None)
 
 
-def fetch_hub_config(model_name: str) -> None:
-    """Bring the description of a `timm/hf-hub:` network into the cache; others have none.
+def find_torch_hub(model_name: str) -> Path | None:
+    """Find a network's published file in torch hub's cache, where older versions left it.
 
-    timm would fetch it itself, with the patience described above.
+    Its name ends in the beginning of its sha256.
+    """
+    config = network_config(model_name) or {}
+    name = PurePosixPath(str(config.get("url") or "")).name
+    digest = re.search(r"-([0-9a-f]{8,})\.\w+$", name)
+    path = Path(torch.hub.get_dir()) / "checkpoints" / name
+    if not digest or not path.is_file() or not file_sha256(path).startswith(digest[1]):
+        return None
+    return path
+
+
+def current_name(timm_name: str) -> str:
+    """Return the name and tag that timm has now for a network; old ones are mapped by timm."""
+    return get_deprecated_models().get(timm_name) or timm_name
+
+
+def network_config(model_name: str) -> dict[str, Any] | None:
+    """Return timm's `pretrained_cfg` of a network; None where it has none.
+
+    That of a `timm/hf-hub:` network is brought into the cache; timm would fetch it itself, with the
+    patience described above.
 
     Raises:
         ConfigError: The repository's name is impossible.
-        ArtifactError: The hub can't be reached, or hasn't got the file.
+        ArtifactError: The hub can't be reached, or hasn't got the file, or it is none of timm's.
     """
     if model_name.startswith(TIMM + HUB_PREFIX):
         repository = hub_repository(model_name)
-        fetch(Repository(repository.repo_id, ("config.json",), repository.revision))
+        return read_config(
+            fetch(Repository(repository.repo_id, ("config.json",), repository.revision))
+        )
+    if not model_name.startswith(TIMM) and model_name not in TWINS:
+        return None
+    name = TWINS.get(model_name) or current_name(model_name.removeprefix(TIMM))
+    found = timm.get_pretrained_cfg(name)
+    return asdict(found) if found else None
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read the `pretrained_cfg` of a network that timm has described in a file `config.json`.
+
+    Raises:
+        ArtifactError: It is damaged, describes a network of another library, or one that this timm
+            doesn't have.
+    """
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        if not isinstance(found, dict) or "architecture" not in found:
+            others = found.get("architectures") if isinstance(found, dict) else None
+            raise ValueError(f"is of transformers, {others[0]}" if others else "names no network")
+        architecture = found["architecture"]
+        if not isinstance(architecture, str) or not timm.is_model(architecture):
+            raise ValueError(f"names '{architecture}', which timm {timm.__version__} doesn't have")
+        config: dict[str, Any] = load_model_config_from_path(path.parent)[0]
+    except (OSError, LookupError, AttributeError, TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ArtifactError(
+            f"{path}: must describe a network of timm, doesn't ({reason}); choose a repository "
+            "that timm has written, or timm's own network of that kind, model.name=timm/NAME"
+        ) from error
+    return config
 
 
 def _cached(repository: Repository, file: str) -> Path | None:

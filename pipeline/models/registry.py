@@ -10,12 +10,17 @@ from pipeline.config.experiment import ModelConfig
 from pipeline.config.strict import did_you_mean
 from pipeline.errors import ConfigError
 from pipeline.models.architectures import Architecture, named_architectures
-from pipeline.models.hub import fetch_hub_config
+from pipeline.models.hub import current_name, network_config
 from pipeline.models.network import Classifier, Network
 from pipeline.models.resnet import ResNet
 from pipeline.models.source_networks import LeNet, ResNet50Attention, SampleResNet
 from pipeline.models.split import below_head
-from pipeline.models.timm_backbone import build_timm_network, build_timm_trunk
+from pipeline.models.timm_backbone import (
+    HUB,
+    build_timm_network,
+    build_timm_trunk,
+    check_boundary,
+)
 from pipeline.models.weights import Target, dropped_head, load_weights
 
 __all__ = [
@@ -74,9 +79,22 @@ def build_model(
     """
     network = build_random(config, num_classes, seed, size_px)
     digest = load_weights(Target(config.name, network.module, network.is_head, seed), config)
+    _check_boundary_once(network, config.name, size_px)
     # Drawn one after the other, the trunk's weights depend on the head's size.
     drawn = f", {num_classes} classes" if config.weights == "none" else ""
     return replace(network, weights_sha256=digest + drawn + _options_text(config))
+
+
+_checked: set[tuple[str, int | None]] = set()
+
+
+def _check_boundary_once(network: Network, name: str, size_px: int | None) -> None:
+    """Check what timm has built; the networks written here are their trunk and head."""
+    key = (name, size_px)
+    is_real = next(network.module.parameters()).device.type != "meta"
+    if is_real and key not in _checked and not isinstance(network.module, Classifier):
+        check_boundary(network, name, size_px)
+        _checked.add(key)
 
 
 def trunk_of(network: Network) -> FrozenLayers:
@@ -130,7 +148,7 @@ def _construct(config: ModelConfig, num_classes: int, size_px: int | None) -> Ne
     if config.name in OTHERS:
         _refuse_drops(config)
         return Network.of(OTHERS[config.name](num_classes))
-    fetch_hub_config(config.name)  # timm would ask, with more patience
+    _check_hub_config(config.name)
     return build_timm_network(
         _timm_name(config),
         num_classes,
@@ -145,7 +163,7 @@ def _construct_trunk(
 ) -> tuple[nn.Module, Target]:
     """Build a headless network; what is to be filled may be a whole one around it."""
     if config.name.startswith(TIMM) and not _options(config):
-        fetch_hub_config(config.name)  # timm would ask, with more patience
+        _check_hub_config(config.name)
         trunk = build_timm_trunk(_timm_name(config), size_px)
         return trunk, Target(config.name, trunk, dropped_head(trunk), seed, wants_head=False)
     network = _construct(config, 2, size_px)  # the head is drawn last and dropped
@@ -194,9 +212,15 @@ def _refuse_drops(config: ModelConfig) -> None:
             )
 
 
+def _check_hub_config(name: str) -> None:
+    """Bring the description of a hub's network into the cache, where timm looks for it."""
+    if name.startswith(TIMM + HUB):
+        network_config(name)
+
+
 def _timm_name(config: ModelConfig) -> str:
     if config.name.startswith(TIMM):
-        return config.name.removeprefix(TIMM)
+        return current_name(config.name.removeprefix(TIMM))
     known = model_names()
     close = did_you_mean(config.name, known) or f"; here are {', '.join(known)}"
     raise ConfigError(

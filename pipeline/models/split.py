@@ -37,7 +37,7 @@ class Split:
             in evaluation mode, whatever `train` says. None where nothing is frozen.
         upper: That, or the images → logits `(N, K)`. Its parameters have the network's names, and
             its `train` leaves the lower part alone. It tells by `no_weight_decay`, as networks of
-            timm do, which parameters mustn't decay.
+            timm do, which parameters mustn't decay, and by `group_matcher` what its blocks are.
     """
 
     lower: nn.Module | None
@@ -83,6 +83,9 @@ def split(network: Network, freeze: str, example: Tensor) -> Split:
     # As timm's networks tell it; not by their own method, with which a copy would copy the network.
     undecayed = frozenset(getattr(network.module, "no_weight_decay", frozenset)())
     parts.upper.no_weight_decay = lambda: undecayed  # type: ignore[assignment]
+    if has_groups := getattr(network.module, "group_matcher", None):
+        matcher = has_groups(coarse=False)
+        parts.upper.group_matcher = lambda **_: matcher  # type: ignore[assignment]
     return parts
 
 

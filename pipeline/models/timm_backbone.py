@@ -1,5 +1,6 @@
 """Build networks of the timm library, whole or without their heads."""
 
+import inspect
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,8 @@ from pipeline.errors import ArtifactError, ConfigError
 from pipeline.models.network import Network
 
 HUB = "hf-hub:"
+# How far logits may differ by rounding, of the greatest one.
+MOST_GAP = 1e-4
 # Our options and timm's names for them.
 DROPS = {"drop_path": "drop_path_rate", "dropout": "drop_rate"}
 
@@ -46,8 +49,9 @@ def build_timm_network(
     """Build a timm network with its trunk/head boundary.
 
     Most networks end in one linear layer (or 1x1 convolution) that reads pooled features: that
-    layer is the head. Where timm has several or other classifiers, the boundary lies before the
-    pooling, and the head's parameters are the classifiers' all the same.
+    layer is the head, with a norm before it where timm drops both together (EfficientViT, SHViT).
+    Where timm has several or other classifiers, the boundary lies before the pooling, and the
+    head's parameters are the classifiers' all the same.
 
     Args:
         name: As for `build_timm_trunk`.
@@ -75,6 +79,9 @@ def build_timm_network(
     only = classifiers[0] if len(classifiers) == 1 else None
     if isinstance(only, nn.Linear | nn.Conv2d):
         trunk = partial(_pooled_trunk, module)
+        if part := _part_with_norm(module, head_names[0]):
+            head = partial(_normed_head, module.get_submodule(part), dropout)
+            return Network(module, trunk, head, (part,))
         # Left to itself, timm counts dropout as the trunk's; frozen, it would be switched off.
         return Network(module, trunk, partial(_single_head, only, dropout), head_names)
     return Network(module, module.forward_features, module.forward_head, head_names)
@@ -147,6 +154,53 @@ def _classifiers(module: Any) -> list[nn.Module]:
     found = module.get_classifier() if hasattr(module, "get_classifier") else None
     parts = [*(found if isinstance(found, tuple) else [found]), getattr(module, "aux_head", None)]
     return [part for part in parts if isinstance(part, nn.Module) and list(part.parameters())]
+
+
+def _part_with_norm(module: nn.Module, classifier: str) -> str:
+    """Find the part around a classifier that timm applies as a whole; empty where it is alone.
+
+    timm's own heads say by an argument `pre_logits` that their other layers are the trunk's.
+    """
+    words = classifier.split(".")
+    around = [".".join(words[:end]) for end in range(1, len(words))]
+    for name in around:
+        if "pre_logits" in inspect.signature(module.get_submodule(name).forward).parameters:
+            return ""
+    return around[0] if around else ""
+
+
+def _normed_head(part: nn.Module, dropout: float, features: Tensor) -> Tensor:
+    if not any(isinstance(layer, nn.Dropout) for layer in part.modules()):
+        features = F.dropout(features, dropout, part.training)
+    logits: Tensor = part(features)
+    return logits
+
+
+def check_boundary(network: Network, name: str, size_px: int | None) -> None:
+    """Refuse a network whose trunk and head aren't the whole of it, by the logits of an image.
+
+    Args:
+        network: With its weights, on the CPU.
+        name: Its name, for the error.
+        size_px: Height and width of its images; None for its own.
+
+    Raises:
+        ConfigError: `head(trunk(x))` differs from `module(x)`.
+    """
+    module = network.module
+    was_training = module.training
+    side = size_px or getattr(module, "pretrained_cfg", {}).get("input_size", (3, 224))[-1]
+    image = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        module.eval()
+        expected, found = module(image), network.head(network.trunk(image))
+    module.train(was_training)
+    gap = float((found - expected).abs().max() / expected.abs().max().clamp(min=1e-6))
+    if not gap < MOST_GAP:
+        raise ConfigError(
+            f"model.name: head(trunk(x)) must give the network's logits, differs for '{name}' by "
+            f"{gap:.1e} of the greatest; choose another network"
+        )
 
 
 def _pooled_trunk(module: Any, images: Tensor) -> Tensor:

@@ -1,16 +1,20 @@
 """Load a network's weights from the source that `model.weights` names, or list its sources."""
 
+import inspect
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from timm.models import model_entrypoint
 from torch import nn
 
 from pipeline.config.experiment import ModelConfig
 from pipeline.console import say, warn
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.models.hub import fetch, find_cached, hub_repository
+from pipeline.models.hub import fetch, find_cached, find_torch_hub, hub_repository
 from pipeline.models.tensors import Tensors, read_tensors, strip_prefixes
 from pipeline.models.weights_source import (
     PACKAGES,
@@ -23,6 +27,11 @@ from pipeline.models.weights_source import (
 from pipeline.store.freshness import file_sha256
 
 TIMM = "timm/"
+# Tensors that grow with the image.
+_SIZED = re.compile("pos_embed|position|rel_|relative|attn_mask|attention_bias|rope")
+# Branches that only serve a training, and parts of the scripts around a network.
+_BRANCHES = re.compile("aux|criterion|loss|decode|proj_head|projector|predictor|mask_token", re.I)
+_COUNTER = "num_batches_tracked"
 # What timm's translations of foreign names raise on names that are foreign to them, too.
 _UNTRANSLATABLE = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
@@ -100,25 +109,43 @@ class StateDictLoader:
         if self.source.kind == "package":
             trunk = [(name, own[name]) for name in own if not self.target.is_head(name)]
             return name_by_position(tensors, trunk, self.source.path)
-        tensors = strip_prefixes(tensors, own)
+        tensors, others = strip_prefixes(tensors, own)
+        if others:
+            self.notes.append(
+                f"of it {len(others)} tensors of other parts are not used, the first is "
+                f"'{others[0]}'"
+            )
         if self.target.name == "resnet50_attention" and "conv1.weight" in tensors:  # a ResNet50's
             return {f"trunk.{name}": tensors[name] for name in tensors if name[:3] != "fc."}
         if self.target.name.startswith(TIMM) and not self._fits(own, tensors):
-            translated = self._translated(tensors)
-            return translated if self._fits(own, translated) else tensors
+            translated = self._translations(tensors)
+            return next((one for one in translated if self._fits(own, one)), tensors)
         return tensors
 
     def _fits(self, own: Tensors, tensors: Tensors) -> bool:
-        needed = (name for name in own if not self.target.is_head(name))
+        needed = (
+            name for name in own if not self.target.is_head(name) and not name.endswith(_COUNTER)
+        )
         return all(name in tensors and tensors[name].shape == own[name].shape for name in needed)
 
-    def _translated(self, tensors: Tensors) -> Tensors:
-        """Let timm translate its authors' names, by what it keeps beside the network for that."""
-        module = sys.modules[type(self.target.module).__module__]
-        try:
-            return dict(module.checkpoint_filter_fn(dict(tensors), self.target.module))
-        except _UNTRANSLATABLE:  # what doesn't fit is said by name
-            return tensors
+    def _translations(self, tensors: Tensors) -> Iterator[Tensors]:
+        """Let timm translate other libraries' names, by what it keeps beside the network for that.
+
+        It has one such function for most families; torchvision's names may have one of their own.
+        """
+        network: Any = self.target.module
+        rooms = {type(network).__module__: None}
+        if architecture := getattr(network, "pretrained_cfg", {}).get("architecture"):
+            rooms[model_entrypoint(architecture).__module__] = None
+        for room in rooms:
+            for name, function in inspect.getmembers(sys.modules[room], inspect.isfunction):
+                if "filter" not in name or function.__module__ != room:
+                    continue
+                arguments = (dict(tensors), network)[: len(inspect.signature(function).parameters)]
+                try:
+                    yield dict(function(*arguments))
+                except _UNTRANSLATABLE:  # what doesn't fit is said by name
+                    continue
 
     def _without_foreign_head(self, own: Tensors, tensors: Tensors) -> Tensors:
         """Drop the file's head where the network's is another."""
@@ -139,17 +166,18 @@ class StateDictLoader:
     def _check_shapes(self, own: Tensors, tensors: Tensors) -> None:
         for name, tensor in own.items():
             if name in tensors and tensors[name].shape != tensor.shape:
+                is_sized = _SIZED.search(name)
+                remedy = "set images.size_px to that of these weights, or " if is_sized else ""
                 raise ArtifactError(
                     f"{self.source.path}: tensor '{name}' must have the shape "
                     f"{tuple(tensor.shape)} of {self.target.name}, has "
-                    f"{tuple(tensors[name].shape)}; use weights of this network"
+                    f"{tuple(tensors[name].shape)}; {remedy}use weights of this network"
                 )
 
     def _check_names(self, own: Tensors, tensors: Tensors) -> None:
         where, network = self.source.path, self.target.name
         needed = [name for name in own if not self.target.is_head(name)]
-        counter = "num_batches_tracked"
-        missing = [name for name in needed if name not in tensors and not name.endswith(counter)]
+        missing = [name for name in needed if name not in tensors and not name.endswith(_COUNTER)]
         if missing:
             raise ArtifactError(
                 f"{where}: must hold the {len(needed)} tensors of {network} below its head, lacks "
@@ -159,12 +187,13 @@ class StateDictLoader:
         if not others:
             return
         found = f"holds {len(others)} others, the first is '{others[0]}'"
-        if self.source.kind != "hub" or not network.startswith(TIMM):
+        are_branches = all(_BRANCHES.match(name) for name in others)
+        if not are_branches and (self.source.kind != "hub" or not network.startswith(TIMM)):
             raise ArtifactError(
                 f"{where}: must hold tensors of {network} alone, {found}; use weights of this "
                 "network"
             )
-        # It is the network's own repository: what has no place served its training.
+        # A branch, or the network's own repository: what has no place served its training.
         warn(f"weights {network}: {self.source.title} {found}; not used")
 
 
@@ -219,6 +248,8 @@ def _resolve(config: ModelConfig) -> Source:
         return Source(path, weights, f"package {PACKAGES[name]}", "reinstall the package")
     if weights == "hub":
         repository = hub_repository(name)
+        if not find_cached(repository) and (older := find_torch_hub(name)):
+            return Source(older, weights, f"torch hub's cache, {older.name}", "delete it")
         path = fetch(repository)
         title = f"hub {repository.repo_id}, {path.name}"
         return Source(path, weights, title, "delete it and run the same command again")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.models.tensors import Tensors
 
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".pth.tar", ".pt.tar", ".th", ".pyth")
 
 
 def find_weights_file(place: str) -> Path:
@@ -39,20 +39,26 @@ def find_weights_file(place: str) -> Path:
         )
     if path.is_dir():
         return _only_file(path)
-    if path.suffix not in SUFFIXES:
+    if not _is_weights(path):
         raise ConfigError(
             f"model.weights: must end in one of {', '.join(SUFFIXES)}, is '{place}'; convert it"
         )
     return path
 
 
+def _is_weights(path: Path) -> bool:
+    return path.name.lower().endswith(SUFFIXES)
+
+
 def _only_file(folder: Path) -> Path:
-    preferred = folder / "model.safetensors"
-    files = sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES and file.is_file())
-    if preferred in files:
-        return preferred
-    if len(files) == 1:
-        return files[0]
+    """Find the file of a folder; or of its folders, as in a copy of a hub's cache."""
+    files = sorted(file for file in folder.iterdir() if _is_weights(file) and file.is_file())
+    if not files:
+        files = sorted(file for file in folder.rglob("*") if _is_weights(file) and file.is_file())
+    preferred = [file for file in files if file.name == "model.safetensors"]
+    for choice in (preferred, files):
+        if len(choice) == 1:
+            return choice[0]
     found = f"{len(files)} ({', '.join(file.name for file in files[:3])})" if files else "none"
     raise ConfigError(
         f"model.weights: folder '{folder}' must hold model.safetensors or exactly one file of "

@@ -9,6 +9,7 @@ from rich.table import Table
 from pipeline.config.experiment import ModelConfig
 from pipeline.console import result
 from pipeline.errors import ConfigError
+from pipeline.models.preparation import describe, weights_preparation
 from pipeline.models.profile import Profile, images_per_second, profile
 from pipeline.models.registry import Network, build_random, model_names
 from pipeline.models.weights import list_weights
@@ -85,6 +86,8 @@ def _show(name: str, image_size: int, num_classes: int) -> None:
     result(layers)
     result(_totals(counted))
     result(f"weights      {', '.join(list_weights(name)) or 'none'}")
+    if own := weights_preparation(ModelConfig(name=name, weights="auto")):
+        result(f"images       {describe(own)}, as the weights need them")
     device = pick_device()
     set_up(device)
     forward, step = images_per_second(

@@ -15,6 +15,7 @@ from pipeline.images.decode import ByteImage
 from pipeline.images.transforms import check_recipe
 from pipeline.images.views import View, ViewMaker, training_view
 from pipeline.images.working_copy import WorkingCopies, image_rows, working_side_px
+from pipeline.models.preparation import describe, prepared
 from pipeline.store.atomic import write_bytes
 from pipeline.store.paths import Paths
 from pipeline.store.tables import load_train
@@ -57,13 +58,14 @@ def run(
         size: The number of images, and of augmented views of each: those of the first epochs.
         out: The file to write instead of one in the experiment's folder.
     """
-    experiment = load_experiment(experiment_name, overrides)
+    experiment = prepared(load_experiment(experiment_name, overrides))
     check_recipe(experiment.views, experiment.images)
     num_images, num_views = size
     train = _sample_images(load_train(paths), num_images, experiment.seed)
     epochs = (training_view(experiment, epoch) for epoch in range(num_views))
     views = list(dict.fromkeys([View(), *epochs]))  # without randomness, some are the same
-    copies = WorkingCopies(paths, working_side_px(experiment.images))
+    config = experiment.images
+    copies = WorkingCopies(paths, working_side_px(config), config.interpolation)
     maker = ViewMaker(experiment.images, experiment.views)
     rows = []
     for image, label in zip(image_rows(train), train["label"], strict=True):
@@ -75,7 +77,7 @@ def run(
     write_bytes(path, contact_sheet(headings, rows))
     say(
         f"preview {competition.name} {experiment.name}: {len(rows)} images, plain and in "
-        f"{len(views) - 1} augmented views"
+        f"{len(views) - 1} augmented views; {describe(config)}"
     )
     result(str(path))
 

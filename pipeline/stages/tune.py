@@ -185,7 +185,7 @@ def _report(search: Search, study: Study, found: SearchResult, typed: list[str])
     if stamp.is_fresh():
         say(f"{search.title}: up to date")
     else:
-        write_text(out.best_toml, toml_text(found.tuned.model_dump(mode="json")))
+        write_text(out.best_toml, toml_text(found.tuned.as_given()))
         write_table(trials, out.trials)
         pictures = save_pictures(study, out.tuning_picture)
         stamp.write([out.best_toml, out.trials, *pictures])

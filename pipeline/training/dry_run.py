@@ -1,17 +1,21 @@
 """Check that an experiment can be trained at all, before any image is read."""
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
 from pipeline.config.experiment import Experiment
+from pipeline.console import say, warn
 from pipeline.errors import ConfigError
 from pipeline.images.transforms import check_recipe
 from pipeline.models.hub import hub_repository
+from pipeline.models.preparation import prepared
 from pipeline.models.registry import build_random, build_random_trunk
 from pipeline.models.weights_source import chosen_source
 from pipeline.training.device import Precision, pick_device
 from pipeline.training.mixing import Mixing
-from pipeline.training.optim import build_optimizer
+from pipeline.training.optim import build_optimizer, rate_factors
 from pipeline.training.prepare_network import prepare_network, set_train_mode
 
 # What networks raise at images of a size that they can't take.
@@ -36,6 +40,7 @@ def check_trainable(experiment: Experiment, num_classes: int) -> None:
         ArtifactError: A hub must say what the network is, and doesn't.
     """
     try:
+        experiment = prepared(experiment, is_told=True)
         check_recipe(experiment.views, experiment.images)
         Precision.choose(experiment.train.precision, pick_device())
         check = _check_trunk if experiment.method == "probe" else _check_network
@@ -72,6 +77,28 @@ def _check_network(experiment: Experiment, num_classes: int, device: torch.devic
         image = torch.zeros(1, 3, size, size, device=device)
         _check_single(parts.upper, parts.lower(image) if parts.lower else image)
     build_optimizer(config.optimizer, parts.upper, network.is_head)
+    _say_layer_rates(experiment, parts.upper, network.is_head)
+
+
+def _say_layer_rates(
+    experiment: Experiment, module: nn.Module, is_head: Callable[[str], bool]
+) -> None:
+    """Log what `layer_decay` makes of the learning rates, which depends on what a block is."""
+    config = experiment.train.optimizer
+    if config.layer_decay == 1:
+        return
+    factors = rate_factors(module, is_head, config)
+    trunk = {factor for name, factor in factors.items() if not is_head(name)}
+    if len(trunk) < 2:
+        warn(
+            f"{experiment.name}: layer_decay finds {len(trunk)} block below the head: it changes "
+            "next to nothing; leave it out"
+        )
+        return
+    say(
+        f"{experiment.name}: layer_decay {config.layer_decay:g} over {len(trunk)} blocks; the "
+        f"lowest learns at {min(trunk):.2g} of the rate"
+    )
 
 
 def _check_single(module: nn.Module, image: torch.Tensor) -> None:

@@ -22,7 +22,15 @@ from pipeline.machine import deferred_interrupt, num_processes
 from pipeline.scoring.metrics import get_metric
 from pipeline.store.predictions import IntArray
 from pipeline.training import processes
-from pipeline.training.checkpoint import load_state, save_state
+from pipeline.training.checkpoint import (
+    Row,
+    StateDict,
+    TrainingProgress,
+    load_state,
+    save_state,
+    set_aside,
+    usable,
+)
 from pipeline.training.device import pick_device, set_up
 from pipeline.training.inputs import TrainSet
 from pipeline.training.losses import build_criterion
@@ -32,7 +40,6 @@ from pipeline.training.readback import NanGuard, Step
 from pipeline.training.sampling import epoch_batches
 from pipeline.training.stepper import Stepper
 from pipeline.training.task import FoldTask
-from pipeline.training.training_progress import Row, StateDict, TrainingProgress
 
 # Processes ask each other whether to stop or save so often: asking stops a GPU's queue. A CPU has
 # none, and ten of its steps may take longer than a launcher waits.
@@ -119,7 +126,8 @@ class Engine:
                 self._save(progress)
             if processes.any_of(is_interrupted()):  # since the last step
                 raise self._stopped(progress)
-        kept = progress.best or self._stepper.kept_module.state_dict()
+        best = progress.best if config.keep == "best" else None
+        kept = best or self._stepper.kept_module.state_dict()
         return pd.DataFrame(progress.history), kept
 
     def _copy_kept(self) -> StateDict:
@@ -129,13 +137,18 @@ class Engine:
     def _restore(self) -> TrainingProgress:
         """Return how far this training is.
 
-        1. There is a state of it: it goes on after that state's last step.
+        1. There is a state of it: it goes on after that state's last step, also where only
+           `train.stop_after`, `keep` or `measure_train` were changed, or there are more epochs.
         2. That file is damaged: with the state before it.
-        3. There is none, or one of other images, labels, weights or settings: from the start.
-        4. Processes find different states: an error, as their folders aren't the same.
+        3. There is none: from the start.
+        4. There is one of other images, labels, weights or settings: it is kept under another name.
+        5. Processes find different states: an error, as their folders aren't the same.
         """
-        path = self._task.state_path
-        state = load_state(path, self._task.key) if path else None
+        task, path = self._task, self._task.state_path
+        if path and processes.is_main():
+            set_aside(path, task.key, task.settings)
+        processes.wait_for_all()
+        state = usable(load_state(path, task.key), self._config, task.fold) if path else None
         progress = TrainingProgress(**state["position"]) if state else TrainingProgress()
         steps = processes.gather(progress.step)
         if len(set(steps)) > 1:
@@ -153,8 +166,9 @@ class Engine:
 
     def _save(self, progress: TrainingProgress) -> None:
         if processes.is_main() and self._task.state_path:
-            state = {"position": vars(progress)} | self._stepper.state_dict()
-            save_state(self._task.state_path, self._task.key, state)
+            position = {"position": vars(progress), "epochs": self._config.epochs}
+            state = position | self._stepper.state_dict()
+            save_state(self._task.state_path, self._task.key, state, self._task.settings)
 
     def _train_epoch(
         self, progress: TrainingProgress, callbacks: Callbacks, is_interrupted: Callable[[], bool]

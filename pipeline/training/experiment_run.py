@@ -21,7 +21,7 @@ from pipeline.store.paths import ExperimentPaths, FoldPaths, Paths
 from pipeline.store.predictions import FloatArray, Predictions
 from pipeline.store.tables import write_table
 from pipeline.training import processes
-from pipeline.training.checkpoint import load_checkpoint, remove_state, save_checkpoint
+from pipeline.training.checkpoint import close_state, load_checkpoint, save_checkpoint
 from pipeline.training.device import describe_device, pick_device
 from pipeline.training.fold_stamps import FoldStamps
 from pipeline.training.seen_weights import check_unseen
@@ -132,20 +132,23 @@ class ExperimentRun:
         return build_method(self._paths, self._competition, self._experiment, self._tables)
 
     def _task(self, fold: int, num_folds_left: int) -> FoldTask:
-        files = self._out.fold(fold)
+        files, settings = self._out.fold(fold), self._stamps.settings(fold)
         return FoldTask(
             fold=fold,
             is_val=(self._tables.folds["fold"] == fold).to_numpy(),
-            key=fingerprint(self._stamps.fold(fold).inputs),
+            key=fingerprint(settings),
+            settings=settings,
             state_path=files.training_state,
             history_path=files.training_history,
             num_folds_left=num_folds_left,
         )
 
     def _write_config(self) -> None:
+        from pipeline.models.preparation import prepared
+
         record = environment() | {"device": describe_device(pick_device())}
         for path, content in (
-            (self._out.config, self._experiment.model_dump(mode="json")),
+            (self._out.config, prepared(self._experiment).model_dump(mode="json")),
             (self._out.environment, record),
         ):
             write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
@@ -155,6 +158,8 @@ class ExperimentRun:
         method = self._method  # all processes compute a probe's features
         if self._experiment.method == "probe" and not processes.is_main():
             return  # one fits the head; the others wait where they next ask what is fresh
+        if processes.is_main():
+            self._stamps.tell_why_anew(task.fold)
         result = method.fit_fold(task)
         if processes.is_main():
             self._write_fold(task, result, round(time.monotonic() - start, 3))
@@ -169,7 +174,7 @@ class ExperimentRun:
         self._predictions(self._tables.test["image_id"].tolist(), test_probs).save(files.test)
         outputs = [files.checkpoint, files.history, files.oof, files.test]
         self._stamps.fold(task.fold).write(outputs)
-        remove_state(files.training_state)
+        close_state(files.training_state, can_go_on=self._experiment.train.schedule.is_lengthened)
         remove(files.training_history)
         targets = self._targets[task.is_val]
         accuracy, loss = (score(one, targets, result.val_probs) for one in ("accuracy", "log_loss"))

@@ -175,7 +175,9 @@ class FeatureExtractor:
     def _load(self, images: pd.DataFrame, blocks: list[Block]) -> Iterator[torch.Tensor]:
         """Read each image once; its features are cached, so no cache of images is needed."""
         config = self._experiment
-        copies = WorkingCopies(self._paths, working_side_px(config.images))
+        copies = WorkingCopies(
+            self._paths, working_side_px(config.images), config.images.interpolation
+        )
         dataset = ViewDataset(copies, images, config.images, config.views)
         batches = [batch for block in blocks for batch in block.batches()]
         return ViewLoader(dataset, self._device.type).load(batches)

@@ -22,7 +22,7 @@ from pipeline.store.paths import Paths
 from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.store.tables import write_table
 from pipeline.training import processes
-from pipeline.training.checkpoint import Tensors
+from pipeline.training.checkpoint import Row, StateDict, Tensors
 from pipeline.training.device import pick_device
 from pipeline.training.engine import Callbacks, Engine
 from pipeline.training.features import FeatureExtractor
@@ -37,7 +37,6 @@ from pipeline.training.task import (
     Review,
     TrainingData,
 )
-from pipeline.training.training_progress import Row, StateDict
 
 
 class Finetune:
@@ -189,8 +188,14 @@ class _FoldInputs:
     def _pixels(self, images: pd.DataFrame) -> Inputs:
         """Return images themselves; those that are asked for first are the first to be cached."""
         self._cached.append(images)
-        side = working_side_px(self._experiment.images)
-        copies = CachedCopies(self._paths, side, *self._cached, since=self._since)
+        images_config = self._experiment.images
+        copies = CachedCopies(
+            self._paths,
+            working_side_px(images_config),
+            *self._cached,
+            since=self._since,
+            interpolation=images_config.interpolation,
+        )
         if processes.is_main():
             copies.build()
         processes.wait_for_all()

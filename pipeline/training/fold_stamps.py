@@ -1,15 +1,28 @@
 """Tell which folds of an experiment are trained, by all that went into them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 from pipeline.config.competition import Competition
 from pipeline.config.experiment import Experiment
+from pipeline.console import say
 from pipeline.data.training_table import Tables
 from pipeline.models.weights_source import weights_digest
-from pipeline.store.freshness import Stamp, digest
+from pipeline.store.freshness import Stamp, digest, read_stamp
 from pipeline.store.paths import ExperimentPaths, Paths
+
+# With other values of these, an unfinished training goes on.
+GOES_ON = {f"config.train.{key}" for key in ("stop_after", "keep", "measure_train", "epochs")}
+
+
+def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested tables by dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        is_table = isinstance(value, Mapping)
+        flat |= flat_settings(value, f"{prefix}{key}.") if is_table else {prefix + key: value}
+    return flat
 
 
 class FoldStamps:
@@ -44,7 +57,8 @@ class FoldStamps:
             ConfigError: There is no such file of weights, or no package for this network.
             ArtifactError: The package isn't installed.
         """
-        config = self._experiment.model_dump(mode="json", exclude={"description"})
+        config = self._experiment.as_given()
+        config.pop("description")
         config["train"].pop("save_minutes")  # doesn't change the result, either
         inputs: dict[str, Any] = {
             "config": config,
@@ -52,6 +66,28 @@ class FoldStamps:
             "classes": list(self._competition.classes),
         }
         return Stamp(self._out.fold(fold).stamp, inputs | self._tables.digests)
+
+    def settings(self, fold: int) -> dict[str, Any]:
+        """List by dotted keys all that decides the steps of a fold's training, whatever is kept."""
+        settings = flat_settings(self.fold(fold).inputs)
+        return {key: one for key, one in settings.items() if key not in GOES_ON}
+
+    def tell_why_anew(self, fold: int) -> None:
+        """Say that a finished training is replaced, and why more epochs can't follow it."""
+        recorded = read_stamp(self._out.fold(fold).stamp)
+        if recorded is None or self._experiment.method != "finetune":
+            return
+        before, now = flat_settings(recorded["inputs"]), flat_settings(self.fold(fold).inputs)
+        changed = [key for key in now if before.get(key) != now[key] and key not in GOES_ON]
+        epochs, schedule = "config.train.epochs", self._experiment.train.schedule
+        if changed:
+            what = ", ".join(key.removeprefix("config.") for key in changed[:3])
+            say(f"fold {fold}: replaces the training of other settings ({what})")
+        elif before.get(epochs) != now[epochs] and not schedule.is_lengthened:
+            say(
+                f"fold {fold}: its {before.get(epochs)} epochs can't be lengthened, as the "
+                f"schedule '{schedule.name}' has ended with them; training {now[epochs]} anew"
+            )
 
     def result(self, folds: Sequence[int]) -> Stamp:
         """Return the stamp of what was pooled from these folds."""

@@ -5,6 +5,7 @@ from typing import Protocol
 from pipeline.config.competition import Competition
 from pipeline.config.experiment import Experiment
 from pipeline.data.training_table import Tables, is_readable
+from pipeline.models.preparation import prepared
 from pipeline.scoring.oof import class_indices
 from pipeline.store.paths import Paths
 from pipeline.training.checkpoint import Tensors
@@ -40,4 +41,4 @@ def build_method(
         competition.metric,
     )
     method = Probe if experiment.method == "probe" else Finetune
-    return method(paths, experiment, data)
+    return method(paths, prepared(experiment), data)

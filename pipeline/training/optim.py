@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from timm.models import group_parameters
 from timm.optim import (  # type: ignore[attr-defined]
     create_optimizer_v2,
     get_optimizer_info,
@@ -45,7 +46,9 @@ def rate_factors(
 def number_blocks(module: nn.Module, is_head: Callable[[str], bool]) -> dict[str, int]:
     """Number the blocks below the head from 1 at the image; parameter's name → number.
 
-    What a block is, is read off the names, which come in the order of registration:
+    Where a network of timm says what its blocks are (`group_matcher`), these are they; what it
+    leaves with the head goes with the last block. Otherwise what a block is, is read off the names,
+    which come in the order of registration:
 
     - `layer1.0.conv2.weight`, `blocks.3.1.bn1.bias`, `stages.2.blocks.5.gamma`: up to the last
       index that numbers modules with modules in them, so `layer1.0.downsample.0.weight` belongs to
@@ -57,6 +60,8 @@ def number_blocks(module: nn.Module, is_head: Callable[[str], bool]) -> dict[str
     """
     parameters = dict(module.named_parameters())
     trunk = [name for name in parameters if not is_head(name)]
+    if matcher := getattr(module, "group_matcher", None):
+        return _number_groups(module, matcher(coarse=False), trunk)
     indexed = {prefix for name in trunk for prefix in _indexed_prefixes(name)}
     blocks: dict[str, list[str]] = {}
     for name in trunk:
@@ -67,6 +72,17 @@ def number_blocks(module: nn.Module, is_head: Callable[[str], bool]) -> dict[str
         number += block != "" and any(parameters[name].ndim > 1 for name in names)
         numbers |= dict.fromkeys(names, max(number, 1))
     return numbers
+
+
+def _number_groups(module: nn.Module, matcher: Any, trunk: list[str]) -> dict[str, int]:
+    """Number the groups of a matcher of timm that hold anything of the trunk."""
+    groups: dict[str, int] = group_parameters(module, matcher, reverse=True)
+    used = {groups[name] for name in trunk}
+    heads = {groups[name] for name in groups.keys() - set(trunk)}
+    if len(used) > 1:
+        used -= {max(used)} & heads
+    order = {group: number for number, group in enumerate(sorted(used), start=1)}
+    return {name: order.get(groups[name], len(order)) for name in trunk}
 
 
 def _indexed_prefixes(name: str) -> list[str]:

@@ -1,8 +1,9 @@
 """Describe a fold's training: what a method is given, and what it gives back."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,12 +39,13 @@ class FoldTask:
     Attributes:
         fold: Its number, which sets its random streams apart.
         is_val: `(N,)`, the images of this fold; the others are learned from.
-        key: Tells this training from any other with other inputs.
+        key: Tells this training from any other whose state can't serve it.
         state_path: Where an unfinished training is kept; None for nowhere.
         history_path: Where its history so far is written after every epoch; None for nowhere.
         num_folds_left: Folds still to be trained, this one included.
         on_epoch: Called with the history's new row after every epoch; what it raises ends the
             training.
+        settings: What `key` was made of, by dotted keys.
     """
 
     fold: int
@@ -53,6 +55,7 @@ class FoldTask:
     history_path: Path | None = None
     num_folds_left: int = 1
     on_epoch: Callable[[dict[str, float]], None] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -43,9 +43,11 @@ class Search:
     def identity(self) -> str:
         """Hash all that decides a trial's score, so that scores of one study can be compared."""
         space = {key: one.model_dump(mode="json") for key, one in self.space.parameters.items()}
+        experiment = self.experiment.as_given()
+        experiment.pop("description")
         return fingerprint(
             {
-                "experiment": self.experiment.model_dump(mode="json", exclude={"description"}),
+                "experiment": experiment,
                 "space": space,
                 "weights": weights_digest(self.experiment.model),
                 "classes": list(self.competition.classes),

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import StoppedError
+from pipeline.training.checkpoint import Row, StateDict
 from pipeline.training.engine import Callbacks, Engine
 from pipeline.training.inputs import Inputs, TrainSet
 from pipeline.training.task import FoldTask
-from pipeline.training.training_progress import Row, StateDict
 from tests import tiny
 
 NUM_IMAGES, BATCHES_PER_EPOCH = 12, 3

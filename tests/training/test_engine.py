@@ -17,7 +17,7 @@ from pipeline.errors import ArtifactError, ConfigError, StoppedError
 from pipeline.models.registry import build_model, trunk_of
 from pipeline.scoring.oof import class_indices
 from pipeline.store.tables import load_test, load_train
-from pipeline.training.checkpoint import remove_state
+from pipeline.training.checkpoint import close_state
 from pipeline.training.finetune import Finetune
 from pipeline.training.probe import Probe
 from pipeline.training.stepper import Stepper
@@ -152,7 +152,7 @@ def test_a_ctrl_c_while_the_last_epoch_is_validated_stops_the_fold_and_costs_not
     paths, images = data
     is_val = np.arange(len(images.train)) >= len(images.train) - 4
     expected = fit(finetune(epochs=2))
-    remove_state(tmp_path / "training.pt")
+    close_state(tmp_path / "training.pt", can_go_on=False)
     history_path = tmp_path / "history.csv"
 
     def interrupt(row: dict[str, float]) -> None:

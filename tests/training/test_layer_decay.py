@@ -1,11 +1,15 @@
 import functools
 
 import pytest
+import timm
+import torch
+from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]
 from torch import nn
 
 from pipeline.config.experiment import ModelConfig
 from pipeline.config.train_table import OptimizerConfig
-from pipeline.models.registry import build_model
+from pipeline.models.registry import build_model, build_random
+from pipeline.models.split import split
 from pipeline.training.optim import number_blocks, rate_factors
 
 # The lowest and the highest numbers of a network's blocks, each with a parameter of it.
@@ -19,14 +23,12 @@ BLOCKS = {
     "timm/tf_efficientnet_lite0": {
         1: "bn1.weight",
         2: "blocks.0.0.conv_dw.weight",
-        17: "blocks.6.0.bn3.bias",
-        18: "bn2.bias",
+        17: "bn2.bias",
     },
     "timm/convnext_atto": {
         1: "stem.1.bias",
         4: "stages.1.downsample.1.weight",
-        5: "stages.1.blocks.0.gamma",
-        16: "head.norm.weight",
+        13: "head.norm.weight",
     },
     "timm/vit_tiny_patch16_224": {
         1: "cls_token",
@@ -85,3 +87,24 @@ def test_networks_that_number_nothing_are_cut_by_the_first_part_of_their_names()
         "body.weight": 2,
         "body.bias": 2,
     }
+
+
+@pytest.mark.parametrize(
+    "name", ["hrnet_w18_small", "densenet121", "focalnet_tiny_srf", "test_convnext", "test_vit"]
+)
+def test_blocks_of_timms_networks_are_its_own_groups(name):
+    """Names would make a block of every parallel branch, and one of a whole DenseNet."""
+    with torch.device("meta"):
+        net = build_random(ModelConfig(name=f"timm/{name}", weights="none"), 2)
+        theirs = param_groups_layer_decay(timm.create_model(name), layer_decay=0.5)
+    factors = rate_factors(net.module, net.is_head, OptimizerConfig(layer_decay=0.5))
+    assert min(factors.values()) == min(group["lr_scale"] for group in theirs)
+
+
+def test_what_learns_above_a_cut_has_the_networks_groups():
+    net = build_random(ModelConfig(name="timm/test_vit", weights="none"), 2, size_px=96)
+    whole = number_blocks(net.module, net.is_head)
+    upper = split(net, "blocks.2", torch.zeros(2, 3, 96, 96)).upper
+    numbers = number_blocks(upper, net.is_head)
+    assert numbers
+    assert {whole[name] - number for name, number in numbers.items()} == {4}
