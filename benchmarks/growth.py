@@ -1,9 +1,9 @@
-"""How time and memory of the stages grow with the number of images: 1 x, 4 x and 16 x, drawn.
+"""How time and memory of every command grow with the number of images, drawn ones.
 
-    python -m benchmarks.growth [IMAGES]
+    python -m benchmarks.growth [IMAGES ...]
 
-IMAGES is the number at 1 x, 400 if left out. Every stage runs in a process of its own; `train`
-computes features and fits one head on them, `submit` writes their predictions.
+IMAGES are 400, 1600 and 6400 if left out. Every command runs in a process of its own; `train`
+computes features of a tiny network and fits a head on them.
 """
 
 import os
@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 from pipeline.console import result
 
-SCALES = (1, 4, 16)
-STAGES = ("prepare", "folds", "train", "submit")
+SIZES = (400, 1600, 6400)
+COMPETITION, EXPERIMENT = "growth", "tiny"
 
 # A network of 0.4 MB: what grows is to be seen, not what computes.
-EXPERIMENT = """
+EXPERIMENT_TOML = """
 [model]
 name = "timm/test_resnet"
 weights = "none"
@@ -54,41 +54,63 @@ def run(*arguments: str) -> Cost:
     return Cost(usage.ru_utime + usage.ru_stime, kilobytes / 1000)
 
 
+def commands(root: Path) -> dict[str, list[str]]:
+    """List every command that reads images or their tables, in running order."""
+    data, name = root / "data" / COMPETITION, str(root / f"{COMPETITION}.toml")
+    submission = str(root / "submissions" / COMPETITION / f"{EXPERIMENT}.csv")
+    tiny = ["--experiment", EXPERIMENT]
+    return {
+        "download": [name],
+        "init": ["found", "--from", str(data / "archives"), "--out", str(root / "found.toml")],
+        "prepare": [name],
+        "folds": [name],
+        "preview": [name, "--experiment", str(root / f"{EXPERIMENT}.toml")],
+        "train": [name, "--experiment", str(root / f"{EXPERIMENT}.toml")],
+        "ensemble": [name],
+        "suspects": [name, *tiny],
+        "submit": [name, *tiny],
+        "validate": [name, submission],
+        "grade": [name, submission, "--truth", str(data / "truth.csv")],
+        "report": [name],
+        "status": [name],
+        "predict": [name, *tiny, "--images", str(data / "images"), "--out", str(root / "out.csv")],
+    }
+
+
 def costs_at(num_images: int, root: Path) -> dict[str, Cost]:
-    """Draw a competition, three quarters of it to train on, and run the stages over it."""
+    """Draw a competition, three quarters of it to train on, and run the commands over it."""
     text = resources.files("pipeline").joinpath("competitions", "demo.toml").read_text("utf-8")
     counts = {"num_train": num_images * 3 // 4, "num_test": num_images // 4}
     for key, count in counts.items():
         text = re.sub(rf"^{key} = .*$", f"{key} = {count}", text, flags=re.MULTILINE)
     text = text.replace("[synthetic]", "[synthetic]\nmin_side_px = 96\nmax_side_px = 128")
-    competition, experiment = root / "growth.toml", root / "tiny.toml"
-    competition.write_text(text, encoding="utf-8")
-    experiment.write_text(EXPERIMENT, encoding="utf-8")
-    where = (str(competition), "--root", str(root))
-    run("download", *where)
-    named = {"train": (str(experiment),), "submit": ("tiny",)}
-    options = {stage: ("--experiment", *name) for stage, name in named.items()}
-    return {stage: run(stage, *where, *options.get(stage, ())) for stage in STAGES}
+    (root / f"{COMPETITION}.toml").write_text(text, encoding="utf-8")
+    (root / f"{EXPERIMENT}.toml").write_text(EXPERIMENT_TOML, encoding="utf-8")
+    costs = {}
+    for command, options in commands(root).items():
+        where = () if command == "init" else ("--root", str(root))
+        costs[command] = run(command, *options, *where)
+    return costs
 
 
 def main() -> None:
-    """Print time and memory of each stage, and how they grow."""
-    base = int(sys.argv[1]) if len(sys.argv) > 1 else 400
-    counts = [base * scale for scale in SCALES]
+    """Print time and memory of each command, and how they grow."""
+    sizes = [int(size) for size in sys.argv[1:]] or list(SIZES)
     costs = []
-    for count in counts:
+    for size in sizes:
         with tempfile.TemporaryDirectory() as root:
-            costs.append(costs_at(count, Path(root)))
-    result(f"at {', '.join(f'{count:,}' for count in counts)} images:")
-    for stage in STAGES:
-        seconds, peaks = zip(*(cost[stage] for cost in costs), strict=True)
+            costs.append(costs_at(size, Path(root)))
+    result(f"at {', '.join(f'{size:,}' for size in sizes)} images:")
+    for command in costs[0]:
+        seconds, peaks = zip(*(cost[command] for cost in costs), strict=True)
         # Starting takes the same at any size, so it is the additional images that are compared.
-        first, then = (
-            1000 * (seconds[i + 1] - seconds[i]) / (counts[i + 1] - counts[i]) for i in (0, 1)
-        )
+        steps = zip(seconds, seconds[1:], sizes, sizes[1:], strict=False)
+        added = [1000 * (late - early) / (more - few) for early, late, few, more in steps]
+        per_image = (seconds[-1] / sizes[-1]) / (seconds[-2] / sizes[-2])
         result(
-            f"{stage}: {', '.join(f'{value:.1f}' for value in seconds)} s of CPU time, an "
-            f"additional image {first:.2f}, then {then:.2f} ms; peak memory "
+            f"{command}: {', '.join(f'{value:.1f}' for value in seconds)} s of CPU time, an "
+            f"additional image {', then '.join(f'{value:.2f}' for value in added)} ms, an image "
+            f"{per_image:.2f} x what it took one size before; peak memory "
             f"{', '.join(f'{value:,.0f}' for value in peaks)} MB, {peaks[-1] / peaks[0]:.2f} x"
         )
 

@@ -29,7 +29,8 @@ def _with_mirrored(*views: View) -> tuple[View, ...]:
     return (*views, *(replace(view, is_mirrored=True) for view in views))
 
 
-# By name, the cheapest first; probabilities are averaged over the views of a policy.
+# By name, the cheapest first; probabilities are averaged over the views of a policy. `tta` and
+# `submit` name them in their help (cli/improve.py).
 POLICIES: dict[str, tuple[View, ...]] = {
     "plain": (View(),),
     "flip": _with_mirrored(View()),

@@ -54,6 +54,7 @@ class Score:
         return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
 
 
+# A new one needs its name in `MetricName` of config/competition.py, too.
 METRICS: dict[str, Metric] = {
     "accuracy": Metric(accuracy, is_share=True),
     "log_loss": Metric(LogLoss, greater_is_better=False, needs_probs=True),

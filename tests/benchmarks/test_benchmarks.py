@@ -5,7 +5,15 @@ import torch
 from timm.layers.norm_act import BatchNormAct2d
 from torch import nn
 
-from benchmarks import data_waiting, floor, prediction, time_to_accuracy, training_step
+from benchmarks import (
+    data_waiting,
+    floor,
+    frozen_layers,
+    growth,
+    prediction,
+    time_to_accuracy,
+    training_step,
+)
 from benchmarks.input_pipeline import draw, tabulate
 from pipeline.models.network import Network
 from pipeline.store.paths import Paths
@@ -97,3 +105,22 @@ def test_the_other_way_to_accuracy_counts_the_seconds_of_all_epochs(workspace, m
     (first, _), (second, accuracy) = next(epochs), next(epochs)
     assert 0 < first < second
     assert 0 <= accuracy <= 1
+
+
+@pytest.mark.parametrize("backend", ["openvino", "torch"])
+def test_features_are_measured_by_each_backend(backend, monkeypatch):
+    monkeypatch.setattr(frozen_layers, "NUM_IMAGES", 2)
+    monkeypatch.setenv(frozen_layers.CPU_BACKEND, "")  # the benchmark sets its own
+    frozen_layers.features(NETWORK, SIZE_PX, backend)()
+
+
+def test_a_step_and_a_forward_pass_of_gated_networks_are_measured():
+    for learns in (True, False):
+        frozen_layers.training("sample_resnet", 2, learns=learns)()
+
+
+@pytest.mark.slow
+def test_every_command_is_run_to_see_how_it_grows(tmp_path):
+    costs = growth.costs_at(40, tmp_path)
+    assert list(costs) == list(growth.commands(tmp_path))
+    assert all(cost.cpu_seconds > 0 and cost.peak_mb > 0 for cost in costs.values())

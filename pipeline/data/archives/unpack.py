@@ -1,4 +1,4 @@
-"""Unpack an archive that anyone may have made: never outside its folder, never endlessly."""
+"""Unpack an archive by its kind, whoever made it: never outside its folder, never endlessly."""
 
 import errno
 from collections.abc import Callable, Iterable, Iterator
