@@ -30,12 +30,40 @@ toy_terrier vizsla walker_hound weimaraner welsh_springer_spaniel west_highland_
 whippet wire-haired_fox_terrier yorkshire_terrier
 """
 BREEDS = tuple(_BREEDS.split())
+# Of competitions that read them from their labels; of some that have hundreds a few.
+CLASSES = {
+    "dog-breed-identification": BREEDS,
+    "leaf-classification": ("Acer_Capillipes", "Acer_Circinatum", "Quercus_Alnifolia"),
+    "whale-categorization-playground": (
+        "new_whale",
+        "w_1287fbc",
+        "w_1eafe46",
+        "w_7554f44",
+        "w_98baff9",
+        "w_ab4cae2",
+    ),
+    "hotel-id-2021-fgvc8": ("18807", "36363", "53586", "60181", "64314", "7", "64315"),
+    "iwildcam-2019-fgvc6": ("0", "1", "11", "13"),
+    "iwildcam-2020-fgvc7": ("0", "2", "372"),
+    "herbarium-2020-fgvc7": ("0", "1", "2", "32093"),
+    "herbarium-2021-fgvc8": ("0", "1", "64499"),
+    "herbarium-2022-fgvc9": ("1", "2", "15505"),
+    "inaturalist-2019-fgvc6": ("0", "1", "2", "3", "4", "1009"),
+}
+NUM_TRAIN = {"whale-categorization-playground": 11}  # so that the last class has one image
 NAMES = {
     "cat-dog": ("{label}_{index}.jpg", "{index}.jpg"),
     "demo": ("{label}_{index}.jpg", "{index}.jpg"),
     "dogs-vs-cats-redux": ("{label}.{index}.jpg", "{number}.jpg"),
     "cifar-10-kaggle": ("{number}.png", "{number}.png"),
     "plant-pathology-2020": ("Train_{index}.jpg", "Test_{index}.jpg"),
+    **dict.fromkeys(
+        ("herbarium-2020-fgvc7", "herbarium-2021-fgvc8", "herbarium-2022-fgvc9"),
+        ("{number}.jpg", "{index}.jpg"),
+    ),
+    "inaturalist-2019-fgvc6": ("{number}.jpg", "2682{index:02}.jpg"),
+    "leaf-classification": ("{number}.jpg", "9{index:03}.jpg"),
+    "siim-isic-melanoma-classification": ("ISIC_{number:07}.jpg", "ISIC_9{index:06}.jpg"),
 }
 
 
@@ -57,7 +85,7 @@ def shipped(name: str) -> Competition:
 
 def with_classes(competition: Competition) -> Competition:
     """Name the classes of a competition that reads them from its labels."""
-    classes = competition.classes or BREEDS
+    classes = competition.classes or CLASSES[competition.name]
     return competition.model_copy(update={"classes": classes})
 
 
@@ -68,7 +96,7 @@ def edition(name: str, **changes: Any) -> Competition:
     is_batched = any(archive.format == "cifar-batches" for archive in competition.archives)
     sizes = {"min_side_px": 32, "max_side_px": 32 if is_batched else 40}
     values = {
-        "num_train": max(8, 2 * competition.num_classes),
+        "num_train": NUM_TRAIN.get(name, max(8, 2 * competition.num_classes)),
         "num_test": min(20, max(6, competition.num_classes)),
         "odd_files": False,
         "name_template": train,

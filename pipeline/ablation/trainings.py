@@ -18,6 +18,7 @@ from pipeline.scoring.separation import scatter_ratio, silhouette
 from pipeline.store.freshness import digest
 from pipeline.store.paths import AblationPaths, Paths
 from pipeline.store.predictions import FloatArray, IntArray, load_predictions
+from pipeline.store.tables import held_out
 from pipeline.training.experiment_run import ExperimentRun
 from pipeline.training.task import Review
 
@@ -102,7 +103,7 @@ class AblationTrainings:
         tables: The images and their folds.
 
     Attributes:
-        targets: Class indices of the images that take part, `(N,)`.
+        targets: Class indices of the images that folds hold out, `(N,)`.
         folds: The fold of each, `(N,)`.
     """
 
@@ -120,9 +121,12 @@ class AblationTrainings:
         self._experiments = experiments
         self._tables = tables
         used = subsample(tables, next(iter(experiments.values()))[0].data.limit)
-        self._image_ids: list[str] = used.folds["image_id"].tolist()
-        self.targets: IntArray = class_indices(competition, used.train)
-        self.folds: IntArray = used.folds["fold"].to_numpy()
+        held = held_out(used.folds)
+        self._image_ids: list[str] = held["image_id"].tolist()
+        self.targets: IntArray = class_indices(competition, held)
+        self.folds: IntArray = held["fold"].to_numpy()
+        self._all_targets: IntArray = class_indices(competition, used.train)
+        self._all_folds: IntArray = used.folds["fold"].to_numpy()
 
     def train(self) -> dict[str, list[str | None]]:
         """Train what isn't up to date, once all of it is known to be possible.
@@ -157,7 +161,7 @@ class AblationTrainings:
         oof = load_predictions(files.oof, f"pipeline ablate {self._competition.name}")
         numbers, features = [], []
         for fold in np.unique(self.folds).tolist():
-            review, is_val = run.review(fold), self.folds == fold
+            review, is_val = run.review(fold), self._all_folds == fold
             numbers.append(self._numbers(review, is_val))
             features.append(review.features[is_val])
         return TrainingResult(
@@ -167,9 +171,9 @@ class AblationTrainings:
         )
 
     def _numbers(self, review: Review, is_val: npt.NDArray[np.bool_]) -> dict[str, float]:
-        held_out = review.features[is_val], self.targets[is_val]
+        of_val = review.features[is_val], self._all_targets[is_val]
         return {
-            f"{split}_{metric}": score(metric, self.targets[rows], review.probs[rows])
+            f"{split}_{metric}": score(metric, self._all_targets[rows], review.probs[rows])
             for split, rows in (("train", ~is_val), ("val", is_val))
             for metric in ("accuracy", "log_loss")
-        } | {"silhouette": silhouette(*held_out), "scatter_ratio": scatter_ratio(*held_out)}
+        } | {"silhouette": silhouette(*of_val), "scatter_ratio": scatter_ratio(*of_val)}

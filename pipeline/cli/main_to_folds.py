@@ -152,10 +152,11 @@ def folds(
 
     Writes folds/COMPETITION.csv: which images take part in training, with which label, held out
     in which fold. Every fold has the same shares of the classes (stratified), and duplicates
-    share a fold (grouped).
+    share a fold (grouped). A class whose images all lie in one fold, as one of a single image, is
+    learned from in every fold and held out of none (fold -1): no score knows of it.
 
-    Fails if the smallest class can't fill the folds, a correction says something impossible, or
-    the fold table was edited by hand.
+    Fails if two classes don't have different images for two folds, a correction says something
+    impossible, or the fold table was edited by hand.
 
     Example: pipeline folds cat-12 --num-folds 5
     """

@@ -35,7 +35,12 @@ MetricName = Literal[
     "micro_f1",
     "quadratic_kappa",
     "mean_column_auc",
+    "weighted_auc",
+    "map_at_3",
+    "map_at_5",
+    "map_at_10",
 ]
+OF_TWO_CLASSES = ("roc_auc", "weighted_auc")
 
 
 def _empty_if_read(classes: Any) -> Any:
@@ -149,14 +154,22 @@ class Competition(Table):
             raise ValueError(
                 f"classes must be printable text without spaces around it, {odd[0]!r} isn't"
             )
+        spaced = [name for name in self.classes if " " in name]
+        if spaced and self.submission.label == "names":
+            raise ValueError(f"classes must hold no spaces to be listed, {spaced[0]!r} does")
         positive = self.submission.positive
         if positive is not None and positive not in self.classes:
             raise ValueError(f"submission.positive must be one of the classes, is '{positive}'")
         is_binary = len(self.classes) == 2
-        if not is_binary and (positive is not None or self.metric == "roc_auc"):
+        if not is_binary and (positive is not None or self.metric in OF_TWO_CLASSES):
             raise ValueError(
-                f"classes must be 2 where one probability is asked for or the metric is 'roc_auc', "
-                f"are {len(self.classes)}"
+                f"classes must be 2 where one probability is asked for or the metric is "
+                f"{' or '.join(map(repr, OF_TWO_CLASSES))}, are {len(self.classes)}"
+            )
+        if self.metric == "weighted_auc" and positive == self.classes[0]:
+            raise ValueError(
+                "submission.positive must be the second of classes where the metric is "
+                "'weighted_auc', which tells them apart"
             )
         try:
             self.column_classes  # noqa: B018 (computed to be checked)

@@ -21,15 +21,16 @@ class TrainImages(ImageFolders):
     """The labelled images and where their labels come from."""
 
     labels: Labels
-    """Where the labels stand: `source` is "file_name", "folder", "list_file", "csv" or
-    "one_hot"."""
+    """Where the labels stand: `source` is "file_name", "folder", "list_file", "csv", "one_hot" or
+    "coco"."""
 
 
 class ImageList(Table):
-    """A CSV that lists images."""
+    """A CSV that lists images, or a JSON file with a list of objects that are images."""
 
     file: Text
-    """Name of the CSV, among the archives or inside one."""
+    """Name of the CSV, among the archives or inside one; or of a `.json` file, whose objects'
+    keys are the columns: they are its list `images`, or all that it holds."""
 
     id_column: str | None = None
     """The column that names the image; left out where there is no header."""

@@ -117,8 +117,20 @@ class OneHotLabels(AnyLabels):
     """Added to ids that lack it, as `.jpg`."""
 
 
+class CocoLabels(AnyLabels):
+    """Labels stand in a JSON file as COCO's: lists of images, of annotations and of categories."""
+
+    source: Literal["coco"]
+
+    file: Files
+    """Name of the JSON file, among the archives or inside one; or the names of several."""
+
+    label: Literal["id", "name"] = "id"
+    """Whether a label is the category's id or its name."""
+
+
 Labels = Annotated[
-    FileNameLabels | FolderLabels | ListFileLabels | CsvLabels | OneHotLabels,
+    FileNameLabels | FolderLabels | ListFileLabels | CsvLabels | OneHotLabels | CocoLabels,
     Field(discriminator="source"),
 ]
 

@@ -10,7 +10,7 @@ from pipeline.config.strict import Table, Text, is_plain
 
 IdForm = Literal["file_name", "stem", "path", "integer", "listed"]
 Order = Literal["any", "ascending", "sample"]
-LabelForm = Literal["index", "name", "probability", "probabilities"]
+LabelForm = Literal["index", "name", "names", "probability", "probabilities"]
 LineField = Literal["id", "label", "row_from_0", "row_from_1"]
 
 
@@ -38,8 +38,13 @@ class SubmissionFormat(Table):
     """What stands before every id, as `test/`."""
 
     label: LabelForm = "index"
-    """What is answered: the class's "index" in `classes`, its "name", the "probability" of the
-    class `positive`, or "probabilities", one column per class."""
+    """What is answered: the class's "index" in `classes`, its "name", the "names" of the `top_k`
+    likeliest classes, the "probability" of the class `positive`, or "probabilities", one column per
+    class."""
+
+    top_k: Annotated[int, Field(ge=1)] | None = None
+    """How many classes at most are named, the likeliest first and a space between them, where
+    `label` is "names"."""
 
     positive: str | None = None
     """The class whose probability is wanted, where `label` is "probability"."""
@@ -91,6 +96,8 @@ class SubmissionFormat(Table):
     def _is_consistent(self) -> Self:
         if (self.positive is not None) != (self.label == "probability"):
             raise ValueError("positive must name a class where label is 'probability', only there")
+        if (self.top_k is not None) != (self.label == "names"):
+            raise ValueError("top_k must be a number where label is 'names', only there")
         if len(set(self.columns)) != len(self.columns):
             raise ValueError("columns must differ from each other")
         odd = [name for name in self.columns if not is_plain(name)]

@@ -7,10 +7,10 @@ from pathlib import Path, PurePosixPath
 from pipeline.config.images_table import ImageList
 from pipeline.config.submission_table import SubmissionFormat
 from pipeline.data.joining import NameJoin, join_names, names_beside
-from pipeline.data.label_lists import with_extension
+from pipeline.data.label_lists import read_listing, with_extension
 from pipeline.data.split_folders import ImageFile, is_image_name
 from pipeline.errors import DataError
-from pipeline.store.foreign import read_foreign_csv, unusual_names
+from pipeline.store.foreign import unusual_names
 from pipeline.submission.judge_ids import submission_id
 
 
@@ -23,7 +23,7 @@ def select_listed(
         DataError: The CSV can't be read, or an image or id stands twice.
     """
     join = NameJoin(image.image_id for image in candidates)
-    table = read_foreign_csv(path, listing.separator, unusual_names(join.names))
+    table = read_listing(path, listing.separator, unusual_names(join.names))
     if listing.id_column is None:
         rows = [
             (_field(fields, listing, "id"), _field(fields, listing, "image"))

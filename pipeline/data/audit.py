@@ -22,7 +22,7 @@ LEAST_CONTRAST = 3  # of what shows something; noise of a sensor, or classes of 
 MOST_SHOWN = 3
 _FORMAT_OF_SUFFIX = {
     "jpg": "JPEG", "jpeg": "JPEG", "jpe": "JPEG", "jfif": "JPEG", "tif": "TIFF", "dib": "BMP",
-    "pgm": "PPM", "pbm": "PPM", "pnm": "PPM",
+    "pgm": "PPM", "pbm": "PPM", "pnm": "PPM", "dcm": "DICOM",
 }  # fmt: skip
 
 

@@ -1,15 +1,16 @@
-"""Read label files: the label of each image, and the line where it stands."""
+"""Read label files and other lists: what each says of an image, and where it stands."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pipeline.config.class_names import ClassLookup, as_number
-from pipeline.config.labels_table import CsvLabels, ListFileLabels, OneHotLabels
+from pipeline.config.labels_table import CocoLabels, CsvLabels, ListFileLabels, OneHotLabels
 from pipeline.errors import DataError
 from pipeline.store.foreign import ForeignCsv, read_foreign_csv, read_foreign_text
 
-ListedSource = ListFileLabels | CsvLabels | OneHotLabels
+ListedSource = ListFileLabels | CsvLabels | OneHotLabels | CocoLabels
 WORDS = {"true": True, "false": False}
 
 
@@ -43,6 +44,8 @@ def listed_labels(
     """
     if isinstance(source, ListFileLabels):
         return _list_lines(path, source, read_foreign_text(path, known))
+    if isinstance(source, CocoLabels):
+        return _coco(path, source)
     table = read_foreign_csv(path, source.separator, known)
     return (
         _csv(table, source) if isinstance(source, CsvLabels) else _one_hot(table, source, classes)
@@ -129,3 +132,66 @@ def _columns_of(table: ForeignCsv, classes: Sequence[str]) -> list[str]:
         name if place is None else table.header[place]
         for name, place in zip(classes, places, strict=True)
     ]
+
+
+def read_listing(path: Path, separator: str, known: str = "") -> ForeignCsv:
+    """Read a CSV with a header, or the images that a JSON file lists as the rows of one.
+
+    Raises:
+        DataError: It is neither.
+    """
+    if path.suffix.lower() != ".json":
+        return read_foreign_csv(path, separator, known)
+    content = _load_json(path)
+    images = content if isinstance(content, list) else _objects(path, content, "images")
+    if not all(isinstance(image, dict) for image in images):
+        raise DataError(f"{path}: must be a list of objects, one per image, holds others")
+    keys = list(dict.fromkeys(key for image in images for key in image))
+    rows = [[str(image.get(key, "")) for key in keys] for image in images]
+    return ForeignCsv(path, list(enumerate([keys, *rows])))
+
+
+def _load_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: must be a JSON file, cannot be read ({error})") from error
+
+
+def _objects(path: Path, content: Any, name: str) -> list[dict[str, Any]]:
+    found = content.get(name) if isinstance(content, dict) else None
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise DataError(f"{path}: must hold '{name}', a list of objects, holds none")
+    return found
+
+
+def _coco(path: Path, source: CocoLabels) -> list[Listed]:
+    content = _load_json(path)
+    file_of = {
+        _id(path, image, "image_id"): image.get("file_name")
+        for image in _objects(path, content, "images")
+    }
+    name_of = {}
+    if source.label == "name":
+        name_of = {
+            _id(path, one, "category_id"): one.get("name", one.get("scientificName"))
+            for one in _objects(path, content, "categories")
+        }
+    lines = []
+    for number, one in enumerate(_objects(path, content, "annotations")):
+        at = f"{path}: annotations[{number}]"
+        file, label = file_of.get(str(one.get("image_id"))), one.get("category_id")
+        if source.label == "name":
+            label = name_of.get(str(label))
+        if not isinstance(file, str) or not file or not isinstance(label, str | int):
+            raise DataError(f"{at} must name an image and a category of the file, is {one}")
+        lines.append(Listed(at, file, str(label)))
+    return lines
+
+
+def _id(path: Path, one: Mapping[str, Any], name: str) -> str:
+    """Read an object's id, which some files call as others that refer to it do."""
+    found = one.get("id", one.get(name))
+    if not isinstance(found, str | int):
+        raise DataError(f"{path}: every image and category must have an id, {one} has none")
+    return str(found)

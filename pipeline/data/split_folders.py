@@ -11,7 +11,7 @@ from pipeline.store.folders import is_litter, same_form
 
 IMAGE_SUFFIXES = {
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".dib", ".webp", ".tif", ".tiff",
-    ".ppm", ".pgm", ".pbm", ".pnm",
+    ".ppm", ".pgm", ".pbm", ".pnm", ".npy", ".dcm", ".dicom",
 }  # fmt: skip
 
 Splits = frozenset[str]  # none, "train", "test" or both

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from pipeline.errors import DataError
-from pipeline.images.value_ranges import range_of, to_8_bits
+from pipeline.images.arrays import NPY_MARK, open_array, range_of, to_8_bits
 
 ByteImage = npt.NDArray[np.uint8]
 
@@ -25,7 +25,7 @@ MAX_PIXELS = 150_000_000
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "PPM")
 
 # How files of these formats begin, and how much of one must be read to see it.
-_MARKS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
+_MARKS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", NPY_MARK)
 _PNM_MARK = re.compile(rb"P[1-6]\s+[0-9#]")
 NUM_MARK_BYTES = 16
 
@@ -129,7 +129,7 @@ def decode_rgb(
     """Decode an image file upright, `(H, W, 3)` uint8 RGB.
 
     EXIF orientation is applied, transparency is laid on white (unless all would be white),
-    palettes, grey, CMYK and numbers of other ranges (see `value_ranges`) become 8-bit RGB, and of
+    palettes, grey, CMYK and numbers of other ranges (see `arrays`) become 8-bit RGB, and of
     an animation the first frame is taken. Pillow does it rather than OpenCV, which paints the
     missing end of a truncated JPEG grey without a word. The pixels are the same, so what is known
     to be whole may be OpenCV's; `benchmarks/decoding.py` measures the gain.
@@ -181,6 +181,9 @@ def _foreign_format(content: bytes) -> str | None:
 def _open(content: bytes) -> Image.Image:
     if not content:
         raise DataError("empty file")
+    array = open_array(content, MAX_PIXELS)
+    if array is not None:
+        return array
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd metadata: the pixels decide

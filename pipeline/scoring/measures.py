@@ -129,61 +129,6 @@ class ConfusionMeasure(Measure):
         return self._of_matrix(np.diag((1 - share) * right) + wrong)
 
 
-class MeanColumnAuc(Measure):
-    """The area under the ROC curve of each class against the rest, averaged over the classes.
-
-    A class that all or none of the images belong to has no such curve and is left out of the
-    mean. Of two classes one is enough, as the other has the same area.
-
-    The curve's area is the share of pairs of an image of the class and another one that the
-    class's probability puts in order, ties counting half (Hanley and McNeil 1982). Images are
-    sorted once, so that a resample takes a few passes over them: scikit-learn's `roc_auc_score`,
-    which sorts each time, would need minutes for the interval of 200,000 images.
-    """
-
-    def __init__(self, targets: IntArray, probs: Probs) -> None:
-        super().__init__(np.arange(len(targets)), len(targets))
-        num_classes = probs.shape[1]
-        classes = range(1, 2) if num_classes == 2 else range(num_classes)
-        self._columns = [_Ranking(targets == index, probs[:, index]) for index in classes]
-
-    def value(self, counts: IntArray) -> float:
-        """Average over the classes that have a curve."""
-        areas = [area for column in self._columns if (area := column.area(counts)) is not None]
-        return float(np.mean(areas)) if areas else UNDEFINED
-
-    def with_unseen_errors(self, share_of: Callable[[int], float]) -> float | None:
-        """Put a share of the smaller side of each curve, the class or the rest, in wrong order."""
-        sizes = [column.smaller_side for column in self._columns if column.smaller_side]
-        if self.of_sample() != 1.0:  # NaN, too
-            return None
-        return float(np.mean([1 - share_of(size) for size in sizes]))
-
-
-class _Ranking:
-    """The images of a class and the others, each in ascending order of its probability."""
-
-    def __init__(self, is_positive: npt.NDArray[np.bool_], scores: Probs) -> None:
-        order = np.argsort(scores, kind="stable")
-        self._positive = order[is_positive[order]]  # (P,)
-        self._negative = order[~is_positive[order]]  # (N - P,)
-        ranked, others = scores[self._positive], scores[self._negative]
-        self._num_below = np.searchsorted(others, ranked, side="left")  # (P,) images
-        self._num_not_above = np.searchsorted(others, ranked, side="right")
-
-    @property
-    def smaller_side(self) -> int:
-        """The number of images of the class or of the others, whatever is less."""
-        return min(len(self._positive), len(self._negative))
-
-    def area(self, counts: IntArray) -> float | None:
-        positive = counts[self._positive]
-        negative = np.concatenate(([0], counts[self._negative].cumsum()))
-        num_pairs = int(positive.sum()) * int(negative[-1])
-        in_order_twice = positive @ (negative[self._num_below] + negative[self._num_not_above])
-        return float(in_order_twice / 2 / num_pairs) if num_pairs else None
-
-
 def accuracy(targets: IntArray, probs: Probs) -> Measure:
     """Measure the share of images whose most probable class is the true one."""
     return ImageMean((probs.argmax(axis=1) == targets).astype(np.float64))

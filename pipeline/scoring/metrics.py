@@ -11,7 +11,6 @@ from pipeline.scoring.measures import SMALLEST_PROB as SMALLEST_PROB
 from pipeline.scoring.measures import (
     UNDEFINED,
     LogLoss,
-    MeanColumnAuc,
     Measure,
     Probs,
     accuracy,
@@ -20,6 +19,7 @@ from pipeline.scoring.measures import (
     macro_f1_measure,
     quadratic_kappa,
 )
+from pipeline.scoring.rank_measures import MeanColumnAuc, WeightedAuc, map_at
 from pipeline.store.predictions import IntArray
 from pipeline.store.results import Result
 
@@ -65,6 +65,11 @@ METRICS: dict[str, Metric] = {
     "micro_f1": Metric(accuracy, is_share=True),
     "quadratic_kappa": Metric(quadratic_kappa),
     "mean_column_auc": Metric(MeanColumnAuc, needs_probs=True),
+    "weighted_auc": Metric(WeightedAuc, needs_probs=True),  # competitions with it have two classes
+    # Of each image it needs the likeliest classes in order, which a list of names tells as well.
+    "map_at_3": Metric(map_at(3)),
+    "map_at_5": Metric(map_at(5)),
+    "map_at_10": Metric(map_at(10)),
 }
 
 

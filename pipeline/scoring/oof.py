@@ -1,4 +1,4 @@
-"""Assemble out-of-fold predictions and score them."""
+"""Assemble out-of-fold predictions, score them, and find labels that they contradict."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ from pipeline.errors import ArtifactError
 from pipeline.scoring.metrics import evaluate, macro_f1, score
 from pipeline.store.paths import ExperimentPaths
 from pipeline.store.predictions import FloatArray, IntArray, load_predictions
+from pipeline.store.tables import held_out
 
 
 def class_indices(competition: Competition, images: pd.DataFrame) -> IntArray:
@@ -21,9 +22,9 @@ def class_indices(competition: Competition, images: pd.DataFrame) -> IntArray:
 
 
 def assemble_oof(fold_probs: Mapping[int, FloatArray], folds: pd.DataFrame) -> FloatArray:
-    """Put each fold's validation probabilities at its rows of the training table.
+    """Put each fold's validation probabilities at its rows of the fold table.
 
-    Every training image is predicted exactly once, by the model that never saw it, so the
+    Every image that is held out is predicted exactly once, by the model that never saw it, so the
     result may be scored, tuned on and blended as if it were a prediction for unseen images.
 
     Args:
@@ -32,12 +33,14 @@ def assemble_oof(fold_probs: Mapping[int, FloatArray], folds: pd.DataFrame) -> F
         folds: The fold table, one row per training image; column `fold` counts from 0.
 
     Returns:
-        OOF probabilities of shape `(num_train, K)`; every row sums to 1.
+        OOF probabilities of shape `(num_held, K)`, of the rows that `held_out` keeps; every row
+        sums to 1.
 
     Raises:
         ArtifactError: A fold has no predictions, or not one row per image.
     """
     num_classes = next(iter(fold_probs.values())).shape[1]
+    folds = held_out(folds)
     oof_probs = np.full((len(folds), num_classes), np.nan, dtype=np.float32)
     for fold, rows in folds.groupby("fold").indices.items():
         probs = fold_probs.get(int(str(fold)))
@@ -63,14 +66,15 @@ def pool_folds(
         test_ids: The test images in their order, M of them.
 
     Returns:
-        OOF probabilities `(num_train, K)`, rows in the order of `folds`; probabilities of the test
-        images `(M, K)`, the mean over the folds' models.
+        OOF probabilities `(num_held, K)`, see `assemble_oof`; probabilities of the test images
+        `(M, K)`, the mean over the folds' models.
 
     Raises:
         ArtifactError: Predictions are missing, damaged or of other images.
     """
     again = f"pipeline train {competition.name} --experiment {files.experiment_dir.name}"
     fold_probs, test_probs = {}, []
+    folds = held_out(folds)
     for fold, rows in folds.groupby("fold").indices.items():
         one = files.fold(int(str(fold)))
         ids = folds["image_id"].iloc[rows].tolist()
@@ -89,16 +93,20 @@ def describe_oof(
     Args:
         competition: Names the metric and the classes.
         folds: The fold table.
-        oof_probs: `(num_train, K)`, rows in the order of `folds`.
+        oof_probs: `(num_held, K)`, of the rows that `held_out` keeps of it, in their order.
 
     Returns:
         `oof_score` with its 95 % interval, `cv_score` and the scores per fold, and beside the
         competition's metric accuracy, log loss and macro F1. A score that isn't defined, as an
-        area under the ROC curve is not for a fold of one class, is None and not in the mean.
+        area under the ROC curve is not for a fold of one class, is None and not in the mean. Where
+        images are always learned from and so in no score, `num_always_learned` counts them.
 
     Raises:
         ArtifactError: The metric isn't defined for these images, or a probability isn't finite.
     """
+    num_learned = len(folds)
+    folds = held_out(folds)
+    num_learned -= len(folds)
     targets = class_indices(competition, folds)
     pooled = evaluate(competition.metric, targets, oof_probs)
     if math.isnan(pooled.value):
@@ -120,7 +128,7 @@ def describe_oof(
         "log_loss": round(score("log_loss", targets, oof_probs), 6),
         "macro_f1": round(macro_f1(targets, oof_probs.argmax(axis=1)), 6),
         "num_images": len(folds),
-    }
+    } | ({"num_always_learned": num_learned} if num_learned else {})
 
 
 def _mean_of_defined(values: Sequence[float]) -> float:
@@ -131,3 +139,38 @@ def _mean_of_defined(values: Sequence[float]) -> float:
 def _round_for_json(value: float) -> float | None:
     """Round for a file of JSON, which has no NaN."""
     return None if math.isnan(value) else round(value, 6)
+
+
+def find_suspects(probs: FloatArray, targets: IntArray) -> pd.DataFrame:
+    """List the images whose label is probably wrong, the most contradicted first.
+
+    It is confident learning (Northcutt et al. 2021). A class counts for an image where the image's
+    probability of it is at least its threshold: the mean probability that images with this label
+    get for it (section 3.1). So a class that the models are never sure of isn't suspected wherever
+    they hesitate. An image is suspect where the likeliest class that counts isn't its label (off
+    the diagonal of the confident joint, eq. 1) and is likelier than the label.
+
+    Args:
+        probs: OOF probabilities, `(N, K)`; in-sample ones have learned the wrong labels, too.
+        targets: Given class indices, `(N,)`.
+
+    Returns:
+        Columns `row` (of `probs`), `suggested` (class index), `prob_label` and `prob_suggested`,
+        by descending margin between the two.
+    """
+    num_classes = probs.shape[1]
+    own = probs[np.arange(len(targets)), targets].astype(np.float64)
+    counts = np.bincount(targets, minlength=num_classes)
+    with np.errstate(invalid="ignore"):
+        thresholds = np.bincount(targets, own, num_classes) / counts  # NaN, no class without images
+    confident = np.where(probs >= thresholds, probs, 0).astype(np.float64)
+    margins = confident.max(axis=1) - own  # (N,), 0 where it is the label that counts most
+    rows = np.argsort(-margins, kind="stable")[: np.count_nonzero(margins > 0)]
+    return pd.DataFrame(
+        {
+            "row": rows,
+            "suggested": confident[rows].argmax(axis=1),
+            "prob_label": own[rows],
+            "prob_suggested": confident[rows].max(axis=1),
+        }
+    )

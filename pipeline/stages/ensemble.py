@@ -26,7 +26,7 @@ from pipeline.store.locks import held
 from pipeline.store.paths import ExperimentPaths, Paths
 from pipeline.store.predictions import FloatArray, Predictions
 from pipeline.store.results import all_members, list_results, load_probs, load_result
-from pipeline.store.tables import load_folds, load_test
+from pipeline.store.tables import held_out, load_folds, load_test
 
 
 @dataclass(frozen=True)
@@ -167,15 +167,16 @@ def _choose_members(
 def _load(paths: Paths, competition: Competition, names: list[str]) -> _Inputs:
     folds, test = load_folds(paths), load_test(paths)
     warn_of_unreadable(test)
-    oof_ids, test_ids = folds["image_id"].tolist(), test["image_id"].tolist()
+    held = held_out(folds)
+    oof_ids, test_ids = held["image_id"].tolist(), test["image_id"].tolist()
     oof = {name: load_probs(paths, competition, name, "oof", oof_ids) for name in names}
     test_probs = {name: load_probs(paths, competition, name, "test", test_ids) for name in names}
     members = group_seeds([load_result(paths.experiment(name)) for name in names])
     probs = MemberProbs(
         oof=np.stack([member.mean(oof) for member in members]),
         test=np.stack([member.mean(test_probs) for member in members])[:, is_readable(test)],
-        targets=class_indices(competition, folds),
-        folds=folds["fold"].to_numpy(),
+        targets=class_indices(competition, held),
+        folds=held["fold"].to_numpy(),
         metric=competition.metric,
     )
     return _Inputs(folds, test, members, probs)
@@ -190,7 +191,7 @@ def _save_probs(
 ) -> None:
     test_probs: FloatArray = fill_with_prior(ensemble.test_probs, inputs.test, inputs.probs.targets)
     for path, table, probs in (
-        (out.oof, inputs.folds, ensemble.oof_probs),
+        (out.oof, held_out(inputs.folds), ensemble.oof_probs),
         (out.test, inputs.test, test_probs),
     ):
         image_ids, class_names = table["image_id"].tolist(), list(competition.classes)

@@ -6,14 +6,14 @@ from typing import Any
 import pandas as pd
 
 from pipeline.config.competition import Competition
-from pipeline.console import say
+from pipeline.console import say, warn
 from pipeline.data.corrections import Corrections, load_corrections, recorded_corrections
-from pipeline.data.duplicates import assign_folds
+from pipeline.data.duplicates import assign_folds, keep_known
 from pipeline.errors import DataError
 from pipeline.store.freshness import Stamp, file_sha256, read_stamp
 from pipeline.store.locks import held
 from pipeline.store.paths import Paths
-from pipeline.store.tables import FOLD_COLUMNS, load_train, to_text, write_table
+from pipeline.store.tables import FOLD_COLUMNS, held_out, load_train, to_text, write_table
 
 DEFAULTS = {"num_folds": 5, "seed": 0}
 NONE = "none"
@@ -35,7 +35,10 @@ def run(
 
     Writes folds/COMPETITION.csv, label and fold of every training image, and its stamp.
 
-    Fails if the smallest class has too few different images for the folds, the split was edited by
+    A class whose images all lie in one fold, as a class of one image, is held out of none: its
+    images are learned from in every fold, and no score knows of them.
+
+    Fails if fewer than two classes have different images for two folds, the split was edited by
     hand, or the corrections are faulty (DataError).
 
     Args:
@@ -75,17 +78,18 @@ def _split(
     corrected: Corrections | None,
 ) -> None:
     num_folds, seed = stamp.inputs["num_folds"], stamp.inputs["seed"]
-    _check_smallest_class(competition, train, num_folds)
     # Split before it is corrected: an image without correction keeps its fold, so results compare.
     table = train.assign(fold=assign_folds(train, num_folds, seed))[FOLD_COLUMNS]
     table = corrected.apply(table) if corrected else table
-    _check_smallest_class(competition, table, num_folds)
+    table["fold"] = keep_known(table, table["fold"].to_numpy())
+    _check_classes(competition, table, num_folds)
     _check_not_foreign(paths, competition, stamp, table)
     write_table(table, paths.folds_csv)
     stamp.write([paths.folds_csv])
-    sizes = table["fold"].value_counts().sort_index().tolist()
+    held = held_out(table)
+    sizes = held["fold"].value_counts().sort_index().tolist()
     say(
-        f"folds {competition.name}: {len(table):,} images in {num_folds} folds of "
+        f"folds {competition.name}: {len(held):,} images in {num_folds} folds of "
         f"{min(sizes):,} to {max(sizes):,}, stratified, duplicates grouped -> {paths.folds_csv}"
     )
 
@@ -121,15 +125,24 @@ def _check_not_foreign(
         )
 
 
-def _check_smallest_class(competition: Competition, images: pd.DataFrame, num_folds: int) -> None:
-    groups = images.groupby("label")["group"].nunique()
+def _check_classes(competition: Competition, table: pd.DataFrame, num_folds: int) -> None:
+    """Refuse a split that says nothing of two classes; tell of classes that some folds lack."""
+    groups = table.groupby("label")["group"].nunique()
     groups = groups.reindex(competition.classes, fill_value=0).sort_values(kind="stable")
+    held = held_out(table)
     smallest, count = groups.index[0], int(groups.iloc[0])
-    if count < num_folds:
-        way_out = f"run 'pipeline folds {competition.name} --num-folds {count}'"
-        if count < 2:
-            way_out = f"add others and run 'pipeline download {competition.name}'"
+    if count == 0 or held["label"].nunique() < 2:
         raise DataError(
-            f"{competition.name}: every class must have a different image for each of {num_folds} "
-            f"folds, '{smallest}' has {count}; {way_out}"
+            f"{competition.name}: every class must have images, and two of them different ones for "
+            f"two folds, '{smallest}' has {count}; add others and run "
+            f"'pipeline download {competition.name}'"
+        )
+    num_small = int((groups < num_folds).sum())
+    if num_small:
+        num_learned = len(table) - len(held)
+        learned = f"; {num_learned:,} images are learned from in every fold and held out of none"
+        warn(
+            f"folds {competition.name}: {num_small:,} of {competition.num_classes:,} classes have "
+            f"fewer different images than {num_folds} folds, as '{smallest}' {count}: not every "
+            f"fold's score knows of them{learned if num_learned else ''}"
         )

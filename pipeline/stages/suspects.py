@@ -8,13 +8,13 @@ from pipeline.config.competition import Competition
 from pipeline.console import result, say
 from pipeline.data.corrections import DROP, RELABEL
 from pipeline.errors import ArtifactError
-from pipeline.scoring.label_noise import find_suspects
-from pipeline.scoring.oof import class_indices
+from pipeline.scoring.oof import class_indices, find_suspects
 from pipeline.store.paths import Paths
 from pipeline.store.results import load_probs
 from pipeline.store.tables import (
     SUSPECT_COLUMNS,
     add_mark,
+    held_out,
     load_folds,
     read_image_table,
     write_for_people,
@@ -32,7 +32,7 @@ def run(paths: Paths, competition: Competition, experiment: str, *, excel: bool 
     change (ArtifactError).
     """
     title = f"suspects {competition.name} {experiment}"
-    folds = load_folds(paths)
+    folds = held_out(load_folds(paths))
     image_ids = folds["image_id"].tolist()
     probs = load_probs(paths, competition, experiment, "oof", image_ids)
     found = find_suspects(probs, class_indices(competition, folds))

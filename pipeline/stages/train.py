@@ -7,6 +7,7 @@ from pipeline.config.experiment_files import load_experiments
 from pipeline.data.training_table import load_tables, warn_of_unreadable
 from pipeline.errors import ConfigError
 from pipeline.store.paths import Paths
+from pipeline.store.tables import held_out
 from pipeline.training import processes
 from pipeline.training.device import pick_device
 from pipeline.training.experiment_run import ExperimentRun
@@ -45,7 +46,7 @@ def run(
             "this one; name one with --experiment, or rename a file"
         )
     tables = load_tables(paths)
-    unknown = sorted(set(only_folds) - set(tables.folds["fold"]))
+    unknown = sorted(set(only_folds) - set(held_out(tables.folds)["fold"]))
     if unknown:
         highest = tables.folds["fold"].max()
         raise ConfigError(

@@ -13,6 +13,7 @@ from pipeline.scoring.oof import class_indices
 from pipeline.store.atomic import write_text
 from pipeline.store.paths import Paths
 from pipeline.store.results import load_probs
+from pipeline.store.tables import ALWAYS_LEARNED
 
 
 def run(paths: Paths, competition: Competition, experiment_name: str) -> None:
@@ -28,12 +29,14 @@ def run(paths: Paths, competition: Competition, experiment_name: str) -> None:
     """
     tables = load_tables(paths)
     models = FoldModels(paths, competition, experiment_name)
-    ids = tables.train["image_id"].tolist()
+    is_held = tables.folds["fold"] != ALWAYS_LEARNED
+    train = tables.train[is_held].reset_index(drop=True)
+    ids = train["image_id"].tolist()
     load_probs(paths, competition, experiment_name, "oof", ids)  # refuses what is stale
     with progress(f"tta {competition.name} {experiment_name}", len(ids)) as advance:
-        folds = tables.folds["fold"].to_numpy()
-        by_view, seconds = oof_by_view(paths, models, tables.train, folds, advance)
-    targets = class_indices(competition, tables.train)
+        folds = tables.folds["fold"].to_numpy()[is_held]
+        by_view, seconds = oof_by_view(paths, models, train, folds, advance)
+    targets = class_indices(competition, train)
     scores = score_policies(competition.metric, targets, by_view, seconds)
     table = Table("views", f"OOF {competition.metric}", "gain", "ms per image", "worth it")
     for one in scores:

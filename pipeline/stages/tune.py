@@ -20,7 +20,7 @@ from pipeline.store.atomic import write_text
 from pipeline.store.freshness import Stamp
 from pipeline.store.locks import held
 from pipeline.store.paths import Paths
-from pipeline.store.tables import write_table
+from pipeline.store.tables import held_out, write_table
 from pipeline.store.toml_writer import toml_text
 from pipeline.training.device import pick_device
 from pipeline.training.dry_run import check_trainable
@@ -135,7 +135,7 @@ def _search(
     check_trainable(experiment, competition.num_classes)
     _check_used(experiment, space)
     tables = load_tables(paths)
-    all_folds = sorted(set(tables.folds["fold"]))
+    all_folds = sorted(set(held_out(tables.folds)["fold"]))
     check_unseen(paths, experiment.model, tables.folds, all_folds)
     return Search(
         paths,

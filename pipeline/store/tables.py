@@ -31,6 +31,7 @@ SUSPECT_COLUMNS = [
 ]
 OVERLAP_COLUMNS = ["image_id", "kind", "other", "correlation"]
 TRUTH_COLUMNS = ["image_id", "label"]
+ALWAYS_LEARNED = -1  # the fold of an image that is never held out
 INTEGER_COLUMNS = {"width", "height", "fold"}
 # People open these with a spreadsheet, and give one of them back.
 COLUMNS_FOR_PEOPLE = (AUDIT_COLUMNS, SUSPECT_COLUMNS, OVERLAP_COLUMNS)
@@ -134,8 +135,16 @@ def load_test(paths: Paths) -> pd.DataFrame:
 
 
 def load_folds(paths: Paths) -> pd.DataFrame:
-    """Read the fold table; columns image_id, label, group and fold, folds counted from 0."""
+    """Read the fold table; columns image_id, label, group and fold, folds counted from 0.
+
+    Images that are learned from in every fold have the fold ALWAYS_LEARNED; see `held_out`.
+    """
     return read_image_table(paths.folds_csv, FOLD_COLUMNS, f"pipeline folds {paths.competition}")
+
+
+def held_out(folds: pd.DataFrame) -> pd.DataFrame:
+    """Keep the rows of a fold table that some fold holds out: what out-of-fold predictions have."""
+    return folds[folds["fold"] != ALWAYS_LEARNED].reset_index(drop=True)
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:

@@ -23,8 +23,9 @@ class Answers:
 
     Attributes:
         ids: The judge's ids, in the order of the file.
-        probs: `(N, K)`, as written: 1 for the class where the file names one, p and 1 - p where it
-            gives the probability of one of two, else one column per class, in the classes' order.
+        probs: `(N, K)`, as written: 1 for the class where the file names one, 1 / r for that at
+            place r where it names several, p and 1 - p where it gives the probability of one of
+            two, else one column per class, in the classes' order.
     """
 
     ids: list[str]
@@ -93,6 +94,8 @@ def remarks(competition: Competition, answers: Answers) -> list[str]:
 def _probs(competition: Competition, answers: list[list[str]]) -> Values:
     submission = competition.submission
     num_classes = competition.num_classes
+    if submission.top_k is not None:
+        return _of_places(competition, [label.split(" ") for (label,) in answers])
     if not submission.has_probabilities:
         is_name = submission.label == "name"
         labels = competition.classes if is_name else [str(i) for i in range(num_classes)]
@@ -103,3 +106,12 @@ def _probs(competition: Competition, answers: list[list[str]]) -> Values:
         return written[:, np.argsort(competition.column_classes)]
     positive = competition.classes.index(str(submission.positive))
     return np.column_stack([1 - written, written] if positive == 1 else [written, 1 - written])
+
+
+def _of_places(competition: Competition, lists: list[list[str]]) -> Values:
+    """Turn lists of class names into numbers of the same order; 0 for a class that isn't named."""
+    index = {label: number for number, label in enumerate(competition.classes)}
+    probs = np.zeros((len(lists), competition.num_classes))
+    for row, names in enumerate(lists):
+        probs[row, [index[name] for name in names]] = 1 / np.arange(1, len(names) + 1)
+    return probs

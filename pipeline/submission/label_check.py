@@ -50,6 +50,8 @@ def label_check(competition: Competition) -> LabelCheck:
         return LabelCheck(_of_indices(competition.num_classes))
     if submission.label == "name":
         return LabelCheck(_of_names(competition.classes))
+    if submission.top_k is not None:
+        return LabelCheck(_of_lists(competition.classes, submission.top_k))
     is_row = submission.label == "probabilities"
     return LabelCheck(_fault_of_probability, sums_to_1=is_row and submission.rows_sum_to_1)
 
@@ -76,6 +78,23 @@ def _of_names(classes: Sequence[str]) -> Callable[[str], LabelFault | None]:
         if label in valid:
             return None
         return _kind_of_bad_label(label), f"{wanted}, found {shown(label)}"
+
+    return fault_of
+
+
+def _of_lists(classes: Sequence[str], most: int) -> Callable[[str], LabelFault | None]:
+    fault_of_name = _of_names(classes)
+
+    def fault_of(label: str) -> LabelFault | None:
+        names = label.split(" ")
+        words = list(filter(None, names)) or [label]  # of spaces alone, the label is empty
+        found = next((fault for name in words if (fault := fault_of_name(name))), None)
+        if found is not None:
+            return found
+        if len(names) > most or len(set(names)) < len(names) or not all(names):
+            wanted = f"must be at most {most} class names, each once, a space between them"
+            return FaultKind.MALFORMED_LABEL, f"{wanted}, found {shown(label)}"
+        return None
 
     return fault_of
 

@@ -68,6 +68,9 @@ def _answers(competition: Competition, probs: Probs) -> list[list[str]]:
         columns = probs[:, list(competition.column_classes)]
         rounded = _shared_out if submission.rows_sum_to_1 else _rounded
         return _decimals(rounded(columns, 10**digits, smallest), digits)
+    if submission.top_k is not None:
+        order = np.argsort(-probs, axis=1, kind="stable")[:, : submission.top_k]
+        return [[" ".join(competition.classes[index] for index in row)] for row in order]
     is_name = submission.label == "name"
     labels = competition.classes if is_name else [str(i) for i in range(competition.num_classes)]
     return [[labels[index]] for index in probs.argmax(axis=1)]

@@ -19,7 +19,7 @@ from pipeline.store.freshness import fingerprint
 from pipeline.store.locks import held
 from pipeline.store.paths import ExperimentPaths, FoldPaths, Paths
 from pipeline.store.predictions import FloatArray, Predictions
-from pipeline.store.tables import write_table
+from pipeline.store.tables import held_out, write_table
 from pipeline.training import processes
 from pipeline.training.checkpoint import close_state, load_checkpoint, save_checkpoint
 from pipeline.training.device import describe_device, pick_device
@@ -58,7 +58,7 @@ class ExperimentRun:
         self._out = out or paths.experiment(experiment.name)
         self._targets = class_indices(competition, tables.train)
         self._stamps = FoldStamps(paths, competition, experiment, tables, self._out)
-        self._all_folds = sorted(tables.folds["fold"].unique().tolist())
+        self._all_folds = sorted(held_out(tables.folds)["fold"].unique().tolist())
 
     def check(self, only_folds: Sequence[int]) -> None:
         """Refuse what can't be trained, in a second or so; nothing where all is up to date.
@@ -191,7 +191,7 @@ class ExperimentRun:
         """Pool the folds' predictions into the experiment's, and score them."""
         folds, test_ids = self._tables.folds, self._tables.test["image_id"].tolist()
         oof_probs, test_probs = pool_folds(self._competition, self._out, folds, test_ids)
-        self._predictions(folds["image_id"].tolist(), oof_probs).save(self._out.oof)
+        self._predictions(held_out(folds)["image_id"].tolist(), oof_probs).save(self._out.oof)
         self._predictions(test_ids, test_probs).save(self._out.test)
         metrics: dict[str, Any] = describe_oof(self._competition, folds, oof_probs)
         metrics["seconds"] = round(seconds, 1)

@@ -21,6 +21,7 @@ from pipeline.errors import DiskError, PipelineError, StoppedError
 from pipeline.scoring.metrics import score
 from pipeline.scoring.oof import assemble_oof, class_indices
 from pipeline.store.predictions import FloatArray
+from pipeline.store.tables import ALWAYS_LEARNED, held_out
 from pipeline.training.memory import is_out_of_memory
 from pipeline.training.methods import Method, build_method
 from pipeline.training.probe import Probe
@@ -136,7 +137,7 @@ class Objective:
     def _score(self, trial: Trial, values: Mapping[str, object]) -> float:
         search = self._search
         experiment = search.experiment.changed(values, "trial")
-        folds = sorted(self._tables.folds["fold"].unique().tolist())
+        folds = sorted(held_out(self._tables.folds)["fold"].unique().tolist())
         check_unseen(search.paths, experiment.model, self._tables.folds, folds)
         method = self._methods.build(experiment)
         fold_probs: dict[int, FloatArray] = {}
@@ -152,7 +153,8 @@ class Objective:
                 raise _record_pruned(trial, fold_scores, f"after fold {fold}")
         trial.set_user_attr(FOLD_SCORES, fold_scores)
         oof_probs = assemble_oof(fold_probs, self._tables.folds)
-        return score(search.competition.metric, self._targets, oof_probs)
+        is_held = (self._tables.folds["fold"] != ALWAYS_LEARNED).to_numpy()
+        return score(search.competition.metric, self._targets[is_held], oof_probs)
 
     def _task(self, trial: Trial, fold: int, num_folds_left: int) -> FoldTask:
         def report(row: dict[str, float]) -> None:

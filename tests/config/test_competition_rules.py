@@ -44,11 +44,13 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "one probability of three classes": (
         {"submission__label": "probability", "submission__positive": "dog"},
-        "classes must be 2 where one probability is asked for or the metric is 'roc_auc', are 3",
+        "classes must be 2 where one probability is asked for or the metric is 'roc_auc' or "
+        "'weighted_auc', are 3",
     ),
     "one ROC curve of three classes": (
         {"metric": "roc_auc"},
-        "classes must be 2 where one probability is asked for or the metric is 'roc_auc', are 3",
+        "classes must be 2 where one probability is asked for or the metric is 'roc_auc' or "
+        "'weighted_auc', are 3",
     ),
     "three columns of labels": (
         {"submission__columns": ["id", "a", "b"]},

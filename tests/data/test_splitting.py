@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.data.duplicates import assign_folds
+from pipeline.data.duplicates import assign_folds, keep_known
 
 num_folds = st.integers(2, 5)
 seeds = st.integers(0, 2**32 - 1)
@@ -77,3 +77,48 @@ def test_group_of_two_classes_stays_whole(images):
     images.loc[[4, 5, 8], "group"] = "4.jpg"
     folds = assign_folds(images, 5, 0)
     assert folds[4] == folds[5] == folds[8]
+
+
+def many_classes(sizes: list[int], label: str = "{}") -> pd.DataFrame:
+    rows = [
+        (label.format(number), place) for number, size in enumerate(sizes) for place in range(size)
+    ]
+    names = [f"{name}-{place}" for name, place in rows]
+    return pd.DataFrame({"image_id": names, "label": [name for name, _ in rows], "group": names})
+
+
+def test_classes_too_many_for_a_table_of_groups_are_dealt_level(monkeypatch):
+    monkeypatch.setattr("pipeline.data.duplicates._MOST_CELLS", 0)
+    images = many_classes([7, 3, 12, 1, 5] * 40)
+    folds = assign_folds(images, 5, 3)
+    counts = pd.crosstab(images["label"], folds).to_numpy()
+    assert (counts.max(axis=1) - counts.min(axis=1)).max() <= 1
+    totals = counts.sum(axis=0)
+    assert totals.max() - totals.min() <= 5
+    assert (assign_folds(images.sample(frac=1, random_state=0), 5, 3) != -1).all()
+
+
+def test_dealt_groups_never_cross_folds_and_follow_ids_alone(monkeypatch):
+    monkeypatch.setattr("pipeline.data.duplicates._MOST_CELLS", 0)
+    images = many_classes([9] * 12)
+    images["group"] = images["group"].str.replace("-[01]$", "-first", regex=True)
+    folds = pd.Series(assign_folds(images, 3, 0), index=images["image_id"])
+    assert images.assign(fold=folds.to_numpy()).groupby("group")["fold"].nunique().max() == 1
+    mixed = images.sample(frac=1, random_state=1)
+    again = pd.Series(assign_folds(mixed, 3, 0), index=mixed["image_id"])
+    assert again.sort_index().equals(folds.sort_index())
+
+
+def test_classes_that_lie_in_one_fold_are_always_learned_with_their_copies():
+    images = many_classes([1, 4, 4])
+    images["group"] = images["group"].replace("1-0", "0-0")  # a copy of the only one of class 0
+    folds = np.array([0, 0, 1, 0, 1, 0, 1, 0, 1])
+    kept = keep_known(images, folds)
+    assert kept.tolist() == [-1, -1, 1, 0, 1, 0, 1, 0, 1]
+
+
+def test_class_that_a_copy_leaves_in_one_fold_is_learned_as_well():
+    images = many_classes([1, 2, 4])
+    images["group"] = images["group"].replace("1-0", "0-0")
+    kept = keep_known(images, np.array([0, 0, 1, 0, 1, 0, 1]))
+    assert kept.tolist() == [-1, -1, -1, 0, 1, 0, 1]

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -233,7 +235,7 @@ def test_score_reads_as_value_and_interval():
 
 def test_unknown_metric_is_refused_with_those_there_are():
     with pytest.raises(
-        ConfigError, match=r"must be one of accuracy, log_loss, .*, mean_column_auc, is 'auc'"
+        ConfigError, match=r"must be one of accuracy, log_loss, .*, map_at_10, is 'auc'"
     ):
         get_metric("auc")
 
@@ -259,3 +261,46 @@ def test_macro_f1_ignores_classes_that_a_subset_lacks():
 def test_confusion_has_the_truth_in_rows_and_every_class():
     counts = confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), num_classes=3)
     assert counts.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
+
+
+def weighted_area(targets: IntArray, scores: FloatArray) -> float:
+    """Add up ALASKA2's slices along scikit-learn's curve, by a fine grid of true positive rates."""
+    false, true, _ = reference.roc_curve(targets, scores, drop_intermediate=False)
+    heights = np.unique(np.concatenate([true, [0.4]]))
+    total = 0.0
+    for low, high in itertools.pairwise(heights):
+        at = int(np.searchsorted(true, low, side="right"))  # the step that rises from `low`
+        begin, end = (
+            np.interp(height, true[at - 1 : at + 1], false[at - 1 : at + 1])
+            for height in (low, high)
+        )
+        total += (high - low) * (1 - (begin + end) / 2) * (2 if high <= 0.4 else 1)
+    return total / 1.4
+
+
+@pytest.mark.parametrize("decimals", [1, 2, 7])
+@pytest.mark.parametrize("num", [5, 12, 300])
+def test_weighted_area_is_the_sum_of_its_slices(num, decimals):
+    targets, probs = drawn(num, num_classes=2, seed=num)
+    column = probs[:, 1].round(decimals)
+    found = score("weighted_auc", targets, np.column_stack([1 - column, column]))
+    assert found == pytest.approx(weighted_area(targets, column), abs=1e-12)
+
+
+def test_weighted_area_of_a_coin_is_what_the_diagonal_leaves():
+    targets = np.array([0, 1] * 50)
+    by_hand = (2 * (0.4 - 0.4**2 / 2) + 0.6 - (1 - 0.4**2) / 2) / 1.4
+    assert score("weighted_auc", targets, np.full((100, 2), 0.5)) == pytest.approx(by_hand)
+    assert np.isnan(score("weighted_auc", np.ones(4, dtype=np.int64), np.full((4, 2), 0.5)))
+
+
+def test_precision_at_k_is_one_over_the_place_of_the_true_class():
+    probs = np.array([[0.4, 0.3, 0.2, 0.06, 0.04]] * 5)
+    targets = np.arange(5)
+    assert score("map_at_3", targets, probs) == pytest.approx((1 + 1 / 2 + 1 / 3) / 5)
+    by_place = (1 + 1 / 2 + 1 / 3 + 1 / 4 + 1 / 5) / 5
+    assert score("map_at_5", targets, probs) == pytest.approx(by_place)
+
+
+def test_class_that_a_short_list_lacks_has_no_place():
+    assert score("map_at_5", np.array([1]), np.array([[0.0, 0.0, 1.0]])) == 0

@@ -14,6 +14,7 @@ from pipeline.store.paths import Paths
 from pipeline.store.tables import (
     SUSPECT_COLUMNS,
     TRAIN_COLUMNS,
+    held_out,
     load_folds,
     load_train,
     write_table,
@@ -130,25 +131,37 @@ def test_table_without_its_stamp_is_kept_if_it_would_be_written_the_same(paths, 
     assert paths.folds_stamp.is_file()
 
 
-def test_too_many_folds_are_refused_with_the_most_there_can_be(paths, demo):
+def test_class_with_fewer_different_images_than_folds_is_told(paths, demo, capsys):
     write_train(paths, ["cat"] * 30 + ["dog"] * 6, copies=3)
-    with pytest.raises(DataError, match=r"^demo: every class") as caught:
-        folds.run(paths, demo, 5, 0)
-    assert str(caught.value) == (
-        "demo: every class must have a different image for each of 5 folds, 'dog' has 4; "
-        "run 'pipeline folds demo --num-folds 4'"
-    )
-    assert not paths.folds_csv.exists()
-    folds.run(paths, demo, 4, 0)
-    assert set(load_folds(paths).query("label == 'dog'")["fold"]) == set(range(4))
+    folds.run(paths, demo, 5, 0)
+    said = capsys.readouterr().err
+    assert (
+        "folds demo: 1 of 2 classes have fewer different images than 5 folds, as 'dog' 4: not "
+        "every fold's score knows of them\n"
+    ) in said
+    assert load_folds(paths).query("label == 'dog'")["fold"].nunique() == 4
 
 
-def test_class_of_copies_alone_is_not_sent_to_a_number_of_folds(paths, demo):
+def test_class_of_copies_alone_leaves_nothing_to_tell_apart(paths, demo):
     write_train(paths, ["cat"] * 30 + ["dog"] * 6, copies=6)
     with pytest.raises(
         DataError, match=r"'dog' has 1; add others and run 'pipeline download demo'"
     ):
         folds.run(paths, demo, 2, 0)
+    assert not paths.folds_csv.exists()
+
+
+def test_class_of_one_image_is_learned_from_and_held_out_of_no_fold(paths, demo, capsys):
+    three = demo.model_copy(update={"classes": ("cat", "dog", "owl")})
+    write_train(paths, ["cat", "dog"] * 10 + ["owl"])
+    folds.run(paths, three, 5, 0)
+    table = load_folds(paths)
+    assert table.query("label == 'owl'")["fold"].tolist() == [-1]
+    assert held_out(table)["label"].value_counts().to_dict() == {"cat": 10, "dog": 10}
+    said = capsys.readouterr().err
+    assert "as 'owl' 1: " in said
+    assert "1 images are learned from in every fold and held out of none" in said
+    assert "20 images in 5 folds of 4 to 4" in said
 
 
 def test_missing_training_table_leads_to_prepare(paths, demo):
@@ -257,7 +270,7 @@ def test_corrections_of_images_that_left_the_training_table_are_refused(paths, d
 def test_a_class_that_corrections_leave_too_small_is_refused(paths, demo):
     write_train(paths, ["cat"] * 30 + ["dog"] * 5)
     drops = [[f"{i:03}", "dog", "cat", "0.1", "0.9", "drop"] for i in range(30, 35)]
-    with pytest.raises(DataError, match="for each of 5 folds, 'dog' has 4; run 'pipeline folds"):
-        correct(paths, demo, drops[0])
-    with pytest.raises(DataError, match="for each of 5 folds, 'dog' has 0; add others"):
+    with pytest.raises(DataError, match="for two folds, 'dog' has 1; add others"):
+        correct(paths, demo, *drops[:4])
+    with pytest.raises(DataError, match="for two folds, 'dog' has 0; add others"):
         correct(paths, demo, *drops)

@@ -64,7 +64,18 @@ def add_sample(paths: Paths, competition: Competition, folder: Path) -> None:
     (folder / "sample_submission.csv").write_text(text.getvalue(), "utf-8")
 
 
-@pytest.mark.parametrize("name", ALL_SHIPPED)
+# What no file tells, or one that `init` doesn't read: docs/competitions.md says so of each.
+NOT_INFERRED = {
+    "alaska2-image-steganalysis": "three of four folders are one class",
+    "iwildcam-2020-fgvc7": "labels in JSON",
+    "inaturalist-2019-fgvc6": "labels in JSON",
+    "herbarium-2020-fgvc7": "labels in JSON",
+    "herbarium-2021-fgvc8": "labels in JSON",
+    "herbarium-2022-fgvc9": "labels in JSON",
+}
+
+
+@pytest.mark.parametrize("name", [one for one in ALL_SHIPPED if one.values[0] not in NOT_INFERRED])
 def test_drawn_edition_of_a_shipped_competition_is_read_and_answered_alike(name, tmp_path):
     folder = tmp_path / "folder"
     draw_competition(edition(name), folder, tmp_path / "truth.csv")

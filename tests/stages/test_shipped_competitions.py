@@ -116,16 +116,15 @@ def test_folders_unpacked_by_hand_give_the_same_tables_in_place(name, draw, tmp_
         assert ours.equals(theirs)
 
 
-def test_every_stage_runs_on_probabilities_a_sample_and_one_hot_labels(draw, tmp_path):
-    """With a tiny untrained network: the metric isn't a mean of images, the header the sample's."""
-    name = "plant-pathology-2020"
+def run_stages(name: str, draw: Draw, tmp_path: Path) -> dict[str, str]:
+    """Run the commands from download to status with a tiny network; what each of them said."""
     folder, truth = draw(name)
     text = locate_toml(name, "competitions").read_text(encoding="utf-8")
     path = tmp_path / f"{name}.toml"
     path.write_text(text.partition("cpu = ")[0] + 'cpu = ["t.toml"]\ncuda = ["t.toml"]\n', "utf-8")
     tiny.write_toml(tmp_path / "t.toml")
     submission = Paths(tmp_path, name).submission("ensemble")
-    told = {}
+    told: dict[str, str] = {}
     for stage, *arguments in (
         ["download", "--from", folder],
         ["prepare", "--workers", 1],
@@ -140,7 +139,36 @@ def test_every_stage_runs_on_probabilities_a_sample_and_one_hot_labels(draw, tmp
         command = [stage, path, *arguments, "--root", tmp_path]
         result = CliRunner().invoke(app, list(map(str, command)))
         assert result.exit_code == 0, f"{stage}: {result.output} {result.exception!r}"
-        told[stage] = result.output
+        told[str(stage)] = result.output
+    return told
+
+
+def test_every_stage_runs_on_lists_of_classes_and_a_class_of_one_image(draw, tmp_path):
+    """The whale that has one photo is learned from in both folds, and in no score."""
+    name = "whale-categorization-playground"
+    told = run_stages(name, draw, tmp_path)
+    assert "10 images in 2 folds" in told["folds"]
+    assert "OOF map_at_5 " in told["train"]
+    assert "map_at_5 (95 % interval)" in told["grade"]
+    paths = Paths(tmp_path, name)
+    for experiment in ("t", "ensemble"):
+        metrics = json.loads(paths.experiment(experiment).metrics.read_text("utf-8"))
+        assert (metrics["num_images"], metrics["num_always_learned"]) == (10, 1)
+    lines = paths.submission("ensemble").read_text("utf-8").splitlines()
+    assert lines[0] == "Image,Id"
+    assert all(len(set(line.partition(",")[2].split(" "))) == 5 for line in lines[1:])
+    for command in (["suspects", "--experiment", "t"], ["tta", "--experiment", "t"], ["report"]):
+        stage, *arguments = command
+        typed = [stage, tmp_path / f"{name}.toml", *arguments, "--root", tmp_path]
+        result = CliRunner().invoke(app, list(map(str, typed)))
+        assert result.exit_code == 0, f"{stage}: {result.output} {result.exception!r}"
+
+
+def test_every_stage_runs_on_probabilities_a_sample_and_one_hot_labels(draw, tmp_path):
+    """With a tiny untrained network: the metric isn't a mean of images, the header the sample's."""
+    name = "plant-pathology-2020"
+    told = run_stages(name, draw, tmp_path)
+    submission = Paths(tmp_path, name).submission("ensemble")
     assert "OOF mean_column_auc " in told["train"]
     assert "mean_column_auc (95 % interval)" in told["grade"]
     assert "mean_column_auc, out of fold" in told["status"]

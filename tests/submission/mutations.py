@@ -51,6 +51,12 @@ class Case:
         return self.competition.submission.label
 
     @property
+    def has_numbers_for_names(self) -> bool:
+        """Whether the classes that are answered are called by numbers."""
+        is_class = self.label in ("name", "names", "index")
+        return is_class and all(map(str.isdigit, self.competition.classes))
+
+    @property
     def is_integer(self) -> bool:
         """Whether ids are integers."""
         return self.competition.submission.id == "integer"
@@ -164,6 +170,8 @@ def _zipped(content: str) -> bytes:
 
 def _of_form(case: Case, text: str, **kinds: FaultKind | None) -> Outcome | None:
     """Expect a kind of fault by the form of the labels; None accepts; not applicable if absent."""
+    if case.has_numbers_for_names:
+        return None  # what is no label elsewhere may be one there
     if case.label not in kinds:
         return None
     kind = kinds[case.label]
@@ -284,7 +292,8 @@ MUTATIONS: dict[str, Callable[[Case], Outcome | None]] = {
     "a word": lambda c: refused(c.one_label("maybe"), MALFORMED),
     "a truth value": lambda c: refused(c.one_label("True"), MALFORMED),
     "a percentage": lambda c: refused(c.one_label("50%"), MALFORMED),
-    "two in one": lambda c: refused(c.one_label("0 1"), MALFORMED),
+    "two in one": lambda c: None if c.label == "names" and c.has_numbers_for_names else refused(
+        c.one_label("0 1"), MALFORMED),
     "a plus sign": lambda c: refused(c.one_label("+1"), MALFORMED),
     "full-width label": lambda c: refused(c.one_label("0".translate(FULL_WIDTH)), MALFORMED),
     "class name in capitals": lambda c: _of_form(c, c.one_label(c.rows[c.at][1].upper()),

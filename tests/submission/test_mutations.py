@@ -1,5 +1,7 @@
 """For every shipped competition: what is written is valid, and what is done to it is noticed."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -50,7 +52,13 @@ def predictions(
     shape = (len(stems), competition.num_classes)
     weights = draw(hnp.arrays(np.float32, shape, elements=st.floats(0.0625, 1, width=32)))
     weights = (weights / weights.max(axis=1, keepdims=True)) ** draw(st.integers(1, sharpest))
-    return [f"{stem}.jpg" for stem in stems], weights / weights.sum(axis=1, keepdims=True)
+    return _named(competition, stems), weights / weights.sum(axis=1, keepdims=True)
+
+
+def _named(competition: Competition, stems: Sequence[str | int]) -> list[str]:
+    """Name images; where a list says the judge's ids, these are their names."""
+    suffix = "" if competition.submission.id == "listed" else ".jpg"
+    return [f"{stem}{suffix}" for stem in stems]
 
 
 @pytest.mark.parametrize("name", ONE_PER_FORM)
@@ -80,7 +88,7 @@ def _judge_ids(competition: Competition, image_ids: list[str]) -> list[str]:
 
 def _most_moved(competition: Competition) -> float:
     """How much less probable the first class may become: what lifts the others off 0 is its own."""
-    if competition.submission.label in {"name", "index"}:
+    if competition.submission.label in {"name", "names", "index"}:
         return 0
     return float(competition.num_classes / 10**competition.submission.float_digits)
 
@@ -103,7 +111,8 @@ def test_each_mutation_is_told_as_what_it_is_or_allowed_by_the_contract(name):
     weights = np.random.default_rng(0).uniform(0.0625, 1, (6, competition.num_classes))
     probs = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
     is_integer = competition.submission.id == "integer"
-    image_ids = [f"{stem}.jpg" for stem in ([17, 2, 306, 45, 8, 91] if is_integer else "hdeabc")]
+    stems = [17, 2, 306, 45, 8, 91] if is_integer else "hdeabc"
+    image_ids = _named(competition, stems)
     case = Case.of(competition, image_ids, probs, at=1)
     assert [wrong for mutation in MUTATIONS if (wrong := told_wrongly(case, mutation))] == []
 
@@ -124,7 +133,7 @@ def test_mutations_are_many_and_provoke_every_kind_of_fault():
     for name in ONE_PER_FORM:
         competition = competition_of(name)
         probs = np.full((6, competition.num_classes), 1 / competition.num_classes, np.float32)
-        case = Case.of(competition, [f"{number}.jpg" for number in range(10, 16)], probs, at=1)
+        case = Case.of(competition, _named(competition, range(10, 16)), probs, at=1)
         outcomes = [mutate(case) for mutate in MUTATIONS.values()]
         kinds |= {kind for outcome in outcomes if outcome for kind in outcome.kinds}
     assert kinds == set(FaultKind)

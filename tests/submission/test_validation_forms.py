@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from pipeline.config.competition import Competition, load_competition
+from pipeline.submission.answers import decode
 from pipeline.submission.faults import Fault, FaultKind, summary
 from pipeline.submission.validation import find_faults
+from pipeline.submission.writer import encode, submission_table
 
 CLASSES = ("猫", "dog", "cow")
 IDS = ["b", "c", "a"]
@@ -218,3 +220,30 @@ def test_sum_of_a_line_with_a_faulty_number_is_not_told_as_well():
     faults = faults_of(ROWS.replace("b,0.5,", "b,nan,"))
     assert [fault.kind for fault in faults] == [FaultKind.NAN_LABEL]
     assert summary(faults) == "1 kind of fault, 1 in all"
+
+
+def test_lists_of_classes_are_written_likeliest_first_and_read_back_in_order():
+    ranked = competition_with(("a", "b", "c"), label="names", top_k=2, id="stem")
+    probs = np.array([[0.2, 0.5, 0.3], [0.4, 0.2, 0.4]], dtype=np.float32)
+    content = encode(ranked, submission_table(ranked, ["x.jpg", "y.jpg"], probs))
+    assert content == b"x,b c\ny,a c\n"
+    assert decode(ranked, content).probs.tolist() == [[0, 1, 0.5], [1, 0, 0.5]]
+
+
+@pytest.mark.parametrize(
+    ("label", "kind"),
+    [
+        ("a b", None),
+        ("c", None),
+        ("a b c", FaultKind.MALFORMED_LABEL),
+        ("a a", FaultKind.MALFORMED_LABEL),
+        ("a  b", FaultKind.MALFORMED_LABEL),
+        ("a d", FaultKind.MALFORMED_LABEL),
+        ("a nan", FaultKind.NAN_LABEL),
+        ("", FaultKind.EMPTY_LABEL),
+    ],
+)
+def test_list_of_classes_must_name_each_once_and_not_too_many(label, kind):
+    ranked = competition_with(("a", "b", "c"), label="names", top_k=2, id="stem")
+    faults = find_faults(ranked, f"x,{label}\n".encode(), ["x"])
+    assert [fault.kind for fault in faults] == ([kind] if kind else [])

@@ -17,7 +17,7 @@ from pipeline.config.competition import Competition
 from pipeline.console import progress
 from pipeline.data.drawing.batches import SIDE_PX
 from pipeline.data.drawing.image_files import ORDINARY_ENCODINGS, FileJob, draw_file
-from pipeline.data.drawing.layout import Drawn, find_batched, write_archives
+from pipeline.data.drawing.layout import Drawn, find_batched, listed_id, write_archives
 from pipeline.data.drawing.oddities import TEST, TRAIN, Key, Oddities, plan_oddities
 from pipeline.data.drawing.species import species_of
 from pipeline.errors import ConfigError
@@ -119,7 +119,9 @@ def draw_competition(competition: Competition, archives_dir: Path, truth_csv: Pa
         drawn.files[key] = change(drawn.files[source])
     write_archives(competition, drawn, archives_dir)
     labels = [competition.classes[target] for target in test_targets]
-    truth = pd.DataFrame(list(zip(drawn.test_names, labels, strict=True)), columns=TRUTH_COLUMNS)
+    are_listed = competition.submission.id == "listed"
+    names = list(map(listed_id, drawn.test_names)) if are_listed else drawn.test_names
+    truth = pd.DataFrame(list(zip(names, labels, strict=True)), columns=TRUTH_COLUMNS)
     write_table(truth, truth_csv)
 
 

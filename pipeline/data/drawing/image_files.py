@@ -128,6 +128,13 @@ def encode_tiff(picture: Pixels, quality: int) -> bytes:  # noqa: ARG001
     return _saved(Image.fromarray(picture), "TIFF")
 
 
+def encode_npy(picture: Pixels, quality: int) -> bytes:  # noqa: ARG001
+    """Encode as an array of three scans, `(3, H, W)` float16, whose range is their own."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.moveaxis(picture, 2, 0).astype(np.float16) / np.float16(64) - 2)
+    return buffer.getvalue()
+
+
 def encode_gif(picture: Pixels, quality: int) -> bytes:  # noqa: ARG001
     """Encode as a GIF, which OpenCV before 4.11 can't read."""
     return _saved(Image.fromarray(picture).quantize(128), "GIF")
@@ -163,14 +170,18 @@ ENCODERS: dict[str, Callable[[Pixels, int], bytes]] = {
     "jpeg": encode_jpeg,
     "png": encode_png,
     "tiff": encode_tiff,
+    "npy": encode_npy,
     "gif": encode_gif,
     "rgba_png": encode_rgba_png,
     "grayscale": encode_grayscale,
     "cmyk": encode_cmyk,
     "turned": encode_turned,
 }
-ORDINARY_ENCODINGS = {".png": "png", ".tif": "tiff", ".tiff": "tiff"}  # by suffix, else JPEG
-ODD_ENCODINGS = tuple(name for name in ENCODERS if name not in ("jpeg", "png", "tiff"))
+# By suffix, else JPEG.
+ORDINARY_ENCODINGS = {".png": "png", ".tif": "tiff", ".tiff": "tiff", ".npy": "npy"}
+ODD_ENCODINGS = tuple(
+    name for name in ENCODERS if name != "jpeg" and name not in ORDINARY_ENCODINGS.values()
+)
 
 
 def near_duplicate(content: bytes) -> bytes:

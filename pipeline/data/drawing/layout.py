@@ -3,17 +3,24 @@
 import bz2
 import gzip
 import io
+import json
 import lzma
 import tarfile
 import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pipeline.config.archive_table import Archive
 from pipeline.config.competition import Competition
 from pipeline.config.images_table import ImageList
-from pipeline.config.labels_table import CsvLabels, ListFileLabels, OneHotLabels, label_files
+from pipeline.config.labels_table import (
+    CocoLabels,
+    CsvLabels,
+    ListFileLabels,
+    OneHotLabels,
+    label_files,
+)
 from pipeline.data.archives.sevenzips import require_seven_zip
 from pipeline.data.drawing.batches import batch_members
 from pipeline.data.drawing.oddities import TEST, TRAIN, Key, Oddities
@@ -42,8 +49,13 @@ def draw_listings(competition: Competition, drawn: Drawn) -> dict[str, str]:
     """Write labels, test images and sample submission, as far as named, by file name."""
     listings = {}
     labels = competition.train.labels
-    if isinstance(labels, ListFileLabels | CsvLabels | OneHotLabels):
-        listings[label_files(labels)[0]] = _labels(competition, labels, _listed(drawn))
+    files, rows = label_files(labels), _listed(drawn)
+    for number, file in enumerate(files):
+        part = rows[number :: len(files)]
+        if isinstance(labels, CocoLabels):
+            listings[file] = _coco(competition, labels, part)
+        if isinstance(labels, ListFileLabels | CsvLabels | OneHotLabels):
+            listings[file] = _labels(competition, labels, part)
     if competition.test.csv is not None:
         listings[competition.test.csv.file] = _test_images(competition.test.csv, drawn)
     if competition.submission.sample is not None:
@@ -86,10 +98,37 @@ def _labels(
     return _table([header, *zip(ids, values, strict=True)], labels.separator)
 
 
+def _coco(competition: Competition, labels: CocoLabels, rows: Sequence[tuple[str, int]]) -> str:
+    """Write a JSON file as COCO's: the images' ids count from 1, categories are the classes."""
+    is_id = labels.label == "id"
+    ids = [int(name) if is_id else index for index, name in enumerate(competition.classes)]
+    content = {
+        "images": [{"id": number, "file_name": name} for number, (name, _) in enumerate(rows, 1)],
+        "annotations": [
+            {"id": number, "image_id": number, "category_id": ids[target]}
+            for number, (_, target) in enumerate(rows, 1)
+        ],
+        "categories": [
+            {"id": one, "name": name} for one, name in zip(ids, competition.classes, strict=True)
+        ],
+    }
+    return json.dumps(content)
+
+
 def _test_images(listing: ImageList, drawn: Drawn) -> str:
+    if listing.file.endswith(".json"):
+        image = listing.image_column or "file_name"
+        key = listing.id_column or "id"
+        listed = [{key: listed_id(name), image: name} for name in drawn.test_names]
+        return json.dumps({"images": listed})
     names = [[name.removesuffix(listing.extension)] for name in drawn.test_names]
     header = [[listing.id_column]] if listing.id_column is not None else []
     return _table([*header, *names], listing.separator)
+
+
+def listed_id(name: str) -> str:
+    """Form the id by which a list of test images knows one: its name without the suffix."""
+    return PurePosixPath(name).stem
 
 
 def _sample(competition: Competition, drawn: Drawn) -> str:
@@ -99,10 +138,16 @@ def _sample(competition: Competition, drawn: Drawn) -> str:
     answer = {
         "index": ["0"],
         "name": [competition.classes[0]],
+        "names": [" ".join(competition.classes[: submission.top_k])],
         "probability": ["0.5"],
         "probabilities": [str(1 / num_classes)] * num_classes,
     }[submission.label]
-    rows = [[judge_id, *answer] for judge_id in submission_ids(submission, drawn.test_names)]
+    ids = (
+        list(map(listed_id, drawn.test_names))
+        if submission.id == "listed"
+        else submission_ids(submission, drawn.test_names)
+    )
+    rows = [[judge_id, *answer] for judge_id in ids]
     header = [competition.columns] if submission.has_header else []
     return _table([*header, *rows], submission.separator)
 
@@ -209,8 +254,7 @@ def _train_members(competition: Competition, drawn: Drawn) -> Members:
     for index, (name, target) in enumerate(
         zip(drawn.train_names, drawn.train_targets, strict=True)
     ):
-        has_class_folder = competition.train.labels.source == "folder"
-        parent = f"{folder}/{competition.classes[target]}" if has_class_folder else folder
+        parent = _class_folder(competition, target, index)
         members[f"{parent}/{name}"] = drawn.files[TRAIN, index]
     if drawn.odd.has_junk:
         first = next(iter(members), f"{folder}/x.jpg")
@@ -218,6 +262,17 @@ def _train_members(competition: Competition, drawn: Drawn) -> Members:
         members[f"__MACOSX/{parent}/._{name}"] = _APPLE_DOUBLE
         members[f"__MACOSX/._{folder}"] = _APPLE_DOUBLE
     return members
+
+
+def _class_folder(competition: Competition, target: int, index: int) -> str:
+    """Name the folder of a training image: its class's, by any of the names that files write."""
+    folders, labels = competition.train.folders, competition.train.labels
+    if labels.source != "folder":
+        return folders[0]
+    label = competition.classes[target]
+    written = [name for name, meant in labels.names.items() if meant == label] or [label]
+    chosen = written[index // competition.num_classes % len(written)]
+    return chosen if chosen in folders else f"{folders[0]}/{chosen}"
 
 
 def _test_members(competition: Competition, drawn: Drawn) -> Members:

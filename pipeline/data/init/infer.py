@@ -42,6 +42,7 @@ from pipeline.store.foreign import doubt_of_encoding, unusual_names
 PROBES = ["lite0-probe", "lite1-probe", "lite2-probe"]
 METRICS = {
     "name": ("accuracy", '"macro_f1", "micro_f1", "quadratic_kappa"'),
+    "names": ("map_at_5", '"map_at_3", "map_at_10", "accuracy"'),
     "index": ("accuracy", '"macro_f1", "micro_f1", "quadratic_kappa"'),
     "probability": ("log_loss", '"roc_auc"'),
     "probabilities": ("log_loss", '"mean_column_auc", "accuracy"'),

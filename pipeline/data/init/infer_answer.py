@@ -54,6 +54,9 @@ def infer_answer(sample: ForeignList, rows: Sequence[Sequence[str]], labels: Lab
     why = f"{sample.name} answers {_shown(sorted(values)) or 'nothing'}"
     if not values or not labels.classes:
         return Answer("name", is_certain=False, why=why, classes=labels.classes)
+    lists = [value.split(" ") for value in values]
+    if max(map(len, lists)) > 1 and {one for names in lists for one in names} <= {*labels.classes}:
+        return Answer("names", is_certain=True, why=why, classes=labels.classes)
     return _of_values(values, why, labels)
 
 

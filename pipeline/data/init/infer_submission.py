@@ -60,6 +60,9 @@ def from_sample(
     if prefix:
         section.found("id_prefix", prefix, f"what stands before the ids of {sample.name}")
     (section.found if answer.is_certain else section.guess)("label", answer.label, answer.why)
+    if answer.label == "names":
+        most = max(len(row[1].split(" ")) for row in rows)
+        section.found("top_k", most, f"the longest list of classes in {sample.name}")
     if answer.label == "probability":
         _add_positive(section, sample, sample.rows[0][1] if has_header else "", answer)
     if has_header:

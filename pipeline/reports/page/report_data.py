@@ -17,7 +17,7 @@ from pipeline.scoring.oof import class_indices
 from pipeline.store.paths import Paths
 from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.store.results import Result, all_members, list_results, load_probs
-from pipeline.store.tables import AUDIT_COLUMNS, load_test, load_train, read_table
+from pipeline.store.tables import ALWAYS_LEARNED, AUDIT_COLUMNS, load_test, load_train, read_table
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class ReportData:
         paths: Its files.
         competition: Its name, classes and metric.
         typed: The competition as the user names it on the command line.
-        train: The training images that take part, rows of `train.csv`.
+        train: The training images that folds hold out, rows of `train.csv`; all before the split.
         test: The test images.
         folds: The fold table, in the order of `train`; None before it is made.
         audit: Content of `audit.json`.
@@ -99,6 +99,8 @@ def read_report_data(paths: Paths, competition: Competition, typed: str) -> Repo
     if not paths.folds_csv.is_file():
         return ReportData(train=load_train(paths), folds=None, **tables)
     train, folds = load_training_table(paths)
+    train, folds = (one[folds["fold"] != ALWAYS_LEARNED] for one in (train, folds))
+    train, folds = train.reset_index(drop=True), folds.reset_index(drop=True)
     return ReportData(train=train, folds=folds, **tables, **select_best(paths, competition, train))
 
 

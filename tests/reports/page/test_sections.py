@@ -21,7 +21,7 @@ from pipeline.reports.page.sections import (
     tuning_trials,
     worst_mistakes,
 )
-from pipeline.scoring.label_noise import find_suspects
+from pipeline.scoring.oof import find_suspects
 from pipeline.store.predictions import load_predictions
 from pipeline.store.tables import load_folds, load_record, load_test, load_train
 

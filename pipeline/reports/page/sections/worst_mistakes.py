@@ -23,7 +23,7 @@ from pipeline.reports.page.blocks import (
     thumbnails,
 )
 from pipeline.reports.page.report_data import BestResult, ReportData
-from pipeline.scoring.label_noise import find_suspects
+from pipeline.scoring.oof import find_suspects
 from pipeline.store.predictions import IntArray
 
 if TYPE_CHECKING:

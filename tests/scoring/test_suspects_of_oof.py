@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.scoring.label_noise import find_suspects
+from pipeline.scoring.oof import find_suspects
 from tests.scoring.drawn import member
 
 NUM = 600
