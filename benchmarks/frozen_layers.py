@@ -4,14 +4,15 @@
 
 Each side is a process of its own that makes the features of the same pixels, as the pipeline does.
 Then both work beside three busy processes: the share of its idle rate that a side keeps is set
-against its fair share, the cores divided by all that want them. Last, how training compares with
-the forward pass of the networks whose gates keep their memory layout.
+against its fair share, the cores divided by all that want them; so is a training step. Last, how
+training compares with the forward pass of the networks whose gates keep their memory layout.
 """
 
 import multiprocessing
 import os
 import statistics
 import time
+from functools import partial
 from multiprocessing.synchronize import Event
 
 import torch
@@ -111,9 +112,20 @@ def training(name: str, num_images: int, *, learns: bool) -> Work:
     return step if learns else forward
 
 
+def compare_waiting() -> None:
+    """Tell what a training step keeps beside others, by how torch's threads wait for each other."""
+    for policy in ("passive", "active"):
+        os.environ["OMP_WAIT_POLICY"] = policy  # read when a side imports torch
+        with Side(partial(training, learns=True), TRUNKS[0][0], 32) as step:
+            step()
+            result(f"training step, {policy} waiting: {share_kept(step):.2f} of its fair share")
+    os.environ["OMP_WAIT_POLICY"] = "passive"  # as the commands set it
+
+
 def main() -> None:
     """Run all."""
     result(f"device: {describe_device(CPU)}")
+    compare_waiting()
     for name, size_px in TRUNKS:
         compare_backends(name, size_px)
     for name, num_images in GATED:
