@@ -107,8 +107,9 @@ def prepare(
 
     Writes data/COMPETITION/train.csv, test.csv, audit.json and audit.csv: labels, sizes, real
     types, duplicates, unreadable and unlisted files; and resolved.json: classes and header,
-    where they are read from labels and sample submission. With --against, overlap.csv: the test
-    images that lie in DIR, too, byte for byte or nearly, so that a leak is noticed and not used.
+    where they are read from labels and sample submission; given_folds.csv, the organiser's folds
+    where there are some. With --against, overlap.csv: the test images that lie in DIR, too, byte
+    for byte or nearly, so that a leak is noticed and not used.
 
     Fails if no image or no label is found, a label is unknown, a class is empty, or a list or
     the sample submission contradicts the competition's file.
@@ -148,15 +149,16 @@ def folds(
 ) -> None:
     """Split into stratified, grouped folds.
 
-    Reads data/COMPETITION/train.csv and the --corrections.
+    Reads data/COMPETITION/train.csv, given_folds.csv and the --corrections.
 
     Writes folds/COMPETITION.csv: which images take part in training, with which label, held out
-    in which fold. Every fold has the same shares of the classes (stratified), and duplicates
-    share a fold (grouped). A class whose images all lie in one fold, as one of a single image, is
-    learned from in every fold and held out of none (fold -1): no score knows of it.
+    in which fold. Every fold has the same shares of the classes (stratified), and duplicates and
+    images of one subject share a fold (grouped); or folds are those of the organiser. A class
+    whose images all lie in one fold, as one of a single image, is learned from in every fold and
+    held out of none (fold -1): no score knows of it.
 
-    Fails if two classes don't have different images for two folds, a correction says something
-    impossible, or the fold table was edited by hand.
+    Fails if two classes don't have different images for two folds, folds can't be filled, a
+    correction says something impossible, or the fold table was edited by hand.
 
     Example: pipeline folds cat-12 --num-folds 5
     """

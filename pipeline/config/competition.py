@@ -100,6 +100,17 @@ class Competition(Table):
     """The class names, in the order of their indices; "from_labels" reads them from the training
     labels, sorted. They are empty then until `resolve` fills in what `prepare` has read."""
 
+    horizontal_flip: bool | None = None
+    """Whether a mirrored image still shows its class. Where it is false, as for arrows, digits,
+    letters and whatever is left or right, no view is mirrored, in training or prediction, whatever
+    an experiment says; where it is left out, probes are tried without and `train` says so if
+    mirrors do harm."""
+
+    duplicates: Literal["near", "exact", "none"] | None = None
+    """Which copies share a fold: "near", pictures that look the same; "exact", files of the same
+    bytes; or "none". Left out, near ones unless they join many labels, which then look alike
+    without being copies."""
+
     archives: tuple[Archive, ...] = ()
     """The files to download; none where the images lie in a plain folder that is read in place."""
 
@@ -139,6 +150,11 @@ class Competition(Table):
             or self.synthetic is not None
             or any(archive.format == "cifar-batches" for archive in self.archives)
         )
+        keys = (self.train.groups, self.train.folds)
+        if self.train.labels.source == "one_hot" and any(one and not one.file for one in keys):
+            raise ValueError(
+                "classes must be named where a one-hot list has a column of groups or folds, too"
+            )
         if needs_names:
             raise ValueError(
                 "classes must be named where labels are indices, pictures are drawn or a file is "
@@ -205,9 +221,10 @@ class Competition(Table):
 
     @property
     def listings(self) -> tuple[str, ...]:
-        """The files, by name, that hold labels or list the test images."""
-        test = self.test.csv and self.test.csv.file
-        names = (*label_files(self.train.labels), test, self.submission.sample)
+        """The files, by name, that hold labels, groups or folds, or list the test images."""
+        keys = (self.train.groups, self.train.folds)
+        others = [one.file for one in (self.test.csv, *keys) if one is not None]
+        names = (*label_files(self.train.labels), *others, self.submission.sample)
         return tuple(name for name in names if name)
 
     @property

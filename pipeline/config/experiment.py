@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from pipeline.config.competition import Name
+from pipeline.config.competition import Competition, Name
 from pipeline.config.strict import OrOff, Table, parse
 from pipeline.config.train_table import Fraction, Positive, Probability, TrainConfig
 
@@ -102,6 +102,11 @@ class ViewConfig(Table):
     flip: bool = True
     """Whether predictions average the plain view and the mirrored one; a probe learns from both."""
 
+    horizontal_flip: bool = True
+    """Whether any view may be mirrored: where it is false, neither predictions nor recipes mirror,
+    whatever `flip`, `recipe` and `transforms` say. A competition whose `horizontal_flip` is false
+    sets it."""
+
     num_augmented: Annotated[int, Field(ge=0, le=64)] = 1
     """How many views drawn by the recipe a probe's head learns from besides."""
 
@@ -197,6 +202,13 @@ class Experiment(Table):
         for key in self.images.left_to_weights:
             del values["images"][key]
         return values
+
+    def allowed_by(self, competition: Competition) -> "Experiment":
+        """Return the experiment without mirrored views, where the competition rules them out."""
+        if competition.horizontal_flip is not False or not self.views.horizontal_flip:
+            return self
+        views = self.views.model_copy(update={"horizontal_flip": False})
+        return self.model_copy(update={"views": views})
 
     def at(self, key: str) -> Any:
         """Return the value of a dotted key."""

@@ -1,10 +1,11 @@
 """Check the tables `[train]` and `[test]`: the folders and lists of training and test images."""
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from pipeline.config.labels_table import Labels
+from pipeline.config.labels_table import CsvLabels, Labels, OneHotLabels
 from pipeline.config.strict import Separator, Table, Text
 
 
@@ -17,12 +18,90 @@ class ImageFolders(Table):
     counts as a folder, too."""
 
 
+class KeyColumn(Table):
+    """A column that says something else of each training image than its label."""
+
+    column: Text | None = None
+    """The column's name."""
+
+    file: Text | None = None
+    """The CSV that has the column, among the archives or inside one; left out, the one that holds
+    the labels."""
+
+    id_column: Text | None = None
+    """The column of `file` that names the image."""
+
+    separator: Separator = ","
+    """What stands between the columns of `file`."""
+
+    extension: str = ""
+    """Added to names of images in `file` that lack it, as `.jpg`."""
+
+    @model_validator(mode="after")
+    def _names_a_place(self) -> Self:
+        if self.column is None:
+            raise ValueError("column must name a column of the list of labels or of file")
+        return self._with_whole_file()
+
+    def _with_whole_file(self) -> Self:
+        if (self.file is None) != (self.id_column is None):
+            raise ValueError("file and id_column must both be given, or neither")
+        if self.file is None and (self.separator != "," or self.extension):
+            raise ValueError("file must be given where separator or extension is")
+        return self
+
+
+class Groups(KeyColumn):
+    """What tells which images are of one subject: a column, or a part of the images' paths."""
+
+    pattern: Text | None = None
+    """A regular expression, searched in the path below the training folder, case ignored; its group
+    `(?P<group>...)` says what the image is of."""
+
+    @field_validator("pattern")
+    @classmethod
+    def _has_group(cls, pattern: str | None) -> str | None:
+        try:
+            names = re.compile(pattern or "(?P<group>)").groupindex
+        except re.error as error:
+            raise ValueError(f"must be a regular expression ({error})") from error
+        if "group" not in names:
+            raise ValueError("must hold a group (?P<group>...)")
+        return pattern
+
+    @model_validator(mode="after")
+    def _names_a_place(self) -> Self:
+        if (self.pattern is None) == (self.column is None):
+            raise ValueError("must have one of pattern and column")
+        if self.pattern is not None and self.file is not None:
+            raise ValueError("file must be left out where there is a pattern")
+        return self._with_whole_file()
+
+
 class TrainImages(ImageFolders):
     """The labelled images and where their labels come from."""
 
     labels: Labels
     """Where the labels stand: `source` is "file_name", "folder", "list_file", "csv", "one_hot" or
     "coco"."""
+
+    groups: Groups | None = None
+    """What tells which images are of one patient, driver, place or camera: they share a fold, as
+    those to predict are of others."""
+
+    folds: KeyColumn | None = None
+    """Where the organiser's own folds stand, which `folds` then takes."""
+
+    @model_validator(mode="after")
+    def _has_lists_of_columns(self) -> Self:
+        for name in ("groups", "folds"):
+            keys: KeyColumn | None = getattr(self, name)
+            in_labels = keys is not None and keys.column is not None and keys.file is None
+            if in_labels and not isinstance(self.labels, CsvLabels | OneHotLabels):
+                raise ValueError(
+                    f"{name}.file must name the CSV of its column where the labels are in none"
+                )
+        return self
 
 
 class ImageList(Table):

@@ -100,9 +100,14 @@ def _unreadable(path: Path, cause: str) -> Scan:
 
 
 class Audit:
-    """Collects findings: rows of (finding, split, image_id, detail)."""
+    """Collects findings: rows of (finding, split, image_id, detail).
+
+    Attributes:
+        num_clusters: Clusters of copies.
+    """
 
     def __init__(self) -> None:
+        self.num_clusters = 0
         self._rows: list[tuple[str, str, str, str]] = []
 
     def add(self, finding: str, split: str, image_id: str, detail: str = "") -> None:
@@ -179,6 +184,7 @@ class Audit:
                     "near-duplicate", image.split, image.image_id, f"{other} {correlation:.3f}"
                 )
         for group, cluster in _repeated(rows, "group"):
+            self.num_clusters += 1
             self._add_cluster(group, cluster)
 
     def _add_cluster(self, group: str, cluster: list["Clustered"]) -> None:
@@ -226,7 +232,7 @@ def summarise(
         "smallest_to_largest_class": round(float(sizes.min() / max(sizes.max(), 1)), 4),
         "train": _describe(train),
         "test": _describe(test[test["width"] > 0]) | {"num_images": len(test)},
-        "clusters": int((pd.concat([train, test])["group"].value_counts() > 1).sum()),
+        "clusters": audit.num_clusters,
         "findings": audit.counts(),
     }
 

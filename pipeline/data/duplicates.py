@@ -1,4 +1,4 @@
-"""Find images that show the same picture, by bytes or by pixels, and split folds around them.
+"""Find images that show the same picture, by bytes or by pixels, and test images in other folders.
 
 A copy that lies in another fold, or in the test set, makes a validation score lie. Candidates are
 found by a perceptual hash (the signs of the low frequencies of a cosine transform, around their
@@ -7,8 +7,8 @@ mirrored copies are found as well.
 """
 
 import itertools
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -18,9 +18,14 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from pipeline import console
+from pipeline.data.audit import Scan, scan_files
+from pipeline.data.split_folders import IMAGE_SUFFIXES
+from pipeline.errors import DataError
 from pipeline.images.decode import ByteImage
-from pipeline.store.predictions import IntArray
-from pipeline.store.tables import ALWAYS_LEARNED
+from pipeline.store.folders import list_files
+from pipeline.store.paths import Paths
+from pipeline.store.tables import OVERLAP_COLUMNS, load_test, write_for_people
 
 # Both were read off the real photos of cat-12 and cat-dog: at these values every confirmed pair is
 # one picture or one scene to the eye, and the next pairs beyond are different animals.
@@ -29,7 +34,6 @@ MIN_CORRELATION = 0.88
 
 _HASH_SIDE = 8
 _MOST_PAIRS = 2**22  # looked at together
-_MOST_CELLS = 2**26  # groups times classes that scikit-learn's table may have
 
 # All changes of at most two of 16 bits.
 _CHANGES = [
@@ -51,16 +55,20 @@ def perceptual_hashes(thumbnails: ByteImage) -> npt.NDArray[np.uint64]:
     return np.packbits(bits, axis=1).view(np.uint64).ravel()
 
 
-def near_duplicates(thumbnails: ByteImage) -> list[tuple[int, int, float]]:
+def near_duplicates(
+    thumbnails: ByteImage, *, is_mirrored: bool = True
+) -> list[tuple[int, int, float]]:
     """Find pairs of pictures that are nearly the same, straight or mirrored.
 
     Args:
         thumbnails: `(N, 32, 32)` uint8 grey.
+        is_mirrored: Whether mirrored ones count.
 
     Returns:
         `(i, j, correlation)` with i < j, sorted; correlation of the grey pixels, at most 1.
     """
-    return _confirmed(thumbnails, thumbnails, is_one_set=True)
+    sides = [thumbnails, thumbnails[:, :, ::-1]][: 1 + is_mirrored]
+    return _confirmed(thumbnails, sides, is_one_set=True)
 
 
 def near_duplicates_between(
@@ -75,15 +83,15 @@ def near_duplicates_between(
     Returns:
         `(i, j, correlation)`, i among the first and j among the others, sorted.
     """
-    return _confirmed(thumbnails, others, is_one_set=False)
+    return _confirmed(thumbnails, [others, others[:, :, ::-1]], is_one_set=False)
 
 
 def _confirmed(
-    thumbnails: ByteImage, others: ByteImage, *, is_one_set: bool
+    thumbnails: ByteImage, sides: Sequence[ByteImage], *, is_one_set: bool
 ) -> list[tuple[int, int, float]]:
     hashes = perceptual_hashes(thumbnails)
     best: dict[tuple[int, int], float] = {}
-    for theirs in (others, others[:, :, ::-1]):
+    for theirs in sides:
         their_hashes = hashes if theirs is thumbnails else perceptual_hashes(theirs)
         for i, j in _close_pairs(hashes, their_hashes, is_one_set=is_one_set):
             correlation = _correlation(thumbnails[i], theirs[j])
@@ -162,78 +170,89 @@ def clusters(count: int, pairs: list[tuple[int, int]]) -> npt.NDArray[np.int64]:
     return np.asarray(numbers, dtype=np.int64)
 
 
-def assign_folds(images: pd.DataFrame, num_folds: int, seed: int) -> IntArray:
-    """Assign every image to a fold, stratified by label and grouped by duplicate cluster.
+# Test images that lie in another folder: a leak, if that folder is to be trained on.
 
-    Args:
-        images: Columns image_id, label and group; the order of the rows doesn't matter.
-        num_folds: Number of folds, at least 2.
-        seed: Seed of the shuffle.
+NUM_SHOWN = 10
+EXACT, NEAR = "exact", "near"
 
-    Returns:
-        Fold of every row, `(N,)`, counted from 0. Rows of one group share a fold.
+
+def write_overlap(paths: Paths, against: Path, workers: int | None) -> None:
+    """Compare the test images with all images below a folder, and write and print what is found.
+
+    `overlap.csv` has a row per test image and file that shows its picture, only the header where
+    there is none. Copies are found by the hash of their bytes, near duplicates as within the
+    competition.
+
+    Raises:
+        DataError: The test table is missing, or there are no other images in the folder.
     """
-    order = np.argsort(images["image_id"].to_numpy(dtype=str), kind="stable")
-    ordered = images.iloc[order]
-    num_classes, num_groups = ordered["label"].nunique(), ordered["group"].nunique()
-    largest = int(ordered["label"].value_counts().max())
-    if num_classes * num_groups > _MOST_CELLS or largest < num_folds:
-        folds = np.empty(len(images), dtype=np.int64)
-        folds[order] = _dealt(ordered, num_folds, seed)
-        return folds
-    from sklearn.model_selection import StratifiedGroupKFold  # here: `folds` is mostly up to date
-
-    splitter = StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed)
-    splits = splitter.split(ordered, ordered["label"], ordered["group"])
-    folds = np.empty(len(images), dtype=np.int64)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The least populated class")  # see `keep_known`
-        for fold, (_, held_out) in enumerate(splits):
-            folds[order[held_out]] = fold
-    return folds
+    test = load_test(paths)
+    test = test[test["path"] != ""]
+    ours = [paths.images_dir / path for path in test["path"]]
+    theirs = _others(against, {path.resolve() for path in ours})
+    with console.progress(f"compare with {against}", len(ours) + len(theirs)) as advance:
+        scans = scan_files([*ours, *theirs], workers, advance)
+    pairs = _pairs(scans[: len(ours)], scans[len(ours) :])
+    rows = [
+        (test["image_id"].iloc[i], kind, str(theirs[j]), f"{correlation:.3f}")
+        for (i, j), (kind, correlation) in sorted(pairs.items())
+    ]
+    table = pd.DataFrame(rows, columns=pd.Index(OVERLAP_COLUMNS))
+    write_for_people(table, paths.overlap_csv)
+    _tell(paths, len(test), len(theirs), rows)
 
 
-def _dealt(images: pd.DataFrame, num_folds: int, seed: int) -> IntArray:
-    """Deal groups to the fold that has least of their class, then least of all, large ones first.
-
-    It needs a cell per class and fold, where StratifiedGroupKFold needs one per class and group:
-    tens of thousands of classes fit.
-    """
-    labels = pd.factorize(images["label"])[0]
-    rows_of = list(images.groupby("group", sort=False).indices.values())
-    shuffled = np.random.default_rng(seed).permutation(len(rows_of))
-    by_class = np.zeros((labels.max() + 1, num_folds), dtype=np.int64)
-    sizes = np.zeros(num_folds, dtype=np.int64)
-    folds = np.empty(len(images), dtype=np.int64)
-    for place in sorted(shuffled.tolist(), key=lambda place: -len(rows_of[place])):
-        rows = rows_of[place]
-        label = np.bincount(labels[rows]).argmax()
-        fold = min(range(num_folds), key=lambda one: (by_class[label, one], sizes[one]))
-        folds[rows] = fold
-        np.add.at(by_class, (labels[rows], fold), 1)
-        sizes[fold] += len(rows)
-    return folds
+def _others(folder: Path, ours: set[Path]) -> list[Path]:
+    """List the images below a folder that aren't the test images themselves."""
+    found = [folder / file for file in list_files(folder) if file.suffix.lower() in IMAGE_SUFFIXES]
+    others = [path for path in found if path.resolve() not in ours]
+    if not others:
+        held = f"{len(found):,}, all of them the competition's own files" if found else "none"
+        raise DataError(f"--against {folder}: must be a folder that holds other images, has {held}")
+    return others
 
 
-def keep_known(images: pd.DataFrame, folds: IntArray) -> IntArray:
-    """Take classes out of the folds that lie in a single one, as classes of one image do.
+def _pairs(
+    ours: Sequence[Scan], theirs: Sequence[Scan]
+) -> dict[tuple[int, int], tuple[str, float]]:
+    """Pair the scans that show one picture: kind and correlation by (ours, theirs)."""
+    places, other_places = _readable(ours), _readable(theirs)
+    near = near_duplicates_between(_thumbnails(ours), _thumbnails(theirs))
+    pairs = {(places[i], other_places[j]): (NEAR, correlation) for i, j, correlation in near}
+    by_content: dict[str, list[int]] = {}
+    for j, scan in enumerate(theirs):
+        by_content.setdefault(scan.sha256, []).append(j)
+    for i, scan in enumerate(ours):
+        # A file that can't be opened has no hash.
+        for j in by_content.get(scan.sha256, []) if scan.sha256 else []:
+            pairs[i, j] = (EXACT, 1.0)
+    return pairs
 
-    No model that is scored on them would know them. They are learned from in every fold instead,
-    and so are the copies of their images, of whatever class.
 
-    Args:
-        images: Columns label and group.
-        folds: Of every row, `(N,)`.
+def _readable(scans: Sequence[Scan]) -> list[int]:
+    return [place for place, scan in enumerate(scans) if scan.thumbnail is not None]
 
-    Returns:
-        The folds, `(N,)`, ALWAYS_LEARNED in those rows.
-    """
-    labels, groups = images["label"].to_numpy(), images["group"].to_numpy()
-    kept = folds.copy()
-    while True:
-        is_held = kept != ALWAYS_LEARNED
-        num_folds = pd.Series(kept[is_held]).groupby(labels[is_held]).nunique()
-        is_alone = np.isin(labels, num_folds.index[num_folds == 1].to_numpy()) & is_held
-        if not is_alone.any():
-            return kept
-        kept[np.isin(groups, groups[is_alone])] = ALWAYS_LEARNED
+
+def _thumbnails(scans: Sequence[Scan]) -> ByteImage:
+    thumbnails = [scan.thumbnail for scan in scans if scan.thumbnail is not None]
+    return np.stack(thumbnails) if thumbnails else np.empty((0, 32, 32), dtype=np.uint8)
+
+
+def _tell(
+    paths: Paths, num_test: int, num_others: int, rows: Sequence[tuple[str, str, str, str]]
+) -> None:
+    found = len({image_id for image_id, *_ in rows})
+    exact = len({image_id for image_id, kind, *_ in rows if kind == EXACT})
+    console.result(
+        f"{found:,} of {num_test:,} test images are among {num_others:,} others, {exact:,} of them "
+        f"byte for byte -> {paths.overlap_csv}"
+    )
+    for image_id, kind, other, correlation in rows[:NUM_SHOWN]:
+        console.result(f"{image_id}  {kind} {correlation}  {other}")
+    if len(rows) > NUM_SHOWN:
+        console.result(f"... and {len(rows) - NUM_SHOWN:,} more")
+    if rows:
+        console.warn(
+            f"{found:,} test images lie in that folder: whatever is known of them there, such as "
+            "a label, mustn't be used"
+        )

@@ -3,12 +3,13 @@
 import functools
 import json
 import random
+from typing import Any
 
 import albumentations as A
 import cv2
 import numpy as np
 
-from pipeline.config.experiment import ImageConfig, ViewConfig
+from pipeline.config.experiment import ImageConfig, TransformConfig, ViewConfig
 from pipeline.images.custom_transforms import build_transforms, check_transforms
 from pipeline.images.decode import ByteImage
 from pipeline.images.working_copy import describe_working_copies, working_side_px
@@ -50,7 +51,7 @@ def recipe_view(recipe: str, images: ImageConfig, views: ViewConfig) -> A.Compos
         ConfigError: A transform of "custom" doesn't exist or can't be built.
     """
     if recipe == "custom":
-        return A.Compose(build_transforms(views.transforms))
+        return A.Compose(build_transforms(_allowed(views)))
     size = (images.size_px, images.size_px)
     resized = A.Resize(*size, interpolation=cv2.INTER_LINEAR)
     steps = {
@@ -79,7 +80,35 @@ def recipe_view(recipe: str, images: ImageConfig, views: ViewConfig) -> A.Compos
             A.CoarseDropout(p=0.3),
         ],
     }
-    return A.Compose(steps[recipe])
+    may_flip = views.horizontal_flip
+    return A.Compose([x for x in steps[recipe] if may_flip or not isinstance(x, A.HorizontalFlip)])
+
+
+# Transforms that exchange left and right, always or by chance.
+_MIRRORING = ("HorizontalFlip", "Transpose", "D4", "SquareSymmetry")
+
+
+def _allowed(views: ViewConfig) -> list[TransformConfig]:
+    """List the transforms of a custom recipe, without those that mirror where nothing may."""
+    if views.horizontal_flip:
+        return list(views.transforms)
+    allowed = []
+    for config in views.transforms:
+        values = _unmirrored(config.model_dump())
+        if values is not None:
+            allowed.append(TransformConfig.model_validate(values))
+    return allowed
+
+
+def _unmirrored(values: dict[str, Any]) -> dict[str, Any] | None:
+    """Leave out what mirrors among a composition's parts; None for what does nothing else."""
+    if values.get("name") in _MIRRORING:
+        return None
+    parts = values.get("transforms")
+    if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+        return values
+    kept = [part for one in parts if (part := _unmirrored(one)) is not None]
+    return {**values, "transforms": kept} if kept else None
 
 
 def check_recipe(views: ViewConfig, images: ImageConfig) -> None:
@@ -90,7 +119,7 @@ def check_recipe(views: ViewConfig, images: ImageConfig) -> None:
             of the working size.
     """
     if views.recipe == "custom":
-        check_transforms(views.transforms, images)
+        check_transforms(_allowed(views), images)
 
 
 @functools.cache

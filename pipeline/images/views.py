@@ -119,7 +119,9 @@ def _bytes(image: object) -> ByteImage:
 
 def plain_views(experiment: Experiment) -> list[View]:
     """List the views that predictions are averaged over."""
-    return [View(), View(is_mirrored=True)] if experiment.views.flip else [View()]
+    config = experiment.views
+    is_flipped = config.flip and config.horizontal_flip
+    return [View(), View(is_mirrored=True)] if is_flipped else [View()]
 
 
 def augmented_views(experiment: Experiment) -> list[View]:

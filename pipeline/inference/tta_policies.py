@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.config.competition import Competition
+from pipeline.config.experiment import Experiment
 from pipeline.console import Advance
 from pipeline.errors import ArtifactError, DataError
 from pipeline.images.views import View
@@ -42,6 +43,17 @@ POLICIES: dict[str, tuple[View, ...]] = {
 }
 
 
+def allowed_policies(experiment: Experiment) -> dict[str, tuple[View, ...]]:
+    """List the policies of an experiment: without mirrored views where it may not mirror."""
+    if experiment.views.horizontal_flip:
+        return POLICIES
+    straight = {
+        name: tuple(view for view in policy if not view.is_mirrored)
+        for name, policy in POLICIES.items()
+    }
+    return {name: policy for name, policy in straight.items() if name != "flip"}
+
+
 @dataclass(frozen=True)
 class PolicyScore:
     """A policy's score, gain and cost.
@@ -62,9 +74,9 @@ class PolicyScore:
     is_worth_it: bool
 
 
-def all_views() -> list[View]:
+def all_views(policies: Mapping[str, tuple[View, ...]] = POLICIES) -> list[View]:
     """List the views of all policies, each once."""
-    return list(dict.fromkeys(view for policy in POLICIES.values() for view in policy))
+    return list(dict.fromkeys(view for policy in policies.values() for view in policy))
 
 
 def oof_by_view(
@@ -80,12 +92,13 @@ def oof_by_view(
         advance: Called with the number of images newly done.
 
     Returns:
-        `(V, N, K)` in the order of `all_views`, and the seconds that a view of an image takes.
+        `(V, N, K)` in the order of `all_views` of the allowed policies, and the seconds that a view
+        of an image takes.
 
     Raises:
         DataError: An image can't be read any more.
     """
-    views = all_views()
+    views = all_views(allowed_policies(models.experiment))
     images = models.experiment.images
     parts: dict[int, FloatArray] = {}
     start = time.monotonic()
@@ -106,7 +119,11 @@ def oof_by_view(
 
 
 def score_policies(
-    metric: str, targets: IntArray, by_view: FloatArray, seconds: float
+    metric: str,
+    targets: IntArray,
+    by_view: FloatArray,
+    seconds: float,
+    policies: Mapping[str, tuple[View, ...]] = POLICIES,
 ) -> list[PolicyScore]:
     """Score the policies, the cheapest first; each must beat the best cheaper one beyond noise.
 
@@ -115,12 +132,13 @@ def score_policies(
         targets: `(N,)` class indices.
         by_view: As `oof_by_view` returns it.
         seconds: That a view of an image takes.
+        policies: Those that are compared.
     """
-    views = all_views()
-    confidence = bonferroni(0.95, len(POLICIES) - 1)
+    views = all_views(policies)
+    confidence = bonferroni(0.95, len(policies) - 1)
     scores: list[PolicyScore] = []
     chosen: FloatArray | None = None
-    for name, policy in POLICIES.items():
+    for name, policy in policies.items():
         probs = by_view[[views.index(view) for view in policy]].mean(axis=0)
         gain, is_worth_it = "", chosen is None
         if chosen is not None:

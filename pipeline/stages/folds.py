@@ -8,12 +8,20 @@ import pandas as pd
 from pipeline.config.competition import Competition
 from pipeline.console import say, warn
 from pipeline.data.corrections import Corrections, load_corrections, recorded_corrections
-from pipeline.data.duplicates import assign_folds, keep_known
+from pipeline.data.splitting import assign_folds, keep_known
 from pipeline.errors import DataError
 from pipeline.store.freshness import Stamp, file_sha256, read_stamp
 from pipeline.store.locks import held
 from pipeline.store.paths import Paths
-from pipeline.store.tables import FOLD_COLUMNS, held_out, load_train, to_text, write_table
+from pipeline.store.tables import (
+    FOLD_COLUMNS,
+    GIVEN_FOLD_COLUMNS,
+    held_out,
+    load_train,
+    read_table,
+    to_text,
+    write_table,
+)
 
 DEFAULTS = {"num_folds": 5, "seed": 0}
 NONE = "none"
@@ -29,17 +37,17 @@ def run(
     """Split the training images, or keep the split that there is.
 
     A split once made stays: its number of folds, seed and corrections change only where others are
-    asked for.
+    asked for. Where the competition's file names the organiser's folds, the split is theirs.
 
-    Reads data/COMPETITION/train.csv and the table of corrections.
+    Reads data/COMPETITION/train.csv, given_folds.csv and the table of corrections.
 
     Writes folds/COMPETITION.csv, label and fold of every training image, and its stamp.
 
     A class whose images all lie in one fold, as a class of one image, is held out of none: its
     images are learned from in every fold, and no score knows of them.
 
-    Fails if fewer than two classes have different images for two folds, the split was edited by
-    hand, or the corrections are faulty (DataError).
+    Fails if fewer than two classes have different images for two folds, a fold can't be filled, the
+    split was edited by hand, or the corrections are faulty (DataError).
 
     Args:
         paths: The competition's files.
@@ -49,8 +57,10 @@ def run(
         corrections: Path of a table of labels to correct, see `load_corrections`; NONE to take
             corrections back; None for as before.
     """
-    train = load_train(paths)
+    train, given = load_train(paths), _given_folds(paths, competition)
     recorded = DEFAULTS | (read_stamp(paths.folds_stamp) or {"inputs": {}})["inputs"]
+    if given is not None:
+        recorded["num_folds"] = _check_given(paths, competition, train, given, num_folds)
     num_folds = recorded["num_folds"] if num_folds is None else num_folds
     seed = recorded["seed"] if seed is None else seed
     inputs: dict[str, Any] = {
@@ -58,6 +68,9 @@ def run(
         "num_folds": num_folds,
         "seed": seed,
     }
+    if given is not None:
+        inputs["given"] = file_sha256(paths.given_folds_csv)
+        train = train.assign(given=given["fold"])
     corrected = _corrections(paths, competition, train, corrections)
     if corrected is not None:
         inputs["corrections"] = corrected.record()
@@ -79,7 +92,9 @@ def _split(
 ) -> None:
     num_folds, seed = stamp.inputs["num_folds"], stamp.inputs["seed"]
     # Split before it is corrected: an image without correction keeps its fold, so results compare.
-    table = train.assign(fold=assign_folds(train, num_folds, seed))[FOLD_COLUMNS]
+    is_given = "given" in train
+    split = train["given"].to_numpy() if is_given else assign_folds(train, num_folds, seed)
+    table = train.assign(fold=split)[FOLD_COLUMNS]
     table = corrected.apply(table) if corrected else table
     table["fold"] = keep_known(table, table["fold"].to_numpy())
     _check_classes(competition, table, num_folds)
@@ -87,11 +102,43 @@ def _split(
     write_table(table, paths.folds_csv)
     stamp.write([paths.folds_csv])
     held = held_out(table)
+    how = "as the organiser's" if is_given else "stratified, duplicates grouped"
     sizes = held["fold"].value_counts().sort_index().tolist()
     say(
         f"folds {competition.name}: {len(held):,} images in {num_folds} folds of "
-        f"{min(sizes):,} to {max(sizes):,}, stratified, duplicates grouped -> {paths.folds_csv}"
+        f"{min(sizes):,} to {max(sizes):,}, {how} -> {paths.folds_csv}"
     )
+    _warn_of_torn_groups(competition, held)
+
+
+def _given_folds(paths: Paths, competition: Competition) -> pd.DataFrame | None:
+    """Read the organiser's folds; None where the competition's file names none."""
+    if competition.train.folds is None:
+        return None
+    command = f"pipeline prepare {competition.name}"
+    return read_table(paths.given_folds_csv, GIVEN_FOLD_COLUMNS, command)
+
+
+def _check_given(
+    paths: Paths,
+    competition: Competition,
+    train: pd.DataFrame,
+    given: pd.DataFrame,
+    num_folds: int | None,
+) -> int:
+    """Return the number of the organiser's folds; refuse another one, or folds of other images."""
+    if not given["image_id"].equals(train["image_id"]):
+        raise DataError(
+            f"{paths.given_folds_csv}: must hold the images of train.csv in its order, holds "
+            f"others; run 'pipeline prepare {competition.name}'"
+        )
+    count = int(given["fold"].nunique())
+    if num_folds not in (None, count):
+        raise DataError(
+            f"{competition.name}: --num-folds must be {count}, as the organiser's folds are, is "
+            f"{num_folds}; leave it out, or remove train.folds from the competition's file"
+        )
+    return count
 
 
 def _corrections(
@@ -137,6 +184,14 @@ def _check_classes(competition: Competition, table: pd.DataFrame, num_folds: int
             f"two folds, '{smallest}' has {count}; add others and run "
             f"'pipeline download {competition.name}'"
         )
+    lacking = sorted(set(range(num_folds)) - set(held["fold"]))
+    if lacking:
+        raise DataError(
+            f"{competition.name}: every fold must hold images, fold {lacking[0]} of {num_folds} "
+            f"holds none, as {held['group'].nunique():,} groups are too few; run 'pipeline folds "
+            f"{competition.name} --num-folds {num_folds - len(lacking)}', or change train.groups, "
+            "train.folds or duplicates in the competition's file"
+        )
     num_small = int((groups < num_folds).sum())
     if num_small:
         num_learned = len(table) - len(held)
@@ -145,4 +200,16 @@ def _check_classes(competition: Competition, table: pd.DataFrame, num_folds: int
             f"folds {competition.name}: {num_small:,} of {competition.num_classes:,} classes have "
             f"fewer different images than {num_folds} folds, as '{smallest}' {count}: not every "
             f"fold's score knows of them{learned if num_learned else ''}"
+        )
+
+
+def _warn_of_torn_groups(competition: Competition, table: pd.DataFrame) -> None:
+    """Say if the organiser's folds tear groups apart."""
+    num_folds = table.groupby("group")["fold"].nunique()
+    torn = num_folds[num_folds > 1]
+    if not torn.empty:
+        warn(
+            f"the organiser's folds tear {len(torn):,} groups of copies or of one subject apart, "
+            f"the first is '{torn.index[0]}': scores out of fold are too good; remove train.folds "
+            f"from the competition's file of {competition.name} to split around them"
         )

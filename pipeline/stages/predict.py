@@ -18,7 +18,7 @@ from pipeline.console import progress, say, warn
 from pipeline.errors import ConfigError
 from pipeline.inference.fold_models import FoldModels
 from pipeline.inference.folder import FolderBatch, list_images, read_batches
-from pipeline.inference.tta_policies import POLICIES, recommended_policy
+from pipeline.inference.tta_policies import POLICIES, allowed_policies, recommended_policy
 from pipeline.store.atomic import atomic_path
 from pipeline.store.paths import Paths
 from pipeline.store.predictions import FloatArray
@@ -115,7 +115,14 @@ def run(
         warn(f"{images_dir}: {len(others):,} files are no images by their names: {others[0]}, ...")
     models = FoldModels(paths, competition, experiment_name)
     experiment = models.experiment
-    views = POLICIES[policy or ("flip" if experiment.views.flip else "plain")]
+    policies = allowed_policies(experiment)
+    usual = "flip" if experiment.views.flip and "flip" in policies else "plain"
+    if policy is not None and policy not in policies:
+        raise ConfigError(
+            f"--tta {policy}: must be one of {', '.join(policies)}, as {experiment.name} may not "
+            "mirror (horizontal_flip = false)"
+        )
+    views = policies[policy or usual]
     num_faults = 0
     size = max(1, experiment.train.batch_size // len(views))
     classes = list(competition.classes)

@@ -11,8 +11,15 @@ from pipeline.config.competition import Competition
 from pipeline.console import progress, say, warn
 from pipeline.data.audit import Audit, Scan, scan_files, summarise
 from pipeline.data.catalog import build_catalog
-from pipeline.data.duplicates import clusters, near_duplicates
-from pipeline.data.overlap import write_overlap
+from pipeline.data.duplicates import clusters, write_overlap
+from pipeline.data.groups import (
+    find_copies,
+    joined_copies,
+    number_folds,
+    read_given_folds,
+    read_subjects,
+    subject_pairs,
+)
 from pipeline.data.resolution import write_resolution
 from pipeline.data.training_table import is_readable, warn_of_unreadable
 from pipeline.errors import DataError
@@ -21,6 +28,7 @@ from pipeline.store.freshness import Stamp, digest, read_stamp
 from pipeline.store.locks import held
 from pipeline.store.paths import Paths
 from pipeline.store.tables import (
+    GIVEN_FOLD_COLUMNS,
     TEST_COLUMNS,
     TRAIN_COLUMNS,
     add_mark,
@@ -50,7 +58,8 @@ def run(
     Reads data/COMPETITION/archives and images.
 
     Writes train.csv, test.csv, audit.json and audit.csv beside them, and resolved.json: class names
-    and header, where the competition's file leaves them to labels and sample. With `against`, a
+    and header, where the competition's file leaves them to labels and sample; given_folds.csv,
+    where it names the organiser's folds. With `against`, a
     folder of other images, overlap.csv: the test images that lie there, too.
 
     Fails if there are no images, no labels, an unknown label or a class without images (DataError),
@@ -100,13 +109,14 @@ def _prepare(paths: Paths, competition: Competition, workers: int | None) -> Non
     is_trained_on = is_train & (images["width"] > 0)
     _check_classes(paths, competition, images[is_trained_on])
     _check_test(paths, competition, images[~is_train])
-    images["group"] = _groups(images, scans, audit)
+    images["group"], odd_groups = _group(paths, competition, images, scans, audit)
     train, test = images.loc[is_trained_on, TRAIN_COLUMNS], images.loc[~is_train, TEST_COLUMNS]
-    doubts = [*catalog.doubts, *audit.doubts()]
+    doubts = [*catalog.doubts, *audit.doubts(), *odd_groups]
     summary = summarise(audit, train, test, competition.classes) | {"doubts": doubts}
     _write(paths, competition, (train, test), audit, summary)
+    given = _given_folds(paths, competition, train)
     tables = [paths.train_csv, paths.test_csv, paths.audit_json, paths.audit_csv]
-    stamp.write([*tables, paths.resolution_json])
+    stamp.write([*tables, paths.resolution_json, *given])
     _warn_of_doubts(doubts)
     _print_summary(paths, competition, audit, summary)
 
@@ -148,23 +158,49 @@ def _with_scans(images: pd.DataFrame, scans: list[Scan]) -> pd.DataFrame:
     return pd.concat([images, pd.DataFrame(looks, columns=columns)], axis=1)
 
 
-def _groups(images: pd.DataFrame, scans: list[Scan], audit: Audit) -> pd.Series:
-    """Name the duplicate cluster of every image after its first member's path, `(N,)`."""
+def _group(
+    paths: Paths, competition: Competition, images: pd.DataFrame, scans: list[Scan], audit: Audit
+) -> tuple[pd.Series, list[str]]:
+    """Group the images that must share a fold, and tell the audit of copies.
+
+    Returns:
+        The group of every image, `(N,)`, named after its first member's path; and what may be
+        wrong with groups, in one line each.
+    """
     readable = np.flatnonzero(images["width"] > 0)
-    thumbnails = np.stack([t for scan in scans if (t := scan.thumbnail) is not None])
     looked_at = images.iloc[readable]
-    pairs = near_duplicates(thumbnails)
-    # Plain areas have no pixels to compare, so exact copies are joined by their bytes.
-    copies = [
-        (rows[0], row) for rows in looked_at.groupby("sha256").indices.values() for row in rows
-    ]
-    numbers = clusters(len(readable), [*((i, j) for i, j, _ in pairs), *copies])
+    copies = find_copies(competition, looked_at, [scans[row] for row in readable])
+    audit.add_clusters(
+        looked_at.assign(group=_first_paths(looked_at, copies.pairs)), copies.named(looked_at)
+    )
+    ids = looked_at["image_id"].where(looked_at["split"] == "train", "").tolist()
+    subject_of, doubts = read_subjects(competition, list(filter(None, ids)), _sources(paths))
+    pairs = [*joined_copies(competition, copies), *subject_pairs(ids, subject_of)]
     groups = images["path"].where(images["path"] != "", images["image_id"])
-    groups.iloc[readable] = looked_at.groupby(numbers)["path"].transform("min")
-    sha256, path = looked_at["sha256"].tolist(), looked_at["path"].tolist()
-    near = {(path[i], path[j]): c for i, j, c in pairs if sha256[i] != sha256[j]}
-    audit.add_clusters(looked_at.assign(group=groups.iloc[readable]), near)
-    return groups
+    groups.iloc[readable] = _first_paths(looked_at, pairs)
+    return groups, [*copies.doubts, *doubts]
+
+
+def _first_paths(images: pd.DataFrame, pairs: list[tuple[int, int]]) -> pd.Series:
+    """Name the group of every image after its first member's path, `(N,)`."""
+    return images.groupby(clusters(len(images), pairs))["path"].transform("min")
+
+
+def _sources(paths: Paths) -> list[Path]:
+    return [paths.archives_dir, paths.images_dir]
+
+
+def _given_folds(paths: Paths, competition: Competition, train: pd.DataFrame) -> list[Path]:
+    """Write down the organiser's folds, if there are some; returns the file, if there is one."""
+    ids = train["image_id"].tolist()
+    fold_of = read_given_folds(competition, ids, _sources(paths))
+    if fold_of is None:
+        remove(paths.given_folds_csv)
+        return []
+    folds = number_folds([fold_of[one] for one in ids])
+    table = pd.DataFrame({"image_id": ids, "fold": folds})[GIVEN_FOLD_COLUMNS]
+    write_table(table, paths.given_folds_csv)
+    return [paths.given_folds_csv]
 
 
 def _check_classes(paths: Paths, competition: Competition, train: pd.DataFrame) -> None:

@@ -58,7 +58,7 @@ def run(
         size: The number of images, and of augmented views of each: those of the first epochs.
         out: The file to write instead of one in the experiment's folder.
     """
-    experiment = prepared(load_experiment(experiment_name, overrides))
+    experiment = prepared(load_experiment(experiment_name, overrides).allowed_by(competition))
     check_recipe(experiment.views, experiment.images)
     num_images, num_views = size
     train = _sample_images(load_train(paths), num_images, experiment.seed)

@@ -8,7 +8,13 @@ from pipeline.config.competition import Competition
 from pipeline.console import progress, result, say
 from pipeline.data.training_table import load_tables
 from pipeline.inference.fold_models import FoldModels
-from pipeline.inference.tta_policies import oof_by_view, recommend, record, score_policies
+from pipeline.inference.tta_policies import (
+    allowed_policies,
+    oof_by_view,
+    recommend,
+    record,
+    score_policies,
+)
 from pipeline.scoring.oof import class_indices
 from pipeline.store.atomic import write_text
 from pipeline.store.paths import Paths
@@ -37,7 +43,8 @@ def run(paths: Paths, competition: Competition, experiment_name: str) -> None:
         folds = tables.folds["fold"].to_numpy()[is_held]
         by_view, seconds = oof_by_view(paths, models, train, folds, advance)
     targets = class_indices(competition, train)
-    scores = score_policies(competition.metric, targets, by_view, seconds)
+    policies = allowed_policies(models.experiment)
+    scores = score_policies(competition.metric, targets, by_view, seconds, policies)
     table = Table("views", f"OOF {competition.metric}", "gain", "ms per image", "worth it")
     for one in scores:
         is_worth_it = "yes" if one.is_worth_it else "not beyond noise"

@@ -148,6 +148,8 @@ class Paths:
     """One row per labelled, readable image."""
     test_csv = Below("data_dir", "test.csv")
     """One row per test image, unreadable ones included."""
+    given_folds_csv = Below("data_dir", "given_folds.csv")
+    """The organiser's fold of every training image, where the competition's file names some."""
     audit_json = Below("data_dir", "audit.json")
     """What is odd about the images, counted."""
     audit_csv = Below("data_dir", "audit.csv")

@@ -20,6 +20,7 @@ from pipeline.store.paths import Paths
 TEST_COLUMNS = ["image_id", "path", "group", "width", "height", "format", "sha256"]
 TRAIN_COLUMNS = ["image_id", "path", "label", *TEST_COLUMNS[2:]]
 FOLD_COLUMNS = ["image_id", "label", "group", "fold"]
+GIVEN_FOLD_COLUMNS = ["image_id", "fold"]
 AUDIT_COLUMNS = ["finding", "split", "image_id", "detail"]
 SUSPECT_COLUMNS = [
     "image_id",

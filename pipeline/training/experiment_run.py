@@ -52,7 +52,7 @@ class ExperimentRun:
     ) -> None:
         self._paths = paths
         self._competition = competition
-        self._experiment = experiment
+        self._experiment = experiment = experiment.allowed_by(competition)
         self._tables = tables = subsample(tables, experiment.data.limit)
         self._title = f"train {competition.name} {experiment.name}"
         self._out = out or paths.experiment(experiment.name)
@@ -129,7 +129,9 @@ class ExperimentRun:
         """
         from pipeline.training.methods import build_method
 
-        return build_method(self._paths, self._competition, self._experiment, self._tables)
+        return build_method(
+            self._paths, self._competition, self._experiment, self._tables, asks_of_flips=True
+        )
 
     def _task(self, fold: int, num_folds_left: int) -> FoldTask:
         files, settings = self._out.fold(fold), self._stamps.settings(fold)

@@ -25,9 +25,22 @@ class Method(Protocol):
 
 
 def build_method(
-    paths: Paths, competition: Competition, experiment: Experiment, tables: Tables
+    paths: Paths,
+    competition: Competition,
+    experiment: Experiment,
+    tables: Tables,
+    *,
+    asks_of_flips: bool = False,
 ) -> Method:
     """Build the method that `experiment.method` names.
+
+    Args:
+        paths: The competition's files.
+        competition: Its classes and metric, and whether views may be mirrored.
+        experiment: How to train.
+        tables: The images and their folds.
+        asks_of_flips: Whether a probe says if mirrored views do harm, where the competition's file
+            doesn't say whether they may.
 
     Raises:
         ConfigError: A recipe or a network is impossible.
@@ -40,5 +53,8 @@ def build_method(
         competition.num_classes,
         competition.metric,
     )
-    method = Probe if experiment.method == "probe" else Finetune
-    return method(paths, prepared(experiment), data)
+    experiment = prepared(experiment.allowed_by(competition))
+    if experiment.method == "finetune":
+        return Finetune(paths, experiment, data)
+    is_open = asks_of_flips and competition.horizontal_flip is None
+    return Probe(paths, experiment, data, asks_of_flips=is_open)

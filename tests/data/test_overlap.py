@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pipeline.data.overlap import write_overlap
+from pipeline.data.duplicates import write_overlap
 from pipeline.errors import DataError
 from pipeline.store.tables import load_test
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.data.duplicates import assign_folds, keep_known
+from pipeline.data.splitting import assign_folds, keep_known
 
 num_folds = st.integers(2, 5)
 seeds = st.integers(0, 2**32 - 1)

@@ -5,6 +5,7 @@ from pipeline.config.experiment import ImageConfig, TransformConfig, ViewConfig
 from pipeline.images.decode import ByteImage
 from pipeline.images.transforms import (
     STILL_RECIPES,
+    check_recipe,
     draw,
     plain_transforms,
     recipe_view,
@@ -117,3 +118,28 @@ def test_all_that_decides_a_view_is_in_its_text():
     ]
     assert len(set(texts)) == len(texts)
     assert transform_text("custom", CONFIG, custom(**size)) == texts[4]
+
+
+@pytest.mark.parametrize("recipe", [*RECIPES, "source-cifar"])
+def test_no_recipe_mirrors_where_nothing_may_be_mirrored(recipe):
+    rising = np.repeat(np.linspace(0, 250, 250).astype(np.uint8)[None, :, None], 200, axis=0)
+    straight = recipe_view(recipe, CONFIG, ViewConfig(horizontal_flip=False))
+    image = np.repeat(rising, 3, axis=2)
+    views = [draw(straight, image, seed) for seed in range(40)]
+    assert all(view[:, -4:].mean() > view[:, :4].mean() for view in views)
+
+
+def test_custom_transforms_that_mirror_are_left_out_wherever_they_stand():
+    transforms = [
+        {"name": "D4"},
+        {"name": "OneOf", "p": 1.0, "transforms": [{"name": "Transpose"}, {"name": "Blur"}]},
+        {"name": "SomeOf", "n": 1, "transforms": [{"name": "HorizontalFlip"}]},
+        {"name": "VerticalFlip"},
+        {"name": "Resize", "height": 32, "width": 32},
+    ]
+    configs = tuple(TransformConfig.model_validate(one) for one in transforms)
+    views = ViewConfig(recipe="custom", transforms=configs, horizontal_flip=False)
+    check_recipe(views, CONFIG)
+    built = recipe_view("custom", CONFIG, views).transforms
+    assert [type(one).__name__ for one in built] == ["OneOf", "VerticalFlip", "Resize"]
+    assert [type(one).__name__ for one in built[0].transforms] == ["Blur"]

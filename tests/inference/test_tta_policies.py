@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from pipeline.images.views import View
-from pipeline.inference.tta_policies import POLICIES, all_views, recommend, score_policies
+from pipeline.inference.tta_policies import (
+    POLICIES,
+    all_views,
+    allowed_policies,
+    recommend,
+    score_policies,
+)
+from tests import tiny
 
 TARGETS = np.arange(400) % 2
 
@@ -45,3 +52,11 @@ def test_policies_grow_from_the_plain_view_and_have_no_view_twice():
     assert sizes == [len(policy) for policy in POLICIES.values()] == sorted(sizes)
     assert POLICIES["plain"] == (View(),)
     assert POLICIES["flip"] == (View(), View(is_mirrored=True))
+
+
+def test_where_nothing_may_be_mirrored_no_policy_does():
+    policies = allowed_policies(tiny.experiment(views={"horizontal_flip": False}))
+    assert not any(view.is_mirrored for view in all_views(policies))
+    assert policies.keys() == POLICIES.keys() - {"flip"}
+    assert policies["scales"] == POLICIES["scales"][:3]
+    assert allowed_policies(tiny.experiment()) == POLICIES

@@ -164,6 +164,16 @@ def test_class_of_one_image_is_learned_from_and_held_out_of_no_fold(paths, demo,
     assert "20 images in 5 folds of 4 to 4" in said
 
 
+def test_fewer_groups_than_folds_are_refused(paths, demo):
+    write_train(paths, ["cat", "dog"] * 20)
+    train = load_train(paths)
+    write_table(train.assign(group=[f"{n % 3}" for n in range(NUM)]), paths.train_csv)
+    with pytest.raises(DataError, match=r"fold \d of 5 holds none, as 3 groups .* --num-folds 3'"):
+        folds.run(paths, demo, 5, 0)
+    folds.run(paths, demo, 3, 0)
+    assert load_folds(paths)["fold"].nunique() == 3
+
+
 def test_missing_training_table_leads_to_prepare(paths, demo):
     paths.train_csv.unlink()
     with pytest.raises(DataError, match="run 'pipeline prepare demo'"):

@@ -111,3 +111,31 @@ def test_every_view_of_an_image_teaches_its_own_label(make, views, monkeypatch):
     features, targets = views
     np.testing.assert_array_equal(seen["targets"], np.tile(targets[10:], 3))
     np.testing.assert_array_equal(seen["features"], np.concatenate(list(features[:, 10:])))
+
+
+def sided(rng, noise):
+    """Features of plain and mirrored views: the first one says left or right, and is mirrored."""
+    targets = np.arange(NUM) % 2
+    side = np.where(targets, 1.5, -1.5)[:, None] * np.eye(1, 8)
+    plain = side + rng.normal(scale=noise, size=(NUM, 8))
+    mirrored = plain * np.where(np.arange(8) == 0, -1, 1)
+    return np.stack([plain, mirrored, plain]).astype(np.float16), targets
+
+
+@pytest.mark.parametrize("noise", [0.1, 0.5])
+def test_mirrored_views_that_exchange_the_classes_are_told(make, noise, capsys):
+    features, _ = sided(np.random.default_rng(1), noise)
+    method, _ = make()
+    method._train, method._asks_of_flips = features, True
+    is_val = np.arange(NUM) % 4 < 2
+    doubt = method.doubt_about_flips(is_val)
+    assert doubt.startswith("mirrored views do harm: without them log loss is -")
+    assert "write horizontal_flip = false" in doubt
+    method.fit_fold(held_out(0, is_val))
+    method.fit_fold(held_out(1, ~is_val))
+    assert capsys.readouterr().err.count("mirrored views do harm") == 1
+
+
+def test_mirrored_views_that_keep_the_classes_are_no_doubt(make):
+    method, _ = make()
+    assert method.doubt_about_flips(np.arange(NUM) % 4 < 2) == ""

@@ -1,16 +1,21 @@
-"""Check an archive's entries and write them, whatever the kind of archive.
+"""Check an archive's entries and write them, whatever the kind of archive; read those of zips.
 
 Entries are judged by their names before any is written, and none is written further than it claims.
 """
 
 import re
+import stat
+import struct
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import IO, NamedTuple, Protocol, Self
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from pipeline.errors import ArchiveError
 from pipeline.store.folders import is_litter
@@ -155,3 +160,51 @@ class OutFile:
     def _check_size(self) -> None:
         if self._num_written != self._declared:
             raise EOFError(f"{self._num_written:,} bytes came, {self._declared:,} were declared")
+
+
+# Zips, of which entries are read one by one.
+
+FLAG_ENCRYPTED = 0x1
+FLAG_UTF8 = 0x800
+# What zipfile raises on bytes that aren't what they claim to be; ValueError covers bad UTF-8.
+ZIP_FAULTS = (BadZipFile, EOFError, NotImplementedError, ValueError, struct.error, zlib.error)
+
+
+@contextmanager
+def opened_zip(archive: Path) -> Iterator[Contents]:
+    """Open a zip; zipfile checks each entry's CRC when it has been read."""
+    with ZipFile(archive) as zip_file:
+        entries = (
+            Entry(
+                name=_name(info),
+                num_bytes=info.file_size,
+                packed_bytes=info.compress_size,
+                is_dir=info.is_dir(),
+                flaw=_flaw(info),
+                open=partial(zip_file.open, info),
+            )
+            for info in zip_file.infolist()
+        )
+        yield Contents(entries, extract_each)
+
+
+def _name(info: ZipInfo) -> str:
+    """Undo zipfile's guess of cp437 where UTF-8 or GBK fits."""
+    name = info.orig_filename
+    if info.flag_bits & FLAG_UTF8 or name.isascii():
+        return name
+    try:
+        return decoded(name.encode("cp437"), fallback=name)
+    except UnicodeEncodeError:  # the name came from a Unicode extra field
+        return name
+
+
+def _flaw(info: ZipInfo) -> str:
+    """Take plain files only, packed in a way whose unpacking needs no more than a chunk."""
+    if info.flag_bits & FLAG_ENCRYPTED:
+        return "must be readable without a password, is encrypted"
+    if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
+        return "must be a plain file, is a link or a device"
+    if info.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
+        return f"must be stored or deflated, is packed by method {info.compress_type}"
+    return ""

@@ -11,11 +11,11 @@ import pooch
 
 from pipeline import console
 from pipeline.config.archive_table import Archive, Container
+from pipeline.data.archives.entries import ZIP_FAULTS
 from pipeline.data.archives.fetch import MAX_BYTES, fetch
 from pipeline.data.archives.retries import DEFAULT_RETRY_POLICY, RetryPolicy
 from pipeline.data.archives.sources import Source
 from pipeline.data.archives.unpack import looks_like
-from pipeline.data.archives.zips import FAULTS
 from pipeline.errors import ArchiveError, DownloadError
 from pipeline.store.atomic import atomic_path
 from pipeline.store.disk_errors import check_room, explained_os_errors
@@ -116,7 +116,7 @@ def _extract(packed: Path, member: str, target: Path, verify: Callable[[Path], N
                 incomplete.open("wb") as copy,
             ):
                 shutil.copyfileobj(content, copy, CHUNK_BYTES)
-        except (*FAULTS, RuntimeError) as error:  # the last one where it is encrypted
+        except (*ZIP_FAULTS, RuntimeError) as error:  # the last one where it is encrypted
             raise ArchiveError(f"{packed}: must hold a whole {member} ({error})") from error
         verify(incomplete)
 

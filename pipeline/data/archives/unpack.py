@@ -9,14 +9,21 @@ from zipfile import is_zipfile
 
 from pipeline.config.archive_table import Container, container_of, stem_of
 from pipeline.console import progress
-from pipeline.data.archives import sevenzips, tars, zips
-from pipeline.data.archives.entries import Entry, OutFile, Sink, files_to_write
+from pipeline.data.archives import sevenzips, tars
+from pipeline.data.archives.entries import (
+    ZIP_FAULTS,
+    Entry,
+    OutFile,
+    Sink,
+    files_to_write,
+    opened_zip,
+)
 from pipeline.errors import ArchiveError
 from pipeline.store.disk_errors import check_room, explained_os_errors
 
 # What reading spoiled archives raises.
-FAULTS = (*zips.FAULTS, *tars.FAULTS, *sevenzips.FAULTS)
-OPENERS = {"zip": zips.opened, "tar": tars.opened, "7z": sevenzips.opened}
+FAULTS = (*ZIP_FAULTS, *tars.FAULTS, *sevenzips.FAULTS)
+OPENERS = {"zip": opened_zip, "tar": tars.opened, "7z": sevenzips.opened}
 LOOKS = {"zip": is_zipfile, "tar": tars.looks_like_tar, "7z": sevenzips.looks_like_7z}
 MAX_DEPTH = 3  # of archives within archives
 

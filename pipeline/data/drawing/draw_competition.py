@@ -15,10 +15,9 @@ import pandas as pd
 from pipeline.config.archive_table import Synthetic
 from pipeline.config.competition import Competition
 from pipeline.console import progress
-from pipeline.data.drawing.batches import SIDE_PX
 from pipeline.data.drawing.image_files import ORDINARY_ENCODINGS, FileJob, draw_file
 from pipeline.data.drawing.layout import Drawn, find_batched, listed_id, write_archives
-from pipeline.data.drawing.oddities import TEST, TRAIN, Key, Oddities, plan_oddities
+from pipeline.data.drawing.oddities import SIDE_PX, TEST, TRAIN, Key, Oddities, plan_oddities
 from pipeline.data.drawing.species import species_of
 from pipeline.errors import ConfigError
 from pipeline.images.decoder_pool import map_in_processes

@@ -22,8 +22,7 @@ from pipeline.config.labels_table import (
     label_files,
 )
 from pipeline.data.archives.sevenzips import require_seven_zip
-from pipeline.data.drawing.batches import batch_members
-from pipeline.data.drawing.oddities import TEST, TRAIN, Key, Oddities
+from pipeline.data.drawing.oddities import TEST, TRAIN, Key, Oddities, batch_members
 from pipeline.store.atomic import write_bytes
 from pipeline.submission.judge_ids import submission_ids
 

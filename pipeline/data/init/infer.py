@@ -17,6 +17,7 @@ from pipeline.data.init.file_roles import (
     read_lists,
 )
 from pipeline.data.init.infer_answer import Answer
+from pipeline.data.init.infer_groups import add_groups
 from pipeline.data.init.infer_labels import find_labels, with_class_names
 from pipeline.data.init.infer_splits import (
     NO_SUCH,
@@ -31,6 +32,7 @@ from pipeline.data.init.user_files import UserFiles
 from pipeline.data.init.user_lists import ForeignList, Ids
 from pipeline.data.init.words import (
     describe_unread,
+    doubt_of_mirrors,
     is_unread_archive,
     splits_named,
     unread_folders,
@@ -95,11 +97,13 @@ def infer(name: str, user_files: UserFiles, given: GivenPaths) -> Inferred:
     id_list = _id_list(found)
     submission, answer = _infer_submission(found, id_list)
     listing = _test_list(found, id_list)
-    brought = [*used, *([str(listing[0]["file"])] if listing else [])]
+    train = _train(found.train, labels, user_files.unread)
+    grouped_by = add_groups(train, found.roles.others, labels, found.train, found.test)
+    files = (listing[0].get("file") if listing else None, grouped_by)
     sections = [
-        _head(name, labels, answer),
-        *_archives(user_files, brought),
-        _train(found.train, labels, user_files.unread),
+        _head(name, labels, answer, [*found.train.folders, *lists]),
+        *_archives(user_files, [*used, *(str(file) for file in files if file)]),
+        train,
         _test(found.test, listing, user_files.unread),
         submission,
         _experiments(),
@@ -233,7 +237,7 @@ def _image_column(table: ForeignList, ids: Ids) -> dict[str, object]:
     return {} if ids.column == 0 else {"columns": columns}
 
 
-def _head(name: str, labels: LabelSource, answer: Answer) -> Section:
+def _head(name: str, labels: LabelSource, answer: Answer, names: Iterable[str]) -> Section:
     section = Section("")
     section.guess("title", name, "what people call it")
     section.unknown("url", "https://", "its page")
@@ -246,7 +250,18 @@ def _head(name: str, labels: LabelSource, answer: Answer) -> Section:
         (section.found if is_certain else section.guess)("classes", names, labels.classes_why)
     else:
         section.guess("classes", "from_labels", "no labels were found")
+    _add_mirrors(section, doubt_of_mirrors([name, *names], labels.classes))
     return section
+
+
+def _add_mirrors(section: Section, doubt: str) -> None:
+    """Ask whether mirrored images still show their class."""
+    question = "does a mirrored image still show its class?"
+    if doubt:
+        section.guess("horizontal_flip", value=False, why=f"{doubt}: {question} Else true")
+    else:
+        why = f"{question} Not digits, letters, left or right; left out, 'train' tries it"
+        section.unknown("horizontal_flip", value=False, why=why)
 
 
 def _archives(user_files: UserFiles, listed: Iterable[str]) -> list[Section]:
@@ -325,6 +340,6 @@ def _infer_batches(name: str, user_files: UserFiles, given: GivenPaths) -> list[
     archives = _archives(user_files, [sample.table.name] if sample else [])
     archives[0].found("format", "cifar-batches", why)
     train, test = (Split((split,), "made of the batches") for split in ("train", "test"))
-    head = _head(name, labels, answer)
+    head = _head(name, labels, answer, [])
     tables = [_train(train, labels, []), _test(test, None, [])]
     return [head, *archives, *tables, submission, _experiments()]

@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.config.class_names import ClassLookup, as_integer, as_number, names_in
 from pipeline.data.init.user_lists import ForeignList, Ids
+from pipeline.data.init.words import words_of
 from pipeline.data.label_lists import marked_columns
 from pipeline.errors import DataError
 
@@ -18,6 +19,11 @@ LABEL_NAMES = (
 OTHER_NAMES = {
     "fold", "split", "set", "subset", "usage", "partition", "is_train", "mode", "width", "height",
     "size", "channels", "format", "ext",
+}  # fmt: skip
+# Of whom or by what images are; a label only where nothing else may be one.
+SUBJECT_WORDS = {
+    "patient", "subject", "driver", "camera", "participant", "volunteer", "scanner", "device",
+    "hospital", "session", "sequence", "video", "visit",
 }  # fmt: skip
 NO_LABEL = {"nan", "none", "null", "n/a", "na", "?", "unlabeled", "unlabelled"}
 MOST_SHOWN = 3
@@ -100,7 +106,7 @@ def read_columns(table: ForeignList, ids: Ids, asked: Asked) -> LabelSource:
         source = LabelSource(keys, why, classes, "the columns that hold them")
         is_asked = set(classes) <= set(asked.columns)
         return with_doubt(source, [] if is_asked else [f"in '{name}'" for name in rest if name])
-    plain = [number for number in others if header[number].lower() not in OTHER_NAMES]
+    plain = [number for number in others if _may_be_label(header[number])]
     column = _label_column(rows, plain or others, called)
     column, names = _with_partner(rows, others, column, asked)
     keys = {"source": "csv", **keys, "label_column": header[column]}
@@ -112,6 +118,10 @@ def read_columns(table: ForeignList, ids: Ids, asked: Asked) -> LabelSource:
     likely = [number for number in _varied(rows, plain) if header[number] and number != column]
     is_told = column in called or bool(names)
     return with_doubt(source, [] if is_told else [f"in '{header[number]}'" for number in likely])
+
+
+def _may_be_label(name: str) -> bool:
+    return name.lower() not in OTHER_NAMES and SUBJECT_WORDS.isdisjoint(words_of(name))
 
 
 def _in_lines(table: ForeignList, ids: Ids, others: list[int], why: str) -> LabelSource:

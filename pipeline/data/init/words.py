@@ -1,7 +1,7 @@
 """Tell by their names what folders, lists and other files are, and which can't be read."""
 
 import re
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import PurePosixPath
 
 from pipeline.store.folders import is_litter
@@ -66,6 +66,42 @@ def is_derived_name(name: str) -> bool:
 def is_image_folder_name(name: str) -> bool:
     """Whether a folder is called after its being of images, whatever they show."""
     return not IMAGE_WORDS.isdisjoint(words_of(name))
+
+
+SIDES = (
+    ("left", "right"), ("l", "r"), ("lt", "rt"), ("od", "os"), ("east", "west"),
+    ("clockwise", "counterclockwise"), ("clockwise", "anticlockwise"), ("cw", "ccw"),
+    ("links", "rechts"), ("gauche", "droite"), ("izquierda", "derecha"), ("sinistra", "destra"),
+    ("esquerda", "direita"), ("左", "右"), ("向左", "向右"), ("左转", "右转"), ("左侧", "右侧"),
+)  # fmt: skip
+# What people write, and what they sign: read from left to right.
+WRITING_WORDS = {
+    "digit", "digits", "mnist", "emnist", "kmnist", "svhn", "usps", "letter", "letters",
+    "character", "characters", "alphabet", "glyph", "glyphs", "handwriting", "handwritten", "text",
+    "word", "words", "ocr", "captcha", "kanji", "kana", "hangul", "hiragana", "katakana", "numeral",
+    "numerals", "sign", "signs", "gtsrb", "arrow", "arrows", "direction", "directions", "clock",
+    "clocks", "asl", "手写", "数字", "汉字", "文字", "箭头", "标志",
+}  # fmt: skip
+
+
+def doubt_of_mirrors(names: Iterable[str], classes: Sequence[str]) -> str:
+    """Say why a mirrored image may not show its class; nothing where nothing tells.
+
+    Args:
+        names: What the competition, its folders and lists are called.
+        classes: The class names.
+    """
+    words = [frozenset(words_of(name)) for name in classes]
+    for one, other in SIDES:
+        sided = [frozenset(own - {one}) for own in words if one in own]
+        if any(other in own and frozenset(own - {other}) in sided for own in words):
+            return f"classes are '{one}' and '{other}'"
+    symbols = [name for name in classes if len(name) == 1 and name.isalnum()]
+    if len(symbols) == len(classes) and not all(name.isdigit() for name in symbols):
+        return "classes are single letters"
+    called = {word for name in names for word in words_of(name)}
+    found = sorted((called | frozenset().union(*words)) & WRITING_WORDS)
+    return f"'{found[0]}' is in the names of classes, lists or folders" if found else ""
 
 
 MIN_SHARED = 0.9

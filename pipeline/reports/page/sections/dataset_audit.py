@@ -144,6 +144,9 @@ def _clusters(data: ReportData) -> list[Block]:
     train = data.train[[*columns, "label"]].assign(split="train")
     test = data.test.loc[data.test["width"] > 0, columns].assign(split="test", label="")
     images = pd.concat([train, test], ignore_index=True)
+    is_copy = data.findings["finding"].isin(["exact-duplicate", "near-duplicate"])
+    copies = data.findings.loc[is_copy, ["split", "image_id"]].drop_duplicates()
+    images = images.merge(copies, on=["split", "image_id"])  # others are grouped by their subject
     images = images[images["group"].duplicated(keep=False)]
     splits = images.groupby("group")["split"]
     is_across = splits.min() != splits.max()

@@ -34,9 +34,12 @@ def _describe(data: ReportData, folds: pd.DataFrame) -> str:
     groups = folds.groupby("group")["fold"]
     clusters = groups.size() > 1
     crossing = int((groups.min() < groups.max()).sum())
+    what = "clusters of copies"
+    if data.competition.train.groups is not None:
+        what = "groups of copies or of one subject"
     text = (
         f"{len(folds):,} training images in {folds['fold'].nunique()} folds. {clusters.sum():,} "
-        f"clusters of copies, {int(groups.size()[clusters].sum()):,} images; {crossing} of them "
+        f"{what}, {int(groups.size()[clusters].sum()):,} images; {crossing} of them "
         "cross folds."
     )
     corrections = recorded_corrections(data.paths)

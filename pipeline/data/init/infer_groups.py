@@ -1,0 +1,225 @@
+"""Find what may tell subjects apart: patients, drivers, places, in lists and in paths of images."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from pipeline.config.class_names import as_integer, as_number
+from pipeline.data.init.draft import Section
+from pipeline.data.init.infer_splits import Split
+from pipeline.data.init.label_columns import OTHER_NAMES, SUBJECT_WORDS, LabelSource
+from pipeline.data.init.user_lists import ForeignList, find_ids
+from pipeline.data.init.words import words_of
+from pipeline.data.joining import join_names, names_beside
+
+# Of these, images of a list or folder may be, too, and what is to be predicted are others of them.
+PLACES = {
+    "site", "location", "place", "scene", "field", "farm", "plot", "series", "study", "case",
+    "person", "user", "individual", "animal", "plant", "tree", "specimen", "slide", "clip", "burst",
+    "writer", "signer", "speaker", "donor", "owner", "batch", "group", "seq", "track", "tracklet",
+}  # fmt: skip
+FOLD_NAMES = {"fold", "folds", "kfold", "k_fold", "cv_fold", "fold_id", "cv"}
+MIN_GROUPS = 5  # as many as there are folds
+MIN_SIZE = 1.5  # images of a group, on average
+MOST_SHOWN = 3
+MOST_FOLDS = 20
+SUBJECT = "|".join(sorted({"pat", "subj", "person", "user", "cam", *SUBJECT_WORDS}, key=len))
+# `patient12_3.png`, `IMG/driver-07/x.png`: a word for a subject with its number.
+NAMED = rf"(?:^|[/_. -])(?P<group>(?:{SUBJECT})[ _-]?\d+)(?=[/_. -])"
+# `a17_003.png`: what stands before the last number; believed by nobody unasked.
+BEFORE_NUMBER = r"(?:^|/)(?P<group>[^/]*\d[^/]*?)[ _-]+\d+\.[^./]+$"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Something that may tell subjects apart.
+
+    Attributes:
+        keys: The table `groups`.
+        what: What it is, for the user.
+        groups: What each training image has of it; images without are left out.
+        is_called_so: Whether its name is one of subjects.
+        others: Of how many of them test images are, too; None where nothing tells.
+    """
+
+    keys: Mapping[str, Any]
+    what: str
+    groups: Mapping[str, str]
+    is_called_so: bool
+    others: int | None = None
+
+    @property
+    def num(self) -> int:
+        """Number of groups."""
+        return len(set(self.groups.values()))
+
+    @property
+    def is_likely(self) -> bool:
+        """Whether it is taken until the user says otherwise."""
+        return self.is_called_so and self.num >= MIN_GROUPS and not self.others
+
+
+def add_groups(
+    section: Section, lists: Sequence[ForeignList], labels: LabelSource, train: Split, test: Split
+) -> str | None:
+    """Add the keys `groups` and `folds` for what may be such; returns the list that holds them.
+
+    Args:
+        section: The table `[train]`.
+        lists: All lists but samples.
+        labels: The labels.
+        train: The training images.
+        test: The test images.
+    """
+    found = [*_in_lists(lists, labels, train, test), *_in_paths(labels, train, test)]
+    found = [one for one in found if _repeats(one, len(train.ids))]
+    found.sort(key=lambda one: (one.is_likely, one.is_called_so, len(one.groups)), reverse=True)
+    _add_folds(section, lists, labels, train)
+    if not found:
+        return None
+    best = found[0]
+    why = (
+        f"{best.what} has {best.num:,} values for {len(best.groups):,} training images: are those "
+        "of one value of one subject, and those to predict of others? Then they share a fold"
+    )
+    if best.others:
+        why += f"; but test images are of {best.others:,} of them, too"
+    rest = [one.what for one in found[1 : 1 + MOST_SHOWN]]
+    why += f"; else {', '.join(rest)}" if rest else ""
+    (section.guess if best.is_likely else section.unknown)("groups", dict(best.keys), why)
+    return best.keys.get("file") if best.is_likely else None
+
+
+def _repeats(candidate: Candidate, num_images: int) -> bool:
+    """Whether values stand for several images each, and most images have one."""
+    num, labelled = candidate.num, len(candidate.groups)
+    least = 2 if candidate.is_called_so else MIN_GROUPS
+    return num >= least and labelled >= MIN_SIZE * num and labelled > num_images / 2
+
+
+def _in_lists(
+    lists: Sequence[ForeignList], labels: LabelSource, train: Split, test: Split
+) -> Iterable[Candidate]:
+    file = labels.keys.get("file", "")
+    in_labels = labels.keys.get("source") in ("csv", "one_hot")
+    used = {labels.keys.get("id_column"), labels.keys.get("label_column"), *labels.classes}
+    for table in lists:
+        ids = find_ids(table, train.join) if table.num_columns > 1 else None
+        if ids is None or not ids.has_header:
+            continue
+        is_theirs = in_labels and (table.name == file or table.name in file)
+        where = {} if is_theirs else _place(table, ids.column)
+        for number in range(table.num_columns):
+            name = table.rows[0][number]
+            if number == ids.column or (is_theirs and name in used) or not name:
+                continue
+            value_of = _column(table, ids.column, number, train)
+            if _may_be(name, value_of.values()) and not _tells_label(table, number, labels):
+                others = _others(lists, name, set(value_of.values()), test)
+                is_called_so = not (SUBJECT_WORDS | PLACES).isdisjoint(words_of(name))
+                what = f"column '{name}' of {table.name}"
+                yield Candidate({"column": name, **where}, what, value_of, is_called_so, others)
+
+
+def _place(table: ForeignList, id_column: int) -> dict[str, str]:
+    return {"file": table.name, "id_column": table.rows[0][id_column], **table.form}
+
+
+def _column(table: ForeignList, ids: int, column: int, split: Split) -> dict[str, str]:
+    """Read a column by image_id, of the images that have something in it."""
+    names = names_beside(split.join, table.folder, table.column(ids)[1:])
+    image_of = join_names(names, split.join).images
+    values = zip(names, table.column(column)[1:], strict=True)
+    return {image_of[name]: value for name, value in values if value and name in image_of}
+
+
+def _may_be(name: str, values: Iterable[str]) -> bool:
+    """Whether a column may name subjects: it isn't called otherwise, and holds no measures."""
+    is_other = name.lower() in OTHER_NAMES | FOLD_NAMES
+    have_fractions = any(
+        as_number(value) is not None and as_integer(value) is None for value in values
+    )
+    return not is_other and not have_fractions
+
+
+def _tells_label(table: ForeignList, column: int, labels: LabelSource) -> bool:
+    """Whether a column says no more than the labels beside it, or they than it."""
+    label_column = labels.keys.get("label_column")
+    if label_column not in table.rows[0]:
+        return False
+    place = table.rows[0].index(label_column)
+    pairs = {(row[column], row[place]) for row in table.rows[1:]}
+    return len(pairs) == len({value for value, _ in pairs}) == len({label for _, label in pairs})
+
+
+def _others(lists: Sequence[ForeignList], name: str, known: set[str], test: Split) -> int | None:
+    """Count the values that test images have, too; None where no list tells theirs."""
+    for table in lists:
+        ids = find_ids(table, test.join) if name in table.rows[0] else None
+        if ids is not None:
+            values = _column(table, ids.column, table.rows[0].index(name), test)
+            return len(known & set(values.values()))
+    return None
+
+
+def _in_paths(labels: LabelSource, train: Split, test: Split) -> Iterable[Candidate]:
+    for pattern, is_called_so in ((NAMED, True), (BEFORE_NUMBER, False)):
+        groups, theirs = (_searched(pattern, split.ids) for split in (train, test))
+        shared = len(set(groups.values()) & set(theirs.values())) if theirs else None
+        if not groups or _are_labels(groups.values(), labels):
+            continue
+        example = min(groups.values())
+        what = f"'{example}' and the like in the images' paths"
+        yield Candidate({"pattern": pattern}, what, groups, is_called_so, shared)
+    yield from _in_folders(labels, train, test)
+
+
+def _in_folders(labels: LabelSource, train: Split, test: Split) -> Iterable[Candidate]:
+    """Take the folder that an image lies in, unless that is its class."""
+    folders = {one: PurePosixPath(one).parent.name for one in train.ids}
+    groups = {one: folder for one, folder in folders.items() if folder}
+    if not groups or _are_labels(groups.values(), labels):
+        return
+    theirs = {PurePosixPath(one).parent.name for one in test.ids} - {""}
+    shared = len(set(groups.values()) & theirs) if theirs else None
+    pattern = r"(?P<group>[^/]+)/[^/]+$"
+    what = f"the folder of an image, as '{min(groups.values())}',"
+    yield Candidate({"pattern": pattern}, what, groups, is_called_so=False, others=shared)
+
+
+def _searched(pattern: str, image_ids: Sequence[str]) -> dict[str, str]:
+    found = ((one, re.search(pattern, one, re.IGNORECASE)) for one in image_ids)
+    return {one: match["group"].lower() for one, match in found if match}
+
+
+def _are_labels(values: Iterable[str], labels: LabelSource) -> bool:
+    """Whether most of what was found are names of classes."""
+    classes = {name.casefold() for name in labels.classes}
+    counts = Counter(value.casefold() in classes for value in values)
+    return counts[True] > counts[False]
+
+
+def _add_folds(
+    section: Section, lists: Sequence[ForeignList], labels: LabelSource, train: Split
+) -> None:
+    """Ask whether a column of folds is to be the split."""
+    file = labels.keys.get("file", "")
+    in_labels = labels.keys.get("source") in ("csv", "one_hot")
+    for table in lists:
+        named = [name for name in table.rows[0] if name.lower() in FOLD_NAMES]
+        ids = find_ids(table, train.join) if named else None
+        if ids is None or not ids.has_header:
+            continue
+        is_theirs = in_labels and (table.name == file or table.name in file)
+        values = _column(table, ids.column, table.rows[0].index(named[0]), train).values()
+        if 2 <= len(set(values)) <= MOST_FOLDS:
+            where = {} if is_theirs else _place(table, ids.column)
+            why = (
+                f"column '{named[0]}' of {table.name} has {len(set(values))} values: are they the "
+                "organiser's folds, to be taken as they are?"
+            )
+            section.unknown("folds", {"column": named[0], **where}, why)
+            return

@@ -1,0 +1,96 @@
+"""Split training images into folds around the groups that must stay together."""
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from pipeline.config.class_names import ClassLookup, names_in
+from pipeline.store.predictions import IntArray
+from pipeline.store.tables import ALWAYS_LEARNED
+
+_MOST_CELLS = 2**26  # groups times classes that scikit-learn's table may have
+
+
+def assign_folds(images: pd.DataFrame, num_folds: int, seed: int) -> IntArray:
+    """Assign every image to a fold, stratified by label and grouped by duplicate cluster.
+
+    Args:
+        images: Columns image_id, label and group; the order of the rows doesn't matter.
+        num_folds: Number of folds, at least 2.
+        seed: Seed of the shuffle.
+
+    Returns:
+        Fold of every row, `(N,)`, counted from 0. Rows of one group share a fold.
+    """
+    order = np.argsort(images["image_id"].to_numpy(dtype=str), kind="stable")
+    ordered = images.iloc[order]
+    num_classes, num_groups = ordered["label"].nunique(), ordered["group"].nunique()
+    largest = int(ordered["label"].value_counts().max())
+    if num_classes * num_groups > _MOST_CELLS or largest < num_folds:
+        folds = np.empty(len(images), dtype=np.int64)
+        folds[order] = _dealt(ordered, num_folds, seed)
+        return folds
+    from sklearn.model_selection import StratifiedGroupKFold  # here: `folds` is mostly up to date
+
+    splitter = StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed)
+    splits = splitter.split(ordered, ordered["label"], ordered["group"])
+    folds = np.empty(len(images), dtype=np.int64)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class")  # see `keep_known`
+        for fold, (_, held_out) in enumerate(splits):
+            folds[order[held_out]] = fold
+    return folds
+
+
+def _dealt(images: pd.DataFrame, num_folds: int, seed: int) -> IntArray:
+    """Deal groups to the fold that has least of their class, then least of all, large ones first.
+
+    It needs a cell per class and fold, where StratifiedGroupKFold needs one per class and group:
+    tens of thousands of classes fit.
+    """
+    labels = pd.factorize(images["label"])[0]
+    rows_of = list(images.groupby("group", sort=False).indices.values())
+    shuffled = np.random.default_rng(seed).permutation(len(rows_of))
+    by_class = np.zeros((labels.max() + 1, num_folds), dtype=np.int64)
+    sizes = np.zeros(num_folds, dtype=np.int64)
+    folds = np.empty(len(images), dtype=np.int64)
+    for place in sorted(shuffled.tolist(), key=lambda place: -len(rows_of[place])):
+        rows = rows_of[place]
+        label = np.bincount(labels[rows]).argmax()
+        fold = min(range(num_folds), key=lambda one: (by_class[label, one], sizes[one]))
+        folds[rows] = fold
+        np.add.at(by_class, (labels[rows], fold), 1)
+        sizes[fold] += len(rows)
+    return folds
+
+
+def keep_known(images: pd.DataFrame, folds: IntArray) -> IntArray:
+    """Take classes out of the folds that lie in a single one, as classes of one image do.
+
+    No model that is scored on them would know them. They are learned from in every fold instead,
+    and so are the copies of their images, of whatever class.
+
+    Args:
+        images: Columns label and group.
+        folds: Of every row, `(N,)`.
+
+    Returns:
+        The folds, `(N,)`, ALWAYS_LEARNED in those rows.
+    """
+    labels, groups = images["label"].to_numpy(), images["group"].to_numpy()
+    kept = folds.copy()
+    while True:
+        is_held = kept != ALWAYS_LEARNED
+        num_folds = pd.Series(kept[is_held]).groupby(labels[is_held]).nunique()
+        is_alone = np.isin(labels, num_folds.index[num_folds == 1].to_numpy()) & is_held
+        if not is_alone.any():
+            return kept
+        kept[np.isin(groups, groups[is_alone])] = ALWAYS_LEARNED
+
+
+def number_folds(folds: Sequence[str]) -> IntArray:
+    """Number the organiser's folds from 0, in the order of their names or numbers, `(N,)`."""
+    lookup = ClassLookup(names_in(folds))
+    return np.array([lookup.find(fold) for fold in folds], dtype=np.int64)
