@@ -216,6 +216,7 @@ def _in_column(
 ) -> dict[str, str]:
     """Read a column by image_id; where an image stands several times, it must say the same."""
     labels, column = competition.train.labels, str(keys.column)
+    files: tuple[str, ...]
     if keys.file is not None:
         files, form = (keys.file,), (str(keys.id_column), keys.separator, keys.extension)
     else:

@@ -62,6 +62,50 @@ class Candidate:
         return self.is_called_so and self.num >= MIN_GROUPS and not self.others
 
 
+@dataclass(frozen=True)
+class _Joined:
+    """A list with a header that names images.
+
+    Attributes:
+        table: The list.
+        ids: The number of the column that names them.
+        rows: The rows of those that it names, by image_id.
+    """
+
+    table: ForeignList
+    ids: int
+    rows: Mapping[str, Sequence[str]]
+
+    @classmethod
+    def of(cls, table: ForeignList, images: Split) -> "_Joined | None":
+        """Join a list; None where it names too few of the images, or its columns have no names."""
+        ids = find_ids(table, images.join) if table.num_columns > 1 else None
+        if ids is None or not ids.has_header:
+            return None
+        names = names_beside(images.join, table.folder, table.column(ids.column)[1:])
+        image_of = join_names(names, images.join).images
+        rows = zip(names, table.rows[1:], strict=True)
+        return cls(table, ids.column, {image_of[one]: row for one, row in rows if one in image_of})
+
+    def column(self, name: str) -> dict[str, str]:
+        """Read a column by image_id, of the images that have something in it."""
+        place = self.table.rows[0].index(name)
+        return {one: row[place] for one, row in self.rows.items() if row[place]}
+
+    def place(self, labels: LabelSource) -> dict[str, str]:
+        """Name the list in the table of keys; nothing where it is the one of the labels."""
+        if self.is_of(labels):
+            return {}
+        name = self.table.rows[0][self.ids]
+        return {"file": self.table.name, "id_column": name, **self.table.form}
+
+    def is_of(self, labels: LabelSource) -> bool:
+        """Whether the labels are read off this list, by the names of its columns."""
+        file = labels.keys.get("file", "")
+        files = [file] if isinstance(file, str) else file
+        return labels.keys.get("source") in ("csv", "one_hot") and self.table.name in files
+
+
 def add_groups(
     section: Section, lists: Sequence[ForeignList], labels: LabelSource, train: Split, test: Split
 ) -> str | None:
@@ -74,10 +118,12 @@ def add_groups(
         train: The training images.
         test: The test images.
     """
-    found = [*_in_lists(lists, labels, train, test), *_in_paths(labels, train, test)]
+    ours = [one for table in lists if (one := _Joined.of(table, train))]
+    theirs = [one for table in lists if (one := _Joined.of(table, test))]
+    found = [*_in_lists(ours, theirs, labels), *_in_paths(labels, train, test)]
     found = [one for one in found if _repeats(one, len(train.ids))]
     found.sort(key=lambda one: (one.is_likely, one.is_called_so, len(one.groups)), reverse=True)
-    _add_folds(section, lists, labels, train)
+    _add_folds(section, ours, labels)
     if not found:
         return None
     best = found[0]
@@ -101,39 +147,21 @@ def _repeats(candidate: Candidate, num_images: int) -> bool:
 
 
 def _in_lists(
-    lists: Sequence[ForeignList], labels: LabelSource, train: Split, test: Split
+    ours: Sequence[_Joined], theirs: Sequence[_Joined], labels: LabelSource
 ) -> Iterable[Candidate]:
-    file = labels.keys.get("file", "")
-    in_labels = labels.keys.get("source") in ("csv", "one_hot")
-    used = {labels.keys.get("id_column"), labels.keys.get("label_column"), *labels.classes}
-    for table in lists:
-        ids = find_ids(table, train.join) if table.num_columns > 1 else None
-        if ids is None or not ids.has_header:
-            continue
-        is_theirs = in_labels and (table.name == file or table.name in file)
-        where = {} if is_theirs else _place(table, ids.column)
-        for number in range(table.num_columns):
-            name = table.rows[0][number]
-            if number == ids.column or (is_theirs and name in used) or not name:
+    used = {labels.keys.get("id_column"), labels.keys.get("label_column"), *labels.classes, ""}
+    for joined in ours:
+        header = joined.table.rows[0]
+        for name in header[: joined.ids] + header[joined.ids + 1 :]:
+            value_of = {} if joined.is_of(labels) and name in used else joined.column(name)
+            if not value_of or not _may_be(name, set(value_of.values())):
                 continue
-            value_of = _column(table, ids.column, number, train)
-            if _may_be(name, value_of.values()) and not _tells_label(table, number, labels):
-                others = _others(lists, name, set(value_of.values()), test)
+            if not _tells_label(joined, name, labels):
+                others = _others(theirs, name, set(value_of.values()))
                 is_called_so = not (SUBJECT_WORDS | PLACES).isdisjoint(words_of(name))
-                what = f"column '{name}' of {table.name}"
-                yield Candidate({"column": name, **where}, what, value_of, is_called_so, others)
-
-
-def _place(table: ForeignList, id_column: int) -> dict[str, str]:
-    return {"file": table.name, "id_column": table.rows[0][id_column], **table.form}
-
-
-def _column(table: ForeignList, ids: int, column: int, split: Split) -> dict[str, str]:
-    """Read a column by image_id, of the images that have something in it."""
-    names = names_beside(split.join, table.folder, table.column(ids)[1:])
-    image_of = join_names(names, split.join).images
-    values = zip(names, table.column(column)[1:], strict=True)
-    return {image_of[name]: value for name, value in values if value and name in image_of}
+                what = f"column '{name}' of {joined.table.name}"
+                keys = {"column": name, **joined.place(labels)}
+                yield Candidate(keys, what, value_of, is_called_so, others)
 
 
 def _may_be(name: str, values: Iterable[str]) -> bool:
@@ -145,23 +173,21 @@ def _may_be(name: str, values: Iterable[str]) -> bool:
     return not is_other and not have_fractions
 
 
-def _tells_label(table: ForeignList, column: int, labels: LabelSource) -> bool:
+def _tells_label(joined: _Joined, name: str, labels: LabelSource) -> bool:
     """Whether a column says no more than the labels beside it, or they than it."""
-    label_column = labels.keys.get("label_column")
-    if label_column not in table.rows[0]:
+    label_column = str(labels.keys.get("label_column"))
+    if label_column not in joined.table.rows[0]:
         return False
-    place = table.rows[0].index(label_column)
-    pairs = {(row[column], row[place]) for row in table.rows[1:]}
+    values, label_of = joined.column(name), joined.column(label_column)
+    pairs = {(value, label_of.get(one, "")) for one, value in values.items()}
     return len(pairs) == len({value for value, _ in pairs}) == len({label for _, label in pairs})
 
 
-def _others(lists: Sequence[ForeignList], name: str, known: set[str], test: Split) -> int | None:
+def _others(theirs: Sequence[_Joined], name: str, known: set[str]) -> int | None:
     """Count the values that test images have, too; None where no list tells theirs."""
-    for table in lists:
-        ids = find_ids(table, test.join) if name in table.rows[0] else None
-        if ids is not None:
-            values = _column(table, ids.column, table.rows[0].index(name), test)
-            return len(known & set(values.values()))
+    for joined in theirs:
+        if name in joined.table.rows[0]:
+            return len(known & set(joined.column(name).values()))
     return None
 
 
@@ -202,24 +228,15 @@ def _are_labels(values: Iterable[str], labels: LabelSource) -> bool:
     return counts[True] > counts[False]
 
 
-def _add_folds(
-    section: Section, lists: Sequence[ForeignList], labels: LabelSource, train: Split
-) -> None:
+def _add_folds(section: Section, ours: Sequence[_Joined], labels: LabelSource) -> None:
     """Ask whether a column of folds is to be the split."""
-    file = labels.keys.get("file", "")
-    in_labels = labels.keys.get("source") in ("csv", "one_hot")
-    for table in lists:
-        named = [name for name in table.rows[0] if name.lower() in FOLD_NAMES]
-        ids = find_ids(table, train.join) if named else None
-        if ids is None or not ids.has_header:
-            continue
-        is_theirs = in_labels and (table.name == file or table.name in file)
-        values = _column(table, ids.column, table.rows[0].index(named[0]), train).values()
-        if 2 <= len(set(values)) <= MOST_FOLDS:
-            where = {} if is_theirs else _place(table, ids.column)
-            why = (
-                f"column '{named[0]}' of {table.name} has {len(set(values))} values: are they the "
-                "organiser's folds, to be taken as they are?"
-            )
-            section.unknown("folds", {"column": named[0], **where}, why)
-            return
+    for joined in ours:
+        for name in joined.table.rows[0]:
+            count = len(set(joined.column(name).values())) if name.lower() in FOLD_NAMES else 0
+            if 2 <= count <= MOST_FOLDS:
+                why = (
+                    f"column '{name}' of {joined.table.name} has {count} values: are they the "
+                    "organiser's folds, to be taken as they are?"
+                )
+                section.unknown("folds", {"column": name, **joined.place(labels)}, why)
+                return

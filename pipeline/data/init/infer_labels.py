@@ -15,8 +15,9 @@ from pipeline.config.class_names import (
 from pipeline.config.strict import is_plain
 from pipeline.data.init.infer_splits import Split
 from pipeline.data.init.label_columns import Asked, LabelSource, read_columns, with_doubt
-from pipeline.data.init.user_lists import ForeignList, Ids, find_ids
+from pipeline.data.init.user_lists import ForeignList, Ids, find_ids, name_files
 from pipeline.data.init.words import splits_named
+from pipeline.data.joining import join_names
 from pipeline.store.folders import same_form
 
 LIST_NAME = re.compile(r"label|train|truth|annot|标签|标注", re.IGNORECASE)
@@ -25,6 +26,7 @@ PATTERNS = {
     r"(?:^|/)\d+[._ -]+(?P<label>[^/]*[^/\d._ -])\.[^./]+$": "a number, then a label",
 }
 MIN_MATCHED = 0.99
+MIN_SHARE = 0.5  # of the images that the best list names
 
 Named = tuple[ForeignList, Ids]
 
@@ -50,15 +52,40 @@ def find_labels(lists: Sequence[ForeignList], train: Split, asked: Asked) -> Lab
         # A list that may hold labels and doesn't fit: what folders say may be something else.
         idle = [f"in {table.name}, which names other images" for table in lists if _is_table(table)]
         return with_doubt(source, idle) if source.keys else source
-    found.sort(key=lambda one: _likeliness(one[0], one[1], asked.names), reverse=True)
+    # A list of class numbers and names may know the images 1, 2 and 3, too.
+    most = max(ids.num_joined for _, ids in found)
+    found.sort(
+        key=lambda one: (
+            one[1].num_joined >= MIN_SHARE * most,
+            *_likeliness(one[0], one[1], asked.names),
+        ),
+        reverse=True,
+    )
     best, parts = found[0], _parts_of_one(found)
     source = read_columns(_joined(parts), _ids_of_all(parts), asked)
     source = replace(source, images=_ids_of_all(parts).images)
     if len(parts) > 1:
         names = sorted(table.name for table, _ in parts)
         source = replace(source, keys={**source.keys, "file": names})
+    source = with_doubt(source, _in_pairs(best, train))
     others = [table for table, _ in found[1:] if not any(table is part for part, _ in parts)]
     return with_doubt(source, [f"in {table.name}" for table in others if table is not best[0]])
+
+
+def _in_pairs(named: Named, train: Split) -> list[str]:
+    """Name a column that names other images, so that a label may be of both."""
+    table, ids = named
+    own = join_names(table.column(ids.column), train.join).images
+    for number in range(table.num_columns):
+        names = table.column(number)
+        if number == ids.column or not name_files(names[ids.has_header :]):
+            continue
+        other = join_names(names, train.join).images
+        pairs = zip(table.column(ids.column), names, strict=True)
+        num_others = sum(two in other and own.get(one) != other[two] for one, two in pairs)
+        if num_others >= MIN_SHARE * ids.num_joined:
+            return [f"for pairs of images: column {number + 1} names some, too"]
+    return []
 
 
 def _is_table(table: ForeignList) -> bool:

@@ -1,6 +1,8 @@
 """Infer the format of a submission from a sample submission."""
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from pipeline.config.class_names import ClassLookup
@@ -21,6 +23,9 @@ ASK = "no sample submission was given, compare the judge's page"
 SUM_TOLERANCE = 1e-3
 MOST_EXAMPLES = 10  # rows of a sample that is likely to be an example, where more images are there
 SHARE_OF_EXAMPLES = 0.5
+MOST_LOOKED_AT = 1000
+COMMA = re.compile(r"-?\d+,\d+")  # a number as some countries write it
+WORD_END = re.compile(r"[^_./ -]*$")  # of what ids have in common, what may be of the first ones
 
 
 def without_sample(test_ids: Sequence[str], labels: LabelSource) -> tuple[Section, Answer]:
@@ -50,13 +55,16 @@ def from_sample(
     """
     sample = arranged.table
     has_header = has_header_row(sample, 0, NameJoin(test_ids))
-    form, prefix, why = _ids(sample.column(0)[has_header:], test_ids)
+    form, prefix, why, is_known = _ids(sample.column(0)[has_header:], test_ids)
     if id_list is not None:
-        form, prefix, why = "listed", "", id_list.why
+        form, prefix, why, is_known = "listed", "", id_list.why, True
     rows = sample.rows[has_header:]
     answer = infer_answer(sample, rows, labels)
+    if any(COMMA.fullmatch(field) for row in rows[:MOST_LOOKED_AT] for field in row[1:]):
+        why_not = f"{answer.why}; numbers have commas there, in the submission they have points"
+        answer = replace(answer, is_certain=False, why=why_not)
     section = Section("[submission]")
-    section.found("id", form, why)
+    (section.found if is_known or not test_ids else section.guess)("id", form, why)
     if prefix:
         section.found("id_prefix", prefix, f"what stands before the ids of {sample.name}")
     (section.found if answer.is_certain else section.guess)("label", answer.label, answer.why)
@@ -93,24 +101,36 @@ def _add_rows(section: Section, arranged: ArrangedSample, num_rows: int, num_ima
     section.unknown("order", "any", "the order that is written is demanded; whether any will do")
 
 
-def _ids(ids: Sequence[str], test_ids: Sequence[str]) -> tuple[IdForm, str, str]:
-    """Tell form and prefix by how many of the sample's ids the test images have."""
+def _ids(ids: Sequence[str], test_ids: Sequence[str]) -> tuple[IdForm, str, str, bool]:
+    """Tell form and prefix by how many of the sample's ids the test images have.
+
+    Returns:
+        Form, prefix, what they were told by, and whether any id is a test image's.
+    """
     found = []
-    last = ids[-1] if ids else ""
-    for prefix in sorted({"", last[: last.rfind("/") + 1]}):
+    last, common = ids[-1] if ids else "", _common_start(ids)
+    for prefix in sorted({"", last[: last.rfind("/") + 1], WORD_END.sub("", common)}):
         for rank, form in enumerate(ID_FORMS):
             formed = _formed(form, prefix, test_ids)
             found.append((len(formed & set(ids)), -len(prefix), -rank, form, prefix))
     count, _, _, form, prefix = max(found)
     if count:
-        return form, prefix, f"{count:,} of {len(ids):,} ids of the sample are so formed"
+        return form, prefix, f"{count:,} of {len(ids):,} ids of the sample are so formed", True
     num_joined = len(join_names(ids, NameJoin(test_ids)).images)
     why = "the look of the sample's ids, none is a test image's"
     if num_joined:
         why = (
             f"{num_joined:,} of {len(ids):,} ids of the sample are test images', written otherwise"
         )
-    return _by_look(ids), "", why
+    return _by_look(ids), "", why, bool(num_joined)
+
+
+def _common_start(ids: Sequence[str]) -> str:
+    low, high = min(ids, default=""), max(ids, default="")
+    places = (
+        number for number, pair in enumerate(zip(low, high, strict=False)) if len({*pair}) > 1
+    )
+    return low[: next(places, len(low))]
 
 
 def _by_look(ids: Sequence[str]) -> IdForm:
@@ -161,7 +181,7 @@ def _add_bytes(section: Section, sample: ForeignList) -> None:
 
 def _sum_to_1(rows: Sequence[Sequence[str]]) -> bool:
     try:
-        sums = [sum(map(float, row[1:])) for row in rows]
+        sums = [sum(float(field.replace(",", ".")) for field in row[1:]) for row in rows]
     except ValueError:
         return False
     return all(abs(total - 1) < SUM_TOLERANCE for total in sums)

@@ -239,14 +239,27 @@ def _doubt_of(classes: Sequence[str], num_labels: int) -> str:
     """Say what makes one doubt that these are the classes; nothing if nothing does."""
     alike = ClassLookup(classes).alike
     empty = [name for name in classes if name.casefold() in NO_LABEL]
+    joined = _joined_names(classes)
     has_fractions = _are_numbers(classes) and None in map(as_integer, classes)
     doubts = {
         f"{_shown(alike)} differ in nothing but writing": bool(alike),
         f"{_shown(empty)} may mean that there is no label": bool(empty),
         "numbers with fractions may be measures": has_fractions,
+        f"{_shown(joined)} may be several labels each": bool(joined),
         "more than half of the images have a label of their own": len(classes) > num_labels / 2 > 2,
     }
     return "; ".join(doubt for doubt, holds in doubts.items() if holds)
+
+
+def _joined_names(classes: Sequence[str]) -> list[str]:
+    """Find labels that are made of several others, with a separator between them."""
+    for separator in (";", "|", ",", "+", " "):
+        parts = {name: [one.strip() for one in name.split(separator)] for name in classes}
+        known = {one for own in parts.values() for one in own if one}
+        joined = [name for name, own in parts.items() if len(own) > 1 and set(own) & set(classes)]
+        if joined and len(known) <= len(classes):
+            return joined
+    return []
 
 
 def _shown(names: Sequence[str]) -> str:

@@ -115,7 +115,7 @@ def find_ids(table: ForeignList, images: NameJoin) -> Ids | None:
         num_expected = min(len(table.rows) - ids.has_header, len(images))
         header = table.rows[0][column] if ids.has_header else "?"
         if ids.num_joined >= MIN_JOINED * max(1, num_expected):
-            are_files = _are_files(table.column(column)[ids.has_header :])
+            are_files = name_files(table.column(column)[ids.has_header :])
             is_main = OTHER_FILES.isdisjoint(words_of(header))
             # A column without a name may be pandas' row numbers, which look like ids, too.
             found.append(((are_files, is_main, ids.num_joined, header != "", -column), ids))
@@ -146,6 +146,7 @@ def _shape(name: str) -> str:
     )
 
 
-def _are_files(names: Sequence[str]) -> bool:
+def name_files(names: Sequence[str]) -> bool:
+    """Whether most names are those of image files."""
     num_files = sum(is_image_name(PurePosixPath(name.replace("\\", "/"))) for name in names)
     return num_files > len(names) / 2

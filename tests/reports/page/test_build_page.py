@@ -154,7 +154,9 @@ def test_many_images_and_classes_make_no_large_page(tmp_path, project):
         test=images.head(0),
         folds=train[["image_id", "label", "group"]].assign(fold=targets % 5),
         audit=project.data.audit,
-        findings=pd.DataFrame({"finding": "not-rgb", "image_id": images["image_id"]}),
+        findings=pd.DataFrame(
+            {"finding": "not-rgb", "split": "train", "image_id": images["image_id"]}
+        ),
         results=(result,),
         best=BestResult(result, probs, targets, None),
     )

@@ -1,0 +1,84 @@
+"""What may be meant otherwise than `init` reads it is found, or said."""
+
+import pytest
+
+from tests.user_folder import bring, infer, save_files, save_list, save_pictures
+
+NUM = 24
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "folder"
+    save_files(folder, [f"train/{n}.jpg" for n in range(NUM)])
+    save_files(folder, [f"test/{n + 100}.jpg" for n in range(6)])
+    return folder
+
+
+def save_sample(folder, header, answer, prefix=""):
+    save_list(folder, "sample.csv", header, *(f"{prefix}{n + 100},{answer}" for n in range(6)))
+
+
+def test_list_of_class_names_is_no_list_of_images_that_have_such_numbers(folder):
+    save_list(folder, "kinds.csv", "kind_id,kind", "0,ash", "1,elm", "2,fir")
+    save_list(folder, "train.csv", "id,kind_id", *(f"{n},{n % 3}" for n in range(NUM)))
+    save_sample(folder, "id,kind", "elm")
+    found = infer(folder).competition
+    assert found.train.labels.file == "train.csv"  # type: ignore[union-attr]
+    assert found.classes == ("ash", "elm", "fir")
+
+
+@pytest.mark.parametrize("separator", [";", "|", " ", "+"])
+def test_labels_that_are_several_in_one_field_are_doubted(folder, separator):
+    tags = ["ash", f"ash{separator}elm", f"elm{separator}fir", "fir"]
+    save_list(folder, "train.csv", "id,tags", *(f"{n},{tags[n % 4]}" for n in range(NUM)))
+    found = infer(folder)
+    assert found.is_guess("classes")
+    assert "may be several labels each" in found.text
+
+
+def test_names_of_several_words_are_not_doubted(folder):
+    names = ["Red Oak", "White Oak", "Red Maple", "Sugar Maple"]
+    save_list(folder, "train.csv", "id,tree", *(f"{n},{names[n % 4]}" for n in range(NUM)))
+    assert not infer(folder).is_guess("classes")
+
+
+def test_labels_of_pairs_of_images_are_doubted(folder):
+    rows = [f"{n}.jpg,{(n * 5 + 1) % NUM}.jpg,{'no' if n % 2 else 'yes'}" for n in range(NUM)]
+    save_list(folder, "train.csv", "one,other,alike", *rows)
+    found = infer(folder)
+    assert found.is_guess("labels")
+    assert "for pairs of images: column 2 names some, too" in found.text
+
+
+def test_second_name_of_the_same_image_is_no_pair(folder):
+    rows = [f"{n}.jpg,train/{n}.jpg,{'no' if n % 2 else 'yes'}" for n in range(NUM)]
+    save_list(folder, "train.csv", "name,path,ripe", *rows)
+    assert not infer(folder).is_guess("labels")
+
+
+@pytest.mark.parametrize("prefix", ["img_", "holdout-", "final.set."])
+def test_prefix_of_the_sample_s_ids_is_found(tmp_path, prefix):
+    folder = tmp_path / "folder"
+    save_pictures(folder, [f"train/{k}/{n}.png" for k in ("ash", "elm") for n in range(4)])
+    save_pictures(folder, [f"test/{n + 100}.png" for n in range(6)])
+    save_sample(folder, "id,tree", "ash", prefix)
+    found = infer(folder)
+    assert found.competition.submission.id_prefix == prefix
+    _, competition = bring(found, folder)
+    assert competition.submission.id == "stem"
+
+
+def test_ids_that_are_no_test_image_s_are_a_guess(folder):
+    save_list(folder, "train.csv", "id,kind", *(f"{n},{'xy'[n % 2]}" for n in range(NUM)))
+    save_list(folder, "sample.csv", "id,kind", "alpha,x", "beta,y", "gamma,x")
+    assert infer(folder).is_guess("id")
+
+
+def test_decimal_commas_are_told(folder):
+    save_list(folder, "train.csv", "id;kind", *(f"{n};{'xy'[n % 2]}" for n in range(NUM)))
+    save_list(folder, "sample.csv", "id;x;y", *(f"{n + 100};0,5;0,5" for n in range(6)))
+    found = infer(folder)
+    assert found.is_guess("label")
+    assert "numbers have commas there, in the submission they have points" in found.text
+    assert found.competition.submission.rows_sum_to_1
