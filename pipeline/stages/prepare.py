@@ -15,12 +15,12 @@ from pipeline.data.duplicates import clusters, write_overlap
 from pipeline.data.groups import (
     find_copies,
     joined_copies,
-    number_folds,
     read_given_folds,
     read_subjects,
     subject_pairs,
 )
 from pipeline.data.resolution import write_resolution
+from pipeline.data.splitting import number_folds
 from pipeline.data.training_table import is_readable, warn_of_unreadable
 from pipeline.errors import DataError
 from pipeline.store.atomic import remove, write_text

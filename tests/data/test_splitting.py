@@ -88,7 +88,7 @@ def many_classes(sizes: list[int], label: str = "{}") -> pd.DataFrame:
 
 
 def test_classes_too_many_for_a_table_of_groups_are_dealt_level(monkeypatch):
-    monkeypatch.setattr("pipeline.data.duplicates._MOST_CELLS", 0)
+    monkeypatch.setattr("pipeline.data.splitting._MOST_CELLS", 0)
     images = many_classes([7, 3, 12, 1, 5] * 40)
     folds = assign_folds(images, 5, 3)
     counts = pd.crosstab(images["label"], folds).to_numpy()
@@ -99,7 +99,7 @@ def test_classes_too_many_for_a_table_of_groups_are_dealt_level(monkeypatch):
 
 
 def test_dealt_groups_never_cross_folds_and_follow_ids_alone(monkeypatch):
-    monkeypatch.setattr("pipeline.data.duplicates._MOST_CELLS", 0)
+    monkeypatch.setattr("pipeline.data.splitting._MOST_CELLS", 0)
     images = many_classes([9] * 12)
     images["group"] = images["group"].str.replace("-[01]$", "-first", regex=True)
     folds = pd.Series(assign_folds(images, 3, 0), index=images["image_id"])
