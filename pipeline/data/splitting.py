@@ -28,7 +28,7 @@ def assign_folds(images: pd.DataFrame, num_folds: int, seed: int) -> IntArray:
     ordered = images.iloc[order]
     num_classes, num_groups = ordered["label"].nunique(), ordered["group"].nunique()
     largest = int(ordered["label"].value_counts().max())
-    if num_classes * num_groups > _MOST_CELLS or largest < num_folds:
+    if num_classes * num_groups > _MOST_CELLS or min(largest, num_groups) < num_folds:
         folds = np.empty(len(images), dtype=np.int64)
         folds[order] = _dealt(ordered, num_folds, seed)
         return folds
