@@ -88,8 +88,9 @@ class TransformConfig(Table):
     model_config = ConfigDict(extra="allow")
 
     name: str
-    """Its class in Albumentations, as `RandomResizedCrop`; "OneOf", "SomeOf" and "Sequential" have
-    a list `transforms` of their own."""
+    """Its class in Albumentations, as `RandomResizedCrop`, or torchvision's "RandAugment",
+    "TrivialAugment", "AugMix" and "RandomErasing"; "OneOf", "SomeOf" and "Sequential" have a list
+    `transforms` of their own."""
 
     p: Probability | None = None
     """Probability that it is applied to an image; left out, the transform's own default, which is

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from pipeline.config.experiment import ImageConfig, TransformConfig
 from pipeline.config.strict import did_you_mean, parse
 from pipeline.errors import ConfigError
+from pipeline.images.auto_augment import BY_NAME
 from pipeline.images.decode import ByteImage
 from pipeline.images.working_copy import MAX_ASPECT, working_side_px
 
@@ -24,7 +25,7 @@ _KNOWN: dict[str, Any] = {
     and name != "Lambda"  # of functions, which no file holds
     and issubclass(kind, A.BasicTransform)
     and kind.__module__.startswith("albumentations.augmentations.")
-}
+} | BY_NAME
 
 
 # What draws among transforms of its own.

@@ -1,6 +1,8 @@
 """Choose the device that computes and its precision, and move tensors to it."""
 
 import os
+import shutil
+import sys
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Literal, Self
@@ -59,6 +61,26 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     else:
         has_bf16 = False
     return torch.bfloat16 if has_bf16 else torch.float32
+
+
+def check_compiler(device: torch.device) -> None:
+    """Refuse `train.compile` where torch.compile would find nothing to compile with.
+
+    Raises:
+        ConfigError: A CPU has no C++ compiler, or a GPU no Triton.
+    """
+    if device.type == "cuda":
+        lacks = "" if is_installed("triton") else "Triton isn't installed"
+    else:
+        name = os.environ.get("CXX") or {"darwin": "clang++", "win32": "cl"}.get(
+            sys.platform, "g++"
+        )
+        lacks = "" if shutil.which(name) else f"'{name}' isn't on the PATH"
+    if lacks:
+        raise ConfigError(
+            f"train.compile: must be false without a compiler, {lacks}; install it, or set "
+            "train.compile=false"
+        )
 
 
 def set_up(device: torch.device) -> None:

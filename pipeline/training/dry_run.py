@@ -13,7 +13,7 @@ from pipeline.models.hub import hub_repository
 from pipeline.models.preparation import prepared
 from pipeline.models.registry import build_random, build_random_trunk
 from pipeline.models.weights_source import chosen_source
-from pipeline.training.device import Precision, pick_device
+from pipeline.training.device import Precision, check_compiler, pick_device
 from pipeline.training.mixing import Mixing
 from pipeline.training.optim import build_optimizer, rate_factors
 from pipeline.training.prepare_network import prepare_network, set_train_mode
@@ -43,6 +43,8 @@ def check_trainable(experiment: Experiment, num_classes: int) -> None:
         experiment = prepared(experiment, is_told=True)
         check_recipe(experiment.views, experiment.images)
         Precision.choose(experiment.train.precision, pick_device())
+        if experiment.method == "finetune" and experiment.train.compile:
+            check_compiler(pick_device())
         check = _check_trunk if experiment.method == "probe" else _check_network
         try:
             check(experiment, num_classes, torch.device("meta"))

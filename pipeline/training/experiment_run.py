@@ -24,6 +24,7 @@ from pipeline.training import processes
 from pipeline.training.checkpoint import close_state, load_checkpoint, save_checkpoint
 from pipeline.training.device import describe_device, pick_device
 from pipeline.training.fold_stamps import FoldStamps
+from pipeline.training.launch_environment import launch_record
 from pipeline.training.seen_weights import check_unseen
 from pipeline.training.task import FoldResult, FoldTask, Review
 
@@ -148,7 +149,8 @@ class ExperimentRun:
     def _write_config(self) -> None:
         from pipeline.models.preparation import prepared
 
-        record = environment() | {"device": describe_device(pick_device())}
+        record = environment() | launch_record()
+        record["device"] = describe_device(pick_device())
         for path, content in (
             (self._out.config, prepared(self._experiment).model_dump(mode="json")),
             (self._out.environment, record),

@@ -5,9 +5,11 @@ the number of processes and ACCELERATE_USE_CPU count.
 """
 
 import os
+from typing import Any
 
 from pipeline.console import warn
 from pipeline.errors import ConfigError
+from pipeline.machine import num_processes
 
 # What would divide gradients or compile unasked, beside what says that it doesn't.
 _OVERRULED = {
@@ -26,6 +28,27 @@ _OF_A_LAUNCH = ("RANK", "LOCAL_RANK", "MASTER_ADDR")
 # MPI's and Slurm's own, by which accelerate would look for others.
 _OF_SCHEDULERS = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
 _OFF = ("", "0", "false", "no")
+# What may change numbers by rounding, or where they are computed.
+_RECORDED = (
+    "ACCELERATE_USE_CPU",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "CUDA_VISIBLE_DEVICES",
+    "MKL_NUM_THREADS",
+    "NVIDIA_TF32_OVERRIDE",
+    "OMP_NUM_THREADS",
+    "PIPELINE_CPU_BACKEND",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+)
+_not_used: dict[str, str] = {}  # by this process, since it began
+
+
+def launch_record() -> dict[str, Any]:
+    """Return what `environment.json` keeps of the environment: what counted, and what didn't."""
+    return {
+        "processes": num_processes(),
+        "variables": {name: os.environ[name] for name in _RECORDED if name in os.environ},
+        "variables_not_used": dict(_not_used),
+    }
 
 
 def settle_environment() -> None:
@@ -44,6 +67,7 @@ def settle_environment() -> None:
     for name, (neutral, key) in _OVERRULED.items():
         value = os.environ.pop(name, neutral)
         if value.lower() != neutral:
+            _not_used[name] = value
             warn(f"{name}={value} of the environment is not used: {key} decides")
     if _count_processes() == 1:
         _forget_launch()
@@ -68,6 +92,8 @@ def _count_processes() -> int:
 def _forget_launch() -> None:
     """Remove the rest of a launch: with it accelerate would wait for processes that are none."""
     names = ("WORLD_SIZE", "LOCAL_WORLD_SIZE", *_OF_A_LAUNCH, *_OF_SCHEDULERS)
-    found = [name for name in names if os.environ.pop(name, None) is not None]
+    values = {name: os.environ.pop(name) for name in names if name in os.environ}
+    found = list(values)
+    _not_used.update(values)
     if "RANK" in found or set(found) & set(_OF_SCHEDULERS):
         warn(f"{', '.join(found)} of the environment are not used: one process trains")

@@ -20,7 +20,7 @@ from pipeline.training.depthwise import DepthwiseGradients
 from pipeline.training.device import Precision, pick_device, to_device
 from pipeline.training.ema import Ema
 from pipeline.training.losses import Criterion
-from pipeline.training.micro_batch import MicroBatches
+from pipeline.training.memory import MicroBatches
 from pipeline.training.mixing import Mixing
 from pipeline.training.optim import build_optimizer
 

@@ -34,6 +34,8 @@ def check(*transforms: dict[str, Any]) -> None:
         [RESIZE, {"name": "OneOf", "transforms": [{"name": "Blur"}, {"name": "ToGray"}]}],
         [RESIZE, {"name": "SomeOf", "n": 1, "p": 0.3, "transforms": [{"name": "D4"}] * 2}],
         [{"name": "Sequential", "transforms": [CROP, {"name": "Erasing"}], "p": 1}],
+        [CROP, {"name": "RandAugment", "magnitude": 5}, {"name": "RandomErasing", "p": 0.2}],
+        [RESIZE, {"name": "OneOf", "transforms": [{"name": "TrivialAugment"}, {"name": "AugMix"}]}],
         [CROP, {"name": "ToGray"}, {"name": "Affine", "rotate": [-20, 20]}, {"name": "D4"}],
     ],
 )
@@ -53,6 +55,10 @@ MISTAKES: dict[str, tuple[list[dict[str, Any]], str]] = {
         "is none of this name; did you mean 'ColorJitter'?",
     ),
     "something else of the library": ([{"name": "Compose"}], "'Compose': must be an image transf"),
+    "strength beyond the strengths": (
+        [RESIZE, {"name": "RandAugment", "magnitude": 31}],
+        "views.transforms.1, 'RandAugment': num_ops must be 1 at least, magnitude one of num_magn",
+    ),
     "functions": ([RESIZE, {"name": "Lambda"}], "'Lambda': must be an image transform"),
     "a tensor": ([RESIZE, {"name": "ToTensorV2"}], "'ToTensorV2': must be an image transform"),
     "rule about several parameters": (

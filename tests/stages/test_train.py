@@ -86,7 +86,9 @@ def test_all_files_are_written_and_belong_together(site, capsys):
     config = json.loads((out / "config.json").read_text(encoding="utf-8"))
     assert config == tiny.experiment().model_dump(mode="json")
     environment = json.loads((out / "environment.json").read_text(encoding="utf-8"))
-    assert {"commit", "python", "machine", "packages", "device"} == set(environment)
+    recorded = {"commit", "python", "machine", "packages", "device", "processes"}
+    assert set(environment) == recorded | {"variables", "variables_not_used"}
+    assert environment["variables"]["OMP_NUM_THREADS"] == "1"
     oof, test = (load_predictions(out / f"{name}.npz", "x") for name in ("oof", "test"))
     assert oof.image_ids == load_train(paths)["image_id"].tolist()
     assert test.image_ids == load_test(paths)["image_id"].tolist()

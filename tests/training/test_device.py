@@ -1,9 +1,17 @@
+import re
+
 import pytest
 import torch
 from accelerate.utils import imports
 
 from pipeline.errors import ConfigError
-from pipeline.training.device import Precision, describe_device, fast_dtype, pick_device
+from pipeline.training.device import (
+    Precision,
+    check_compiler,
+    describe_device,
+    fast_dtype,
+    pick_device,
+)
 
 CPU = torch.device("cpu")
 
@@ -78,3 +86,13 @@ def test_a_device_is_described_with_its_precision(monkeypatch):
     threads = torch.get_num_threads()
     assert describe_device(CPU) == f"cpu, {threads} threads, bfloat16"
     assert describe_device(torch.device("mps")) == "mps, float32"
+
+
+@pytest.mark.parametrize(("cxx", "named"), [("no-such-compiler", "no-such-compiler"), ("", "g++")])
+def test_compiling_without_a_compiler_is_refused_before_any_work(monkeypatch, cxx, named):
+    monkeypatch.setenv("CXX", cxx)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr("sys.platform", "linux")
+    line = rf"^train\.compile: must be false without a compiler, '{re.escape(named)}' isn't on the"
+    with pytest.raises(ConfigError, match=line):
+        check_compiler(torch.device("cpu"))

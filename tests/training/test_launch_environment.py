@@ -7,7 +7,7 @@ import pytest
 from pipeline.errors import ConfigError
 from pipeline.stages import train, tune
 from pipeline.stages.tune import Options
-from pipeline.training.launch_environment import settle_environment
+from pipeline.training.launch_environment import launch_record, settle_environment
 from tests import tiny
 
 OVERRULED = {
@@ -33,6 +33,7 @@ def test_what_would_change_a_recipe_is_not_used_and_told(name, monkeypatch, caps
     settle_environment()
     assert f"{name}={changing} of the environment is not used: train." in capsys.readouterr().err
     assert name not in os.environ
+    assert launch_record()["variables_not_used"][name] == changing
 
 
 @pytest.mark.parametrize("name", ["ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"])
