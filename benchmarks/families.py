@@ -9,7 +9,8 @@ families pass each of five checks:
 - preparation: an experiment that says nothing gets size, crop, mean and std of the weights;
 - boundary: `head(trunk(x))` gives the network's logits;
 - blocks: `layer_decay` finds two blocks at least, as many as timm does;
-- cut: the network can be frozen up to some block, verified by its logits;
+- cut: the network can be frozen up to one of its first blocks, or its trunk, verified by its
+  logits;
 - weights: a file of 1000 classes fills the trunk, tensor for tensor.
 """
 
@@ -27,11 +28,11 @@ from timm.optim import param_groups_layer_decay
 from pipeline.config.experiment import Experiment, ModelConfig
 from pipeline.config.train_table import OptimizerConfig
 from pipeline.console import result
-from pipeline.errors import PipelineError
+from pipeline.errors import ConfigError, PipelineError
 from pipeline.models.network import Network
 from pipeline.models.preparation import prepared
 from pipeline.models.registry import build_model, build_random
-from pipeline.models.split import _cuttable, _noise_like, split
+from pipeline.models.split import split
 from pipeline.models.timm_backbone import check_boundary
 from pipeline.training.optim import rate_factors
 
@@ -106,12 +107,18 @@ def check_blocks(name: str, network: Network) -> str:
 
 
 def check_cut(network: Network, size_px: int) -> str:
-    """Freeze up to the first block that allows it."""
+    """Freeze up to one of the first blocks, or else the trunk."""
     example = torch.zeros(2, 3, size_px, size_px)
-    network.module.eval()
-    layer = next(_cuttable(network, _noise_like(example)))
-    split(network, layer, example)
-    return layer
+    names = dict(network.module.named_modules())
+    blocks = [name for name in names if re.fullmatch(r"(\w+\.)?\w*\d", name)][:3]
+    for layer in (*blocks, "trunk"):
+        try:
+            split(network, layer, example)
+        except ConfigError as error:
+            fault = error
+        else:
+            return f"cut at {layer}"
+    raise fault
 
 
 def check_weights(name: str, size_px: int) -> None:

@@ -37,7 +37,7 @@ OPERATIONS: dict[str, Callable[[Picture, float], Picture]] = {
     "Contrast": lambda image, by: ImageEnhance.Contrast(image).enhance(1 + by),
     "Sharpness": lambda image, by: ImageEnhance.Sharpness(image).enhance(1 + by),
     "Posterize": lambda image, bits: ImageOps.posterize(image, int(bits)),
-    "Solarize": lambda image, threshold: ImageOps.solarize(image, threshold),
+    "Solarize": lambda image, threshold: ImageOps.solarize(image, threshold),  # type: ignore[arg-type]
     "AutoContrast": lambda image, _: ImageOps.autocontrast(image),
     "Equalize": lambda image, _: ImageOps.equalize(image),
 }
@@ -106,7 +106,7 @@ class RandAugment(_Drawn):
         p: Probability.
     """
 
-    class InitSchema(BaseTransformInitSchema):
+    class InitSchema(BaseTransformInitSchema):  # type: ignore[misc]
         """Checked by Albumentations."""
 
         num_ops: int
@@ -143,7 +143,7 @@ class TrivialAugment(_Drawn):
         p: Probability.
     """
 
-    class InitSchema(BaseTransformInitSchema):
+    class InitSchema(BaseTransformInitSchema):  # type: ignore[misc]
         """Checked by Albumentations."""
 
         num_magnitude_bins: int
@@ -172,7 +172,7 @@ class AugMix(_Drawn):
         p: Probability.
     """
 
-    class InitSchema(BaseTransformInitSchema):
+    class InitSchema(BaseTransformInitSchema):  # type: ignore[misc]
         """Checked by Albumentations."""
 
         severity: int
@@ -212,7 +212,8 @@ class AugMix(_Drawn):
             for _number in range(depth):
                 chain = self._draw(chain, operations, range(self.severity))
             mixed += weight * chain
-        return mixed.astype(np.uint8)
+        pixels: ByteImage = mixed.astype(np.uint8)
+        return pixels
 
 
 # By the names that recipes use; torchvision calls Albumentations' Erasing RandomErasing.

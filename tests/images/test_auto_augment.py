@@ -19,7 +19,11 @@ from pipeline.images.transforms import draw, recipe_view
 
 IMAGES = ImageConfig(size_px=40)
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
-STRENGTHS = {"Posterize": [2, 7], "Solarize": [31.9, 200.0], "TranslateX": [-7.6, 5.2]}
+STRENGTHS: dict[str, list[float]] = {
+    "Posterize": [2, 7],
+    "Solarize": [31.9, 200.0],
+    "TranslateX": [-7.6, 5.2],
+}
 STRENGTHS |= {"TranslateY": [-7.6, 5.2], "Rotate": [-28.0, 133.0]}
 
 
