@@ -2,15 +2,23 @@
 
 import ctypes
 import importlib.util
+import math
 import os
 import platform
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
 from types import FrameType
 
 # Numbers of glibc's mallopt(3).
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
+
+CPUS_VARIABLE = "PIPELINE_CPUS"
+
+# Where Linux says which control groups a process is in, and what they allow.
+OWN_GROUPS = Path("/proc/self/cgroup")
+GROUPS = Path("/sys/fs/cgroup")
 
 
 def is_installed(package: str) -> bool:
@@ -19,10 +27,60 @@ def is_installed(package: str) -> bool:
 
 
 def num_cpus() -> int:
-    """Count the cores this process may use, which in a container is less than the machine has."""
+    """Count the cores this process may use, which in a container is less than the machine has.
+
+    A quota of a control group counts, rounded up, as containers and schedulers set one; and what
+    CPUS_VARIABLE says, which who starts several commands on one machine may set for each.
+    """
+    count = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        count = len(os.sched_getaffinity(0))
+    wanted = os.environ.get(CPUS_VARIABLE, "")
+    limits = [float(wanted)] if wanted.isdecimal() else []
+    return min([count, *(max(1, math.ceil(limit)) for limit in [*limits, *_cpu_quotas()])])
+
+
+def _cpu_quotas() -> list[float]:
+    """List the cores that this process's control group and those above it allow, on Linux."""
+    try:
+        lines = OWN_GROUPS.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    quotas = []
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        # Within a container the path may be the host's, of which nothing is seen but its end.
+        inner = PurePosixPath(group.strip("/"))
+        for folder in {GROUPS / "cpu" / inner, *((GROUPS / up) for up in (inner, *inner.parents))}:
+            quotas += _cpu_quota(folder)
+        quotas += _cpu_quota(GROUPS / "cpu")
+    return quotas
+
+
+def _cpu_quota(folder: Path) -> list[float]:
+    """Read a group's quota, of version 2 or 1; empty where it has none."""
+    try:
+        if (folder / "cpu.max").is_file():
+            quota, period = (folder / "cpu.max").read_text(encoding="utf-8").split()
+        else:
+            names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+            quota, period = ((folder / name).read_text(encoding="utf-8") for name in names)
+        found = float(quota) / float(period)  # "max" is no number
+    except (OSError, ValueError, ZeroDivisionError):
+        return []
+    return [found] if found > 0 else []  # -1 is no limit
+
+
+def most_open_files() -> int:
+    """Return how many files one cache may keep open: an eighth of what the process may, or 512."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 64
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 512 if limit == resource.RLIM_INFINITY else max(4, min(limit // 8, 512))
 
 
 def num_processes() -> int:

@@ -19,7 +19,7 @@ from pipeline.store.freshness import digest
 from pipeline.store.paths import AblationPaths, Paths
 from pipeline.store.predictions import FloatArray, IntArray, load_predictions
 from pipeline.store.tables import held_out
-from pipeline.training.experiment_run import ExperimentRun
+from pipeline.training.experiment_run import ExperimentRun, train_all
 from pipeline.training.task import Review
 
 RECIPES: tuple[str, ...] = get_args(ViewConfig.model_fields["recipe"].annotation)
@@ -136,9 +136,12 @@ class AblationTrainings:
         """
         for recipe, (first, *_) in self._experiments.items():  # seeds change nothing about it
             self._run(recipe, first).check([])
-        for recipe, experiments in self._experiments.items():
-            for experiment in experiments:
-                self._run(recipe, experiment).train([])
+        runs = [
+            self._run(recipe, experiment)
+            for recipe, experiments in self._experiments.items()
+            for experiment in experiments
+        ]
+        train_all(runs, [])
         return {
             recipe: [digest(self._out.training(recipe, one.seed).stamp) for one in experiments]
             for recipe, experiments in self._experiments.items()

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,11 +22,12 @@ from pipeline.images.decode import ByteImage
 from pipeline.images.decoder_pool import map_in_processes
 from pipeline.images.working_copy import (
     ImageRow,
+    ImageRows,
     WorkingCopies,
     describe_working_copies,
-    image_rows,
     working_shape,
 )
+from pipeline.machine import most_open_files
 from pipeline.store.atomic import atomic_path
 from pipeline.store.cache_budget import COPIES_SUFFIX, VARIABLE, make_room, mark_used
 from pipeline.store.disk_errors import DAMAGE
@@ -36,9 +38,6 @@ from pipeline.store.paths import Paths
 CHANNELS = 3
 # Small enough that one lost to a kill is soon made again, large enough that a cache is few files.
 BLOCK_BYTES = 64 * 2**20
-
-# Every block that is mapped keeps its file open, of which a process may have 1,024 by default.
-_MAX_OPEN = 512
 
 
 def write_block(path: Path, copies: Sequence[ByteImage]) -> None:
@@ -89,7 +88,7 @@ class Block:
     """
 
     path: Path
-    images: tuple[ImageRow, ...]
+    images: ImageRows
     num_bytes: int
 
 
@@ -117,11 +116,11 @@ class CachedCopies(WorkingCopies):
         self._since = time.time_ns() if since is None else since
         blocks = (block for images in tables for block in self._cut(images))
         self._blocks = list({block.path: block for block in blocks}.values())
-        self._places = {
-            image.sha256: (block.path, row)
-            for block in self._blocks
-            for row, image in enumerate(block.images)
-        }
+        self._index = _Index(self._blocks)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave behind what only `build` needs, on the way to processes that read."""
+        return vars(self) | {"_blocks": []}
 
     def _cut(self, images: pd.DataFrame) -> Iterator[Block]:
         """Cut a table into blocks of about BLOCK_BYTES."""
@@ -132,7 +131,7 @@ class CachedCopies(WorkingCopies):
         for _, part in images.assign(num_bytes=sizes).groupby(sizes.cumsum() // BLOCK_BYTES):
             name = fingerprint([made_by, part["sha256"].tolist()])
             path = self._paths.cache_dir / f"{name}{COPIES_SUFFIX}"
-            yield Block(path, tuple(image_rows(part)), int(part["num_bytes"].sum()))
+            yield Block(path, ImageRows(part), int(part["num_bytes"].sum()))
 
     def build(self) -> None:
         """Make the blocks that are missing, in parallel; of several processes, one after another.
@@ -175,12 +174,35 @@ class CachedCopies(WorkingCopies):
 
     def read(self, image: ImageRow) -> ByteImage:
         """See `WorkingCopies.read`; what is cached is mapped from the disk, read-only."""
-        if image.sha256 in self._places:
-            path, row = self._places[image.sha256]
+        if place := self._index.find(image.sha256):
+            path, row = place
             block = _opened(path)
             if block:
                 return block[row]
         return super().read(image)
+
+
+class _Index:
+    """Where each image's working copy stands: in arrays, as every process that reads has them."""
+
+    def __init__(self, blocks: Sequence[Block]) -> None:
+        self._paths = [block.path for block in blocks]
+        lengths = [len(block.images) for block in blocks]
+        digests = [image.sha256.encode() for block in blocks for image in block.images]
+        keys = np.array(digests, dtype=np.bytes_)
+        order = np.argsort(keys, kind="stable")
+        self._keys = keys[order]
+        self._block_of = np.repeat(np.arange(len(blocks), dtype=np.int32), lengths)[order]
+        rows = [np.arange(length, dtype=np.int32) for length in lengths]
+        self._row_of = np.concatenate(rows)[order] if rows else np.empty(0, np.int32)
+
+    def find(self, sha256: str) -> tuple[Path, int] | None:
+        """Return the block of an image's copy and its row there; None if it is in none."""
+        key = sha256.encode()
+        place = int(np.searchsorted(self._keys, key))
+        if place == len(self._keys) or self._keys[place] != key:
+            return None
+        return self._paths[int(self._block_of[place])], int(self._row_of[place])
 
 
 def _write_block(copies: WorkingCopies, block: Block) -> int:
@@ -204,6 +226,7 @@ def _opened(path: Path) -> CopyBlock | None:
         return None
 
 
-@functools.lru_cache(maxsize=_MAX_OPEN)
+# Every block that is mapped keeps its file open.
+@functools.lru_cache(maxsize=2 * most_open_files())
 def _open(path: Path) -> CopyBlock:
     return CopyBlock(path)

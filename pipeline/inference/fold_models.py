@@ -24,6 +24,7 @@ from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.device import Precision, pick_device, round_to_float16, set_up, to_inputs
 from pipeline.training.frozen import Forward, frozen_forward
 from pipeline.training.head import LinearHead
+from pipeline.training.memory import explained_shortage
 
 # Logits of the models at some places of `folds`: (N, H, W, 3) uint8 → (F, N, K).
 Predict = Callable[[Tensor, Sequence[int]], FloatArray]
@@ -154,7 +155,9 @@ class FoldModels:
         return frozen_forward(network, self._device, self._precision, images)
 
     def _ready(self, network: nn.Module) -> nn.Module:
-        return network.to(self._device).to(memory_format=torch.channels_last).eval()
+        number = len(self.folds)
+        with explained_shortage(f"{self.experiment.name}: {number} networks must fit in memory"):
+            return network.to(self._device).to(memory_format=torch.channels_last).eval()
 
 
 def load_network(experiment: Experiment, num_classes: int, path: Path) -> Network:

@@ -1,6 +1,5 @@
 """Compute features and Grad-CAM maps of training images, by models that didn't learn from them."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +16,6 @@ from pipeline.inference.grad_cam import Maps
 from pipeline.models.registry import build_trunk
 from pipeline.store.paths import Paths
 from pipeline.store.predictions import FloatArray, IntArray
-from pipeline.training.feature_cache import BLOCK_SIZE, FeatureCache
 from pipeline.training.features import FeatureExtractor
 
 BATCH_SIZE = 16
@@ -47,17 +45,11 @@ def probe_features(
     trunk = build_trunk(experiment.model, experiment.seed, experiment.images.size_px)
     extractor = FeatureExtractor(paths, experiment, trunk)
     if extractor.cache.has(train, [View()]):
-        return np.concatenate(list(_read_cached(extractor.cache, train, rows)))
-    features = extractor.extract(train.iloc[rows], [View()], "features")[0]
+        features = extractor.cache.rows(train, View()).take(rows)
+    else:
+        (found,) = extractor.extract(train.iloc[rows], [View()], "features")
+        features = found.take(np.arange(len(rows)))
     return np.asarray(features, dtype=np.float32)
-
-
-def _read_cached(cache: FeatureCache, train: pd.DataFrame, rows: IntArray) -> Iterator[FloatArray]:
-    """Read block by block: a large competition has more of them than files may be open."""
-    for number in np.unique(rows // BLOCK_SIZE).tolist():
-        start = number * BLOCK_SIZE
-        (block,) = cache.open_blocks(train.iloc[start : start + BLOCK_SIZE], View())
-        yield np.asarray(block[rows[rows // BLOCK_SIZE == number] - start], dtype=np.float32)
 
 
 def fold_features(paths: Paths, models: FoldModels, images: pd.DataFrame, fold: int) -> FloatArray:

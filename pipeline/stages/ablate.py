@@ -25,7 +25,7 @@ from pipeline.store.atomic import write_text
 from pipeline.store.freshness import Stamp
 from pipeline.store.paths import AblationPaths, Paths
 from pipeline.store.tables import write_table
-from pipeline.training.launch_environment import settle_environment
+from pipeline.training.processes import settle_environment
 
 
 def run(

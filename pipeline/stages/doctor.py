@@ -14,12 +14,12 @@ from rich.table import Table
 
 from pipeline.config.strict import built_in_names
 from pipeline.console import result
-from pipeline.errors import PipelineError
+from pipeline.errors import ConfigError, PipelineError
 from pipeline.machine import num_cpus
 from pipeline.models.hub_address import endpoint
 from pipeline.models.weights_source import PACKAGES, packaged_weights
 from pipeline.store.paths import Paths
-from pipeline.training.device import describe_device, pick_device
+from pipeline.training.device import describe_device, lacking_kernels, pick_device, unseen_gpus
 
 HUB_TIMEOUT_SECONDS = 3.0
 
@@ -73,7 +73,7 @@ def _hardware(root: Path) -> list[tuple[str, str]]:
     existing = next(path for path in (root.absolute(), *root.absolute().parents) if path.exists())
     disk = shutil.disk_usage(existing)
     return [
-        ("device", describe_device(pick_device())),
+        ("device", _device()),
         ("cuda", _cuda()),
         ("cores", f"{num_cpus()}, torch uses {torch.get_num_threads()} threads"),
         ("memory", f"{memory.available / 1e9:.1f} GB free of {memory.total / 1e9:.1f} GB"),
@@ -83,9 +83,20 @@ def _hardware(root: Path) -> list[tuple[str, str]]:
 
 def _cuda() -> str:
     if not torch.cuda.is_available():
-        return "none"
-    names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+        count = unseen_gpus()
+        built = f"is built for CUDA {torch.version.cuda}" if torch.version.cuda else "is for CPUs"
+        unseen = f": the driver sees {count} GPUs, torch doesn't, which {built}"
+        return f"none{unseen if count else ''}"
+    numbers = range(torch.cuda.device_count())
+    names = [lacking_kernels(number) or torch.cuda.get_device_name(number) for number in numbers]
     return f"{torch.version.cuda}: {', '.join(names)}"
+
+
+def _device() -> str:
+    try:
+        return describe_device(pick_device())
+    except ConfigError as error:
+        return str(error)
 
 
 def _weights() -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from pipeline.console import result, say
 from pipeline.images.decode import ByteImage
 from pipeline.images.transforms import check_recipe
 from pipeline.images.views import View, ViewMaker, training_view
-from pipeline.images.working_copy import WorkingCopies, image_rows, working_side_px
+from pipeline.images.working_copy import ImageRows, WorkingCopies, working_side_px
 from pipeline.models.preparation import describe, prepared
 from pipeline.store.atomic import write_bytes
 from pipeline.store.paths import Paths
@@ -68,7 +68,7 @@ def run(
     copies = WorkingCopies(paths, working_side_px(config), config.interpolation)
     maker = ViewMaker(experiment.images, experiment.views)
     rows = []
-    for image, label in zip(image_rows(train), train["label"], strict=True):
+    for image, label in zip(ImageRows(train), train["label"], strict=True):
         copy = copies.read(image)
         pictures = [maker.make(view, copy, image.sha256) for view in views]
         rows.append(SheetRow(f"{label}: {image.image_id}", pictures))

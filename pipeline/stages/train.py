@@ -10,8 +10,8 @@ from pipeline.store.paths import Paths
 from pipeline.store.tables import held_out
 from pipeline.training import processes
 from pipeline.training.device import pick_device
-from pipeline.training.experiment_run import ExperimentRun
-from pipeline.training.launch_environment import settle_environment
+from pipeline.training.experiment_run import ExperimentRun, train_all
+from pipeline.training.processes import settle_environment
 
 
 def run(
@@ -23,7 +23,8 @@ def run(
 ) -> None:
     """Train every named experiment, or the competition's defaults for this device.
 
-    All of them are checked before the first is trained.
+    All of them are checked before the first is trained. Several commands over one root share the
+    folds among them.
 
     Reads data/COMPETITION/train.csv, test.csv and images, folds/COMPETITION.csv.
 
@@ -53,8 +54,8 @@ def run(
             f"--fold {unknown[0]}: must be a fold of {paths.folds_csv}, 0 to {highest}"
         )
     warn_of_unreadable(tables.test)
-    for experiment in experiments:
-        ExperimentRun(paths, competition, experiment, tables).check(only_folds)
-    for experiment in experiments:
-        ExperimentRun(paths, competition, experiment, tables).train(only_folds)
+    runs = [ExperimentRun(paths, competition, experiment, tables) for experiment in experiments]
+    for one in runs:
+        one.check(only_folds)
+    train_all(runs, only_folds)
     processes.disconnect()

@@ -24,8 +24,8 @@ from pipeline.store.tables import held_out, write_table
 from pipeline.store.toml_writer import toml_text
 from pipeline.training.device import pick_device
 from pipeline.training.dry_run import check_trainable
-from pipeline.training.experiment_run import ExperimentRun
-from pipeline.training.launch_environment import settle_environment
+from pipeline.training.experiment_run import ExperimentRun, train_all
+from pipeline.training.processes import settle_environment
 from pipeline.training.seen_weights import check_unseen
 from pipeline.tuning.finite_space import finite_space
 from pipeline.tuning.samplers import SAMPLERS
@@ -99,7 +99,7 @@ def run(
         study = open_study(search)
         _say_why_it_ended(search, study, limits)
         found = select_best_trial(study, search)
-        ExperimentRun(paths, competition, found.tuned, search.tables).train([])
+        train_all([ExperimentRun(paths, competition, found.tuned, search.tables)], [])
         name = experiment_name or search.experiment.name
         _report(search, study, found, options.as_typed(name, overrides))
 

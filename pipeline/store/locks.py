@@ -2,7 +2,8 @@
 
 import os
 import platform
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from filelock import FileLock, Timeout
 
 from pipeline import console
 from pipeline.store.disk_errors import explained_os_errors
+
+# How often those are asked for that are held, so many times longer as there are several.
+POLL_SECONDS = 0.05
+MOST_POLL_SECONDS = 1.0
 
 
 @contextmanager
@@ -25,20 +30,60 @@ def held(path: Path, what: str) -> Iterator[None]:
     Raises:
         DiskError: The file can't be made where it must be.
     """
+    with first_held({path: what}):
+        yield
+
+
+@contextmanager
+def first_held(wanted: Mapping[Path, str]) -> Iterator[Path]:
+    """Hold one of some lock files, the first that is free; where none is, say so once and wait.
+
+    Args:
+        wanted: The lock files, and who wants each; see `held`.
+
+    Yields:
+        The one that is held.
+
+    Raises:
+        DiskError: A file can't be made where it must be.
+    """
+    is_told = False
+    while (found := _first_free(wanted)) is None:
+        if not is_told:
+            path, what = next(iter(wanted.items()))
+            console.say(f"{what}: waiting for {_holder(path)}, which holds {path}")
+            is_told = True
+        time.sleep(min(POLL_SECONDS * len(wanted), MOST_POLL_SECONDS))
+    path, free = found
+    _note(path, f"{wanted[path]} (process {os.getpid()} on {platform.node()})\n")
+    try:
+        yield path
+    finally:
+        _note(path, "")
+        free()
+
+
+def _first_free(wanted: Iterable[Path]) -> tuple[Path, Callable[[], None]] | None:
+    for path in wanted:
+        if free := try_hold(path):
+            return path, free
+    return None
+
+
+def try_hold(path: Path) -> Callable[[], None] | None:
+    """Hold a lock file if nobody else does; return what frees it, None where it is held.
+
+    Raises:
+        DiskError: The file can't be made where it must be.
+    """
     lock = FileLock(path)
     with explained_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(blocking=False)
         except Timeout:
-            console.say(f"{what}: waiting for {_holder(path)}, which holds {path}")
-            lock.acquire()
-    _note(path, f"{what} (process {os.getpid()} on {platform.node()})\n")
-    try:
-        yield
-    finally:
-        _note(path, "")
-        lock.release()
+            return None
+    return lock.release
 
 
 def _note(path: Path, holder: str) -> None:

@@ -98,6 +98,10 @@ class ExperimentPaths:
         """Held while the experiment's own files are written."""
         return self.experiment_dir.with_name(f".{self.experiment_dir.name}.lock")
 
+    def log(self, fold: int) -> Path:
+        """What the last training of a fold printed that was dealt to another process."""
+        return self.experiment_dir.parent / ".logs" / f"{self.experiment_dir.name}-fold{fold}.log"
+
     def fold(self, fold: int) -> FoldPaths:
         """Paths of one fold, counted from 0."""
         return FoldPaths(self.experiment_dir / f"fold{fold}")

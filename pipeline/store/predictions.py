@@ -1,6 +1,5 @@
 """Save and load the probabilities of a set of images: `oof.npz` and `test.npz`."""
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import ArtifactError
-from pipeline.store.atomic import write_bytes
+from pipeline.store.atomic import atomic_path
 from pipeline.store.disk_errors import DAMAGE
 
 FloatArray = npt.NDArray[np.float32]
@@ -41,15 +40,19 @@ class Predictions:
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all; equal predictions give equal bytes."""
-        buffer = io.BytesIO()
-        np.savez(
-            buffer,
-            image_id=np.array(self.image_ids, dtype=np.str_),
-            probs=self.probs,
-            class_names=np.array(self.class_names, dtype=np.str_),
-            folds_sha256=np.array(self.folds_sha256),
-        )
-        write_bytes(path, buffer.getvalue())
+        ids = np.array(self.image_ids, dtype=np.str_)
+        # Straight to the disk: probabilities of a million images are held once.
+        with (
+            atomic_path(path, self.probs.nbytes + ids.nbytes) as partial,
+            partial.open("wb") as file,
+        ):
+            np.savez(
+                file,
+                image_id=ids,
+                probs=self.probs,
+                class_names=np.array(self.class_names, dtype=np.str_),
+                folds_sha256=np.array(self.folds_sha256),
+            )
 
     def reordered(self, image_ids: list[str], where: str) -> FloatArray:
         """Return the rows in the order of `image_ids`, `(len(image_ids), K)`.
@@ -77,10 +80,9 @@ def load_predictions(path: Path, next_command: str) -> Predictions:
     if not path.is_file():
         raise ArtifactError(f"{path}: must exist, is missing; run '{next_command}'")
     try:
-        content = path.read_bytes()
-        # Through memory, as numpy leaves a damaged file open.
-        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-            _check_claims(stored, len(content))
+        # Opened here, as numpy leaves a damaged file open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            _check_claims(stored, path.stat().st_size)
             image_ids = [str(image_id) for image_id in stored["image_id"]]
             class_names = [str(name) for name in stored["class_names"]]
             probs = np.asarray(stored["probs"], dtype=np.float32)

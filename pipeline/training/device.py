@@ -1,10 +1,12 @@
 """Choose the device that computes and its precision, and move tensors to it."""
 
+import functools
 import os
 import shutil
 import sys
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
@@ -13,6 +15,7 @@ from accelerate.utils import is_bf16_available
 from torch import Tensor
 
 from pipeline.config.experiment import ImageConfig
+from pipeline.console import warn
 from pipeline.errors import ConfigError
 from pipeline.machine import is_installed, keep_freed_memory
 
@@ -27,6 +30,9 @@ def round_to_float16(features: Tensor) -> Tensor:
 CPU_BACKEND = "PIPELINE_CPU_BACKEND"
 Backend = Literal["openvino", "torch"]
 
+# Where NVIDIA's driver lists its GPUs, on Linux.
+DRIVER_GPUS = Path("/proc/driver/nvidia/gpus")
+
 # What accelerate's launcher sets.
 _USE_CPU = "ACCELERATE_USE_CPU"
 
@@ -35,14 +41,66 @@ _TENSOR_CORES = (7, 0)
 
 
 def pick_device() -> torch.device:
-    """Choose CUDA, else Apple's MPS, else the CPU, which `accelerate launch --cpu` demands."""
+    """Choose CUDA, else Apple's MPS, else the CPU, which `accelerate launch --cpu` demands.
+
+    Raises:
+        ConfigError: This build of torch has no kernels for the GPU.
+    """
     if os.environ.get(_USE_CPU, "").lower() in ("1", "true", "yes", "on"):
         return torch.device("cpu")
     if torch.cuda.is_available():
+        if lack := lacking_kernels(0):
+            raise ConfigError(f"{lack}; or set {_USE_CPU}=true and train on the CPU")
         return torch.device("cuda")
     if torch.backends.mps.is_available():
         return torch.device("mps")
+    _warn_of_unseen_gpus()
     return torch.device("cpu")
+
+
+def lacking_kernels(number: int) -> str | None:
+    """Say of a GPU that this build of torch can't run on it, and which one can; None if it can.
+
+    Kernels of a major version run on its later minor ones; those that are translated when they are
+    loaded (`compute_90`) on all later ones.
+    """
+    built = torch.cuda.get_arch_list()
+    try:
+        major, minor = torch.cuda.get_device_capability(number)
+    except (RuntimeError, AssertionError):  # it says itself what is wrong, once it is used
+        return None
+    for name in built:
+        kind, _, digits = name.rstrip("af").partition("_")
+        own = divmod(int(digits), 10)
+        is_same = kind == "sm" and own[0] == major and own[1] <= minor
+        if is_same or (kind == "compute" and own <= (major, minor)):
+            return None
+    if not built:
+        return None
+    advice = "an older one" if (major, minor) < (7, 5) else "a newer one"
+    return (
+        f"{torch.cuda.get_device_name(number)}: must be of a capability that torch "
+        f"{torch.__version__} has kernels for ({', '.join(built)}), is of {major}.{minor}; "
+        f"install the same torch built for {advice} than CUDA {torch.version.cuda}"
+    )
+
+
+def unseen_gpus() -> int:
+    """Count the GPUs that NVIDIA's driver sees though torch doesn't; 0 where they are hidden."""
+    if torch.cuda.is_available() or os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1"):
+        return 0
+    return len(list(DRIVER_GPUS.glob("*")))
+
+
+@functools.cache
+def _warn_of_unseen_gpus() -> None:
+    if count := unseen_gpus():
+        built = torch.version.cuda
+        reason = f"is built for CUDA {built}, is the driver older?" if built else "is for CPUs"
+        warn(
+            f"the driver sees {count} GPUs, torch {torch.__version__} none, which {reason} "
+            "Training on the CPU; 'pipeline doctor' shows both"
+        )
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
@@ -92,11 +150,13 @@ def set_up(device: torch.device) -> None:
 
 
 def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Copy a tensor to a device; CUDA's queue goes on meanwhile.
+    """Copy a tensor to a device; CUDA's queue goes on meanwhile, which takes pinned memory.
 
     MPS would go on, too, but read memory that may have been freed.
     """
-    return tensor.to(device, non_blocking=device.type == "cuda")
+    if device.type != "cuda":
+        return tensor.to(device)
+    return (tensor.pin_memory() if tensor.is_cpu else tensor).to(device, non_blocking=True)
 
 
 def to_inputs(pixels: torch.Tensor, config: ImageConfig, device: torch.device) -> torch.Tensor:
@@ -115,10 +175,19 @@ def to_inputs(pixels: torch.Tensor, config: ImageConfig, device: torch.device) -
     # Row by row of the picture and in place: on a CPU five times as fast as channel by channel.
     num, height, width, channels = pixels.shape
     rows = to_device(pixels, device).reshape(num * height, width * channels).float()
-    # Not made on the device: that would wait for all that a GPU has still to do.
-    mean, std = (to_device(torch.tensor(values), device) for values in (config.mean, config.std))
-    rows.div_(255).sub_(mean.repeat(width)).div_(std.repeat(width))
+    mean, std = _repeated(tuple(config.mean), tuple(config.std), width, device)
+    rows.div_(255).sub_(mean).div_(std)
     return rows.view(num, height, width, channels).permute(0, 3, 1, 2)
+
+
+@functools.lru_cache(maxsize=32)
+def _repeated(
+    mean: tuple[float, ...], std: tuple[float, ...], width: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Send mean and deviation to the device, repeated for a row of pixels: once, not every step."""
+    with torch.inference_mode(mode=False):
+        mean_row, std_row = (torch.tensor(values).repeat(width) for values in (mean, std))
+        return to_device(mean_row, device), to_device(std_row, device)
 
 
 def cpu_backend() -> Backend:

@@ -3,7 +3,9 @@
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config.competition import Competition
@@ -24,9 +26,8 @@ from pipeline.training import processes
 from pipeline.training.checkpoint import close_state, load_checkpoint, save_checkpoint
 from pipeline.training.device import describe_device, pick_device
 from pipeline.training.fold_stamps import FoldStamps
-from pipeline.training.launch_environment import launch_record
 from pipeline.training.seen_weights import check_unseen
-from pipeline.training.task import FoldResult, FoldTask, Review
+from pipeline.training.task import FoldJob, FoldResult, FoldTask, Review
 
 if TYPE_CHECKING:
     from pipeline.training.methods import Method
@@ -60,6 +61,7 @@ class ExperimentRun:
         self._targets = class_indices(competition, tables.train)
         self._stamps = FoldStamps(paths, competition, experiment, tables, self._out)
         self._all_folds = sorted(held_out(tables.folds)["fold"].unique().tolist())
+        self._begun: float | None = None  # when its first fold was, in this command
 
     def check(self, only_folds: Sequence[int]) -> None:
         """Refuse what can't be trained, in a second or so; nothing where all is up to date.
@@ -90,25 +92,57 @@ class ExperimentRun:
 
     def train(self, only_folds: Sequence[int]) -> None:
         """Train what isn't up to date; gather the results once every fold is there."""
-        start = time.monotonic()
-        todo = self._not_fresh(only_folds or self._all_folds)
-        if todo and processes.is_main():
-            remove(self._out.stamp)  # the gathered results are the old folds'
-            self._write_config()
-        for position, fold in enumerate(todo):
-            with processes.held_by_main(self._out.fold(fold).lock, f"{self._title} fold {fold}"):
-                if self._not_fresh([fold]):  # another command may have just done it
-                    self._train_fold(self._task(fold, len(todo) - position))
+        train_all([self], only_folds)
+
+    def wanted(self, only_folds: Sequence[int]) -> list[int]:
+        """List the folds that are to be trained."""
+        return self._not_fresh(only_folds or self._all_folds)
+
+    def lock(self, fold: int) -> tuple[Path, str]:
+        """Return the lock of a fold, and who wants it."""
+        return self._out.fold(fold).lock, f"{self._title} fold {fold}"
+
+    def train_fold(self, fold: int, num_folds_left: int) -> None:
+        """Train a fold whose lock is held, unless another command has just done it."""
+        if self._not_fresh([fold]):
+            self.begin()
+            self._train_fold(self._task(fold, num_folds_left))
+
+    def train_alone(self, fold: int) -> None:
+        """Train a fold and gather nothing, as one of several processes."""
+        with held(*self.lock(fold)):
+            self.train_fold(fold, num_folds_left=1)
+
+    def begin(self) -> None:
+        """Write down what is going to be trained; a second time does nothing."""
+        if self._begun is None:
+            self._begun = time.monotonic()
+            if processes.is_main():
+                remove(self._out.stamp)  # the gathered results are the old folds'
+                self._write_config()
+
+    def job(self, fold: int) -> FoldJob:
+        """Describe a fold for another process."""
+        paths = replace(self._paths, root=self._paths.root.absolute())
+        out = ExperimentPaths(self._out.experiment_dir.absolute())
+        experiment, digests = self._experiment, self._tables.digests
+        return FoldJob(paths, self._competition, experiment, out, fold, digests)
+
+    def finish(self) -> None:
+        """Gather the results if every fold is there, or say which aren't."""
+        vars(self).pop("_method", None)  # features may be large
         lacking = self._not_fresh(self._all_folds)
         if not processes.is_main():
             return
         if lacking:
             say(f"{self._title}: folds {', '.join(map(str, lacking))} are still to be trained")
-        elif not todo and self._stamps.result(self._all_folds).is_fresh():
-            say(f"{self._title}: up to date")
-        else:
-            with held(self._out.lock, self._title):
-                self._gather(time.monotonic() - start)
+            return
+        with held(self._out.lock, self._title):
+            if self._begun is None and self._stamps.result(self._all_folds).is_fresh():
+                say(f"{self._title}: up to date")
+            else:
+                now = time.monotonic()
+                self._gather(now - (now if self._begun is None else self._begun))
 
     def review(self, fold: int) -> Review:
         """Look at all training images again with the model that a fold has learned, its last one.
@@ -149,7 +183,7 @@ class ExperimentRun:
     def _write_config(self) -> None:
         from pipeline.models.preparation import prepared
 
-        record = environment() | launch_record()
+        record = environment() | processes.launch_record()
         record["device"] = describe_device(pick_device())
         for path, content in (
             (self._out.config, prepared(self._experiment).model_dump(mode="json")),
@@ -208,3 +242,32 @@ class ExperimentRun:
             f"[{low:.4f}, {high:.4f}] over {len(self._all_folds)} folds, {seconds:.0f} s "
             f"-> {self._out.experiment_dir}"
         )
+
+
+def train_all(runs: Sequence[ExperimentRun], only_folds: Sequence[int]) -> None:
+    """Train the folds of several experiments that aren't up to date; gather each one's results.
+
+    Any number of commands over one folder share the work: each takes the next fold that no other
+    one is at, of whatever experiment, and waits only where there is none.
+
+    Args:
+        runs: The experiments, checked.
+        only_folds: The folds; empty for all.
+    """
+    waiting = {number: run.wanted(only_folds) for number, run in enumerate(runs)}
+    while waiting:
+        for number in [number for number, folds in waiting.items() if not folds]:
+            del waiting[number]
+            runs[number].finish()
+        jobs = {
+            lock: (number, fold, what)
+            for number, folds in waiting.items()
+            for fold in folds
+            for lock, what in [runs[number].lock(fold)]
+        }
+        if jobs:
+            wanted = {lock: what for lock, (_, _, what) in jobs.items()}
+            with processes.first_held_by_main(wanted) as lock:
+                number, fold, _ = jobs[lock]
+                runs[number].train_fold(fold, len(waiting[number]))
+            waiting[number].remove(fold)

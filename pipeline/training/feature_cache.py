@@ -6,6 +6,7 @@ stale can be read, a broken-off run goes on where it stopped, and experiments sh
 in common.
 """
 
+import functools
 import io
 import time
 from collections.abc import Callable, Sequence
@@ -22,17 +23,62 @@ from pipeline.console import warn
 from pipeline.errors import ArtifactError
 from pipeline.images.transforms import transform_text
 from pipeline.images.views import View
+from pipeline.machine import most_open_files
 from pipeline.models.registry import FrozenLayers
 from pipeline.store.atomic import write_bytes
 from pipeline.store.cache_budget import FEATURES_SUFFIX, VARIABLE, make_room, mark_used
 from pipeline.store.disk_errors import DAMAGE
 from pipeline.store.freshness import fingerprint
+from pipeline.store.locks import try_hold
 from pipeline.store.paths import Paths
 from pipeline.training.device import Precision, frozen_backend, pick_device
 
 FeatureArray = npt.NDArray[np.float16]
 
 BLOCK_SIZE = 256
+
+
+class FeatureRows:
+    """Features of a table's images in one view, in blocks that are read when they are wanted.
+
+    Memory holds what is asked for and no more: files are mapped, and few of them at a time.
+
+    Args:
+        blocks: `(n, ...)` float16 each, or what opens one; all but the last of the same length.
+        lengths: The n of each.
+    """
+
+    def __init__(
+        self, blocks: Sequence[FeatureArray | Callable[[], FeatureArray]], lengths: Sequence[int]
+    ) -> None:
+        self._blocks = blocks
+        self._size = lengths[0] if lengths else 1
+        self._count = sum(lengths)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def take(self, rows: npt.ArrayLike) -> FeatureArray:
+        """Return the features of some images, `(n, ...)`, in the order of their numbers `(n,)`.
+
+        Raises:
+            GoneError: A block was deleted since it was found.
+            ArtifactError: A block is damaged.
+        """
+        wanted = np.asarray(rows, dtype=np.int64)
+        numbers = wanted // self._size
+        features: FeatureArray | None = None
+        for number in np.unique(numbers).tolist():
+            block = self._block(number)
+            if features is None:
+                features = np.empty((len(wanted), *block.shape[1:]), dtype=np.float16)
+            places = np.flatnonzero(numbers == number)
+            features[places] = block[wanted[places] - number * self._size]
+        return self._block(0)[:0] if features is None else features
+
+    def _block(self, number: int) -> FeatureArray:
+        block = self._blocks[number]
+        return block() if callable(block) else block
 
 
 class GoneError(ArtifactError):
@@ -57,6 +103,8 @@ class FeatureCache:
         self._experiment = experiment
         self._layers = layers
         self._since = time.time_ns() if since is None else since
+        # Every block that is mapped keeps its file open.
+        self._open = functools.lru_cache(maxsize=most_open_files())(_open_block)
         self._device = pick_device()
         self._precision = Precision.choose(experiment.train.precision, self._device)
 
@@ -94,18 +142,35 @@ class FeatureCache:
         """Tell whether the features of all these images are in the cache."""
         return not any(self.missing(block, views) for _, block in blocks_of(images))
 
-    def open_blocks(self, images: pd.DataFrame, view: View) -> list[FeatureArray]:
-        """Open the cached features of a view, one memory-mapped array per BLOCK_SIZE images.
+    def rows(self, images: pd.DataFrame, view: View) -> FeatureRows:
+        """Return the cached features of a view, which are read when they are wanted.
 
         Raises:
             GoneError: A block is missing.
             ArtifactError: A block is damaged.
         """
-        return [read_block(self._path(block, view), len(block)) for _, block in blocks_of(images)]
+        openers, lengths = [], []
+        for _, block in blocks_of(images):
+            opener = functools.partial(self._open, self._path(block, view), len(block))
+            opener()  # what is wrong with it is said now
+            openers.append(opener)
+            lengths.append(len(block))
+        return FeatureRows(openers, lengths)
 
     def missing(self, images: pd.DataFrame, views: Sequence[View]) -> tuple[View, ...]:
         """List the views whose features of a block of images aren't there."""
         return tuple(view for view in views if not self._path(images, view).is_file())
+
+    def claim(self, images: pd.DataFrame, view: View) -> Callable[[], None] | None:
+        """Take a block of images for oneself; return what gives it back, None if it is taken.
+
+        Blocks whose names begin alike share a lock, so one may be taken for another's sake.
+
+        Args:
+            images: The block.
+            view: The first of its views.
+        """
+        return try_hold(self._path(images, view).with_name(".lock"))
 
     def _path(self, images: pd.DataFrame, view: View) -> Path:
         config = self._experiment
@@ -135,6 +200,11 @@ def blocks_of(images: pd.DataFrame) -> list[tuple[int, pd.DataFrame]]:
     """Cut a table into blocks of up to BLOCK_SIZE rows, each with the number of its first."""
     starts = range(0, len(images), BLOCK_SIZE)
     return [(start, images.iloc[start : start + BLOCK_SIZE]) for start in starts]
+
+
+def _open_block(path: Path, num_images: int) -> FeatureArray:
+    mark_used(path)  # a run that came later makes no room by deleting it
+    return read_block(path, num_images)
 
 
 def read_block(path: Path, num_images: int) -> FeatureArray:

@@ -5,8 +5,9 @@ whenever they are wanted, and rounded alike.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 
 from pipeline.config.experiment import Experiment
-from pipeline.console import progress, warn
+from pipeline.console import Advance, progress, warn
 from pipeline.images.views import View
 from pipeline.images.working_copy import WorkingCopies, working_side_px
 from pipeline.machine import num_processes, rank
@@ -30,32 +31,17 @@ from pipeline.training.device import (
 from pipeline.training.feature_cache import (
     FeatureArray,
     FeatureCache,
+    FeatureRows,
     GoneError,
     blocks_of,
 )
 from pipeline.training.frozen import Forward, frozen_forward
 from pipeline.training.loader import Batch, ViewDataset, ViewLoader
+from pipeline.training.readback import delayed_by_one
+from pipeline.training.shared_blocks import Block, SharedBlocks
 
 BATCH_SIZE = 32
-
-
-@dataclass(frozen=True)
-class Block:
-    """Up to BLOCK_SIZE consecutive images of a table and the views that aren't cached yet."""
-
-    first: int
-    images: pd.DataFrame
-    missing: tuple[View, ...]
-
-    def batches(self) -> list[Batch]:
-        """Cut the images into batches that never cross a block.
-
-        Batches depend on the block alone, so its numbers do too: which blocks were cached before
-        can't change a rounding.
-        """
-        rows = list(range(self.first, self.first + len(self.images)))
-        starts = range(0, len(rows), BATCH_SIZE)
-        return [Batch(rows[start : start + BATCH_SIZE], self.missing) for start in starts]
+GPU_VIEWS = 256
 
 
 class FeatureExtractor:
@@ -81,9 +67,10 @@ class FeatureExtractor:
         self._layers = layers
         self.cache = FeatureCache(paths, experiment, layers, since)
         self._device = pick_device()
+        self._is_gpu = self._device.type == "cuda"
         self._precision = Precision.choose(experiment.train.precision, self._device)
 
-    def extract(self, images: pd.DataFrame, views: Sequence[View], what: str) -> FeatureArray:
+    def extract(self, images: pd.DataFrame, views: Sequence[View], what: str) -> list[FeatureRows]:
         """Return the features of images under views, from the cache if there is room for them.
 
         Args:
@@ -92,7 +79,7 @@ class FeatureExtractor:
             what: What to call the images on the progress bar.
 
         Returns:
-            `(V, N, ...)` float16, rows in the order of the table.
+            By view, N rows in the order of the table; in memory where the cache has no room.
 
         Raises:
             ArtifactError: A cached block is damaged.
@@ -100,18 +87,21 @@ class FeatureExtractor:
         """
         if self._fill_cache(images, views, what):
             try:
-                by_view = (self.cache.open_blocks(images, view) for view in views)
-                return np.stack([np.concatenate(blocks) for blocks in by_view])
+                return [self.cache.rows(images, view) for view in views]
             except GoneError as error:
                 _warn_of_lost(error)
         blocks = [Block(first, block, tuple(views)) for first, block in blocks_of(images)]
-        parts = [features for _, features in self._compute(images, blocks, what)]  # (n, V, ...)
-        return np.ascontiguousarray(np.concatenate(parts).swapaxes(0, 1))
+        with progress(f"features {self._experiment.name} {what}", len(images)) as advance:
+            computed = self._compute(images, blocks, len(views), advance)
+            parts = [features for _, features in computed]  # (n, V, ...)
+        lengths = [len(part) for part in parts]
+        by_view = ([part[:, number] for part in parts] for number in range(len(views)))
+        return [FeatureRows(blocks, lengths) for blocks in by_view]
 
     def cached(
         self, images: pd.DataFrame, views: Sequence[View], what: str
-    ) -> dict[View, list[FeatureArray]] | None:
-        """Return the same as memory-mapped blocks, by view; None where there is no room for them.
+    ) -> dict[View, FeatureRows] | None:
+        """Return the same as mapped files, by view; None where there is no room for them.
 
         All processes of a launch compute them together, and agree on what is returned.
 
@@ -123,7 +113,7 @@ class FeatureExtractor:
             return None
         found = {}
         try:
-            found = {view: self.cache.open_blocks(images, view) for view in views}
+            found = {view: self.cache.rows(images, view) for view in views}
         except GoneError as error:
             _warn_of_lost(error)
         return None if processes.any_of(not found) else found
@@ -133,15 +123,27 @@ class FeatureExtractor:
         has_room = processes.is_main() and self.cache.has_room(images, views, self._num_bytes)
         if not processes.broadcast(has_room):
             return False
-        blocks = [
-            Block(first, block, self.cache.missing(block, views))
-            for first, block in blocks_of(images)[rank() :: num_processes()]
-        ]
-        for block, features in self._compute(images, [one for one in blocks if one.missing], what):
-            for number, view in enumerate(block.missing):
-                self.cache.write(block.images, view, features[:, number])
+        own = blocks_of(images)[rank() :: num_processes()]
+        shared = SharedBlocks(self.cache, views, own)
+        if shared.waiting:
+            title = f"features {self._experiment.name} {what}"
+            with progress(title, shared.num_images()) as advance, shared:
+                while shared.waiting:
+                    self._compute_free(images, shared, advance)
+                    shared.pause(title)
         processes.wait_for_all()
         return True
+
+    def _compute_free(self, images: pd.DataFrame, shared: SharedBlocks, advance: Advance) -> None:
+        """Compute and keep the blocks that no other command is at."""
+        taken = shared.take(advance)
+        if (first := next(taken, None)) is None:
+            return
+        blocks = itertools.chain([first], taken)
+        for block, features in self._compute(images, blocks, len(shared.views), advance):
+            for number, view in enumerate(block.missing):
+                self.cache.write(block.images, view, features[:, number])
+            shared.give_back(block)
 
     @torch.inference_mode()
     def _num_bytes(self) -> int:
@@ -155,43 +157,62 @@ class FeatureExtractor:
         return network.to(memory_format=torch.channels_last)
 
     def _compute(
-        self, images: pd.DataFrame, blocks: list[Block], what: str
+        self, images: pd.DataFrame, blocks: Iterable[Block], num_views: int, advance: Advance
     ) -> Iterator[tuple[Block, FeatureArray]]:
-        """Yield blocks with the features that they lack, `(n, V, ...)`."""
-        if not blocks:
-            return
-        set_up(self._device)
-        forward = self._forward()
-        loading = self._load(images, blocks)
-        total = sum(len(block.images) for block in blocks)
-        with progress(f"features {self._experiment.name} {what}", total) as advance:
-            for block in blocks:
-                parts = []
-                for pixels in itertools.islice(loading, len(block.batches())):
-                    parts.append(self._features(forward, pixels))  # (B, V, H, W, 3) uint8
-                    advance(len(pixels))
-                yield block, np.concatenate(parts)
+        """Yield blocks with the features that they lack, `(n, V, ...)`.
 
-    def _load(self, images: pd.DataFrame, blocks: list[Block]) -> Iterator[torch.Tensor]:
+        Args:
+            images: The table.
+            blocks: Asked for one by one, as many ahead as images are read ahead.
+            num_views: What no block lacks more of.
+            advance: Moves a progress bar.
+        """
+        set_up(self._device)
+        begun: deque[Block] = deque()
+
+        def batches() -> Iterator[Batch]:
+            for block in blocks:
+                begun.append(block)
+                yield from block.batches(self._batch_size(len(block.missing)))
+
+        parts: list[FeatureArray] = []
+        computed = self._features(self._load(images, batches(), num_views))
+        # A GPU has the next batch to work on while the last one's features are copied and written.
+        for features in delayed_by_one(computed) if self._is_gpu else computed:
+            parts.append(features.numpy())
+            advance(len(features))
+            if sum(map(len, parts)) == len(begun[0].images):
+                yield begun.popleft(), np.concatenate(parts)
+                parts = []
+
+    def _batch_size(self, num_views: int) -> int:
+        """Return how many images are loaded together: a GPU wants more views at once than a CPU."""
+        return max(BATCH_SIZE, GPU_VIEWS // num_views) if self._is_gpu else BATCH_SIZE
+
+    def _load(
+        self, images: pd.DataFrame, batches: Iterator[Batch], num_views: int
+    ) -> Iterator[torch.Tensor]:
         """Read each image once; its features are cached, so no cache of images is needed."""
         config = self._experiment
         copies = WorkingCopies(
             self._paths, working_side_px(config.images), config.images.interpolation
         )
         dataset = ViewDataset(copies, images, config.images, config.views)
-        batches = [batch for block in blocks for batch in block.batches()]
-        return ViewLoader(dataset, self._device.type).load(batches)
+        most = self._batch_size(num_views) * num_views * config.images.size_px**2 * 3
+        return ViewLoader(dataset, self._device.type).load(batches, most)
 
+    @cached_property
     def _forward(self) -> Forward:
-        """Return the trunk as it is run: `(n, H, W, 3)` uint8 → `(n, ...)`."""
+        """The trunk as it is run: `(n, H, W, 3)` uint8 → `(n, ...)`."""
         images = self._experiment.images
         return frozen_forward(self._network(), self._device, self._precision, images)
 
     @torch.inference_mode()
-    def _features(self, forward: Forward, pixels: torch.Tensor) -> FeatureArray:
-        """Make features of pixels: `(B, V, H, W, 3)` uint8 → `(B, V, ...)`."""
-        features = round_to_float16(forward(pixels.flatten(0, 1))).contiguous()
-        return np.asarray(features.reshape(*pixels.shape[:2], *features.shape[1:]).cpu())
+    def _features(self, loading: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """Make features of pixels: `(B, V, H, W, 3)` uint8 → `(B, V, ...)`, on the device."""
+        for pixels in loading:
+            features = round_to_float16(self._forward(pixels.flatten(0, 1))).contiguous()
+            yield features.reshape(*pixels.shape[:2], *features.shape[1:])
 
 
 def _warn_of_lost(error: GoneError) -> None:

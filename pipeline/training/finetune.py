@@ -27,7 +27,7 @@ from pipeline.training.device import pick_device
 from pipeline.training.engine import Callbacks, Engine
 from pipeline.training.features import FeatureExtractor
 from pipeline.training.inputs import CachedInputs, Inputs, PixelInputs, TrainSet
-from pipeline.training.memory import free_memory
+from pipeline.training.memory import explained_shortage, free_memory
 from pipeline.training.predictor import predict
 from pipeline.training.prepare_network import prepare_network
 from pipeline.training.probe import Probe
@@ -57,7 +57,8 @@ class Finetune:
         size = experiment.images.size_px
         network = build_model(experiment.model, data.num_classes, experiment.seed, size)
         device = pick_device()
-        network.module.to(device).to(memory_format=torch.channels_last)
+        with explained_shortage("model.name: the network must fit in memory"):
+            network.module.to(device).to(memory_format=torch.channels_last)
         parts = prepare_network(experiment, network, device)
         if experiment.train.init_head == "probe":
             self._init_head(network, task)
@@ -80,7 +81,8 @@ class Finetune:
         experiment, data = self._experiment, self._data
         size, device = experiment.images.size_px, pick_device()
         network = build_model(experiment.model, data.num_classes, experiment.seed, size)
-        network.module.to(device).to(memory_format=torch.channels_last)
+        with explained_shortage("model.name: the network must fit in memory"):
+            network.module.to(device).to(memory_format=torch.channels_last)
         example = torch.zeros(2, 3, size, size, device=device)
         parts = split(network, experiment.train.freeze, example)
         inputs = _FoldInputs(self._paths, experiment, network, parts, self._begun).to_validate(
@@ -209,8 +211,8 @@ class _FoldInputs:
             self._lower, f"{self._network.weights_sha256}, up to {self._experiment.train.freeze}"
         )
         extractor = FeatureExtractor(self._paths, self._experiment, layers, self._since)
-        blocks = extractor.cached(images, views, what)
-        return CachedInputs(blocks, pick_device()) if blocks else None
+        features = extractor.cached(images, views, what)
+        return CachedInputs(features, pick_device()) if features else None
 
 
 def _tensors(module: nn.Module) -> Tensors:

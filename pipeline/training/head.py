@@ -1,125 +1,33 @@
 """Fit a linear head, standardised features → class logits: logistic regression, or LDA.
 
-Linear discriminant analysis is Fisher's (1936), its covariance shrunk so that few images do.
+More features than memory holds are fitted part by part, to the same optima: the sums of the
+discriminant add up, and the loss of the regression is a sum, so that L-BFGS reads all features in
+every step. Parts are summed in another order than all rows at once, which changes the last digits.
 """
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_factor, cho_solve
+from scipy.optimize import minimize
+from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from pipeline.config.experiment import HeadConfig
 from pipeline.errors import ArtifactError
-from pipeline.scoring.calibration import best_temperature
 from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.training.checkpoint import Tensors, load_checkpoint
+from pipeline.training.discriminant import Matrix, Parts, fit_discriminant
 from pipeline.training.predictor import average_probs
 
-Matrix = npt.NDArray[np.float64]
-
-HELD_OUT = 5  # every fifth image of a class says how sure the head may be
-SMALLEST_VARIANCE = 1e-6  # of features that are the same in all images
-
-
-@dataclass(frozen=True)
-class Moments:
-    """The sums that the analysis needs of some rows; those of two sets of rows add up.
-
-    Attributes:
-        counts: Rows of each class, `(K,)`.
-        sums: Sums of their features, `(K, D)`.
-        products: Sum of all rows' outer products, `(D, D)`.
-    """
-
-    counts: Matrix
-    sums: Matrix
-    products: Matrix
-
-    @classmethod
-    def of(cls, features: FloatArray, targets: IntArray, num_classes: int) -> "Moments":
-        """Sum up rows: `(N, D)` features, `(N,)` class indices."""
-        members = np.eye(num_classes, dtype=np.float32)[targets]  # (N, K)
-        sums, products = members.T @ features, features.T @ features
-        counts = np.bincount(targets, minlength=num_classes).astype(np.float64)
-        return cls(counts, sums.astype(np.float64), products.astype(np.float64))
-
-    def __add__(self, other: "Moments") -> "Moments":
-        counts, sums = self.counts + other.counts, self.sums + other.sums
-        return Moments(counts, sums, self.products + other.products)
-
-    def discriminant(self, shrinkage: float) -> tuple[Matrix, Matrix]:
-        """Return weight `(K, D)` and bias `(K,)` of the logits; a class without rows gets -inf.
-
-        With the classes' means m, their shares p and the covariance S of all rows about their
-        class's mean, logits are `x S⁻¹ m - m S⁻¹ m / 2 + log p`. S is shrunk towards a multiple of
-        the identity with the same trace (Friedman 1989, "Regularized Discriminant Analysis",
-        eq. 18).
-        """
-        shares = self.counts / self.counts.sum()
-        means = self.sums / np.maximum(self.counts, 1e-12)[:, None]
-        covariance = self.products / self.counts.sum() - (means * shares[:, None]).T @ means
-        spread = max(float(np.trace(covariance)) / len(covariance), SMALLEST_VARIANCE)
-        shrunk = (1 - shrinkage) * covariance + shrinkage * spread * np.eye(len(covariance))
-        weight: Matrix = cho_solve(cho_factor(shrunk), means.T).T
-        with np.errstate(divide="ignore"):
-            return weight, np.log(shares) - (weight * means).sum(axis=1) / 2
-
-
-def fit_discriminant(
-    features: FloatArray,
-    targets: IntArray,
-    num_classes: int,
-    shrinkage: float,
-    images: IntArray,
-) -> tuple[Matrix, Matrix]:
-    """Fit the analysis to all rows, as sure as it is right on images it didn't learn from.
-
-    With about as many features as rows, its logits are several times too large. Their temperature
-    is that of a fit to four fifths of the images, on the last fifth.
-
-    Args:
-        features: `(N, D)`, standardised.
-        targets: `(N,)` class indices.
-        num_classes: K.
-        shrinkage: From 0, the covariance as it is, to 1, none but the features' common spread.
-        images: `(N,)`, which image a row is a view of; all views of one are held out together.
-
-    Returns:
-        Weight `(K, D)` and bias `(K,)`; -inf for a class without rows.
-    """
-    is_held = _held_out(images, targets)
-    learned, held = (
-        Moments.of(features[rows], targets[rows], num_classes) for rows in (~is_held, is_held)
-    )
-    weight, bias = (learned + held).discriminant(shrinkage)
-    is_known = is_held & (learned.counts[targets] > 0)  # a class it never saw says nothing of it
-    if not is_known.any():
-        return weight, bias
-    known = np.flatnonzero(learned.counts)
-    part_weight, part_bias = learned.discriminant(shrinkage)
-    logits = features[is_known] @ part_weight[known].T + part_bias[known]
-    own = logits[np.arange(len(logits)), np.searchsorted(known, targets[is_known])]
-    temperature = best_temperature(logits - own[:, None])
-    return weight / temperature, bias / temperature
-
-
-def _held_out(images: IntArray, targets: IntArray) -> npt.NDArray[np.bool_]:
-    """Tell which rows are of every fifth image, the images in the order of their classes."""
-    numbers, first, number_of = np.unique(images, return_index=True, return_inverse=True)
-    places = np.empty(len(numbers), dtype=np.int64)
-    places[np.argsort(targets[first], kind="stable")] = np.arange(len(numbers))
-    held: npt.NDArray[np.bool_] = (places % HELD_OUT == HELD_OUT - 1)[number_of]
-    return held
-
-
 LOWEST_LOGIT = -100.0
+TOLERANCE = 1e-4  # scikit-learn's own
 
 
 @dataclass(frozen=True)
@@ -208,9 +116,16 @@ def fit_head(
             weight, bias, num_steps = _fit_logistic(features, targets, num_classes, config)
             return LinearHead(mean, std, weight, bias), num_steps
         own = np.arange(len(features)) if images is None else images
-        found = fit_discriminant(features, targets, num_classes, config.shrinkage, own)
-    bias = np.maximum(found[1], LOWEST_LOGIT).astype(np.float32)
-    return LinearHead(mean, std, found[0].astype(np.float32), bias), 1
+        found = fit_discriminant(lambda: [features], targets, num_classes, config.shrinkage, own)
+    return discriminant_head(mean, std, *found), 1
+
+
+def discriminant_head(
+    mean: FloatArray, std: FloatArray, weight: Matrix, bias: Matrix
+) -> LinearHead:
+    """Make a head of what `fit_discriminant` found."""
+    finite = np.maximum(bias, LOWEST_LOGIT).astype(np.float32)
+    return LinearHead(mean, std, weight.astype(np.float32), finite)
 
 
 def _fit_logistic(
@@ -231,3 +146,107 @@ def _fit_logistic(
     else:
         weight[model.classes_], bias[model.classes_] = model.coef_, model.intercept_
     return weight, bias, int(model.n_iter_[0])
+
+
+def fit_head_in_parts(
+    load: Parts,
+    targets: IntArray,
+    num_classes: int,
+    config: HeadConfig,
+    images: IntArray,
+) -> tuple[LinearHead, int]:
+    """Fit a linear head to features that are loaded part by part, several times.
+
+    Args:
+        load: Loads the features as they are, `(n, D)` float32 each, N rows altogether and always
+            in the same order; what it yields may be changed.
+        targets: `(N,)` class indices.
+        num_classes: K.
+        config: Which head, and how simple it is to be.
+        images: `(N,)`, which image a row is a view of.
+
+    Returns:
+        The head and the number of L-BFGS steps taken; 1 of what is solved directly.
+    """
+    mean, std = _mean_and_std(load, len(targets))
+
+    def standardised() -> Iterator[FloatArray]:
+        for part in load():
+            part -= mean
+            part /= std
+            yield part
+
+    with threadpool_limits(1):  # as in `fit_head`
+        if config.kind == "logistic":
+            weight, bias, num_steps = _fit_in_parts(standardised, targets, num_classes, config)
+            return LinearHead(mean, std, weight, bias), num_steps
+        found = fit_discriminant(standardised, targets, num_classes, config.shrinkage, images)
+    return discriminant_head(mean, std, *found), 1
+
+
+def _mean_and_std(load: Parts, count: int) -> tuple[FloatArray, FloatArray]:
+    """Return mean and standard deviation of the rows, `(D,)` each."""
+    total = sum(part.sum(axis=0, dtype=np.float64) for part in load())
+    mean: FloatArray = np.asarray(total / count, dtype=np.float32)
+    squares = sum(np.square(part - mean).sum(axis=0, dtype=np.float64) for part in load())
+    std: FloatArray = np.maximum(np.sqrt(squares / count), 1e-6).astype(np.float32)
+    return mean, std
+
+
+def _fit_in_parts(
+    parts: Parts, targets: IntArray, num_classes: int, config: HeadConfig
+) -> tuple[FloatArray, FloatArray, int]:
+    """Fit multinomial logistic regression; classes without rows get no logit."""
+    present, places = np.unique(targets, return_inverse=True)
+    dim = next(iter(parts())).shape[1]
+    # Of two classes scikit-learn fits one weight; each gets half of it, at half of the penalty.
+    l2 = config.l2 * (2 if len(present) == 2 else 1)
+    loss = _LogisticLoss(parts, places, len(present), l2)
+    found = minimize(
+        loss,
+        np.zeros(len(present) * (dim + 1)),
+        method="L-BFGS-B",
+        jac=True,
+        options={
+            "maxiter": config.max_steps,
+            "maxls": 50,
+            "gtol": TOLERANCE,
+            "ftol": 64 * np.finfo(np.float64).eps,
+        },
+    )
+    solved = found.x.reshape(len(present), dim + 1)
+    weight = np.zeros((num_classes, dim), dtype=np.float32)
+    bias = np.full(num_classes, LOWEST_LOGIT, dtype=np.float32)
+    weight[present], bias[present] = solved[:, :-1], solved[:, -1]
+    return weight, bias, int(found.nit)
+
+
+class _LogisticLoss:
+    """Mean log loss and its gradient, with a penalty on the weights and none on the biases."""
+
+    def __init__(self, parts: Parts, targets: IntArray, num_classes: int, l2: float) -> None:
+        self._parts = parts
+        self._targets = targets
+        self._num_classes = num_classes
+        self._l2 = l2
+
+    def __call__(self, flat: Matrix) -> tuple[float, Matrix]:
+        """Return both at weights and biases, `(K * (D + 1),)`."""
+        solved = flat.reshape(self._num_classes, -1)
+        weight, bias = solved[:, :-1].astype(np.float32), solved[:, -1].astype(np.float32)
+        loss, start = 0.0, 0
+        gradient = np.zeros_like(solved)
+        for part in self._parts():
+            own = self._targets[start : start + len(part)]
+            start += len(part)
+            logits = part @ weight.T + bias  # (n, K)
+            log_probs = logits - logsumexp(logits, axis=1, keepdims=True)
+            loss -= float(log_probs[np.arange(len(own)), own].sum(dtype=np.float64))
+            slopes = np.exp(log_probs)
+            slopes[np.arange(len(own)), own] -= 1
+            gradient[:, :-1] += slopes.T @ part
+            gradient[:, -1] += slopes.sum(axis=0)
+        gradient /= start
+        gradient[:, :-1] += self._l2 * solved[:, :-1]
+        penalty = self._l2 / 2 * float(np.square(solved[:, :-1]).sum())
+        return loss / start + penalty, gradient.ravel()

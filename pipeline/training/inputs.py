@@ -1,10 +1,9 @@
 """Load what the learning part of a network reads: pixels, or cached outputs of frozen layers."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from pipeline.images.views import View
 from pipeline.images.working_copy import WorkingCopies
 from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.training.device import Precision, round_to_float16, to_device, to_inputs
+from pipeline.training.feature_cache import FeatureRows
 from pipeline.training.frozen import frozen_forward
 from pipeline.training.loader import Batch, ViewDataset, ViewLoader
 
@@ -106,30 +106,20 @@ class CachedInputs(Inputs):
     """Outputs of frozen layers, read from the feature cache.
 
     Args:
-        blocks: By view, the arrays `(n, ...)` float16 of consecutive images, all but the last of
-            the same length; memory-mapped, so that they needn't fit in memory.
+        features: By view, those of the table's images.
         device: Where to.
     """
 
-    def __init__(
-        self,
-        blocks: dict[View, list[np.ndarray[tuple[int, ...], np.dtype[np.float16]]]],
-        device: torch.device,
-    ) -> None:
-        self._blocks = blocks
+    def __init__(self, features: Mapping[View, FeatureRows], device: torch.device) -> None:
+        self._features = features
         self._device = device
 
     def load(self, views: Sequence[View], batches: Sequence[list[int]]) -> Iterator[Tensor]:
         """See `Inputs.load`; yields `(B, V, ...)` float16."""
         for batch in batches:
-            loaded = torch.stack([self._gather(self._blocks[view], batch) for view in views], dim=1)
+            by_view = [torch.from_numpy(self._features[view].take(batch)) for view in views]
+            loaded = torch.stack(by_view, dim=1)
             yield loaded.pin_memory() if self._device.type == "cuda" else loaded
-
-    def _gather(
-        self, blocks: list[np.ndarray[tuple[int, ...], np.dtype[np.float16]]], rows: list[int]
-    ) -> Tensor:
-        size = len(blocks[0])
-        return torch.from_numpy(np.stack([blocks[row // size][row % size] for row in rows]))
 
     def prepare(self, loaded: Tensor) -> Tensor:
         """See `Inputs.prepare`."""

@@ -3,7 +3,7 @@
 import shutil
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -17,7 +17,7 @@ from pipeline.console import warn
 from pipeline.errors import DataError, DiskError
 from pipeline.images.decoder_pool import killed_worker, prepare_worker
 from pipeline.images.views import View, ViewMaker
-from pipeline.images.working_copy import WorkingCopies, image_rows
+from pipeline.images.working_copy import ImageRows, WorkingCopies
 from pipeline.machine import num_cpus, num_local_processes, num_processes
 
 # Where batches lie on their way from process to process; a container may have only 64 MB of it.
@@ -57,7 +57,7 @@ class ViewDataset(Dataset[torch.Tensor]):
         self, copies: WorkingCopies, images: pd.DataFrame, config: ImageConfig, views: ViewConfig
     ) -> None:
         self._copies = copies
-        self._images = image_rows(images)
+        self._images = ImageRows(images)
         self._config = config
         self._views = views
         self._maker: ViewMaker | None = None  # made where it is used: it can't travel
@@ -105,8 +105,14 @@ class ViewLoader:
         self._loader: DataLoader[torch.Tensor] | None = None
         self._is_busy = False
 
-    def load(self, batches: Sequence[Batch]) -> Iterator[torch.Tensor]:
+    def load(
+        self, batches: Iterable[Batch], most_bytes: int | None = None
+    ) -> Iterator[torch.Tensor]:
         """Read batches, in the order given; the next call must wait until these are read.
+
+        Args:
+            batches: What to read; asked for one by one where they are made while they are read.
+            most_bytes: What the largest takes; None to look at them all.
 
         Yields:
             `(B, V, size_px, size_px, 3)` uint8.
@@ -118,7 +124,8 @@ class ViewLoader:
         if not batches:
             return
         if self._loader is None:
-            self._loader = self._start(max(map(self._dataset.num_bytes, batches)))
+            most = most_bytes or max(map(self._dataset.num_bytes, batches))
+            self._loader = self._start(most)
         self._plan.batches = batches
         self._is_busy = True
         try:
@@ -162,7 +169,7 @@ class ViewLoader:
 class _Plan(Sampler[Batch]):
     """The batches of the current epoch."""
 
-    batches: Sequence[Batch] = ()
+    batches: Iterable[Batch] = ()
 
     def __iter__(self) -> Iterator[Batch]:
         return iter(self.batches)

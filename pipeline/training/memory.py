@@ -17,13 +17,44 @@ from pipeline.training import processes
 from pipeline.training.sampling import part_slices
 
 # What CUDA's libraries, MPS and the CPU's allocator say, where they don't raise torch's own error.
-_MARKS = ("out of memory", "ALLOC_FAILED", "can't allocate memory")
+# Libraries that find no room for their workspace say that they can't begin, or know no algorithm.
+_MARKS = (
+    "out of memory",
+    "ALLOC_FAILED",
+    "ALLOCATION_FAILED",
+    "can't allocate memory",
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+    "CUDNN_STATUS_NOT_INITIALIZED",
+    "CUDNN_STATUS_NOT_SUPPORTED",
+    "unable to find an engine to execute this computation",
+    "Unable to find a valid cuDNN algorithm",
+)
 
 
 def is_out_of_memory(error: Exception) -> bool:
     """Tell by an error whether smaller parts may help."""
     is_torchs = isinstance(error, torch.OutOfMemoryError)
     return is_torchs or any(mark in str(error) for mark in _MARKS)
+
+
+@contextmanager
+def explained_shortage(what: str) -> Iterator[None]:
+    """Turn exhausted memory into one line, where smaller parts can't help.
+
+    Args:
+        what: What needs memory, begins the line and says what must hold.
+
+    Raises:
+        ArtifactError: Instead of an error of that kind.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ArtifactError(
+            f"{what}, doesn't; choose a smaller network, or free memory that other programs hold"
+        ) from error
 
 
 def free_memory() -> None:

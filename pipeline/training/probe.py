@@ -1,6 +1,8 @@
 """Fit linear probes: a head per fold on features of a frozen trunk, computed once for all folds."""
 
 import copy
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,13 +17,19 @@ from pipeline.models.registry import FrozenLayers, build_trunk
 from pipeline.scoring.comparison import compare
 from pipeline.scoring.metrics import score
 from pipeline.store.paths import Paths
+from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.training.checkpoint import Tensors
-from pipeline.training.feature_cache import FeatureArray
+from pipeline.training.feature_cache import FeatureRows
 from pipeline.training.features import FeatureExtractor
-from pipeline.training.head import LinearHead, fit_head
+from pipeline.training.head import LinearHead, fit_head, fit_head_in_parts
 from pipeline.training.task import FoldResult, FoldTask, Review, TrainingData
 
 FLIP_CONFIDENCE = 0.99
+
+# What a fit may hold in memory; more is read part by part in each of its steps.
+MOST_BYTES = 2**31
+PART_BYTES = 2**27
+PREDICTED_TOGETHER = 2**16
 
 
 class Probe:
@@ -53,7 +61,7 @@ class Probe:
         extractor = FeatureExtractor(paths, experiment, trunk)
         self._num_plain = len(plain)
         self._asks_of_flips = asks_of_flips and len(plain) == 2
-        self._train = extractor.extract(data.train, [*plain, *augmented], "train")  # (V, N, D)
+        self._train = extractor.extract(data.train, [*plain, *augmented], "train")
         self._test = extractor.extract(data.test, plain, "test")
 
     def with_head(self, head: HeadConfig) -> "Probe":
@@ -67,15 +75,20 @@ class Probe:
         return self._fit_on(self._train, is_train)
 
     def _fit_on(
-        self, views: FeatureArray, is_train: npt.NDArray[np.bool_]
+        self, views: Sequence[FeatureRows], is_train: npt.NDArray[np.bool_]
     ) -> tuple[LinearHead, int]:
         rows = np.flatnonzero(is_train)
-        features = views[:, rows].astype(np.float32)  # (V, n, D)
-        features = features.reshape(-1, features.shape[-1])
         targets = np.tile(self._data.targets[rows], len(views))
         images = np.tile(rows, len(views))
-        config = self._experiment.head
-        return fit_head(features, targets, self._data.num_classes, config, images)
+        config, num_classes = self._experiment.head, self._data.num_classes
+        dim = views[0].take([]).shape[1]
+        if len(targets) * dim * 4 > MOST_BYTES:
+            parts = partial(_parts, views, rows)
+            return fit_head_in_parts(parts, targets, num_classes, config, images)
+        features = np.empty((len(targets), dim), dtype=np.float32)
+        for number, view in enumerate(views):
+            features[number * len(rows) :][: len(rows)] = view.take(rows)
+        return fit_head(features, targets, num_classes, config, images)
 
     def doubt_about_flips(self, is_val: npt.NDArray[np.bool_]) -> str:
         """Say in one line if mirrored views do harm, as to arrows or digits; else nothing.
@@ -85,7 +98,7 @@ class Probe:
         """
         rows, targets = np.flatnonzero(is_val), self._data.targets[is_val]
         both, plain = (
-            self._fit_on(self._train[:count], ~is_val)[0].predict(self._train[:count, rows])
+            _predict(self._fit_on(self._train[:count], ~is_val)[0], self._train[:count], rows)
             for count in (2, 1)
         )
         comparison = compare("log_loss", targets, both, plain, FLIP_CONFIDENCE)
@@ -111,21 +124,44 @@ class Probe:
         head, num_steps = self.fit_head(~task.is_val)
         plain = self._train[: self._num_plain]
         row: dict[str, float] = {"step": num_steps}
-        val_probs = head.predict(plain[:, np.flatnonzero(task.is_val)])
+        val_probs = _predict(head, plain, np.flatnonzero(task.is_val))
         for split, rows, probs in (
-            ("train", ~task.is_val, head.predict(plain[:, np.flatnonzero(~task.is_val)])),
+            ("train", ~task.is_val, _predict(head, plain, np.flatnonzero(~task.is_val))),
             ("val", task.is_val, val_probs),
         ):
             targets = self._data.targets[rows]
             row[f"{split}_loss"] = round(score("log_loss", targets, probs), 6)
             row[f"{split}_accuracy"] = round(score("accuracy", targets, probs), 6)
         history = pd.DataFrame([row])
-        return FoldResult(head.tensors(), history, val_probs, head.predict(self._test))
+        test_probs = _predict(head, self._test, np.arange(len(self._test[0])))
+        return FoldResult(head.tensors(), history, val_probs, test_probs)
 
     def review(self, weights: Tensors) -> Review:
         """Look at all training images with a head."""
         tensors: dict[str, Any] = dict(weights)
         head = LinearHead(**tensors)
         plain = self._train[: self._num_plain]
-        logits = [head.logits(view.astype(np.float32)) for view in plain]
-        return Review(head.predict(plain), np.mean(logits, axis=0, dtype=np.float32))
+        every = np.arange(len(self._train[0]))
+        logits = [
+            np.mean([head.logits(view.take(rows).astype(np.float32)) for view in plain], axis=0)
+            for rows in _split(every, PREDICTED_TOGETHER)
+        ]
+        return Review(_predict(head, plain, every), np.concatenate(logits).astype(np.float32))
+
+
+def _split(rows: IntArray, size: int) -> list[IntArray]:
+    return [rows[start : start + size] for start in range(0, max(len(rows), 1), size)]
+
+
+def _parts(views: Sequence[FeatureRows], rows: IntArray) -> Iterator[FloatArray]:
+    """Yield the features of some images as float32, view by view, in parts of PART_BYTES."""
+    dim = views[0].take([]).shape[1]
+    for view in views:
+        for own in _split(rows, max(1, PART_BYTES // (4 * dim))):
+            yield view.take(own).astype(np.float32)
+
+
+def _predict(head: LinearHead, views: Sequence[FeatureRows], rows: IntArray) -> FloatArray:
+    """Average the probabilities of some images over views, `(n, K)`."""
+    parts = _split(rows, PREDICTED_TOGETHER)
+    return np.concatenate([head.predict(np.stack([v.take(own) for v in views])) for own in parts])

@@ -1,5 +1,6 @@
 """Update a network by one batch: micro-batches, mixed precision, clipping, moving average."""
 
+import copy
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -18,9 +19,8 @@ from pipeline.training import processes
 from pipeline.training.checkpoint import State
 from pipeline.training.depthwise import DepthwiseGradients
 from pipeline.training.device import Precision, pick_device, to_device
-from pipeline.training.ema import Ema
 from pipeline.training.losses import Criterion
-from pipeline.training.memory import MicroBatches
+from pipeline.training.memory import MicroBatches, explained_shortage
 from pipeline.training.mixing import Mixing
 from pipeline.training.optim import build_optimizer
 
@@ -37,6 +37,60 @@ class _Batch(NamedTuple):
     seed: int
     epoch: int
     first: int
+
+
+class Ema:
+    """Keeps the average of a module's parameters and floating-point buffers.
+
+    The first update takes the values as they are; after n updates, the next one keeps
+    `min(decay, (1 + n) / (10 + n))` of the average: short trainings don't drag their start along.
+    Whole numbers, batch norm's counters, are copied.
+
+    torch's AveragedModel does the same, but moves its count to the device in every step, which
+    stops a GPU's queue.
+
+    Args:
+        module: What is averaged, read at every update.
+        decay: The share of the average that an update keeps.
+
+    Attributes:
+        module: The averaged copy, in evaluation mode and without gradients.
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self._decay = decay
+        self._num_updates = 0
+        self.module = copy.deepcopy(module).eval().requires_grad_(requires_grad=False)
+        # Listed once: the walk through a deep network takes longer than the launch of its kernels.
+        self._pairs = [_by_kind(self.module), _by_kind(module)]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take the module's present values in; called after every step."""
+        count = self._num_updates
+        kept = min(self._decay, (1 + count) / (10 + count)) if count else 0.0
+        # One kernel for many tensors, not one for each.
+        (floats, others), (new_floats, new_others) = self._pairs
+        torch._foreach_lerp_(floats, new_floats, 1 - kept)
+        if others:
+            torch._foreach_copy_(others, new_others)
+        self._num_updates += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the averages and the number of updates."""
+        return {"num_updates": self._num_updates, "module": self.module.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self._num_updates = state["num_updates"]
+        self.module.load_state_dict(state["module"])
+
+
+def _by_kind(module: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """List parameters and buffers, those that are averaged and those that are copied."""
+    tensors = [*module.parameters(), *module.buffers()]
+    floats = [tensor for tensor in tensors if tensor.is_floating_point()]
+    return floats, [tensor for tensor in tensors if not tensor.is_floating_point()]
 
 
 class Stepper:
@@ -65,7 +119,8 @@ class Stepper:
         self._config = config
         self._criterion = criterion
         self._seed = seed
-        self._module = module.to(self._accelerator.device)
+        with explained_shortage("model.name: the network must fit in memory"):
+            self._module = module.to(self._accelerator.device)
         module.to(memory_format=torch.channels_last)
         self.ema = Ema(module, config.ema_decay) if config.ema_decay else None
         self._mixing = Mixing(config.mixing, seed)
@@ -128,7 +183,10 @@ class Stepper:
         loss = self._micro_batches.run(len(loaded), together)
         if self._config.clip_norm:
             self._accelerator.clip_grad_norm_(self._module.parameters(), self._config.clip_norm)
-        self._optimizer.step()
+        with explained_shortage(
+            "train.optimizer.name: what it keeps of every weight must fit in memory"
+        ):
+            self._optimizer.step()
         self._optimizer.zero_grad()
         if self.ema:
             self.ema.update()

@@ -114,6 +114,20 @@ def test_a_stage_started_twice_makes_what_one_makes(name, commands, others, unbr
     assert [path for path in found if found[path] != expected[path]] == []
 
 
+def test_what_another_command_is_at_keeps_no_one_from_the_other_folds(
+    commands: Commands, unbroken: Site, tmp_path: Path
+) -> None:
+    root = unfinished(unbroken, "train finetune", tmp_path / "root")
+    with holder_of(root / STAGES["train finetune"][0]) as holder:
+        command = commands.start(unbroken.stages["train finetune"], root)
+        wait_for(command, "fold 0: waiting for")
+        done = {path.parent.name for path in root.glob("artifacts/tiny/finetune/fold*/stamp.json")}
+        holder.communicate("")
+    command.finish()
+    assert done == {path.name for path in (root / "artifacts/tiny/finetune").glob("fold[1-9]")}
+    assert tree(root) == tree(unbroken.root)
+
+
 WORKERS = {
     "prepare": ("data/tiny/prepare.json", []),
     "train finetune": ("artifacts/tiny/finetune", []),

@@ -17,7 +17,7 @@ import pytest
 from pipeline.errors import DataError
 from pipeline.images import cache
 from pipeline.images.cache import CachedCopies
-from pipeline.images.working_copy import WorkingCopies, image_rows
+from pipeline.images.working_copy import ImageRows, WorkingCopies
 from pipeline.store.cache_budget import VARIABLE
 from pipeline.store.freshness import file_sha256
 from pipeline.store.paths import Paths
@@ -68,12 +68,12 @@ def age(paths: Paths) -> None:
 
 
 def assert_cached(copies: CachedCopies, images: pd.DataFrame, expected: list[np.ndarray]) -> None:
-    for image, pixels in zip(image_rows(images), expected, strict=True):
+    for image, pixels in zip(ImageRows(images), expected, strict=True):
         np.testing.assert_array_equal(copies.read(image), pixels, err_msg=image.image_id)
 
 
 def decoded(paths: Paths, images: pd.DataFrame, side_px: int = SIDE) -> list[np.ndarray]:
-    return [WorkingCopies(paths, side_px).read(image) for image in image_rows(images)]
+    return [WorkingCopies(paths, side_px).read(image) for image in ImageRows(images)]
 
 
 def test_cached_copies_are_the_decoded_ones_to_the_bit(paths, train, no_images):

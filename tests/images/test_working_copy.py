@@ -1,11 +1,13 @@
 """What every view is made from: small, and with nothing lost to the plain view."""
 
 import io
+import pickle
 from typing import Any
 
 import albumentations as A
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import ExifTags, Image
 
@@ -16,6 +18,8 @@ from pipeline.images.transforms import plain_transforms
 from pipeline.images.views import View, ViewMaker
 from pipeline.images.working_copy import (
     MAX_ASPECT,
+    ImageRow,
+    ImageRows,
     working_copy,
     working_shape,
     working_side_px,
@@ -135,3 +139,12 @@ def test_a_truncated_jpeg_is_refused_at_any_scale(tenths, options):
     cut = content[: len(content) * tenths // 10]
     with pytest.raises(DataError, match=r"truncated|empty|not a whole|broken|cannot be decoded"):
         decode_rgb(cut, min_side_px=64)
+
+
+def test_packed_rows_are_the_table_s_in_little_room():
+    rows = [(f"猫{n}" * (n % 3), f"train/猫 {n}.jpg", f"{n:064x}") for n in range(1000)]
+    packed = ImageRows(pd.DataFrame(rows, columns=["image_id", "path", "sha256"]))
+    assert list(packed) == [ImageRow(*row) for row in rows]
+    assert (len(packed), packed[999]) == (1000, ImageRow(*rows[999]))
+    num_letters = sum(len(text.encode()) for row in rows for text in row)
+    assert len(pickle.dumps(packed)) < num_letters + 3 * 8 * 1000 + 2000

@@ -9,6 +9,7 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from pipeline.scoring.metrics import score
 from pipeline.scoring.oof import class_indices
 from pipeline.stages import folds, submit, train
 from pipeline.store.freshness import file_sha256
+from pipeline.store.locks import try_hold
 from pipeline.store.paths import Paths
 from pipeline.store.predictions import load_predictions
 from pipeline.store.results import list_results
@@ -350,15 +352,53 @@ def test_without_a_name_the_devices_defaults_are_trained(site, monkeypatch, tmp_
             trained.append(experiment.name)
 
         def check(self, _):
-            trained.pop()  # made for that alone
-
-        def train(self, only_folds):
             pass
 
     monkeypatch.setattr(train, "pick_device", lambda: torch.device(device))
     monkeypatch.setattr(train, "ExperimentRun", Training)
+    monkeypatch.setattr(train, "train_all", lambda *_: None)
     train.run(paths, competition.model_copy(update={"experiments": experiments}), [], [], [])
     assert trained == [Path(defaults[device][0]).stem]
+
+
+def test_a_fold_that_another_command_is_at_comes_last_and_is_waited_for(
+    site, straight, capsys, monkeypatch
+):
+    out = site[3]
+    lock = site[0].experiment("tiny").fold(0).lock
+    claimed = try_hold(lock)
+    assert claimed
+    free = claimed
+    there = []
+
+    def sleep(_):
+        there.append({stamp.parent.name for stamp in out.glob("fold*/stamp.json")})
+        free()
+
+    monkeypatch.setattr("pipeline.store.locks.time", SimpleNamespace(sleep=sleep))
+    run(site)
+    assert there == [{"fold1"}]
+    assert f"fold 0: waiting for another 'pipeline' command, which holds {lock}" in (
+        capsys.readouterr().err
+    )
+    assert predicted(site) == straight
+
+
+def test_folds_that_another_command_trained_meanwhile_are_only_gathered(
+    site, straight, capsys, monkeypatch
+):
+    claimed = try_hold(site[0].experiment("tiny").fold(1).lock)
+    assert claimed
+    free = claimed
+
+    def sleep(_):
+        free()
+        run(site)  # the other command
+
+    monkeypatch.setattr("pipeline.store.locks.time", SimpleNamespace(sleep=sleep))
+    run(site)
+    assert capsys.readouterr().err.count("val accuracy") == 2  # each fold once
+    assert predicted(site) == straight
 
 
 def test_the_tiny_experiment_is_what_its_file_says():

@@ -1,3 +1,4 @@
+import tracemalloc
 from collections.abc import Sequence
 from typing import Any
 
@@ -120,3 +121,14 @@ def test_inconsistent_files_are_refused(path, changes, line):
     np.savez(path, **(content | changes))
     with pytest.raises(ArtifactError, match=line):
         load_predictions(path, "again")
+
+
+def test_many_predictions_are_not_held_in_memory_again_while_they_are_saved(tmp_path):
+    probs = np.full((10_000, 1000), 0.001, dtype=np.float32)
+    names = [str(number) for number in range(1000)]
+    many = Predictions([str(row) for row in range(len(probs))], probs, names, "f")
+    tracemalloc.start()
+    many.save(tmp_path / "oof.npz")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < probs.nbytes  # the part that is being written

@@ -4,13 +4,18 @@ import pytest
 import torch
 from accelerate.utils import imports
 
+from pipeline.config.experiment import ImageConfig
 from pipeline.errors import ConfigError
+from pipeline.training import device
 from pipeline.training.device import (
     Precision,
     check_compiler,
     describe_device,
     fast_dtype,
+    lacking_kernels,
     pick_device,
+    to_inputs,
+    unseen_gpus,
 )
 
 CPU = torch.device("cpu")
@@ -96,3 +101,69 @@ def test_compiling_without_a_compiler_is_refused_before_any_work(monkeypatch, cx
     line = rf"^train\.compile: must be false without a compiler, '{re.escape(named)}' isn't on the"
     with pytest.raises(ConfigError, match=line):
         check_compiler(torch.device("cpu"))
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Pretends that there is a GPU of some capability, and a torch with kernels for some."""
+
+    def pretend(capability, *built):
+        monkeypatch.delenv("ACCELERATE_USE_CPU", raising=False)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "Tesla")
+        monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: list(built))
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("capability", "built", "is_served"),
+    [
+        ((7, 0), ("sm_75", "sm_80"), False),
+        ((6, 0), ("sm_75", "compute_90"), False),
+        ((7, 5), ("sm_75",), True),
+        ((8, 6), ("sm_80",), True),
+        ((8, 0), ("sm_86",), False),
+        ((9, 0), ("sm_90a",), True),
+        ((12, 0), ("sm_80", "sm_90"), False),
+        ((12, 0), ("sm_80", "compute_90"), True),
+        ((3, 7), (), True),  # a build that doesn't say
+    ],
+)
+def test_a_gpu_without_kernels_is_refused_by_name(gpu, capability, built, is_served):
+    gpu(capability, *built)
+    assert (lacking_kernels(0) is None) == is_served
+    if is_served:
+        assert pick_device().type == "cuda"
+        return
+    line = r"^Tesla: must be of a capability that torch .+ has kernels for \(.+\), is of \d+\.\d; "
+    with pytest.raises(ConfigError, match=line):
+        pick_device()
+
+
+def test_gpus_that_the_driver_sees_and_torch_does_not_are_told_once(monkeypatch, tmp_path, capsys):
+    monkeypatch.delenv("ACCELERATE_USE_CPU")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(device, "DRIVER_GPUS", tmp_path)
+    device._warn_of_unseen_gpus.cache_clear()
+    (tmp_path / "0000:01:00.0").mkdir()
+    assert (pick_device(), pick_device()) == (CPU, CPU)
+    assert capsys.readouterr().err.count("the driver sees 1 GPUs, torch") == 1
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert unseen_gpus() == 0
+    device._warn_of_unseen_gpus.cache_clear()
+
+
+def test_inputs_are_normalised_alike_with_and_without_gradients():
+    pixels = torch.arange(2 * 3 * 4 * 3, dtype=torch.uint8).reshape(2, 3, 4, 3)
+    config = ImageConfig(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    with torch.inference_mode():
+        first = to_inputs(pixels, config, CPU)
+    again = to_inputs(pixels, config, CPU).requires_grad_()
+    again.square().sum().backward()
+    assert torch.equal(first, again)
+    expected = (pixels.double() / 255 - torch.tensor(config.mean)) / torch.tensor(config.std)
+    torch.testing.assert_close(first, expected.permute(0, 3, 1, 2).float())

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.training.ema import Ema
+from pipeline.training.stepper import Ema
 
 DECAY = 0.6
 

@@ -19,8 +19,9 @@ from pipeline.store.cache_budget import VARIABLE
 from pipeline.store.paths import Paths
 from pipeline.store.tables import load_train
 from pipeline.training import feature_cache, features
-from pipeline.training.feature_cache import FeatureArray
-from pipeline.training.features import Block, FeatureExtractor
+from pipeline.training.feature_cache import FeatureArray, FeatureRows
+from pipeline.training.features import FeatureExtractor
+from pipeline.training.shared_blocks import Block, SharedBlocks
 from tests import tiny
 
 VIEWS = [View(), View(is_mirrored=True), View("light", number=1)]
@@ -46,7 +47,12 @@ def small_blocks(monkeypatch):
 def extract(
     paths: Paths, rows: pd.DataFrame, views: Sequence[View] = VIEWS, **changes: Any
 ) -> FeatureArray:
-    return extractor_of(paths, tiny.experiment(**changes)).extract(rows, views, "train")
+    return whole(extractor_of(paths, tiny.experiment(**changes)).extract(rows, views, "train"))
+
+
+def whole(views: Sequence[FeatureRows]) -> FeatureArray:
+    """Put the rows of all views into one array, `(V, N, ...)`."""
+    return np.stack([view.take(range(len(view))) for view in views])
 
 
 def extractor_of(paths: Paths, experiment: Experiment) -> FeatureExtractor:
@@ -62,7 +68,7 @@ def test_features_are_those_of_a_plain_forward_pass(paths, images):
     images_config = {"size_px": 32, "mean": (0.4, 0.5, 0.6)}
     experiment = tiny.experiment(images=images_config, train={"precision": "fp32"})
     extractor = extractor_of(paths, experiment)
-    found = extractor.extract(images, VIEWS, "train")
+    found = whole(extractor.extract(images, VIEWS, "train"))
     maker = ViewMaker(experiment.images, experiment.views)
     network, side = extractor._layers.module, working_side_px(experiment.images)
     mean, std = (np.array(values) for values in (experiment.images.mean, experiment.images.std))
@@ -85,12 +91,12 @@ def test_a_second_time_nothing_is_computed(paths, images):
 
 
 def test_blocks_and_batches_change_no_number(paths, images, monkeypatch):
-    whole = extract(paths, images)
+    expected = extract(paths, images)
     shutil.rmtree(paths.features_dir)
     monkeypatch.setattr(feature_cache, "BLOCK_SIZE", 4)
     monkeypatch.setattr(features, "BATCH_SIZE", 3)
     # Other batches may be summed in another order; bfloat16 keeps 8 bits.
-    np.testing.assert_allclose(extract(paths, images), whole, rtol=2e-2, atol=2e-3)
+    np.testing.assert_allclose(extract(paths, images), expected, rtol=2e-2, atol=2e-3)
     assert len(cached(paths)) == 3 * len(VIEWS)
 
 
@@ -107,7 +113,7 @@ def test_processes_that_train_together_share_the_blocks(paths, images, monkeypat
         extractor._fill_cache(images, [View()], "train")
         counts.append(len(cached(paths)))
     assert counts == [1, 3]
-    assert sum(map(len, extractor.cache.open_blocks(images, View()))) == 10
+    assert len(extractor.cache.rows(images, View())) == 10
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -203,7 +209,7 @@ def test_a_missing_image_is_named_in_one_line_and_whole_blocks_stay(paths, image
 @pytest.mark.usefixtures("small_blocks")
 def test_batches_cover_their_block_and_nothing_else(small_blocks, images):
     del small_blocks
-    rows = [batch.rows for batch in Block(4, images.head(4), (View(),)).batches()]
+    rows = [batch.rows for batch in Block(4, images.head(4), (View(),)).batches(3)]
     assert rows == [[4, 5, 6], [7]]
 
 
@@ -277,6 +283,45 @@ def test_what_another_run_deletes_before_it_is_opened_is_computed(paths, images,
         return read(path, num_images)
 
     monkeypatch.setattr(feature_cache, "read_block", deleted)
-    np.testing.assert_array_equal(extractor.extract(images, VIEWS, "train"), expected)
+    np.testing.assert_array_equal(whole(extractor.extract(images, VIEWS, "train")), expected)
     extractor.extract(images, VIEWS, "train")
     assert extractor.cached(images, VIEWS, "train") is None
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_rows_come_in_any_order_from_however_few_open_files(paths, images, monkeypatch):
+    monkeypatch.setattr(feature_cache, "most_open_files", lambda: 1)
+    extractor = extractor_of(paths, tiny.experiment())
+    (rows,) = extractor.extract(images, [View()], "train")
+    expected = extract(paths, images, [View()])[0]
+    order = [9, 0, 5, 5, 1, 8]
+    np.testing.assert_array_equal(rows.take(order), expected[order])
+    assert extractor.cache._open.cache_info().currsize == 1
+    assert rows.take([]).shape == (0, 96)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_blocks_that_another_command_is_at_are_left_to_it(paths, images, capsys, monkeypatch):
+    expected = extract(paths, images)
+    kept = {path: path.read_bytes() for path in cached(paths)}
+    for path in kept:
+        path.unlink()
+    extractor = extractor_of(paths, tiny.experiment())
+    claimed = extractor.cache.claim(images.iloc[4:8], VIEWS[0])
+    assert claimed is not None
+    give_back = claimed
+    paused = []
+
+    class Others(SharedBlocks):
+        def pause(self, what):
+            super().pause(what)
+            paused.append(len(cached(paths)))
+            for path, content in kept.items():  # the other command is done
+                path.write_bytes(content)
+            give_back()
+
+    monkeypatch.setattr(features, "SharedBlocks", Others)
+    found = whole(extractor.extract(images, VIEWS, "train"))
+    np.testing.assert_array_equal(found, expected)
+    assert paused[0] == 2 * len(VIEWS)  # all but the block that was taken
+    assert "waiting for another command's last 4 images" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from pipeline.errors import ArtifactError
 from pipeline.scoring.calibration import fit_temperature
 from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.training.checkpoint import save_checkpoint
-from pipeline.training.head import LinearHead, fit_head
+from pipeline.training.head import LinearHead, fit_head, fit_head_in_parts
 
 CONFIG = HeadConfig(l2=0.01)
 
@@ -182,3 +182,24 @@ def test_a_damaged_head_is_refused(tmp_path, damage):
     ) as caught:
         LinearHead.load(path)
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("config", [HeadConfig(l2=0.01, max_steps=500), lda(0.3)])
+@pytest.mark.parametrize("num_classes", [2, 3, 5])
+def test_features_that_come_in_parts_give_the_same_head(config, num_classes):
+    features, targets = sample(num_classes, num=97)
+    images = np.arange(97) // 2
+    whole, _ = fit_head(features.copy(), targets, num_classes, config, images)
+    parts = lambda: (part.copy() for part in np.array_split(features, 4))  # noqa: E731
+    found, steps = fit_head_in_parts(parts, targets, num_classes, config, images)
+    expected = softmax(whole.logits(features), axis=1)
+    np.testing.assert_allclose(softmax(found.logits(features), axis=1), expected, atol=2e-3)
+    np.testing.assert_allclose(found.mean, whole.mean, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.std, whole.std, rtol=1e-4)
+    assert steps >= 1
+
+
+def test_in_parts_too_a_class_without_rows_is_never_predicted():
+    features, targets = sample(2)
+    head, _ = fit_head_in_parts(lambda: iter([features.copy()]), 2 * targets, 4, CONFIG, targets)
+    assert set(head.logits(features).argmax(axis=1)) == {0, 2}

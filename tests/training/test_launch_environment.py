@@ -7,7 +7,7 @@ import pytest
 from pipeline.errors import ConfigError
 from pipeline.stages import train, tune
 from pipeline.stages.tune import Options
-from pipeline.training.launch_environment import launch_record, settle_environment
+from pipeline.training.processes import launch_record, settle_environment
 from tests import tiny
 
 OVERRULED = {

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from pipeline.errors import ArtifactError
-from pipeline.training.memory import ChunkedForward
+from pipeline.training.memory import ChunkedForward, explained_shortage
 
 IMAGES = torch.arange(10.0).reshape(5, 2)
 
@@ -13,6 +13,10 @@ IMAGES = torch.arange(10.0).reshape(5, 2)
         torch.OutOfMemoryError("too much"),
         RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(h)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+        RuntimeError("GET was unable to find an engine to execute this computation"),
+        RuntimeError("Unable to find a valid cuDNN algorithm to run convolution"),
     ],
 )
 def test_a_forward_pass_runs_on_as_many_images_as_fit(error):
@@ -45,3 +49,11 @@ def test_other_errors_pass():
 
     with pytest.raises(RuntimeError, match="shapes don't match"):
         ChunkedForward(forward)(IMAGES)
+
+
+def test_where_smaller_parts_cannot_help_a_shortage_is_one_line():
+    line = r"^x: must fit in memory, doesn't; choose a smaller network, or free memory that"
+    with pytest.raises(ArtifactError, match=line), explained_shortage("x: must fit in memory"):
+        raise torch.OutOfMemoryError("too much")
+    with pytest.raises(RuntimeError, match="shapes"), explained_shortage("x: must fit in memory"):
+        raise RuntimeError("shapes differ")

@@ -7,6 +7,7 @@ import pytest
 from pipeline.images.views import View
 from pipeline.scoring.metrics import score
 from pipeline.training import probe
+from pipeline.training.feature_cache import FeatureRows
 from pipeline.training.head import LinearHead, fit_head
 from pipeline.training.probe import Probe
 from pipeline.training.task import FoldTask, TrainingData
@@ -37,7 +38,8 @@ def make(monkeypatch, views):
 
         def extract(self, images, wanted, what):
             asked[what] = (images, wanted)
-            return features if what == "train" else features[:NUM_PLAIN, :NUM_TEST]
+            given = features if what == "train" else features[:NUM_PLAIN, :NUM_TEST]
+            return [FeatureRows([view], [len(view)]) for view in given]
 
     monkeypatch.setattr(probe, "FeatureExtractor", Extractor)
 
@@ -126,7 +128,8 @@ def sided(rng, noise):
 def test_mirrored_views_that_exchange_the_classes_are_told(make, noise, capsys):
     features, _ = sided(np.random.default_rng(1), noise)
     method, _ = make()
-    method._train, method._asks_of_flips = features, True
+    method._train = [FeatureRows([view], [len(view)]) for view in features]
+    method._asks_of_flips = True
     is_val = np.arange(NUM) % 4 < 2
     doubt = method.doubt_about_flips(is_val)
     assert doubt.startswith("mirrored views do harm: without them log loss is -")
@@ -139,3 +142,14 @@ def test_mirrored_views_that_exchange_the_classes_are_told(make, noise, capsys):
 def test_mirrored_views_that_keep_the_classes_are_no_doubt(make):
     method, _ = make()
     assert method.doubt_about_flips(np.arange(NUM) % 4 < 2) == ""
+
+
+def test_what_does_not_fit_in_memory_is_fitted_in_parts(make, monkeypatch):
+    is_val = np.arange(NUM) < 10
+    expected = make()[0].fit_fold(held_out(0, is_val))
+    monkeypatch.setattr(probe, "MOST_BYTES", 0)
+    monkeypatch.setattr(probe, "PART_BYTES", 7 * 8 * 4)
+    monkeypatch.setattr(probe, "PREDICTED_TOGETHER", 4)
+    found = make()[0].fit_fold(held_out(0, is_val))
+    np.testing.assert_allclose(found.val_probs, expected.val_probs, atol=2e-3)
+    np.testing.assert_allclose(found.test_probs, expected.test_probs, atol=2e-3)

@@ -14,7 +14,7 @@ import pandas as pd
 from PIL import Image
 
 from pipeline.images.decode import ByteImage
-from pipeline.images.working_copy import WorkingCopies, image_rows
+from pipeline.images.working_copy import ImageRows, WorkingCopies
 from pipeline.reports.style import data_uri, to_svg
 from pipeline.store.paths import Paths
 
@@ -222,7 +222,7 @@ def thumbnails(paths: Paths, images: pd.DataFrame, side_px: int = SIDE_PX) -> li
     copies = WorkingCopies(paths, side_px)
     return [
         encode(_square(copies.read(image)), f"image {image.image_id}", side_px)
-        for image in image_rows(images)
+        for image in ImageRows(images)
     ]
 
 
