@@ -1,6 +1,7 @@
 # Two commands on a fresh machine: `make all` runs the whole pipeline, `make test` the tests.
 COMPETITION ?= demo
 FROM ?=
+TIME ?=
 PHOTOS ?=
 CAT12 ?=
 TUNE ?= --trials 12 --timeout 15
@@ -8,10 +9,11 @@ TUNE ?= --trials 12 --timeout 15
 # make nor the shell runs what a folder's name may hold.
 override COMPETITION := $(value COMPETITION)
 override FROM := $(value FROM)
+override TIME := $(value TIME)
 override PHOTOS := $(value PHOTOS)
 override CAT12 := $(value CAT12)
 override TUNE := $(value TUNE)
-export COMPETITION FROM PHOTOS CAT12 TUNE
+export COMPETITION FROM TIME PHOTOS CAT12 TUNE
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 
@@ -44,18 +46,8 @@ $(INSTALLED): pyproject.toml requirements.lock
 	$(BIN)/python -m pip check
 	touch $@
 
-all: install ## Run every stage: make all [COMPETITION=cat-12] [FROM=folder or URL] [TUNE='--trials 100']
-	$(PIPELINE) download "$$COMPETITION" $${FROM:+--from "$$FROM"}
-	$(PIPELINE) prepare "$$COMPETITION"
-	$(PIPELINE) folds "$$COMPETITION"
-	$(PIPELINE) train "$$COMPETITION"
-	$(PIPELINE) tune "$$COMPETITION" $$TUNE
-	$(PIPELINE) ensemble "$$COMPETITION"
-	$(PIPELINE) submit "$$COMPETITION"
-	@name=$$(basename -- "$$COMPETITION" .toml); root=$${PIPELINE_ROOT:-.}; truth="$$root/data/$$name/truth.csv"; \
-		if [ -f "$$truth" ]; then $(PIPELINE) grade "$$COMPETITION" "$$root/submissions/$$name/ensemble.csv" --truth "$$truth"; fi
-	$(PIPELINE) status "$$COMPETITION"
-	$(PIPELINE) report "$$COMPETITION"
+all: install ## Run every stage: make all [COMPETITION=cat-12] [FROM=folder or URL] [TIME=2h] [TUNE='--trials 100']
+	$(PIPELINE) run "$$COMPETITION" $${FROM:+--from "$$FROM"} $${TIME:+--time-limit "$$TIME"} --tune="$$TUNE"
 
 test: install ## Run the tests
 	$(PYTEST)

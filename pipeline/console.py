@@ -3,7 +3,10 @@
 Results (tables, paths, scores) go to stdout by `result`, so that they can be piped.
 """
 
+import json
+import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -25,6 +28,9 @@ from rich.text import Text
 
 from pipeline.errors import printable
 from pipeline.machine import rank
+
+# Set by `run` for the commands that it starts: what their bars show of it, see `run_view`.
+RUN_VIEW = "PIPELINE_RUN_VIEW"
 
 # In a file, a finished bar has room for all its columns.
 _FILE_WIDTH = 160
@@ -74,6 +80,39 @@ class RateColumn(ProgressColumn):
         return Text(f"{task.finished_speed or task.speed or 0.0:.0f} {self._unit}/s")
 
 
+class _RunColumn(ProgressColumn):
+    """Time left of the run that this command is part of, and the score so far."""
+
+    def __init__(self, ends: float, score: str) -> None:
+        super().__init__(Column(no_wrap=True))
+        self._ends = ends
+        self._score = score
+
+    def render(self, _: Task) -> Text:
+        """Format them as `12:34 left, so far 0.9306`."""
+        left = max(0, round(self._ends - time.time()))
+        return Text(f"| {left // 60}:{left % 60:02d} left, so far {self._score or 'no file'}")
+
+
+def run_view(place: str, ends: float, score: str) -> str:
+    """Say what the bars of a command are to show of the run that it is part of.
+
+    Args:
+        place: Where the run is, as `rung 2 of 5`.
+        ends: When its time is up, in seconds since the epoch.
+        score: The best one so far; empty where there is none.
+    """
+    return json.dumps([place, ends, score])
+
+
+def _of_the_run() -> tuple[list[ProgressColumn], list[ProgressColumn]]:
+    """Return columns for the front and the end of a bar; none outside a run."""
+    if RUN_VIEW not in os.environ:
+        return [], []
+    place, ends, score = json.loads(os.environ[RUN_VIEW])
+    return [TextColumn(place)], [_RunColumn(ends, score)]
+
+
 class Advance(Protocol):
     """Moves a bar."""
 
@@ -97,13 +136,16 @@ def progress(description: str, total: int | None, unit: str = "img") -> Iterator
         if unit == "B"
         else (MofNCompleteColumn(), RateColumn(unit))
     )
+    front, end = _of_the_run()
     columns = (
+        *front,
         TextColumn("{task.description}"),
         BarColumn(bar_width=16),
         *counters,
         # On a narrow terminal the bar gives way, not what can be read.
         TimeRemainingColumn(elapsed_when_finished=True, table_column=Column(no_wrap=True)),
         TextColumn("{task.fields[detail]}"),
+        *end,
     )
     with Progress(*columns, console=_stderr) as bars:
         task = bars.add_task(description, total=total, detail="")

@@ -1,4 +1,7 @@
-"""Ask what the machine offers: packages, cores, processes; keep freed memory, defer Ctrl-C."""
+"""Ask what the machine offers: packages, cores, processes; keep freed memory, defer Ctrl-C.
+
+A command that another one started ends with it.
+"""
 
 import ctypes
 import importlib.util
@@ -6,6 +9,8 @@ import math
 import os
 import platform
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -19,6 +24,9 @@ CPUS_VARIABLE = "PIPELINE_CPUS"
 # Where Linux says which control groups a process is in, and what they allow.
 OWN_GROUPS = Path("/proc/self/cgroup")
 GROUPS = Path("/sys/fs/cgroup")
+
+# Names the process that started this one, and without which this one has nothing to do.
+PARENT = "PIPELINE_PARENT"
 
 
 def is_installed(package: str) -> bool:
@@ -137,3 +145,16 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
         yield lambda: is_requested
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def end_with_parent() -> None:
+    """End this process when the one that PIPELINE_PARENT names is gone, however it ended."""
+    parent = os.environ.pop(PARENT, "")
+    if parent and os.name == "posix":
+        threading.Thread(target=_end_after, args=(int(parent),), daemon=True).start()
+
+
+def _end_after(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -14,7 +14,7 @@ PACKAGE = Path(pipeline.__file__).parent
 GROUND = ["errors", "reproducibility", "machine", "console", "config", "store"]
 WORK = [
     "images", "scoring", "submission", "data", "models", "training", "inference", "tuning",
-    "ablation", "reports",
+    "ablation", "ladder", "reports",
 ]  # fmt: skip
 COMMANDS = ["stages", "cli", "__main__"]
 ORDER = GROUND + WORK + COMMANDS

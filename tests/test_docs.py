@@ -57,7 +57,7 @@ def test_tree_of_the_architecture_has_every_room_at_its_place():
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     listed = re.findall(r"^  (\w+)/ ", page.partition("```")[2].partition("```")[0], re.MULTILINE)
     rooms = [room for room in reversed(ORDER) if (PACKAGE / room).is_dir()]
-    assert listed == [*rooms, "competitions", "experiments"]
+    assert listed == [*rooms, "competitions", "experiments", "plans"]
 
 
 def test_every_picture_is_shown_by_a_page():

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.ablation.trainings import TrainingResult
-from pipeline.scoring import threshold_curves
+from pipeline.scoring import separation
 from pipeline.scoring.comparison import Comparison, bonferroni, compare_trainings
 from pipeline.scoring.metrics import score
 from pipeline.scoring.separation import principal_start, tsne
@@ -19,9 +19,9 @@ Row = dict[str, Any]
 
 CONFIDENCE = 0.95  # of all intervals together
 CURVES = {
-    "roc": (threshold_curves.roc, threshold_curves.FALSE_POSITIVE_RATES),
-    "precision_recall": (threshold_curves.precision_recall, threshold_curves.RECALLS),
-    "net_benefit": (threshold_curves.net_benefit, threshold_curves.THRESHOLDS),
+    "roc": (separation.roc, separation.FALSE_POSITIVE_RATES),
+    "precision_recall": (separation.precision_recall, separation.RECALLS),
+    "net_benefit": (separation.net_benefit, separation.THRESHOLDS),
 }
 
 
@@ -118,23 +118,23 @@ def curve_points(by_recipe: ByRecipe, targets: IntArray) -> pd.DataFrame:
             y = np.mean([curve(targets, seed.oof_probs) for seed in seeds], axis=0)
             parts.append(pd.DataFrame({"recipe": recipe, "curve": name, "x": x, "y": y}))
     num_classes = next(iter(by_recipe.values()))[0].oof_probs.shape[1]
-    of_all = threshold_curves.net_benefit_of_all(targets, num_classes)
+    of_all = separation.net_benefit_of_all(targets, num_classes)
     for name, y in (("all", of_all), ("none at all", np.zeros_like(of_all))):
-        columns = {"recipe": name, "curve": "net_benefit", "x": threshold_curves.THRESHOLDS, "y": y}
+        columns = {"recipe": name, "curve": "net_benefit", "x": separation.THRESHOLDS, "y": y}
         parts.append(pd.DataFrame(columns))
     return pd.concat(parts, ignore_index=True)
 
 
 def _areas(seeds: Sequence[TrainingResult], targets: IntArray) -> Row:
     all_probs = [seed.oof_probs for seed in seeds]
-    half = int(np.argmin(np.abs(threshold_curves.THRESHOLDS - 0.5)))
+    half = int(np.argmin(np.abs(separation.THRESHOLDS - 0.5)))
     return {
         "roc_area": _mean([score("mean_column_auc", targets, probs) for probs in all_probs]),
         "precision_recall_area": _mean(
-            [threshold_curves.average_precision(targets, probs) for probs in all_probs]
+            [separation.average_precision(targets, probs) for probs in all_probs]
         ),
         "net_benefit_at_half": _mean(
-            [threshold_curves.net_benefit(targets, probs)[half] for probs in all_probs]
+            [separation.net_benefit(targets, probs)[half] for probs in all_probs]
         ),
     }
 

@@ -10,14 +10,15 @@ import os
 import sys
 from typing import NoReturn
 
-from pipeline.cli import check, improve, look, main_to_folds, main_to_submission
+from pipeline.cli import improve, look_and_check, main_to_folds, main_to_submission
 from pipeline.cli.group import app
-from pipeline.machine import num_processes
+from pipeline.machine import end_with_parent, num_processes
 
 __all__ = ["app", "main"]
 
 # In running order, as `pipeline --help` lists them.
 GROUPS = {
+    "All of it": (main_to_submission.run,),
     "Main path, in this order": (
         main_to_folds.init,
         main_to_folds.download,
@@ -28,9 +29,15 @@ GROUPS = {
         main_to_submission.ensemble,
         main_to_submission.submit,
     ),
-    "Look": (look.status, look.report, look.preview, look.models, look.doctor),
+    "Look": (
+        look_and_check.status,
+        look_and_check.report,
+        look_and_check.preview,
+        look_and_check.models,
+        look_and_check.doctor,
+    ),
     "Improve": (improve.suspects, improve.tta, improve.ablate, improve.predict),
-    "Check and log": (check.validate, check.grade, check.log_score),
+    "Check and log": (look_and_check.validate, look_and_check.grade, look_and_check.log_score),
 }
 for name, commands in GROUPS.items():
     for command in commands:
@@ -42,6 +49,7 @@ def main() -> None:
     # Read when torch is imported: threads that wait asleep leave the cores to decoding and to
     # other programs; spinning, they took half as long again beside one other busy process.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    end_with_parent()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # 猫 on a terminal that has no such letter

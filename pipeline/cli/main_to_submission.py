@@ -1,4 +1,4 @@
-"""The main path's second half, from folds to a submission."""
+"""The main path's second half, from folds to a submission; and `run`, all of it in one."""
 
 from pathlib import Path
 from typing import Annotated
@@ -178,3 +178,58 @@ def submit(
 
     loaded = load(competition, root)
     submit.run(*loaded, experiment, to_kaggle=to_kaggle, message=message)
+
+
+def run(
+    competition: CompetitionArgument,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="DIR|URL",
+            help="Folder or base URL that holds the archives.",
+            show_default="the competition's own urls",
+        ),
+    ] = None,
+    time_limit: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="As 2h, 45m or 90s.", show_default="none"),
+    ] = None,
+    plan: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Rungs to climb: cpu, cuda, mps or a TOML file.",
+            show_default="with a limit, the competition's or the device's",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what fits in the time, and stop.")
+    ] = False,
+    tune: Annotated[
+        str,
+        typer.Option(
+            metavar="OPTIONS", help="Options of 'tune', where there is neither limit nor plan."
+        ),
+    ] = "--trials 12 --timeout 15",
+    root: RootOption = Path(),
+) -> None:
+    """Make the best submission in the time given.
+
+    Reads what download reads, or what is there already; without a limit the competition's own
+    experiments are trained, tuned and blended.
+
+    Writes what the commands of the main path write. With --time-limit the rungs of a plan are
+    climbed, from cheap to dear, and submissions/COMPETITION/run.csv is always the best so far;
+    artifacts/COMPETITION/run.json tells the course. It ends in time, 30 s or 2 % allowed for;
+    the same command with more time goes on from there.
+
+    Fails if a command does, the plan is impossible, or the time is too short for any file.
+
+    Example: pipeline run cat-12 --from ~/cat-12 --time-limit 45m
+    """
+    from pipeline.stages import run as stage
+
+    limit = None if time_limit is None else stage.parse_seconds(time_limit)
+    options = stage.Options(source, limit, plan, tune, dry_run)
+    stage.run(*load(competition, root, as_declared=True), competition, options)

@@ -4,6 +4,7 @@
 """
 
 import json
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -76,6 +77,9 @@ class DefaultExperiments(Table):
 
     cuda: Annotated[tuple[str, ...], Field(min_length=1)]
     """Where there is one."""
+
+    plan: str | None = None
+    """The plan of `run` instead of the device's: a shipped one's name, or the path of its file."""
 
 
 class Competition(Table):
@@ -253,11 +257,18 @@ def load_competition(name_or_path: str) -> Competition:
     """
     path = locate_toml(name_or_path, "competitions")
     competition = parse(Competition, {"name": path.stem, **read_toml(path)}, path.name)
-    cpu, cuda = (
-        tuple(str(path.parent / name) if name.endswith(".toml") else name for name in names)
-        for names in (competition.experiments.cpu, competition.experiments.cuda)
-    )
-    return competition.model_copy(update={"experiments": DefaultExperiments(cpu=cpu, cuda=cuda)})
+    given = competition.experiments
+    located = {
+        "cpu": tuple(_beside(path, name) for name in given.cpu),
+        "cuda": tuple(_beside(path, name) for name in given.cuda),
+        "plan": given.plan and _beside(path, given.plan),
+    }
+    return competition.model_copy(update={"experiments": given.model_copy(update=located)})
+
+
+def _beside(path: Path, name: str) -> str:
+    """Locate what a competition's file names by a path, relative to itself."""
+    return str(path.parent / name) if name.endswith(".toml") else name
 
 
 def json_schema() -> dict[str, Any]:

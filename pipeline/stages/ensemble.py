@@ -15,9 +15,9 @@ from pipeline.console import result, say
 from pipeline.data.training_table import fill_with_prior, is_readable, warn_of_unreadable
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.reports.ensemble_results import members_table, methods_table, save_reliability_diagram
+from pipeline.scoring.ensembling.blending import Member, group_seeds
 from pipeline.scoring.ensembling.build import FittedEnsemble, MemberProbs, build, describe_ensemble
 from pipeline.scoring.ensembling.ensemble_methods import METHODS
-from pipeline.scoring.ensembling.members import Member, group_seeds
 from pipeline.scoring.ensembling.selection import AUTO
 from pipeline.scoring.oof import class_indices, describe_oof
 from pipeline.store.atomic import remove, write_text

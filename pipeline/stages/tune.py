@@ -10,7 +10,7 @@ from pipeline.config.competition import Competition
 from pipeline.config.experiment import Experiment
 from pipeline.config.experiment_files import load_search
 from pipeline.config.search_space import SearchSpace
-from pipeline.config.strict import NAME_PATTERN
+from pipeline.config.strict import NAME_PATTERN, toml_text
 from pipeline.console import result, say
 from pipeline.data.training_table import load_tables, warn_of_unreadable
 from pipeline.errors import ConfigError
@@ -21,7 +21,6 @@ from pipeline.store.freshness import Stamp
 from pipeline.store.locks import held
 from pipeline.store.paths import Paths
 from pipeline.store.tables import held_out, write_table
-from pipeline.store.toml_writer import toml_text
 from pipeline.training.device import pick_device
 from pipeline.training.dry_run import check_trainable
 from pipeline.training.experiment_run import ExperimentRun, train_all

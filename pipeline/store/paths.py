@@ -189,6 +189,11 @@ class Paths:
     report_stamp = Below("artifacts_dir", "report/report.json")
     """Written last by `report`: what the page shows."""
 
+    run_json = Below("artifacts_dir", "run.json")
+    """The course of `run`: which rung was reached when, with what score."""
+    rates_json = Below("root", "artifacts/.rates.json")
+    """What trainings were measured to cost on which machine, of all competitions."""
+
     submissions_dir = Below("root", "submissions/{competition}")
     """The CSVs for the judge."""
     submission_log = Below("submissions_dir", "log.csv")

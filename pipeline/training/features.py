@@ -5,8 +5,10 @@ whenever they are wanted, and rounded alike.
 """
 
 import itertools
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -42,6 +44,24 @@ from pipeline.training.shared_blocks import Block, SharedBlocks
 
 BATCH_SIZE = 32
 GPU_VIEWS = 256
+# Of a measurement: batches, of which the first isn't timed, views of each at most, and when it is
+# enough.
+MEASURED_BATCHES, MEASURED_VIEWS, MEASURED_SECONDS = 6, 4, 1.0
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast features are computed.
+
+    Attributes:
+        image_seconds: Of one image under all its views, loading included.
+        timed_seconds: How long was measured.
+        shape: Of the feature of one view.
+    """
+
+    image_seconds: float
+    timed_seconds: float
+    shape: tuple[int, ...]
 
 
 class FeatureExtractor:
@@ -117,6 +137,27 @@ class FeatureExtractor:
         except GoneError as error:
             _warn_of_lost(error)
         return None if processes.any_of(not found) else found
+
+    def measure(self, images: pd.DataFrame, views: Sequence[View]) -> Pace:
+        """Time some batches as they would be computed; nothing is cached.
+
+        Raises:
+            DataError: An image can't be read any more.
+        """
+        set_up(self._device)
+        some = tuple(views[:: -(-len(views) // MEASURED_VIEWS)])
+        size = min(self._batch_size(len(some)), len(images))
+        firsts = (number * size % len(images) for number in range(MEASURED_BATCHES))
+        batches = (Batch([*range(first, min(first + size, len(images)))], some) for first in firsts)
+        computed = self._features(self._load(images, batches, len(some)))
+        shape = next(computed).cpu().shape[2:]  # layers are converted here
+        begun, num_timed = time.monotonic(), 0
+        for features in computed:
+            num_timed += len(features.cpu())
+            if time.monotonic() - begun > MEASURED_SECONDS:
+                break
+        seconds = time.monotonic() - begun
+        return Pace(seconds / num_timed * len(views) / len(some), seconds, shape)
 
     def _fill_cache(self, images: pd.DataFrame, views: Sequence[View], what: str) -> bool:
         """Compute the features that aren't cached, if there is room; processes share the blocks."""

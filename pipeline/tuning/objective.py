@@ -27,7 +27,7 @@ from pipeline.training.methods import Method, build_method
 from pipeline.training.probe import Probe
 from pipeline.training.seen_weights import check_unseen
 from pipeline.training.task import FoldTask
-from pipeline.tuning.pruning import epoch_step, fold_step
+from pipeline.tuning.samplers import epoch_step, fold_step
 from pipeline.tuning.search import Search
 from pipeline.tuning.trials import FOLD_SCORES, REASON, SECONDS, record_worker
 

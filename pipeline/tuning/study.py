@@ -26,8 +26,7 @@ from pipeline.errors import ArtifactError, ConfigError
 from pipeline.scoring.metrics import get_metric
 from pipeline.store.disk_errors import explained_os_errors
 from pipeline.tuning.finite_space import finite_space
-from pipeline.tuning.pruning import FoldPruner
-from pipeline.tuning.samplers import TrialSeededSampler
+from pipeline.tuning.samplers import FoldPruner, TrialSeededSampler
 from pipeline.tuning.search import Search
 
 BLOCK_BYTES = 1 << 16

@@ -62,7 +62,7 @@ def test_bash_completes_competitions(complete):
 
 def test_bash_completes_experiments_that_can_be_trained(complete):
     offered = complete("pipeline train cat-12 --experiment lite1")
-    assert offered == ["lite1-probe"]
+    assert offered == ["lite1-finetune", "lite1-probe"]
 
 
 def test_bash_completes_experiments_and_ensembles_that_are_trained(complete):

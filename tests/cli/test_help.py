@@ -15,6 +15,7 @@ from pipeline.cli import app
 from pipeline.cli.group import LONGEST_SUMMARY
 
 GROUPS = {
+    "All of it": "run",
     "Main path, in this order": "init download prepare folds train tune ensemble submit",
     "Look": "status report preview models doctor",
     "Improve": "suspects tta ablate predict",

@@ -17,8 +17,8 @@ SHARED = {"competition", "root", "help"}
 HEAD = f"""<!-- Made from the commands by `{WRITE}`; change their docstrings. -->
 # Commands
 
-`make all` runs the main path from `download` on, then `status` and `report`. Each is a command of
-its own, `.venv/bin/pipeline COMMAND COMPETITION`; `pipeline COMMAND --help` says what stands here.
+`make all` is `run`: the main path from `download` on, then `status` and `report`. Each is a command
+of its own, `.venv/bin/pipeline COMMAND COMPETITION`; `pipeline COMMAND --help` says what is here.
 
 - COMPETITION is a built-in name or the path of a TOML file ([competitions.md](competitions.md)).
 - `--root DIR`, before the command or after it, or the variable `PIPELINE_ROOT`, says where the

@@ -182,27 +182,19 @@ def test_make_hands_names_on_as_they_are(
     checkout: Path, name: str, *, is_environment: bool
 ) -> None:
     competition, folder = f"my {name}/plants.toml", f"/data/{name}"
-    truth = checkout / "data/plants/truth.csv"
-    truth.parent.mkdir(parents=True)
-    truth.touch()
     given = {"COMPETITION": competition, "FROM": folder}
     if is_environment:
         commands = asked(checkout, **given)
     else:
         commands = asked(checkout, *(f"{key}={value}" for key, value in given.items()))
-    assert commands[0] == ["download", competition, "--from", folder]
-    assert {command[1] for command in commands} == {competition}
-    submission = "./submissions/plants/ensemble.csv"
-    grade = ["grade", competition, submission, "--truth", "./data/plants/truth.csv"]
-    assert grade in commands
+    tune = "--tune=--trials 12 --timeout 15"
+    assert commands == [["run", competition, "--from", folder, tune]]
     assert not (checkout / "canary").exists()
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="needs make")
-def test_make_takes_options_of_tune_apart_and_runs_none_of_them(checkout: Path) -> None:
-    commands = asked(checkout, "TUNE=--trials 3 $(touch canary) ; touch canary")
-    tune = next(command for command in commands if command[0] == "tune")
-    told = ["--trials", "3", "$(touch", "canary)", ";", "touch", "canary"]
-    assert tune == ["tune", "demo", *told]
+def test_make_hands_on_options_of_tune_and_a_limit_and_runs_none_of_them(checkout: Path) -> None:
+    words = "--trials 3 $(touch canary) ; touch canary"
+    commands = asked(checkout, f"TUNE={words}", "TIME=2h; touch canary")
+    assert commands == [["run", "demo", "--time-limit", "2h; touch canary", f"--tune={words}"]]
     assert not (checkout / "canary").exists()
-    assert commands[0] == ["download", "demo"]

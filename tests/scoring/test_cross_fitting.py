@@ -3,8 +3,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from pipeline.scoring.cross_fitting import CrossFits, cross_fitted
 from pipeline.scoring.ensembling.blending import fit_weighted
+from pipeline.scoring.ensembling.ensemble_methods import CrossFits, cross_fitted
 from pipeline.store.predictions import FloatArray, IntArray
 from tests.scoring.drawn import FOLDS, TARGETS, member, members
 

@@ -3,7 +3,7 @@ import pytest
 from scipy.integrate import trapezoid
 
 from pipeline.scoring.metrics import score
-from pipeline.scoring.threshold_curves import (
+from pipeline.scoring.separation import (
     FALSE_POSITIVE_RATES,
     RECALLS,
     THRESHOLDS,

@@ -2,7 +2,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from pipeline.tuning.pruning import FoldPruner, epoch_step, fold_step
+from pipeline.tuning.samplers import FoldPruner, epoch_step, fold_step
 
 PRUNER = FoldPruner(num_epochs=9)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pipeline.store.toml_writer import toml_value
+from pipeline.config.strict import toml_value
 
 WIDTH = 96
 Certainty = Literal["found", "guess", "unknown"]

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from pipeline.scoring.calibration import Calibration, at_best_temperature
-from pipeline.scoring.cross_fitting import cross_fitted
 from pipeline.scoring.ensembling.blending import (
     CalibratedMean,
     WeightedMean,
     fit_calibrated,
     fit_weighted,
 )
+from pipeline.scoring.ensembling.ensemble_methods import cross_fitted
 from pipeline.scoring.metrics import score
 from tests.scoring.drawn import members
 

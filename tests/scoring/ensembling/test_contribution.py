@@ -2,8 +2,8 @@ import numpy as np
 
 from pipeline.scoring.calibration import at_best_temperature
 from pipeline.scoring.comparison import compare
-from pipeline.scoring.ensembling.contribution import Contributions
 from pipeline.scoring.ensembling.ensemble_methods import METHODS
+from pipeline.scoring.ensembling.selection import Contributions
 from pipeline.store.predictions import FloatArray
 from tests.scoring.drawn import members
 

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.scoring.cross_fitting import cross_fitted
-from pipeline.scoring.ensembling.ensemble_methods import METHODS
+from pipeline.scoring.ensembling.ensemble_methods import METHODS, cross_fitted
 from pipeline.scoring.metrics import score
 from tests.scoring.drawn import FOLDS, TARGETS, member, members
 

@@ -1,7 +1,7 @@
 import numpy as np
 
 from pipeline.config.experiment import Experiment
-from pipeline.scoring.ensembling.members import Member, group_seeds
+from pipeline.scoring.ensembling.blending import Member, group_seeds
 from pipeline.store.results import Result
 from tests import tiny
 

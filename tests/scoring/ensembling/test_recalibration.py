@@ -3,7 +3,7 @@ import pytest
 from scipy.special import softmax
 
 from pipeline.scoring.calibration import expected_calibration_error, fit_temperature_and_floor
-from pipeline.scoring.ensembling.recalibration import recalibrate
+from pipeline.scoring.ensembling.build import recalibrate
 from pipeline.scoring.ensembling.selection import AUTO, Candidates
 from pipeline.scoring.metrics import score
 from pipeline.store.predictions import FloatArray

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.scoring.cross_fitting import cross_fitted
-from pipeline.scoring.ensembling.ensemble_methods import METHODS
+from pipeline.scoring.ensembling.ensemble_methods import METHODS, cross_fitted
 from pipeline.scoring.ensembling.selection import AUTO, FALLBACK, Candidates, choose
 from pipeline.scoring.metrics import score
 from tests.scoring.drawn import FOLDS, TARGETS, member, members

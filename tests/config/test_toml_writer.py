@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 
 from pipeline.config.experiment import Experiment
 from pipeline.config.experiment_files import load_experiment, load_experiments
-from pipeline.config.strict import built_in_names
-from pipeline.store.toml_writer import toml_text
+from pipeline.config.strict import built_in_names, toml_text
 
 SCALARS = st.one_of(
     st.booleans(),

@@ -1,0 +1,279 @@
+"""Climb a plan rung by rung: train what fits, blend it, keep the best submission."""
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from pipeline.config.competition import Competition
+from pipeline.console import run_view, say, warn
+from pipeline.data.training_table import Tables
+from pipeline.ladder.commands import Commands, Ending
+from pipeline.ladder.costs import Rates, pace_of
+from pipeline.ladder.course import Attempt, Course, Outcome, Reached, save_course, utc_now
+from pipeline.ladder.plan import Job
+from pipeline.ladder.schedule import Deadline, Forecast, lay_out
+from pipeline.store.atomic import write_bytes
+from pipeline.store.freshness import Stamp, digest
+from pipeline.store.paths import Paths
+from pipeline.store.results import changed_members, load_result
+from pipeline.training.fold_stamps import FoldStamps
+
+# What a rung's ensemble and submission take before any was made, and a little more each time.
+FIRST_FINISH_SECONDS, SPARE = 12.0, 1.3
+REPORT_SECONDS = 10.0
+# How long before the very end a step must be over: a submission and the last line come after it.
+ENSEMBLE_ENDS, SUBMISSION_ENDS = 8.0, 3.0
+# How long a training may save when it is stopped; a fraction of what may be had beyond the limit.
+SAVING_SECONDS = 8.0
+# Trainings that are shorter say little of the machine's pace.
+TELLING_SECONDS = 10.0
+
+
+@dataclass
+class Climb:
+    """What happens on the way up.
+
+    Attributes:
+        paths: The competition's files.
+        competition: Its classes and metric.
+        tables: Its images and folds.
+        commands: What trains, blends and submits.
+        deadline: Of the run.
+        rates: What trainings cost here.
+        course: What was reached, earlier commands' included.
+        finish_seconds: What a rung's ensemble and submission take.
+        pace: How much slower than rehearsed trainings are now.
+    """
+
+    paths: Paths
+    competition: Competition
+    tables: Tables
+    commands: Commands
+    deadline: Deadline
+    rates: Rates
+    course: Course
+    finish_seconds: float = FIRST_FINISH_SECONDS
+    pace: float = 1.0
+    _before: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._before = self.course.seconds
+
+    @property
+    def has_file(self) -> bool:
+        """Whether there is a submission to fall back on."""
+        return self.course.best is not None and self.paths.submission("run").is_file()
+
+    @property
+    def reserve(self) -> float:
+        """Seconds that the rung's end and the report take."""
+        return self.finish_seconds + REPORT_SECONDS
+
+    def folds_left(self, job: Job) -> int:
+        """Count a training's folds that are still to be trained; 0 where all is done."""
+        stamps = self._stamps(job)
+        return sum(not stamps.fold(fold).is_fresh() for fold in self._folds())
+
+    def is_trained(self, job: Job) -> bool:
+        """Tell whether a training is complete, and up to date."""
+        return self.folds_left(job) == 0 and self._stamps(job).result(self._folds()).is_fresh()
+
+    def _folds(self) -> list[int]:
+        return sorted(self.tables.folds["fold"].unique().tolist())
+
+    def _stamps(self, job: Job) -> FoldStamps:
+        out = self.paths.experiment(job.name)
+        return FoldStamps(self.paths, self.competition, job.experiment, self.tables, out)
+
+    def climb(self, forecasts: Sequence[Forecast]) -> None:
+        """Train, blend and submit, rung by rung, until all is done or time is up.
+
+        Raises:
+            StoppedError: Ctrl-C.
+        """
+        rungs = [(one, list(group)) for one, group in groupby(forecasts, lambda f: f.job.rung.name)]
+        able = [one.job for one in forecasts if not one.refused]
+        for number, (name, group) in enumerate(rungs, start=1):
+            place = f"rung {number} of {len(rungs)}"
+            for one in group:
+                self._train(one, forecasts, place)
+            position = max(i for i, f in enumerate(forecasts) if f.job.rung.name == name)
+            upto = {one.job.name for one in forecasts[: position + 1]}
+            members = [job for job in able if job.name in upto and self.is_trained(job)]
+            is_new = any(job.rung.name == name for job in members)
+            if (is_new or (members and not self.has_file)) and not self._is_reached(name, members):
+                self._finish(name, members, place)
+
+    def _is_reached(self, rung: str, members: Sequence[Job]) -> bool:
+        """Tell whether this very blend was made before, and its submission considered."""
+        names = tuple(job.name for job in members)
+        known = [(one.rung, one.members) for one in self.course.reached]
+        blend = self.paths.experiment(f"run-{rung}")
+        is_whole = not Stamp(blend.stamp, {}).damaged() and blend.stamp.is_file()
+        changed = changed_members(self.paths, f"run-{rung}")
+        return self.has_file and (rung, names) in known and is_whole and not changed
+
+    def _train(self, forecast: Forecast, forecasts: Sequence[Forecast], place: str) -> None:
+        job = forecast.job
+        if forecast.refused:
+            self._note(job, "skipped", why=forecast.refused)
+            return
+        if self.is_trained(job):
+            return
+        index = forecasts.index(forecast)
+        first_rung = "" if self.has_file else forecasts[0].job.rung.name
+        rows = lay_out(forecasts[index:], self.deadline, self.reserve, self.pace, first_rung)
+        stop_at = self._stop_at(is_first=job.rung.name == first_rung)
+        if rows[0].fits != "yes" or time.monotonic() > stop_at:
+            say(f"{place}, {job.name}: not begun, {_reason(forecast, self)}")
+            self._note(job, "did not fit", forecast.seconds)
+            return
+        predicted = None if forecast.seconds is None else forecast.seconds * self.pace
+        ending = self.commands.run(
+            "train",
+            *job.words,
+            stop_at=stop_at,
+            kill_at=stop_at + SAVING_SECONDS,
+            view=self._view(place),
+        )
+        self._learn(forecast, ending, predicted)
+
+    def _stop_at(self, *, is_first: bool) -> float:
+        """Say when a training must stop; without a file there is nothing that matters more."""
+        if is_first:
+            return self.deadline.last - SAVING_SECONDS - self.finish_seconds
+        return self.deadline.end - self.reserve
+
+    def _learn(self, forecast: Forecast, ending: Ending, predicted: float | None) -> None:
+        """Note how a training went, and what that says of those to come."""
+        job, seconds = forecast.job, ending.seconds
+        if not ending.is_good:
+            outcome: Outcome = "stopped" if ending.was_stopped else "failed"
+            why = "time was up" if ending.was_stopped else f"exit code {ending.code}"
+            self._note(job, outcome, predicted, seconds, why)
+            if outcome == "stopped":
+                say(f"{job.name}: stopped, as time is up; what it did is kept")
+            else:
+                warn(f"{job.name}: failed, as its error says; going on without it")
+            return
+        self._note(job, "trained", predicted, seconds)
+        if forecast.cost is None or not forecast.seconds:
+            return
+        if seconds > TELLING_SECONDS:
+            self.pace = pace_of(seconds, forecast.seconds)
+        whole = forecast.cost.predict(self._num_images, len(self._folds()), len(self._folds()))
+        if abs(whole - forecast.seconds) < 1.0:  # it was trained from its beginning
+            self.rates.put(job.experiment, forecast.cost.scaled(pace_of(seconds, whole)))
+
+    @property
+    def _num_images(self) -> int:
+        return len(self.tables.train) + len(self.tables.test)
+
+    def _finish(self, rung: str, members: Sequence[Job], place: str) -> None:
+        """Blend what is trained; make its submission the run's unless it scores worse."""
+        name, begun = f"run-{rung}", time.monotonic()
+        if not self._blend(name, members, place):
+            if self.has_file:
+                say(f"{place}, {rung}: no time to blend; the submission of before stands")
+                return
+            name = members[-1].name  # alone it is better than nothing
+        result = load_result(self.paths.experiment(name))
+        score, (low, high) = result.metrics["oof_score"], result.metrics["oof_interval_95"]
+        is_kept = self.course.is_no_worse(score)
+        sha256 = self._submit(name, place) if is_kept else ""
+        reached = Reached(
+            rung=rung,
+            time=utc_now(),
+            seconds=round(self._before + self.deadline.elapsed, 1),
+            members=tuple(job.name for job in members),
+            score=score,
+            interval=(low, high),
+            log_loss=result.metrics["log_loss"],
+            source=name,
+            sha256=sha256,
+        )
+        if is_kept and not sha256:
+            warn(f"{place}, {rung}: its submission could not be written in time")
+            return
+        self._save(self.course.with_reached(reached))
+        self.finish_seconds = max(4.0, (time.monotonic() - begun) * SPARE)
+        fate = "" if is_kept else f", worse than {self.course.best and self.course.best.score:.4f}"
+        say(
+            f"{place}, {rung}: OOF {result.metrics['metric']} {score:.4f} [{low:.4f}, {high:.4f}] "
+            f"after {reached.seconds:.0f} s{fate} -> {self.paths.submission('run')}"
+        )
+
+    def _blend(self, name: str, members: Sequence[Job], place: str) -> bool:
+        ending = self.commands.run(
+            "ensemble",
+            "--name",
+            name,
+            *(word for job in members for word in ("--experiment", job.name)),
+            kill_at=self.deadline.last - ENSEMBLE_ENDS,
+            view=self._view(place),
+            is_quiet=True,
+        )
+        return ending.is_good
+
+    def _submit(self, name: str, place: str) -> str:
+        """Write the submission, and the same as `run.csv`; returns its sha256, "" if it failed."""
+        ending = self.commands.run(
+            "submit",
+            "--experiment",
+            name,
+            kill_at=self.deadline.last - SUBMISSION_ENDS,
+            view=self._view(place),
+            is_quiet=True,
+        )
+        if not ending.is_good:
+            return ""
+        content = self.paths.submission(name).read_bytes()
+        write_bytes(self.paths.submission("run"), content)
+        return hashlib.sha256(content).hexdigest()
+
+    def _note(
+        self,
+        job: Job,
+        outcome: Outcome,
+        predicted: float | None = None,
+        seconds: float | None = None,
+        why: str = "",
+    ) -> None:
+        attempt = Attempt(
+            rung=job.rung.name,
+            experiment=job.name,
+            outcome=outcome,
+            predicted_seconds=None if predicted is None else round(predicted, 1),
+            seconds=None if seconds is None else round(seconds, 1),
+            why=why,
+        )
+        self._save(self.course.with_attempt(attempt))
+
+    def _save(self, course: Course) -> None:
+        seconds = round(self._before + self.deadline.elapsed, 1)
+        self.course = course.model_copy(update={"seconds": seconds})
+        save_course(self.paths, self.course)
+
+    def _view(self, place: str) -> str:
+        best = self.course.best
+        ends = time.time() + self.deadline.left
+        return run_view(place, ends, f"{best.score:.4f}" if best else "")
+
+
+def _reason(forecast: Forecast, climb: Climb) -> str:
+    if forecast.seconds is None:
+        return "as there was no time to rehearse it"
+    needed, left = forecast.seconds * climb.pace, climb.deadline.left - climb.reserve
+    return f"it takes {needed / 60:.1f} min, {max(0.0, left) / 60:.1f} are left"
+
+
+def restore_submission(paths: Paths, course: Course) -> None:
+    """Put the best rung's submission back in its place, should it be gone or another one."""
+    best = course.best
+    if best is None or digest(paths.submission("run")) == best.sha256:
+        return
+    source = paths.submission(best.source)
+    if digest(source) == best.sha256:
+        write_bytes(paths.submission("run"), source.read_bytes())

@@ -1,0 +1,189 @@
+"""Predict how long trainings take: by a rehearsal, by what was measured before, by what they took.
+
+The rehearsal runs in a process of its own (`rehearsal.py`), which imports torch while archives are
+unpacked; it is killed when its time is up.
+"""
+
+import json
+import queue
+import subprocess
+import threading
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeGuard
+
+from pipeline.config.experiment import Experiment
+from pipeline.errors import PipelineError
+from pipeline.ladder.commands import Commands, kill
+from pipeline.ladder.plan import Job
+from pipeline.store.atomic import write_text
+from pipeline.store.freshness import fingerprint
+from pipeline.store.paths import Paths
+
+MODULE = "pipeline.ladder.rehearsal"
+# A measured pace that is further off is some accident's.
+SLOWEST, FASTEST = 20.0, 0.2
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a training takes on a machine.
+
+    Attributes:
+        start_seconds: Until the first image: the process, the network.
+        shared_seconds: Once for all folds: features, working copies.
+        fold_seconds: Of each fold.
+        num_images: Train and test images that it was measured for.
+        num_folds: Folds.
+    """
+
+    start_seconds: float
+    shared_seconds: float
+    fold_seconds: float
+    num_images: int
+    num_folds: int
+
+    def predict(self, num_images: int, num_folds_left: int, num_folds: int) -> float:
+        """Predict the seconds of what is left; what folds share is made with the first."""
+        if num_folds_left == 0:
+            return self.start_seconds
+        is_begun = num_folds_left < num_folds
+        shared = 0.0 if is_begun else self.shared_seconds
+        scale = num_images / self.num_images
+        return self.start_seconds + scale * (shared + num_folds_left * self.fold_seconds)
+
+    def scaled(self, factor: float) -> "Cost":
+        """Return the cost at another pace."""
+        return replace(
+            self,
+            start_seconds=self.start_seconds * factor,
+            shared_seconds=self.shared_seconds * factor,
+            fold_seconds=self.fold_seconds * factor,
+        )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A rehearsal's: the cost, or why the experiment can't be trained here."""
+
+    cost: Cost | None = None
+    refused: str = ""
+
+
+class Rehearsal:
+    """A process that tries a few batches of the experiments it is asked for.
+
+    Attributes:
+        seconds: How long it was busy with them.
+    """
+
+    def __init__(self, commands: Commands) -> None:
+        self.seconds = 0.0
+        words = (commands.typed, str(commands.root))
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        self._process = commands.start(MODULE, *words, **pipes)
+        self._lines: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+        self._machine: dict[str, Any] | None = None
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(line)
+        self._lines.put("")  # it ended
+
+    def _next(self, until: float) -> Any:
+        """Return what it says next; None where it says nothing in time, or has ended."""
+        with suppress(queue.Empty, ValueError):
+            return json.loads(self._lines.get(timeout=max(0.0, until - time.monotonic())))
+        return None
+
+    def machine(self, until: float) -> dict[str, Any]:
+        """Ask what kind of device computes here, and what the machine is known by.
+
+        Args:
+            until: When to give up; of `time.monotonic`.
+        """
+        self._machine = self._machine or self._next(until)
+        return self._machine or {"device": "cpu", "machine": ""}
+
+    def rehearse(self, job: Job, until: float) -> Answer:
+        """Measure a training's cost, if it can be had in time."""
+        begun = time.monotonic()
+        answer = Answer()
+        if begun < until and self._machine is not None and self._ask(job):
+            reply = self._next(until)
+            if isinstance(reply, dict):
+                cost = reply.get("cost")
+                answer = Answer(Cost(**cost) if cost else None, reply.get("refused", ""))
+            else:
+                self.close()  # else its late answer would be taken for the next one's
+        self.seconds += time.monotonic() - begun
+        return answer
+
+    def _ask(self, job: Job) -> bool:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(job.experiment.model_dump(mode="json")) + "\n")
+            self._process.stdin.flush()
+        except (OSError, ValueError):  # it has ended
+            return False
+        return True
+
+    def close(self) -> None:
+        """End it."""
+        kill(self._process)
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with suppress(OSError, ValueError):
+                    pipe.close()
+
+
+class Rates:
+    """What trainings cost on this machine, remembered for the next run.
+
+    Args:
+        paths: Where they are kept.
+        machine: What it is known by.
+    """
+
+    def __init__(self, paths: Paths, machine: str) -> None:
+        self._paths = paths
+        self._machine = machine
+
+    def get(self, experiment: Experiment) -> Cost | None:
+        """Return what is known of an experiment."""
+        known = self._load().get(self._machine, {}).get(_key(experiment))
+        with suppress(TypeError):
+            return Cost(**known) if _is_record(known) else None
+        return None
+
+    def put(self, experiment: Experiment, cost: Cost) -> None:
+        """Remember it; a disk that is full forgets."""
+        rates = self._load()
+        rates.setdefault(self._machine, {})[_key(experiment)] = asdict(cost)
+        with suppress(PipelineError):
+            write_text(self._paths.rates_json, json.dumps(rates, indent=1, sort_keys=True) + "\n")
+
+    def _load(self) -> dict[str, Any]:
+        try:
+            rates = json.loads(self._paths.rates_json.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return rates if _is_record(rates) and all(map(_is_record, rates.values())) else {}
+
+
+def _is_record(value: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
+
+
+def _key(experiment: Experiment) -> str:
+    """Name an experiment by what decides its cost: its seed doesn't."""
+    config = experiment.model_dump(mode="json", exclude={"name", "description", "seed"})
+    return f"{experiment.model.name} {fingerprint(config)[:16]}"
+
+
+def pace_of(real: float, predicted: float) -> float:
+    """Return how much slower than predicted a training was."""
+    return min(SLOWEST, max(FASTEST, real / max(predicted, 1e-3)))

@@ -1,0 +1,140 @@
+"""Keep the course of `run`, `artifacts/<competition>/run.json`: what was reached when."""
+
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from pipeline.config.competition import Competition
+from pipeline.scoring.metrics import get_metric
+from pipeline.store.atomic import write_text
+from pipeline.store.freshness import digest
+from pipeline.store.paths import Paths
+
+Outcome = Literal["trained", "stopped", "failed", "skipped", "did not fit"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Reached(_Record):
+    """A rung that was climbed, and the file that came of it.
+
+    Attributes:
+        rung: Its name.
+        time: When, UTC.
+        seconds: Of work until then, earlier commands' included.
+        members: The experiments that were blended.
+        score: Of the blend, nested out of fold.
+        interval: Its 95 % interval.
+        log_loss: The same predictions' log loss.
+        source: Whose submission it is, an ensemble or, for want of time, an experiment.
+        sha256: Of the submission; empty where it wasn't better than what there was.
+    """
+
+    rung: str
+    time: AwareDatetime
+    seconds: float
+    members: tuple[str, ...]
+    score: float
+    interval: tuple[float, float]
+    log_loss: float
+    source: str
+    sha256: str = ""
+
+
+class Attempt(_Record):
+    """A training: what it was expected to take, and what it took.
+
+    Attributes:
+        rung: Its rung.
+        experiment: Its name.
+        outcome: What became of it.
+        predicted_seconds: None where nothing was known.
+        seconds: None where it wasn't begun.
+        why: Of one that was skipped or failed.
+    """
+
+    rung: str
+    experiment: str
+    outcome: Outcome
+    predicted_seconds: float | None = None
+    seconds: float | None = None
+    why: str = ""
+
+
+class Course(_Record):
+    """All of it, oldest first.
+
+    Attributes:
+        plan: The plan's name.
+        metric: What scores measure.
+        folds_sha256: Of the fold table: over other folds, a course begins anew.
+        limit_seconds: The last command's limit; None without.
+        seconds: Of work so far.
+        reached: The rungs that were climbed.
+        attempts: The trainings, one of each experiment, the last one.
+    """
+
+    plan: str
+    metric: str
+    folds_sha256: str
+    limit_seconds: float | None = None
+    seconds: float = 0.0
+    reached: tuple[Reached, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+
+    @property
+    def best(self) -> Reached | None:
+        """The rung whose submission stands."""
+        written = [one for one in self.reached if one.sha256]
+        return written[-1] if written else None
+
+    def is_no_worse(self, score: float) -> bool:
+        """Tell whether a score is as good as that of the file that stands, or better."""
+        if self.best is None:
+            return True
+        gain = score - self.best.score
+        return (gain if get_metric(self.metric).greater_is_better else -gain) >= 0
+
+    def with_reached(self, new: Reached) -> "Course":
+        """Add a rung, unless the same blend was reached before."""
+        known = [(one.rung, one.members, one.score) for one in self.reached]
+        if (new.rung, new.members, new.score) in known:
+            return self
+        return self.model_copy(update={"reached": (*self.reached, new)})
+
+    def with_attempt(self, new: Attempt) -> "Course":
+        """Note a training in the place of an earlier one of the same experiment."""
+        others = [one for one in self.attempts if one.experiment != new.experiment]
+        return self.model_copy(update={"attempts": (*others, new)})
+
+
+def load_course(paths: Paths) -> Course | None:
+    """Read what earlier commands reached over today's folds; None where there is nothing."""
+    try:
+        course = Course.model_validate_json(paths.run_json.read_bytes())
+    except (OSError, ValidationError):
+        return None
+    return course if course.folds_sha256 == digest(paths.folds_csv) else None
+
+
+def begin_course(paths: Paths, competition: Competition, plan: str, limit: float | None) -> Course:
+    """Go on with the course that there is, or begin one."""
+    course = load_course(paths)
+    if course is None or course.metric != competition.metric:
+        course = Course(
+            plan=plan, metric=competition.metric, folds_sha256=digest(paths.folds_csv) or ""
+        )
+    return course.model_copy(update={"plan": plan, "limit_seconds": limit})
+
+
+def save_course(paths: Paths, course: Course) -> None:
+    """Write it, whole or not at all."""
+    write_text(paths.run_json, course.model_dump_json(indent=2) + "\n")
+
+
+def utc_now() -> datetime:
+    """Return the time in whole seconds, UTC."""
+    return datetime.now(UTC).replace(microsecond=0)

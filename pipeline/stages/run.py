@@ -1,0 +1,223 @@
+"""Make the best submission that this machine can make in the time given."""
+
+import shlex
+import time
+from dataclasses import dataclass, replace
+from math import inf
+
+from pipeline.config.competition import Competition
+from pipeline.console import result, say
+from pipeline.data.resolution import resolve
+from pipeline.data.training_table import load_tables
+from pipeline.errors import ConfigError, PipelineError, StoppedError
+from pipeline.ladder.commands import FOREVER, Commands, Ending
+from pipeline.ladder.conductor import Climb, restore_submission
+from pipeline.ladder.costs import Rates, Rehearsal
+from pipeline.ladder.course import begin_course, save_course
+from pipeline.ladder.plan import Job, list_jobs, load_plan
+from pipeline.ladder.schedule import Deadline, Forecast, clock, lay_out, schedule_table
+from pipeline.ladder.schedule import parse_seconds as parse_seconds
+from pipeline.machine import num_processes
+from pipeline.store.paths import Paths
+
+# What the rehearsal may take: a share of the limit, and seconds without one.
+REHEARSAL_SHARE, REHEARSAL_SECONDS = 0.03, 60.0
+# How long before the very end the report must be written.
+REPORT_ENDS = 1.5
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of a run.
+
+    Attributes:
+        source: Where archives come from, see `download`.
+        limit: Seconds; None for as long as it takes.
+        plan: Name or path of a plan; None for the device's.
+        tune: Options of `tune`, where there is neither limit nor plan.
+        is_dry: Whether to stop at the schedule.
+    """
+
+    source: str | None = None
+    limit: float | None = None
+    plan: str | None = None
+    tune: str = ""
+    is_dry: bool = False
+
+
+def run(paths: Paths, competition: Competition, typed: str, options: Options) -> None:
+    """Run all stages; with a limit or a plan, climb its rungs as far as time allows.
+
+    Reads what `download` reads, or what is there already.
+
+    Writes what the stages write; with a limit or a plan submissions/COMPETITION/run.csv, the best
+    so far, and artifacts/COMPETITION/run.json.
+
+    Fails if a stage does (PipelineError), the plan is impossible (ConfigError), or Ctrl-C stopped
+    it, with what was done kept (StoppedError).
+
+    Args:
+        paths: The competition's files.
+        competition: As its file declares it.
+        typed: The competition as the user named it.
+        options: How far to go.
+    """
+    begun = time.monotonic()
+    if num_processes() > 1:
+        raise ConfigError(
+            "run: must run in one process, which starts others, runs in "
+            f"{num_processes()}; start it without accelerate launch"
+        )
+    commands = Commands(typed, paths.root)
+    if options.limit is None and options.plan is None and not options.is_dry:
+        _run_all(paths, commands, options)
+        return
+    deadline = Deadline(begun, options.limit if options.limit is not None else inf)
+    rehearsal = Rehearsal(commands)  # it imports torch while images are read
+    try:
+        _prepare(commands, options, deadline)
+        climb, forecasts = _look_ahead(paths, competition, commands, options, deadline, rehearsal)
+    finally:
+        rehearsal.close()
+    if options.is_dry:
+        return
+    restore_submission(paths, climb.course)
+    climb.climb(forecasts)
+    _end(climb, forecasts)
+
+
+def _run_all(paths: Paths, commands: Commands, options: Options) -> None:
+    """Run the stages one after the other, with the competition's own experiments."""
+    steps = [
+        ("download", *_from(options)),
+        ("prepare",),
+        ("folds",),
+        ("train",),
+        ("tune", *_split(options.tune)),
+        ("ensemble",),
+        ("submit",),
+    ]
+    for command, *words in steps:
+        _require(commands, command, commands.run(command, *words))
+    if paths.truth_csv.is_file():
+        csv = str(paths.submission("ensemble"))
+        ending = commands.run("grade", csv, "--truth", str(paths.truth_csv))
+        _require(commands, "grade", ending)
+    for command in ("status", "report"):
+        _require(commands, command, commands.run(command))
+
+
+def _split(words: str) -> list[str]:
+    try:
+        return shlex.split(words)
+    except ValueError as error:
+        raise ConfigError(
+            f"--tune {words}: must be options as a shell takes them ({error}); correct the quotes"
+        ) from error
+
+
+def _from(options: Options) -> list[str]:
+    return ["--from", options.source] if options.source else []
+
+
+def _require(commands: Commands, command: str, ending: Ending) -> None:
+    """Go on only after a command that did what it was asked for.
+
+    Raises:
+        PipelineError: It failed; its own line says why.
+        StoppedError: It was stopped.
+    """
+    if ending.is_good:
+        return
+    line = f"pipeline {command} {commands.typed}"
+    if ending.was_stopped:
+        raise StoppedError(
+            f"run: '{line}' was not done when time was up, so there is no submission yet; give "
+            "more by --time-limit: the same command goes on from here"
+        )
+    raise PipelineError(
+        f"run: '{line}' must succeed, ended with exit code {ending.code}; mend what it says above, "
+        "and run the same command again"
+    )
+
+
+def _prepare(commands: Commands, options: Options, deadline: Deadline) -> None:
+    """Download, prepare and split; a limit counts from the command's beginning."""
+    kill_at = FOREVER if options.is_dry else deadline.last - REPORT_ENDS
+    for command, *words in (("download", *_from(options)), ("prepare",), ("folds",)):
+        _require(commands, command, commands.run(command, *words, kill_at=kill_at))
+
+
+def _look_ahead(
+    paths: Paths,
+    declared: Competition,
+    commands: Commands,
+    options: Options,
+    deadline: Deadline,
+    rehearsal: Rehearsal,
+) -> tuple[Climb, list[Forecast]]:
+    """Load the plan, rehearse what isn't known, and print what fits."""
+    machine = rehearsal.machine(deadline.last)
+    plan = load_plan(options.plan or declared.experiments.plan or machine["device"])
+    competition, tables = resolve(declared, paths), load_tables(paths)
+    climb = Climb(
+        paths,
+        competition,
+        tables,
+        commands,
+        deadline,
+        Rates(paths, machine["machine"]),
+        begin_course(paths, competition, plan.name, options.limit),
+    )
+    save_course(paths, climb.course)
+    budget = REHEARSAL_SECONDS if options.limit is None else REHEARSAL_SHARE * options.limit
+    until = time.monotonic() + budget
+    forecasts = [_forecast(climb, job, rehearsal, until) for job in list_jobs(plan)]
+    for one in forecasts:
+        if one.refused:
+            say(f"{one.job.name}: skipped: {one.refused}")
+    first_rung = "" if climb.has_file else plan.rungs[0].name
+    rows = lay_out(forecasts, deadline, climb.reserve, first_rung=first_rung)
+    limit = "without a limit" if options.limit is None else f"in {clock(options.limit)}"
+    title = f"run {competition.name}: plan {plan.name}, {limit}"
+    result(schedule_table(rows, title))
+    return climb, forecasts
+
+
+def _forecast(climb: Climb, job: Job, rehearsal: Rehearsal, until: float) -> Forecast:
+    """Say what a training will take: by what is remembered, else by a rehearsal."""
+    if climb.is_trained(job):
+        return Forecast(job, is_done=True)
+    cost = climb.rates.get(job.experiment)
+    if cost is None:
+        answer = rehearsal.rehearse(job, until)
+        if answer.refused:
+            return Forecast(job, refused=answer.refused)
+        cost = answer.cost
+    if cost is None:
+        return Forecast(job)
+    num_folds = climb.tables.folds["fold"].nunique()
+    num_images = len(climb.tables.train) + len(climb.tables.test)
+    seconds = cost.predict(num_images, climb.folds_left(job), num_folds)
+    return replace(Forecast(job, cost), seconds=seconds)
+
+
+def _end(climb: Climb, forecasts: list[Forecast]) -> None:
+    """Write the report, as far as there is time, and say what there is in the end."""
+    course, deadline = climb.course, climb.deadline
+    save_course(climb.paths, course.model_copy(update={"seconds": course.seconds}))
+    if course.best is None:
+        first = forecasts[0].seconds
+        told = "" if first is None else f" (some {clock(first * climb.pace)} for the first rung)"
+        raise StoppedError(
+            f"run {climb.competition.name}: {clock(deadline.limit)} is too short for a submission "
+            f"here{told}; give more by --time-limit: the same command goes on from here"
+        )
+    climb.commands.run("report", kill_at=deadline.last - REPORT_ENDS, is_quiet=True)
+    best = course.best
+    low, high = best.interval
+    result(
+        f"{climb.paths.submission('run')}: rung {best.rung}, OOF {course.metric} {best.score:.4f} "
+        f"[{low:.4f}, {high:.4f}], {len(best.members)} experiments, sha256 {best.sha256}"
+    )
+    say(f"run {climb.competition.name}: over after {clock(deadline.elapsed)}")

@@ -1,0 +1,198 @@
+"""The way up: what is trained, blended and kept, and what happens when time is up."""
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from pipeline.data.training_table import load_tables
+from pipeline.ladder.conductor import Climb, restore_submission
+from pipeline.ladder.costs import Cost, Rates
+from pipeline.ladder.course import begin_course, load_course
+from pipeline.ladder.plan import list_jobs, load_plan
+from pipeline.ladder.schedule import Deadline, Forecast
+from pipeline.store.freshness import digest, file_sha256
+from tests import tiny
+from tests.ladder.here import FAILED, STOPPED, Here
+
+COST = Cost(0.5, 0.5, 0.5, 40, 2)
+PLAN = """
+[[rungs]]
+name = "a"
+experiments = ["one.toml"]
+adds = "the first"
+
+[[rungs]]
+name = "b"
+experiments = ["two.toml", "three.toml"]
+adds = "two more"
+"""
+
+
+@pytest.fixture
+def site(workspace, tmp_path):
+    """Paths, competition and a function that makes a climb of three tiny experiments."""
+    paths, competition = workspace
+    for seed, name in enumerate(("one", "two", "three")):
+        tiny.write_toml(tmp_path / f"{name}.toml", f"seed = {seed}\n")
+    plan = tmp_path / "rungs.toml"
+    plan.write_text(PLAN, encoding="utf-8")
+    jobs = list_jobs(load_plan(str(plan)))
+    here = Here("demo", paths.root)
+
+    def climb(limit: float = 3600.0, seconds: float | None = 2.0) -> tuple[Climb, list[Forecast]]:
+        made = Climb(
+            paths,
+            competition,
+            load_tables(paths),
+            here,
+            Deadline(time.monotonic(), limit),
+            Rates(paths, "a machine"),
+            begin_course(paths, competition, "rungs", limit),
+        )
+        return made, [Forecast(job, COST, seconds=seconds) for job in jobs]
+
+    return paths, here, climb
+
+
+def trained(here: Here) -> list[str]:
+    return [call[2].rpartition("/")[2] for call in here.calls if call[0] == "train"]
+
+
+def test_every_rung_is_trained_blended_with_those_before_and_submitted(site):
+    paths, here, climb = site
+    made, forecasts = climb()
+    made.climb(forecasts)
+    assert trained(here) == ["one.toml", "two.toml", "three.toml"]
+    blends = [call[1:] for call in here.calls if call[0] == "ensemble"]
+    assert blends == [
+        ["--name", "run-a", "--experiment", "one"],
+        [
+            "--name",
+            "run-b",
+            *(["--experiment", "one", "--experiment", "two", "--experiment", "three"]),
+        ],
+    ]
+    course = load_course(paths)
+    assert [one.rung for one in course.reached] == ["a", "b"]
+    assert [one.outcome for one in course.attempts] == ["trained"] * 3
+    assert digest(paths.submission("run")) == course.best.sha256
+    assert digest(paths.submission(course.best.source)) == course.best.sha256
+
+
+def test_a_second_run_finds_nothing_to_do(site):
+    paths, here, climb = site
+    made, forecasts = climb()
+    made.climb(forecasts)
+    before = paths.submission("run").stat().st_mtime_ns, len(here.calls)
+    again, forecasts = climb()
+    again.climb(forecasts)
+    assert (paths.submission("run").stat().st_mtime_ns, len(here.calls)) == before
+    assert len(again.course.reached) == 2
+
+
+def test_what_does_not_fit_is_not_begun_and_the_same_command_with_more_time_goes_on(site):
+    paths, here, climb = site
+    made, forecasts = climb(limit=300.0)
+    made.climb([forecasts[0], *(replace(one, seconds=900.0) for one in forecasts[1:])])
+    assert trained(here) == ["one.toml"]
+    outcomes = [one.outcome for one in load_course(paths).attempts]
+    assert outcomes == ["trained", "did not fit", "did not fit"]
+    made, forecasts = climb()
+    made.climb(forecasts)
+    assert trained(here) == ["one.toml", "two.toml", "three.toml"]
+    assert [one.outcome for one in load_course(paths).attempts] == ["trained"] * 3
+
+
+def test_the_first_rung_is_begun_whatever_it_costs(site):
+    _, here, climb = site
+    made, forecasts = climb(limit=60.0, seconds=None)
+    made.climb(forecasts)
+    assert trained(here) == ["one.toml"]
+    assert made.has_file
+
+
+def test_a_training_that_was_stopped_is_left_out_of_the_blend(site):
+    paths, here, climb = site
+    made, forecasts = climb()
+    here.endings[forecasts[2].job.words[1]] = STOPPED
+    made.climb(forecasts)
+    assert load_course(paths).best.members == ("one", "two")
+    assert [one.outcome for one in load_course(paths).attempts] == ["trained", "trained", "stopped"]
+
+
+def test_a_training_that_fails_costs_its_experiment_alone(site, capsys):
+    paths, here, climb = site
+    made, forecasts = climb()
+    here.endings[forecasts[1].job.words[1]] = FAILED
+    made.climb(forecasts)
+    assert load_course(paths).best.members == ("one", "three")
+    assert "two: failed, as its error says; going on without it" in capsys.readouterr().err
+
+
+def test_what_cannot_run_here_is_skipped_and_noted(site):
+    paths, here, climb = site
+    made, forecasts = climb()
+    made.climb([forecasts[0], *(replace(one, refused="no weights") for one in forecasts[1:])])
+    assert trained(here) == ["one.toml"]
+    assert [(one.outcome, one.why) for one in load_course(paths).attempts[1:]] == [
+        ("skipped", "no weights")
+    ] * 2
+
+
+def test_a_rung_that_scores_worse_leaves_the_submission_as_it_was(site, monkeypatch, capsys):
+    paths, _, climb = site
+    made, forecasts = climb()
+    made.climb(forecasts[:1])
+    before = paths.submission("run").read_bytes()
+    monkeypatch.setattr("pipeline.ladder.course.Course.is_no_worse", lambda *_: False)
+    again, forecasts = climb()
+    again.climb(forecasts)
+    assert paths.submission("run").read_bytes() == before
+    assert [bool(one.sha256) for one in again.course.reached] == [True, False]
+    assert ", worse than " in capsys.readouterr().err
+
+
+def test_without_time_to_blend_the_first_training_is_submitted_alone(site):
+    paths, here, climb = site
+    here.endings["ensemble"] = STOPPED
+    made, forecasts = climb()
+    made.climb(forecasts[:1])
+    best = load_course(paths).best
+    assert (best.source, best.members) == ("one", ("one",))
+    assert digest(paths.submission("run")) == best.sha256
+
+
+def test_without_time_to_blend_a_later_rung_changes_nothing(site):
+    paths, here, climb = site
+    made, forecasts = climb()
+    made.climb(forecasts[:1])
+    before = load_course(paths).best
+    here.endings["ensemble"] = STOPPED
+    again, forecasts = climb()
+    again.climb(forecasts)
+    assert load_course(paths).best == before
+
+
+def test_a_submission_that_is_gone_or_another_one_is_put_back(site):
+    paths, _, climb = site
+    made, forecasts = climb()
+    made.climb(forecasts)
+    expected = file_sha256(paths.submission("run"))
+    for change in (lambda path: path.unlink(), lambda path: path.write_text("mine")):
+        change(paths.submission("run"))
+        restore_submission(paths, made.course)
+        assert file_sha256(paths.submission("run")) == expected
+
+
+def test_what_trainings_took_is_remembered_for_this_machine_alone(site):
+    paths, _, climb = site
+    made, forecasts = climb()
+    whole = COST.predict(39, 2, 2)
+    made.climb([replace(one, seconds=whole) for one in forecasts])
+    learned = Rates(paths, "a machine").get(forecasts[0].job.experiment)
+    num_images = len(made.tables.train) + len(made.tables.test)
+    assert learned.predict(num_images, 2, 2) == pytest.approx(2.0, rel=0.05)
+    assert Rates(paths, "another").get(forecasts[0].job.experiment) is None
+    paths.rates_json.write_text("[]", encoding="utf-8")
+    assert Rates(paths, "a machine").get(forecasts[0].job.experiment) is None

@@ -1,0 +1,148 @@
+"""`run`: the stages in their order without a limit, a plan's rungs with one."""
+
+import json
+from typing import Any
+
+import pytest
+
+from pipeline.config.competition import load_competition
+from pipeline.errors import ConfigError, PipelineError, StoppedError
+from pipeline.ladder.commands import Commands, Ending
+from pipeline.ladder.costs import Answer, Cost
+from pipeline.stages import run
+from pipeline.store.paths import Paths
+from tests import tiny
+from tests.ladder.here import FAILED, STOPPED, Here
+
+DONE = Ending(0, 1.0, was_stopped=False)
+
+
+@pytest.fixture
+def said(monkeypatch):
+    """The commands that a run asks for; those of `endings` end otherwise than well."""
+    calls: list[list[str]] = []
+    endings: dict[str, Ending] = {}
+
+    def note(_: Commands, command: str, *options: str, **__: Any) -> Ending:
+        calls.append([command, *options])
+        return endings.get(command, DONE)
+
+    monkeypatch.setattr(Commands, "run", note)
+    return calls, endings
+
+
+def demo(root) -> tuple[Paths, Any, str]:
+    return Paths(root, "demo"), load_competition("demo"), "demo"
+
+
+def test_without_a_limit_it_runs_the_main_path_then_status_and_report(said, tmp_path):
+    calls, _ = said
+    run.run(*demo(tmp_path), run.Options(source="there", tune="--trials 3"))
+    names = "download prepare folds train tune ensemble submit status report"
+    assert " ".join(call[0] for call in calls) == names
+    assert calls[0] == ["download", "--from", "there"]
+    assert calls[4] == ["tune", "--trials", "3"]
+
+
+def test_where_the_truth_is_known_the_submission_is_graded(said, tmp_path):
+    calls, _ = said
+    paths, *rest = demo(tmp_path)
+    paths.truth_csv.parent.mkdir(parents=True)
+    paths.truth_csv.touch()
+    run.run(paths, *rest, run.Options())
+    csv = str(paths.submission("ensemble"))
+    assert ["grade", csv, "--truth", str(paths.truth_csv)] in calls
+
+
+def test_a_command_that_fails_ends_the_run_and_is_named(said, tmp_path):
+    calls, endings = said
+    endings["folds"] = FAILED
+    with pytest.raises(PipelineError, match="'pipeline folds demo' must succeed, ended with exit"):
+        run.run(*demo(tmp_path), run.Options())
+    assert [call[0] for call in calls] == ["download", "prepare", "folds"]
+
+
+@pytest.mark.usefixtures("said")
+def test_options_of_tune_with_a_quote_too_few_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="--tune '--trials: must be options as a shell takes"):
+        run.run(*demo(tmp_path), run.Options(tune="'--trials"))
+
+
+@pytest.mark.usefixtures("said")
+def test_one_process_runs_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="run: must run in one process, which starts others"):
+        run.run(*demo(tmp_path), run.Options())
+
+
+class Stand:
+    """Stands in for the rehearsal: everything takes a second, what is named is refused."""
+
+    seconds = 0.0
+
+    def __init__(self, *_: Any) -> None:
+        self.asked: list[str] = []
+
+    def machine(self, _: float) -> dict[str, Any]:
+        return {"device": "cpu", "machine": "a machine"}
+
+    def rehearse(self, job: Any, _: float) -> Answer:
+        if job.name == "barred":
+            return Answer(refused="its weights aren't installed")
+        return Answer(Cost(0.2, 0.2, 0.2, 40, 2))
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def limited(workspace, tmp_path, monkeypatch):
+    """Run a plan of two rungs over the tiny site, in this process."""
+    paths, competition = workspace
+    for name in ("one", "barred"):
+        tiny.write_toml(tmp_path / f"{name}.toml")
+    plan = tmp_path / "mine.toml"
+    rung = '[[rungs]]\nname = "{0}"\nexperiments = ["{1}.toml"]\nadds = "x"\n'
+    plan.write_text(rung.format("a", "one") + rung.format("b", "barred"), encoding="utf-8")
+    ready = {"download": DONE, "prepare": DONE, "folds": DONE}
+    monkeypatch.setattr(run, "Commands", lambda *words: Here(*words, endings=dict(ready)))
+    monkeypatch.setattr(run, "Rehearsal", Stand)
+
+    def start(**options: Any) -> Paths:
+        run.run(paths, competition, "demo", run.Options(plan=str(plan), **options))
+        return paths
+
+    return start
+
+
+def test_with_a_limit_it_climbs_the_plan_and_leaves_the_best_submission(limited, capsys):
+    paths = limited(limit=600.0)
+    out, err = capsys.readouterr()
+    assert paths.submission("run").read_bytes() == paths.submission("run-a").read_bytes()
+    assert paths.report_html.is_file()
+    assert f"{paths.submission('run')}: rung a, OOF accuracy" in out
+    assert "barred: skipped: its weights aren't installed" in err
+    assert "can't run here" in out
+    assert json.loads(paths.run_json.read_bytes())["limit_seconds"] == 600.0
+
+
+def test_a_dry_run_prints_the_schedule_and_trains_nothing(limited, capsys):
+    paths = limited(limit=600.0, is_dry=True)
+    assert "begins at" in capsys.readouterr().out
+    assert not paths.submission("run").exists()
+    assert not paths.experiment("one").experiment_dir.exists()
+
+
+def test_a_limit_that_ends_before_the_images_are_there_is_said(said, tmp_path, monkeypatch):
+    _, endings = said
+    endings["prepare"] = STOPPED
+    monkeypatch.setattr(run, "Rehearsal", Stand)
+    with pytest.raises(StoppedError, match="'pipeline prepare demo' was not done when time was"):
+        run.run(*demo(tmp_path), run.Options(limit=5.0))
+
+
+def test_a_limit_too_short_for_a_file_is_said_with_what_it_would_take(limited, monkeypatch):
+    ready = dict.fromkeys(("download", "prepare", "folds"), DONE) | {"train": STOPPED}
+    monkeypatch.setattr(run, "Commands", lambda *words: Here(*words, endings=ready))
+    with pytest.raises(StoppedError, match=r"0:20 is too short for a submission here \(some 0:01"):
+        limited(limit=20.0)
