@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from math import inf, isinf
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -58,16 +60,18 @@ class Commands:
     root: Path
 
     def start(
-        self, module: str, *words: str, view: str = "", **pipes: int
+        self, module: str, words: Sequence[str], pipes: Mapping[str, int], view: str = ""
     ) -> "subprocess.Popen[str]":
         """Start a module of this package, in a group of its own: Ctrl-C is passed on, once."""
         variables = {PARENT: str(os.getpid())} | ({RUN_VIEW: view} if view else {})
+        arguments: dict[str, Any] = {"stdin": subprocess.DEVNULL, **pipes}
+        if os.name == "posix":
+            arguments["process_group"] = 0
         return subprocess.Popen(
             [sys.executable, "-m", module, *words],
             env=os.environ | variables,
             text=True,
-            **({"stdin": subprocess.DEVNULL} | pipes),  # type: ignore[call-overload]
-            **({"process_group": 0} if os.name == "posix" else {}),
+            **arguments,
         )
 
     def run(
@@ -95,11 +99,11 @@ class Commands:
         words = [command, self.typed, "--root", str(self.root), *options]
         pipes = {"stdout": subprocess.DEVNULL} if is_quiet else {}
         begun = time.monotonic()
-        process = self.start("pipeline", *words, view=view, **pipes)
+        process = self.start("pipeline", words, pipes, view)
         try:
-            was_stopped = _attend(process, stop_at, kill_at)
+            was_stopped = attend(process, stop_at, kill_at)
         except KeyboardInterrupt as interrupt:
-            _attend(process, time.monotonic(), time.monotonic() + SAVING_SECONDS)
+            attend(process, time.monotonic(), time.monotonic() + SAVING_SECONDS)
             raise StoppedError(
                 f"run {self.typed}: stopped by Ctrl-C during '{command}', what was done is saved; "
                 "the same command goes on from there"
@@ -109,7 +113,7 @@ class Commands:
         return Ending(process.returncode, time.monotonic() - begun, was_stopped)
 
 
-def _attend(process: "subprocess.Popen[str]", stop_at: float, kill_at: float) -> bool:
+def attend(process: "subprocess.Popen[str]", stop_at: float, kill_at: float) -> bool:
     """Wait until a process ends, asking it to stop, then killing it when it is time.
 
     Returns:

@@ -82,7 +82,7 @@ class Rehearsal:
         self.seconds = 0.0
         words = (commands.typed, str(commands.root))
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        self._process = commands.start(MODULE, *words, **pipes)
+        self._process = commands.start(MODULE, words, pipes)
         self._lines: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
         self._machine: dict[str, Any] | None = None

@@ -1,4 +1,4 @@
-"""Tabulate an ensemble's methods and members for the terminal; draw its reliability diagram."""
+"""Tabulate an ensemble's methods and members, draw its reliability; show the course of `run`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from rich.table import Table
 
-from pipeline.reports.style import COLORS, GREY, LINES, MARKERS, drawing, to_png
+from pipeline.ladder.course import Course
+from pipeline.reports.style import COLORS, GREY, LINES, MARKERS, drawing, shorten, to_png
 from pipeline.scoring.ensembling.selection import AUTO, FALLBACK, MethodScore
 from pipeline.store.atomic import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_CURVE_LETTERS = 16  # of the terminal's curve of scores
 
 
 def save_reliability_diagram(tables: Mapping[str, pd.DataFrame], title: str, path: Path) -> None:
@@ -91,3 +94,61 @@ def _change(comparison: dict[str, Any] | None) -> str:
         return ""
     low, high = comparison["interval"]
     return f"{comparison['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"
+
+
+def draw_course(figure: "Figure", course: Course) -> None:
+    """Draw the score over the minutes of work: the blend of every rung, and the best so far.
+
+    Args:
+        figure: An empty one.
+        course: With a rung that was reached at least.
+    """
+    axes = figure.subplots()
+    minutes = [one.seconds / 60 for one in course.reached]
+    scores = [one.score for one in course.reached]
+    errors = [[one.score - one.interval[0], one.interval[1] - one.score] for one in course.reached]
+    axes.errorbar(
+        minutes,
+        scores,
+        yerr=list(zip(*errors, strict=True)),
+        fmt=MARKERS[0],
+        color=COLORS[0],
+        label="each rung, with 95 % interval",
+    )
+    kept = [one for one in course.reached if one.sha256]
+    axes.step(
+        [*(one.seconds / 60 for one in kept), max(minutes)],
+        [*(one.score for one in kept), kept[-1].score],
+        where="post",
+        color=GREY,
+        label="run.csv",
+    )
+    for minute, one in zip(minutes, course.reached, strict=True):
+        name, place = shorten(one.rung), (minute, one.score)
+        axes.annotate(name, place, xytext=(4, 4), textcoords="offset points", fontsize="small")
+    axes.set(xlabel="minutes", ylabel=f"{course.metric}, out of fold", xlim=(0, None))
+    axes.legend(loc="lower right")
+
+
+def course_table(course: Course) -> Table:
+    """Tabulate the rungs of a run with their scores, drawn beside each other.
+
+    Args:
+        course: With a rung that was reached at least.
+    """
+    scores = [one.score for one in course.reached]
+    low, high = min(scores), max(scores)
+    table = Table("rung", "minutes", course.metric, "", "experiments")
+    table.title, table.caption = "run: score over time", "* is run.csv"
+    table.columns[1].justify = "right"
+    table.columns[0].overflow = table.columns[4].overflow = "fold"
+    for one in course.reached:
+        place = round((one.score - low) / (high - low) * _CURVE_LETTERS) if high > low else 0
+        table.add_row(
+            one.rung + (" *" if one == course.best else ""),
+            f"{one.seconds / 60:.1f}",
+            f"{one.score:.4f} [{one.interval[0]:.4f}, {one.interval[1]:.4f}]",
+            " " * place + "●",
+            str(len(one.members)),
+        )
+    return table

@@ -8,6 +8,8 @@ from rich.table import Table
 from pipeline.config.competition import Competition
 from pipeline.console import result
 from pipeline.data.corrections import recorded_corrections
+from pipeline.ladder.course import load_course
+from pipeline.reports.ensemble_results import course_table
 from pipeline.scoring.metrics import rank_results
 from pipeline.store.freshness import Stamp, digest, read_stamp
 from pipeline.store.paths import Paths
@@ -35,6 +37,9 @@ def run(paths: Paths, competition: Competition) -> None:
     log = load_log(paths.submission_log)
     if log:
         result(_submissions(paths, log))
+    course = load_course(paths)
+    if course is not None and course.reached:
+        result(course_table(course))
     results = list_results(paths)
     if results:
         result(_scores(paths, competition, results))

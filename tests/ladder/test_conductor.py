@@ -8,10 +8,11 @@ import pytest
 from pipeline.data.training_table import load_tables
 from pipeline.ladder.conductor import Climb, restore_submission
 from pipeline.ladder.costs import Cost, Rates
-from pipeline.ladder.course import begin_course, load_course
+from pipeline.ladder.course import Course, Reached, begin_course, load_course
 from pipeline.ladder.plan import list_jobs, load_plan
 from pipeline.ladder.schedule import Deadline, Forecast
 from pipeline.store.freshness import digest, file_sha256
+from pipeline.store.paths import Paths
 from tests import tiny
 from tests.ladder.here import FAILED, STOPPED, Here
 
@@ -55,6 +56,18 @@ def site(workspace, tmp_path):
     return paths, here, climb
 
 
+def course_of(paths: Paths) -> Course:
+    course = load_course(paths)
+    assert course is not None
+    return course
+
+
+def best_of(paths: Paths) -> Reached:
+    best = course_of(paths).best
+    assert best is not None
+    return best
+
+
 def trained(here: Here) -> list[str]:
     return [call[2].rpartition("/")[2] for call in here.calls if call[0] == "train"]
 
@@ -73,11 +86,11 @@ def test_every_rung_is_trained_blended_with_those_before_and_submitted(site):
             *(["--experiment", "one", "--experiment", "two", "--experiment", "three"]),
         ],
     ]
-    course = load_course(paths)
+    course = course_of(paths)
     assert [one.rung for one in course.reached] == ["a", "b"]
     assert [one.outcome for one in course.attempts] == ["trained"] * 3
-    assert digest(paths.submission("run")) == course.best.sha256
-    assert digest(paths.submission(course.best.source)) == course.best.sha256
+    assert digest(paths.submission("run")) == best_of(paths).sha256
+    assert digest(paths.submission(best_of(paths).source)) == best_of(paths).sha256
 
 
 def test_a_second_run_finds_nothing_to_do(site):
@@ -96,12 +109,12 @@ def test_what_does_not_fit_is_not_begun_and_the_same_command_with_more_time_goes
     made, forecasts = climb(limit=300.0)
     made.climb([forecasts[0], *(replace(one, seconds=900.0) for one in forecasts[1:])])
     assert trained(here) == ["one.toml"]
-    outcomes = [one.outcome for one in load_course(paths).attempts]
+    outcomes = [one.outcome for one in course_of(paths).attempts]
     assert outcomes == ["trained", "did not fit", "did not fit"]
     made, forecasts = climb()
     made.climb(forecasts)
     assert trained(here) == ["one.toml", "two.toml", "three.toml"]
-    assert [one.outcome for one in load_course(paths).attempts] == ["trained"] * 3
+    assert [one.outcome for one in course_of(paths).attempts] == ["trained"] * 3
 
 
 def test_the_first_rung_is_begun_whatever_it_costs(site):
@@ -117,8 +130,8 @@ def test_a_training_that_was_stopped_is_left_out_of_the_blend(site):
     made, forecasts = climb()
     here.endings[forecasts[2].job.words[1]] = STOPPED
     made.climb(forecasts)
-    assert load_course(paths).best.members == ("one", "two")
-    assert [one.outcome for one in load_course(paths).attempts] == ["trained", "trained", "stopped"]
+    assert best_of(paths).members == ("one", "two")
+    assert [one.outcome for one in course_of(paths).attempts] == ["trained", "trained", "stopped"]
 
 
 def test_a_training_that_fails_costs_its_experiment_alone(site, capsys):
@@ -126,7 +139,7 @@ def test_a_training_that_fails_costs_its_experiment_alone(site, capsys):
     made, forecasts = climb()
     here.endings[forecasts[1].job.words[1]] = FAILED
     made.climb(forecasts)
-    assert load_course(paths).best.members == ("one", "three")
+    assert best_of(paths).members == ("one", "three")
     assert "two: failed, as its error says; going on without it" in capsys.readouterr().err
 
 
@@ -135,7 +148,7 @@ def test_what_cannot_run_here_is_skipped_and_noted(site):
     made, forecasts = climb()
     made.climb([forecasts[0], *(replace(one, refused="no weights") for one in forecasts[1:])])
     assert trained(here) == ["one.toml"]
-    assert [(one.outcome, one.why) for one in load_course(paths).attempts[1:]] == [
+    assert [(one.outcome, one.why) for one in course_of(paths).attempts[1:]] == [
         ("skipped", "no weights")
     ] * 2
 
@@ -158,7 +171,7 @@ def test_without_time_to_blend_the_first_training_is_submitted_alone(site):
     here.endings["ensemble"] = STOPPED
     made, forecasts = climb()
     made.climb(forecasts[:1])
-    best = load_course(paths).best
+    best = best_of(paths)
     assert (best.source, best.members) == ("one", ("one",))
     assert digest(paths.submission("run")) == best.sha256
 
@@ -167,11 +180,11 @@ def test_without_time_to_blend_a_later_rung_changes_nothing(site):
     paths, here, climb = site
     made, forecasts = climb()
     made.climb(forecasts[:1])
-    before = load_course(paths).best
+    before = best_of(paths)
     here.endings["ensemble"] = STOPPED
     again, forecasts = climb()
     again.climb(forecasts)
-    assert load_course(paths).best == before
+    assert best_of(paths) == before
 
 
 def test_a_submission_that_is_gone_or_another_one_is_put_back(site):
@@ -192,6 +205,7 @@ def test_what_trainings_took_is_remembered_for_this_machine_alone(site):
     made.climb([replace(one, seconds=whole) for one in forecasts])
     learned = Rates(paths, "a machine").get(forecasts[0].job.experiment)
     num_images = len(made.tables.train) + len(made.tables.test)
+    assert learned is not None
     assert learned.predict(num_images, 2, 2) == pytest.approx(2.0, rel=0.05)
     assert Rates(paths, "another").get(forecasts[0].job.experiment) is None
     paths.rates_json.write_text("[]", encoding="utf-8")

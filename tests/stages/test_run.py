@@ -1,6 +1,7 @@
 """`run`: the stages in their order without a limit, a plan's rungs with one."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ def said(monkeypatch):
     return calls, endings
 
 
-def demo(root) -> tuple[Paths, Any, str]:
+def demo(root: Path) -> tuple[Paths, Any, str]:
     return Paths(root, "demo"), load_competition("demo"), "demo"
 
 
@@ -46,10 +47,10 @@ def test_without_a_limit_it_runs_the_main_path_then_status_and_report(said, tmp_
 
 def test_where_the_truth_is_known_the_submission_is_graded(said, tmp_path):
     calls, _ = said
-    paths, *rest = demo(tmp_path)
+    paths, competition, typed = demo(tmp_path)
     paths.truth_csv.parent.mkdir(parents=True)
     paths.truth_csv.touch()
-    run.run(paths, *rest, run.Options())
+    run.run(paths, competition, typed, run.Options())
     csv = str(paths.submission("ensemble"))
     assert ["grade", csv, "--truth", str(paths.truth_csv)] in calls
 
@@ -105,18 +106,18 @@ def limited(workspace, tmp_path, monkeypatch):
     rung = '[[rungs]]\nname = "{0}"\nexperiments = ["{1}.toml"]\nadds = "x"\n'
     plan.write_text(rung.format("a", "one") + rung.format("b", "barred"), encoding="utf-8")
     ready = {"download": DONE, "prepare": DONE, "folds": DONE}
-    monkeypatch.setattr(run, "Commands", lambda *words: Here(*words, endings=dict(ready)))
+    monkeypatch.setattr(run, "Commands", lambda typed, root: Here(typed, root, endings=dict(ready)))
     monkeypatch.setattr(run, "Rehearsal", Stand)
 
-    def start(**options: Any) -> Paths:
+    def start(**options: Any) -> None:
         run.run(paths, competition, "demo", run.Options(plan=str(plan), **options))
-        return paths
 
-    return start
+    return paths, start
 
 
 def test_with_a_limit_it_climbs_the_plan_and_leaves_the_best_submission(limited, capsys):
-    paths = limited(limit=600.0)
+    paths, start = limited
+    start(limit=600.0)
     out, err = capsys.readouterr()
     assert paths.submission("run").read_bytes() == paths.submission("run-a").read_bytes()
     assert paths.report_html.is_file()
@@ -127,7 +128,8 @@ def test_with_a_limit_it_climbs_the_plan_and_leaves_the_best_submission(limited,
 
 
 def test_a_dry_run_prints_the_schedule_and_trains_nothing(limited, capsys):
-    paths = limited(limit=600.0, is_dry=True)
+    paths, start = limited
+    start(limit=600.0, is_dry=True)
     assert "begins at" in capsys.readouterr().out
     assert not paths.submission("run").exists()
     assert not paths.experiment("one").experiment_dir.exists()
@@ -143,6 +145,6 @@ def test_a_limit_that_ends_before_the_images_are_there_is_said(said, tmp_path, m
 
 def test_a_limit_too_short_for_a_file_is_said_with_what_it_would_take(limited, monkeypatch):
     ready = dict.fromkeys(("download", "prepare", "folds"), DONE) | {"train": STOPPED}
-    monkeypatch.setattr(run, "Commands", lambda *words: Here(*words, endings=ready))
+    monkeypatch.setattr(run, "Commands", lambda typed, root: Here(typed, root, endings=ready))
     with pytest.raises(StoppedError, match=r"0:20 is too short for a submission here \(some 0:01"):
-        limited(limit=20.0)
+        limited[1](limit=20.0)
