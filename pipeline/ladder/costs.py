@@ -125,7 +125,7 @@ class Rehearsal:
     def _ask(self, job: Job) -> bool:
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps(job.experiment.model_dump(mode="json")) + "\n")
+            self._process.stdin.write(json.dumps(job.experiment.as_given()) + "\n")
             self._process.stdin.flush()
         except (OSError, ValueError):  # it has ended
             return False
@@ -180,7 +180,11 @@ def _is_record(value: object) -> TypeGuard[dict[str, Any]]:
 
 def _key(experiment: Experiment) -> str:
     """Name an experiment by what decides its cost: its seed doesn't."""
-    config = experiment.model_dump(mode="json", exclude={"name", "description", "seed"})
+    config = {
+        key: value
+        for key, value in experiment.as_given().items()
+        if key not in ("name", "description", "seed")
+    }
     return f"{experiment.model.name} {fingerprint(config)[:16]}"
 
 

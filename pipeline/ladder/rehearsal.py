@@ -27,6 +27,7 @@ from pipeline.images.views import View, augmented_views, plain_views, training_v
 from pipeline.images.working_copy import WorkingCopies, working_side_px
 from pipeline.ladder.costs import Cost
 from pipeline.machine import end_with_parent, num_cpus
+from pipeline.models.preparation import prepared
 from pipeline.models.registry import FrozenLayers, build_model, build_trunk, trunk_of
 from pipeline.store.paths import Paths
 from pipeline.training.device import describe_device, pick_device, to_device
@@ -72,7 +73,7 @@ class _Rehearsal:
             PipelineError: It can't be trained here.
         """
         check_trainable(experiment, self._competition.num_classes)
-        self._experiment = experiment
+        self._experiment = experiment = prepared(experiment)
         self._tables = tables = subsample(self._all, experiment.data.limit)
         self._train, self._test = tables.train, tables.test[is_readable(tables.test)]
         num_folds = tables.folds["fold"].nunique()
@@ -147,7 +148,8 @@ class _Rehearsal:
         return shared, fold + config.train.epochs * by_epoch + last, timed + spent
 
     def _pixels(self, lower: nn.Module | None) -> PixelInputs:
-        copies = WorkingCopies(self._paths, working_side_px(self._experiment.images))
+        images = self._experiment.images
+        copies = WorkingCopies(self._paths, working_side_px(images), images.interpolation)
         return PixelInputs(copies, self._experiment, self._train, lower, pick_device())
 
     def _steps(self, upper: nn.Module, is_head: Any, inputs: Inputs) -> tuple[float, float, float]:
