@@ -83,23 +83,26 @@ class RateColumn(ProgressColumn):
 class _RunColumn(ProgressColumn):
     """Time left of the run that this command is part of, and the score so far."""
 
-    def __init__(self, ends: float, score: str) -> None:
+    def __init__(self, ends: float | None, score: str) -> None:
         super().__init__(Column(no_wrap=True))
         self._ends = ends
         self._score = score
 
     def render(self, _: Task) -> Text:
         """Format them as `12:34 left, so far 0.9306`."""
+        so_far = f"so far {self._score or 'no file'}"
+        if self._ends is None:
+            return Text(f"| {so_far}")
         left = max(0, round(self._ends - time.time()))
-        return Text(f"| {left // 60}:{left % 60:02d} left, so far {self._score or 'no file'}")
+        return Text(f"| {left // 60}:{left % 60:02d} left, {so_far}")
 
 
-def run_view(place: str, ends: float, score: str) -> str:
+def run_view(place: str, ends: float | None, score: str) -> str:
     """Say what the bars of a command are to show of the run that it is part of.
 
     Args:
         place: Where the run is, as `rung 2 of 5`.
-        ends: When its time is up, in seconds since the epoch.
+        ends: When its time is up, in seconds since the epoch; None where it has no limit.
         score: The best one so far; empty where there is none.
     """
     return json.dumps([place, ends, score])

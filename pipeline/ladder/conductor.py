@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from math import isinf
 
 from pipeline.config.competition import Competition
 from pipeline.console import run_view, say, warn
@@ -18,6 +19,7 @@ from pipeline.store.atomic import write_bytes
 from pipeline.store.freshness import Stamp, digest
 from pipeline.store.paths import Paths
 from pipeline.store.results import changed_members, load_result
+from pipeline.store.tables import held_out
 from pipeline.training.fold_stamps import FoldStamps
 
 # What a rung's ensemble and submission take before any was made, and a little more each time.
@@ -74,14 +76,15 @@ class Climb:
     def folds_left(self, job: Job) -> int:
         """Count a training's folds that are still to be trained; 0 where all is done."""
         stamps = self._stamps(job)
-        return sum(not stamps.fold(fold).is_fresh() for fold in self._folds())
+        return sum(not stamps.fold(fold).is_fresh() for fold in self.folds())
 
     def is_trained(self, job: Job) -> bool:
         """Tell whether a training is complete, and up to date."""
-        return self.folds_left(job) == 0 and self._stamps(job).result(self._folds()).is_fresh()
+        return self.folds_left(job) == 0 and self._stamps(job).result(self.folds()).is_fresh()
 
-    def _folds(self) -> list[int]:
-        return sorted(self.tables.folds["fold"].unique().tolist())
+    def folds(self) -> list[int]:
+        """List the folds to train."""
+        return sorted(held_out(self.tables.folds)["fold"].unique().tolist())
 
     def _stamps(self, job: Job) -> FoldStamps:
         out = self.paths.experiment(job.name)
@@ -163,12 +166,13 @@ class Climb:
             return
         if seconds > TELLING_SECONDS:
             self.pace = pace_of(seconds, forecast.seconds)
-        whole = forecast.cost.predict(self._num_images, len(self._folds()), len(self._folds()))
+        whole = forecast.cost.predict(self.num_images, len(self.folds()), len(self.folds()))
         if abs(whole - forecast.seconds) < 1.0:  # it was trained from its beginning
             self.rates.put(job.experiment, forecast.cost.scaled(pace_of(seconds, whole)))
 
     @property
-    def _num_images(self) -> int:
+    def num_images(self) -> int:
+        """Count train and test images."""
         return len(self.tables.train) + len(self.tables.test)
 
     def _finish(self, rung: str, members: Sequence[Job], place: str) -> None:
@@ -258,7 +262,7 @@ class Climb:
 
     def _view(self, place: str) -> str:
         best = self.course.best
-        ends = time.time() + self.deadline.left
+        ends = None if isinf(self.deadline.limit) else time.time() + self.deadline.left
         return run_view(place, ends, f"{best.score:.4f}" if best else "")
 
 

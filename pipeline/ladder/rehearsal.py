@@ -30,6 +30,7 @@ from pipeline.machine import end_with_parent, num_cpus
 from pipeline.models.preparation import prepared
 from pipeline.models.registry import FrozenLayers, build_model, build_trunk, trunk_of
 from pipeline.store.paths import Paths
+from pipeline.store.tables import held_out
 from pipeline.training.device import describe_device, pick_device, to_device
 from pipeline.training.dry_run import check_trainable
 from pipeline.training.engine import Callbacks, Engine
@@ -76,7 +77,7 @@ class _Rehearsal:
         self._experiment = experiment = prepared(experiment)
         self._tables = tables = subsample(self._all, experiment.data.limit)
         self._train, self._test = tables.train, tables.test[is_readable(tables.test)]
-        num_folds = tables.folds["fold"].nunique()
+        num_folds = held_out(tables.folds)["fold"].nunique()
         self._num_learned = round(len(self._train) * (1 - 1 / num_folds))
         begun = time.monotonic()
         measured = self._probe() if experiment.method == "probe" else self._finetune()

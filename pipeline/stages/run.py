@@ -196,9 +196,7 @@ def _forecast(climb: Climb, job: Job, rehearsal: Rehearsal, until: float) -> For
         cost = answer.cost
     if cost is None:
         return Forecast(job)
-    num_folds = climb.tables.folds["fold"].nunique()
-    num_images = len(climb.tables.train) + len(climb.tables.test)
-    seconds = cost.predict(num_images, climb.folds_left(job), num_folds)
+    seconds = cost.predict(climb.num_images, climb.folds_left(job), len(climb.folds()))
     return replace(Forecast(job, cost), seconds=seconds)
 
 
