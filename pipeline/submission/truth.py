@@ -11,8 +11,8 @@ from pipeline.console import say
 from pipeline.errors import DataError
 from pipeline.store.foreign import saved_rows
 from pipeline.store.tables import TRUTH_COLUMNS
+from pipeline.submission.answer_checks import normalised, unique_by
 from pipeline.submission.faults import shown
-from pipeline.submission.id_check import normalised, unique_by
 from pipeline.submission.judge_ids import submission_ids
 from pipeline.submission.truth_labels import is_label, mark, read_labels_alike, refuse
 

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.config.competition import Competition
+from pipeline.submission.answer_checks import IdCheck, LabelCheck, label_check
 from pipeline.submission.faults import KAGGLE_TAKES, Fault, FaultKind, FaultLog, shown
-from pipeline.submission.id_check import IdCheck
-from pipeline.submission.label_check import LabelCheck, label_check
 from pipeline.submission.rows import Row, from_line, num_fields, read_rows
 
 
