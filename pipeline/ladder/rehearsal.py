@@ -43,6 +43,7 @@ from pipeline.training.task import FoldTask
 
 # Steps of a head that are timed, and how many a fit takes; of 12-cat and cat-dog 45 to 75.
 TIMED_STEPS, USUAL_STEPS = 5, 60
+MOST_ROWS = 20_000  # that it is timed on
 # Batches of a training: the first ones look for kernels and for the size of micro-batches.
 WARMING, TIMED = 2, 4
 # A fold besides its images: the head's start, a conversion, files.
@@ -111,7 +112,8 @@ class _Rehearsal:
 
     def _head_seconds(self, num_features: int, num_views: int) -> float:
         """Time the fit of a head on as many drawn rows as a fold has."""
-        rows, num_classes = self._num_learned * num_views, self._competition.num_classes
+        num_all, num_classes = self._num_learned * num_views, self._competition.num_classes
+        rows = min(num_all, MOST_ROWS)
         generator = np.random.default_rng(0)
         features = generator.standard_normal((rows, num_features), dtype=np.float32)
         targets = np.arange(rows) % num_classes
@@ -122,7 +124,7 @@ class _Rehearsal:
         _, taken = fit_head(features, targets, num_classes, short)
         seconds = time.monotonic() - begun
         usual = min(USUAL_STEPS, config.max_steps) if config.kind == "logistic" else 1
-        return seconds * usual / max(1, taken)
+        return seconds * usual / max(1, taken) * num_all / rows
 
     def _finetune(self) -> tuple[float, float, float]:
         config, device = self._experiment, pick_device()
