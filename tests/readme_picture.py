@@ -26,9 +26,11 @@ ARRANGE = """
     [...row.children].filter((cell, place) => !kept.includes(place)).forEach(cell => cell.remove());
   }
   const seen = new Set();
-  const mistakes = [...document.querySelectorAll("#mistakes .gallery li")].filter(one => {
+  const mistakes = [...document.querySelectorAll("#review .card")].filter(one => {
+    one.hidden = false;
+    one.querySelectorAll(".reason").forEach(reason => reason.remove());
     const odds = one.querySelector(".title").nextElementSibling.textContent;
-    return !seen.has(odds) && seen.add(odds);
+    return one.dataset.reasons.includes("mistake") && !seen.has(odds) && seen.add(odds);
   });
   const halves = [
     ["Experiments, out of fold", chart.querySelector("img"), table.querySelector("table")],

@@ -29,6 +29,7 @@ MODULES = {
 LIGHT_STAGES = [
     "folds", "ensemble", "suspects", "submit", "validate", "grade", "prepare", "status", "download",
     "log_score", "init", "report",
+    "review",
 ]  # fmt: skip
 
 

@@ -36,7 +36,7 @@ GROUPS = {
         look_and_check.models,
         look_and_check.doctor,
     ),
-    "Improve": (improve.suspects, improve.tta, improve.ablate, improve.predict),
+    "Improve": (improve.suspects, improve.review, improve.tta, improve.ablate, improve.predict),
     "Check and log": (look_and_check.validate, look_and_check.grade, look_and_check.log_score),
 }
 for name, commands in GROUPS.items():

@@ -13,6 +13,7 @@ from pipeline.cli.group import (
     complete_result,
     experiment_option,
     load,
+    typed,
 )
 
 
@@ -39,6 +40,37 @@ def suspects(
     from pipeline.stages import suspects
 
     suspects.run(*load(competition, root), experiment, excel=excel)
+
+
+def review(
+    competition: CompetitionArgument,
+    port: Annotated[
+        int,
+        typer.Option(
+            min=0, max=65535, metavar="N", help="To listen on.", show_default="any that is free"
+        ),
+    ] = 0,
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")
+    ] = True,
+    root: RootOption = Path(),
+) -> None:
+    """Keep, drop or relabel doubtful images.
+
+    Reads what report reads, and the images that are opened.
+
+    Writes artifacts/COMPETITION/report/corrections.csv, at every decision, for 'folds
+    --corrections'; serves the page of 'report' from 127.0.0.1 until Ctrl-C, to whoever has the
+    address that it prints.
+
+    Fails if no label is in doubt, the tables don't belong together, or an image can't be read.
+
+    Example: pipeline review cat-12
+    """
+    from pipeline.stages import review
+
+    loaded = load(competition, root)
+    review.run(*loaded, typed.get()[1], port, opens=browser)
 
 
 def tta(

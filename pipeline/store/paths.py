@@ -186,6 +186,8 @@ class Paths:
     """Optuna's studies, a journal and a lock each; a journal is the memory of its study."""
     report_html = Below("artifacts_dir", "report/index.html")
     """The page about all of it."""
+    corrections_csv = Below("artifacts_dir", "report/corrections.csv")
+    """What `review` decided about labels, for `folds --corrections`."""
     report_stamp = Below("artifacts_dir", "report/report.json")
     """Written last by `report`: what the page shows."""
 

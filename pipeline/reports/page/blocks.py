@@ -3,20 +3,11 @@
 All text in them may come from file names and class names: it is plain text, never HTML.
 """
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import cv2
-import numpy as np
-import pandas as pd
-from PIL import Image
-
-from pipeline.images.decode import ByteImage
-from pipeline.images.working_copy import ImageRows, WorkingCopies
 from pipeline.reports.style import data_uri, to_svg
-from pipeline.store.paths import Paths
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -125,6 +116,7 @@ class Gallery(Block):
     kind = "gallery"
     caption: str
     cards: Sequence[Card]
+    is_small: bool = False
 
 
 @dataclass(frozen=True)
@@ -154,6 +146,7 @@ class Table(Block):
         headings: Of its columns; the first names the row.
         rows: Its cells.
         is_folded: Whether it opens on demand only.
+        compares: Whether readers choose two of its columns to see where they differ.
     """
 
     kind = "table"
@@ -161,6 +154,49 @@ class Table(Block):
     headings: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     is_folded: bool = False
+    compares: bool = False
+
+
+@dataclass(frozen=True)
+class Fold(Block):
+    """Blocks that open on demand only."""
+
+    kind = "fold"
+    title: str
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True)
+class Row(Block):
+    """Blocks beside each other, where there is room."""
+
+    kind = "row"
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A line of what was found, or of what to do next.
+
+    Attributes:
+        topic: One or two words before it.
+        text: A sentence or two.
+        section: Id of the section that shows it; empty for none.
+        command: What to type; empty for nothing.
+    """
+
+    topic: str
+    text: str
+    section: str = ""
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Findings(Block):
+    """The page in a few lines."""
+
+    kind = "findings"
+    lines: Sequence[Finding]
 
 
 @dataclass(frozen=True)
@@ -186,11 +222,16 @@ def chart(figure: "Figure", alt: str, caption: str, *, is_wide: bool = False) ->
 
 
 def table(
-    caption: str, headings: Sequence[str], rows: Sequence[Sequence[Any]], *, is_folded: bool = False
+    caption: str,
+    headings: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    is_folded: bool = False,
+    compares: bool = False,
 ) -> Table:
     """Make a table of plain values: texts, numbers (fractions with four digits), None for empty."""
     cells = [[_cell(value) for value in row] for row in rows]
-    return Table(caption, headings, cells, is_folded)
+    return Table(caption, headings, cells, is_folded, compares)
 
 
 def _cell(value: Any) -> Cell:
@@ -202,43 +243,3 @@ def _cell(value: Any) -> Cell:
         return Cell(value, value)
     text = f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
     return Cell(text, float(value))
-
-
-SIDE_PX = 160
-_QUALITY = 70  # of WebP: about 4 kB per picture
-
-
-def thumbnails(paths: Paths, images: pd.DataFrame, side_px: int = SIDE_PX) -> list[Picture]:
-    """Read images and scale down the middle square of each.
-
-    Args:
-        paths: Where they lie.
-        images: Rows of `train.csv` or `test.csv`.
-        side_px: Of the pictures.
-
-    Raises:
-        DataError: An image can't be read any more.
-    """
-    copies = WorkingCopies(paths, side_px)
-    return [
-        encode(_square(copies.read(image)), f"image {image.image_id}", side_px)
-        for image in ImageRows(images)
-    ]
-
-
-def encode(image: ByteImage, alt: str, side_px: int = SIDE_PX, label: str = "") -> Picture:
-    """Make a picture of a square image, `(S, S, 3)` uint8."""
-    if image.shape[0] != side_px:
-        shrinks = image.shape[0] > side_px
-        how = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST  # small ones show their pixels
-        image = np.asarray(cv2.resize(image, (side_px, side_px), interpolation=how), dtype=np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "WEBP", quality=_QUALITY, method=4)
-    return Picture(data_uri(buffer.getvalue(), "image/webp"), alt, side_px, side_px, label)
-
-
-def _square(image: ByteImage) -> ByteImage:
-    height, width = image.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return image[top : top + side, left : left + side]

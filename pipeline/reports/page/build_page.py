@@ -8,48 +8,48 @@ from importlib import resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from pipeline.config.competition import Competition
 from pipeline.console import progress
 from pipeline.reports.page.blocks import Section
 from pipeline.reports.page.report_data import ReportData
 from pipeline.reports.page.sections import (
-    ablation_results,
-    calibration_quality,
     class_scores,
+    contributions,
     dataset_audit,
-    ensemble_weights,
     experiment_scores,
     feature_map,
     fold_split,
+    label_review,
+    predicted_probabilities,
     summary,
-    test_predictions,
-    training_curves,
-    tuning_trials,
-    worst_mistakes,
+    training_course,
 )
 
 # In the order of the page. Each builds its sections, none where there is nothing to show.
 SECTIONS: tuple[Callable[[ReportData], list[Section]], ...] = (
     summary.build,
-    dataset_audit.build,
-    fold_split.build,
     experiment_scores.build,
-    training_curves.build,
     class_scores.build,
-    calibration_quality.build,
-    worst_mistakes.build,
+    label_review.build,
+    fold_split.build,
+    predicted_probabilities.build,
+    dataset_audit.build,
+    training_course.build,
+    contributions.build,
     feature_map.build,
-    ensemble_weights.build,
-    tuning_trials.build,
-    ablation_results.build,
-    test_predictions.build,
+    summary.build_again,
 )
 _TEMPLATES = "pipeline.reports.page"
 
 
 def build_page(data: ReportData) -> str:
     """Build the page of a competition, as HTML."""
-    title = f"{data.competition.name}: {data.competition.title}"
-    return render(title, build_sections(data))
+    return render(page_title(data.competition), build_sections(data))
+
+
+def page_title(competition: Competition) -> str:
+    """Return the page's heading."""
+    return f"{competition.name}: {competition.title}"
 
 
 def build_sections(data: ReportData) -> list[Section]:
@@ -62,11 +62,17 @@ def build_sections(data: ReportData) -> list[Section]:
     return sections
 
 
-def render(title: str, sections: list[Section]) -> str:
+def render(title: str, sections: list[Section], *, is_served: bool = False) -> str:
     """Render sections as HTML; whatever text they hold is escaped.
 
     Should one slip through nevertheless: the page's policy lets a browser run its own script alone
     and fetch nothing at all.
+
+    Args:
+        title: Of the page.
+        sections: In their order.
+        is_served: Whether `pipeline review` serves it: then it may ask its own server for images,
+            and send decisions there.
     """
     environment = Environment(
         loader=PackageLoader(_TEMPLATES),
@@ -75,14 +81,18 @@ def render(title: str, sections: list[Section]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    script = _template("page.js")
-    digest = hashlib.sha256(script.encode()).digest()
+    script = _template("page.js") + _template("review.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    own = "img-src data: 'self'; connect-src 'self'" if is_served else "img-src data:"
+    inline = f"style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
     return environment.get_template("page.html").render(
         title=title,
         sections=sections,
+        titles={one.id: one.title for one in sections},
         style=Markup(_template("page.css")),
         script=Markup(script),
-        script_sha256=base64.b64encode(digest).decode("ascii"),
+        policy=f"default-src 'none'; {own}; {inline}",
+        served="yes" if is_served else "",
     )
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pipeline.reports.page.blocks import Chart, Table
-from pipeline.reports.page.sections import ablation_results
+from pipeline.reports.page.sections import contributions
 from pipeline.reports.style import drawing, to_png
 
 ROWS = [
@@ -33,7 +33,7 @@ def found(project):
     with drawing() as figure:
         files.picture("differences").write_bytes(to_png(figure))
     files.stamp.write_text("{}", encoding="utf-8")
-    (section,) = ablation_results.build(project.data)
+    *_, section = contributions.build(project.data)
     yield section.blocks
     for path in files.ablation_dir.iterdir():
         path.unlink()

@@ -5,11 +5,15 @@ from importlib import resources
 
 import pytest
 
+from pipeline.reports.page.blocks import Section, table
+from pipeline.reports.page.build_page import render
 from tests.browser import CHROMIUM, Seen, browser
 from tests.needs import needs
 
 pytestmark = needs("chromium", is_there=CHROMIUM is not None)
 WIDTHS, SCHEMES = (375, 1400), ("light", "dark")
+RESULTS = "table[aria-label^=Results]"
+TALLEST_PX = 6_000  # of two classes, at 1,400 px
 
 
 @pytest.fixture(scope="module")
@@ -66,36 +70,106 @@ def test_scripts_that_are_not_the_pages_own_do_not_run(started, path):
 
 def column(page, number):
     """Return what the experiments table shows in a column, and how it says that it is sorted."""
-    cells = page.locator(f"#experiments tbody tr > :nth-child({number})")
-    heading = page.locator(f"#experiments thead th:nth-child({number})")
+    cells = page.locator(f"{RESULTS} tbody tr > :nth-child({number})")
+    heading = page.locator(f"{RESULTS} thead th:nth-child({number})")
     return cells.all_inner_texts(), heading.get_attribute("aria-sort")
 
 
 def test_a_click_sorts_the_experiments_and_another_one_reverses_them(page):
     before, _ = column(page, 4)
-    page.locator("#experiments thead th:nth-child(4) button").click()
+    page.locator(f"{RESULTS} thead th:nth-child(4) button").click()
     falling, sort = column(page, 4)
     assert (falling, sort) == (sorted(before, key=float, reverse=True), "descending")
-    page.locator("#experiments thead th:nth-child(4) button").click()
+    page.locator(f"{RESULTS} thead th:nth-child(4) button").click()
     rising, sort = column(page, 4)
     assert (rising, sort) == (sorted(before, key=float), "ascending")
 
 
 @pytest.mark.parametrize("key", ["Enter", "Space"])
 def test_the_keyboard_sorts_too_and_one_column_at_a_time(page, key):
-    page.locator("#experiments thead th:nth-child(4) button").click()
-    button = page.locator("#experiments thead th:nth-child(1) button")
+    page.locator(f"{RESULTS} thead th:nth-child(4) button").click()
+    button = page.locator(f"{RESULTS} thead th:nth-child(1) button")
     button.focus()
     page.keyboard.press(key)
     names, sort = column(page, 1)
     assert (names, sort) == (sorted(names), "ascending")
-    assert page.locator("#experiments th[aria-sort]").count() == 1
+    assert page.locator(f"{RESULTS} th[aria-sort]").count() == 1
 
 
 def test_tab_reaches_the_headings(page):
-    page.locator("#experiments .scroll").focus()
+    page.locator("#experiments .scroll", has=page.locator(RESULTS)).focus()
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.tagName") == "BUTTON"
+
+
+def test_two_classes_need_no_long_way_down(page):
+    assert page.evaluate("document.documentElement.scrollHeight") <= TALLEST_PX
+
+
+def test_the_menu_marks_where_one_is(page):
+    here = page.locator("nav a[aria-current]")
+    assert here.all_inner_texts() == ["Findings"]
+    page.evaluate("document.getElementById('data').scrollIntoView()")
+    page.locator("nav a[href='#data'][aria-current]").wait_for()
+    assert here.count() == 1
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    page.locator("nav a[href='#again'][aria-current]").wait_for()
+
+
+def test_what_is_wider_than_a_phone_says_so(started, path):
+    context = started.new_context(viewport={"width": 390, "height": 800})
+    page = Seen(context.new_page(), path).page
+    page.locator("#experiments .sideways").first.wait_for()
+    wide = page.evaluate("""[...document.querySelectorAll(".scroll")]
+        .filter(one => one.checkVisibility() && one.scrollWidth > one.clientWidth + 2)
+        .map(one => one.previousElementSibling.checkVisibility())""")
+    assert wide
+    assert all(wide)
+    context.close()
+
+
+def test_two_results_are_compared_by_the_settings_in_which_they_differ(page):
+    page.locator("#experiments summary", has_text="What changed").click()
+    shown = page.locator("#experiments table.compare tbody tr:visible")
+    first, second = page.locator("#experiments .choices select").all()
+    first.select_option("probe")
+    second.select_option("finetune")
+    told = {row.locator("th").inner_text(): row.locator("td:visible").all_inner_texts()
+            for row in shown.all()}  # fmt: skip
+    assert sorted(told["method"]) == ["finetune", "probe"]
+    assert all(one != other for one, other in told.values())
+    second.select_option("probe")
+    assert shown.count() == 0
+
+
+def test_long_tables_show_twenty_rows_first(started, tmp_path):
+    rows = [[f"r{number:02}", number] for number in range(30)]
+    section = Section("one", "One", [table("Long", ["name", "n"], rows)])
+    file = tmp_path / "long.html"
+    file.write_text(render("long", [section]), encoding="utf-8")
+    page = Seen(started.new_page(), file).page
+    shown = page.locator("tbody tr:visible")
+    assert shown.count() == 20
+    page.locator("thead th:nth-child(2) button").click()
+    assert shown.first.locator("th").inner_text() == "r29"
+    assert shown.count() == 20
+    page.get_by_role("button", name="Show all 30 rows").click()
+    assert shown.count() == 30
+    page.close()
+
+
+def test_paper_shows_what_is_folded_and_every_card(started, path):
+    context = started.new_context()
+    page = Seen(context.new_page(), path).page
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details:not([open])").count() == 0
+    cards = page.locator(".card")
+    assert cards.count() == page.locator(".card:visible").count() >= 2
+    assert page.locator("nav").is_hidden()
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator("details[open]").count() == 0
+    context.close()
 
 
 def test_the_page_fits_any_width(seen):

@@ -8,27 +8,50 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from pipeline.reports.page.blocks import Charts, Commands, Facts, Gallery, Hint, Paragraph, Table
+from pipeline.reports.page.blocks import (
+    Chart,
+    Charts,
+    Commands,
+    Findings,
+    Fold,
+    Gallery,
+    Hint,
+    Paragraph,
+    Table,
+)
 from pipeline.reports.page.report_data import ReportData
+from pipeline.reports.page.review_deck import ReviewDeck
 from pipeline.reports.page.sections import (
-    ablation_results,
     class_scores,
-    ensemble_weights,
+    contributions,
     experiment_scores,
     feature_map,
     fold_split,
+    label_review,
+    predicted_probabilities,
     summary,
-    tuning_trials,
-    worst_mistakes,
+    training_course,
 )
 from pipeline.scoring.oof import find_suspects
 from pipeline.store.predictions import load_predictions
 from pipeline.store.tables import load_folds, load_record, load_test, load_train
 
+ABLATE = "pipeline ablate demo --experiment probe"
+
+
+def unfolded(found):
+    """List blocks and what is folded in them, in order."""
+    return [
+        inner
+        for block in found
+        for inner in [block, *(unfolded(block.blocks) if isinstance(block, Fold) else [])]
+    ]
+
 
 def blocks(sections, kind):
     """List the blocks of one kind, over all these sections."""
-    return [block for section in sections for block in section.blocks if isinstance(block, kind)]
+    found = [block for section in sections for block in unfolded(section.blocks)]
+    return [block for block in found if isinstance(block, kind)]
 
 
 def section(project, name):
@@ -49,6 +72,23 @@ def table(project, name, caption):
     return rows(found)
 
 
+def findings(data):
+    """List the lines at the top of the page."""
+    return blocks(summary.build(data), Findings)[0].lines
+
+
+def next_commands(data):
+    """List the commands that the page advises, in order."""
+    return [line.command for block in blocks(summary.build(data), Findings) for line in block.lines
+            if line.topic == "Next"]  # fmt: skip
+
+
+def deck(project):
+    """Return the page's cards."""
+    (found,) = blocks([section(project, "review")], ReviewDeck)
+    return found
+
+
 def without(data: ReportData, **changes: Any) -> ReportData:
     return dataclasses.replace(data, **changes)
 
@@ -62,11 +102,12 @@ def test_the_summary_tells_the_best_result_as_its_metrics_do(project, best):
     metrics = json.loads(
         project.paths.experiment(best.result.name).metrics.read_text(encoding="utf-8")
     )
-    facts = dict(blocks([section(project, "summary")], Facts)[0].pairs)
+    lines = {line.topic: line for line in findings(project.data)}
     low, high = metrics["oof_interval_95"]
-    assert facts["best result"] == best.result.name
-    assert facts["accuracy, out of fold"] == f"{metrics['oof_score']:.4f}"
-    assert facts["95 % interval"] == f"{low:.4f} to {high:.4f}"
+    text = f"accuracy {metrics['oof_score']:.4f} out of fold, {low:.4f} to {high:.4f} with 95 %"
+    assert lines["Result"].text.startswith(best.result.name)
+    assert text in lines["Result"].text
+    assert list(lines) == ["Result", "Mistakes", "Labels", "Data", "Next"]
 
 
 def test_the_best_result_is_the_one_with_the_best_score(project, best):
@@ -80,7 +121,7 @@ def test_the_best_result_is_the_one_with_the_best_score(project, best):
 def test_the_commands_that_lead_to_the_best_result_are_named(project):
     ensemble_first = [one for one in project.data.results if one.is_ensemble]
     best = dataclasses.replace(project.data.best, result=ensemble_first[0])
-    built = summary.build(without(project.data, best=best, typed="my.toml"))
+    built = summary.build_again(without(project.data, best=best, typed="my.toml"))
     lines = list(blocks(built, Commands)[0].lines)
     assert lines[0] == "pipeline download my.toml"
     assert set(lines[3:-2]) == {
@@ -98,7 +139,8 @@ def test_the_commands_that_lead_to_the_best_result_are_named(project):
 def test_an_older_search_is_made_again_by_its_name_alone(project, best, monkeypatch):
     monkeypatch.setattr(summary, "read_stamp", lambda _: {"inputs": {"num_trials": 3}})
     tuned = next(one for one in project.data.results if one.name == "probe-tuned")
-    built = summary.build(without(project.data, best=dataclasses.replace(best, result=tuned)))
+    changed = without(project.data, best=dataclasses.replace(best, result=tuned))
+    built = summary.build_again(changed)
     lines = blocks(built, Commands)[0].lines
     assert lines[3] == "pipeline tune demo --experiment probe --trials 3"
 
@@ -108,7 +150,7 @@ def test_the_page_does_not_tell_where_the_project_lies(project):
 
 
 def test_submissions_are_listed_with_our_score(project):
-    listed = table(project, "summary", "Submissions")
+    listed = table(project, "experiments", "Submissions")
     score = next(one for one in project.data.results if one.is_ensemble).metrics["oof_score"]
     assert listed["ensemble"][0] == "ensemble.csv"
     assert listed["ensemble"][2] == score
@@ -158,19 +200,27 @@ def test_folds_are_counted_as_in_their_table(project):
 def test_the_experiments_table_holds_scores_costs_and_differences(project):
     listed = table(project, "experiments", "Results")
     metrics = project.data.results[0].metrics
-    score, spread, loss, error, parameters, _, _ = listed[project.data.results[0].name]
+    score, spread, loss, error, parameters, _ = listed[project.data.results[0].name]
     assert (score, loss) == (metrics["oof_score"], metrics["log_loss"])
     assert spread == pytest.approx(np.std(metrics["fold_scores"], ddof=1))
     assert 0 <= float(error) <= 1
     assert float(parameters) > 0
-    assert "method=finetune" in str(listed["finetune"][-1])
-    assert "train.epochs=2" in str(listed["finetune"][-1])
-    assert "views" not in str(listed["probe"][-1])  # left as it is by default
     seconds = sum(
         load_record(path)["seconds"].iloc[-1]
         for path in project.paths.experiment("finetune").experiment_dir.glob("fold*/history.csv")
     )
-    assert listed["finetune"][-2] == pytest.approx(seconds)
+    assert listed["finetune"][-1] == pytest.approx(seconds)
+
+
+def test_settings_are_compared_where_results_differ(project):
+    (shown,) = [one for one in blocks([section(project, "experiments")], Table) if one.compares]
+    listed = rows(shown)
+    names = list(shown.headings[1:])
+    assert names == [one.name for one in project.data.results]
+    told = dict(zip(names, listed["method"], strict=True))
+    assert (told["finetune"], told["probe"]) == ("finetune", "probe")
+    assert dict(zip(names, listed["seed"], strict=True))["finetune"] == "1"
+    assert all(len(set(row)) > 1 for row in listed.values())
 
 
 def test_parameters_are_counted_with_the_head_and_added_up_for_ensembles(project):
@@ -192,7 +242,7 @@ def test_curves_end_as_the_histories_do(project):
         for path in project.paths.experiment("finetune").experiment_dir.glob("fold*/history.csv")
     ]
     assert listed["finetune"][2] == pytest.approx(np.mean(last))
-    charts = section(project, "curves").blocks[0].charts
+    charts = blocks([section(project, "curves")], Charts)[0].charts
     assert [one.picture.alt for one in charts] == [
         "learning curves of finetune, loss and accuracy by epoch"
     ]
@@ -218,7 +268,7 @@ def test_the_most_frequent_confusion_is_shown_by_a_mistaken_image(project, best)
 
 
 def test_precision_recall_and_f1_equal_scikit_learns(project, best):
-    listed = table(project, "classes", "Precision")
+    listed = table(project, "confusion", "Precision")
     expected = precision_recall_fscore_support(
         best.targets, best.probs.argmax(axis=1), zero_division=0
     )
@@ -232,28 +282,114 @@ def test_every_image_is_in_a_bin_of_the_reliability_table(project, best):
 
 
 def test_worst_mistakes_are_mistakes_and_the_worst_come_first(best):
-    found = worst_mistakes.worst_mistakes(best)
+    found = label_review.worst_mistakes(best)
     own = best.probs[np.arange(len(best.targets)), best.targets]
     is_wrong = best.probs.argmax(axis=1) != best.targets
     assert is_wrong[found].all()
     assert (np.diff(own[found]) >= 0).all()
-    assert len(found) == min(worst_mistakes.MAX_SHOWN, is_wrong.sum())
+    assert len(found) == min(label_review.MOST_CARDS["mistake"], is_wrong.sum())
     assert own[found].max() <= own[is_wrong & ~np.isin(np.arange(len(own)), found)].min(initial=1)
 
 
 def test_suspects_are_those_of_confident_learning(project, best):
-    gallery = blocks([section(project, "suspects")], Gallery)[0]
     expected = find_suspects(best.probs, best.targets)
     ids = project.data.train["image_id"].iloc[expected["row"]]
-    assert [card.lines[-1] for card in gallery.cards] == ids.head(24).tolist()
+    shown = [card.image_id for card in deck(project).cards if "suspect" in card.reasons]
+    assert sorted(shown) == sorted(ids.head(label_review.MOST_CARDS["suspect"]))
 
 
-def test_mistakes_stand_beside_two_maps(project):
-    gallery = blocks([section(project, "mistakes")], Gallery)[0]
-    for card in gallery.cards:
-        own, other = card.title.removeprefix("labelled ").split(", predicted ")
-        assert [one.label for one in card.pictures] == ["as seen", f"for {other}", f"for {own}"]
-        assert len({one.uri for one in card.pictures}) == 3
+def test_a_card_knows_its_label_its_probabilities_and_the_maps_of_both_classes(project, best):
+    names = project.competition.classes
+    ids = project.data.train["image_id"].tolist()
+    for card in deck(project).cards:
+        if card.label is None:
+            continue
+        row = ids.index(card.image_id)
+        assert card.label == best.targets[row]
+        assert card.probs == tuple(
+            f"{best.probs[row][i]:.4f}" for i in (card.label, card.suggested)
+        )
+        assert card.fold == project.data.folds["fold"].iloc[row]
+        labels = [one.label for one in card.maps]
+        assert labels == [f"for {names[card.suggested]}", f"for {names[card.label]}"]
+
+
+def test_conflicting_copies_are_cards_that_show_each_other(project):
+    train = project.data.train
+    groups = train.groupby("group")["label"].nunique()
+    conflicting = train[train["group"].isin(groups.index[groups > 1])]
+    cards = {card.image_id: card for card in deck(project).cards if "conflict" in card.reasons}
+    assert set(cards) == set(conflicting["image_id"])
+    assert len(cards) >= 2
+    for image_id, card in cards.items():
+        group = train.set_index("image_id")["group"][image_id]
+        others = set(train["image_id"][train["group"] == group]) - {image_id}
+        told = " ".join(copy.label for copy in card.copies)
+        assert all(f"fold {card.fold}: {other}" in told for other in others)
+
+
+def test_unreadable_training_images_are_told_and_nothing_can_be_decided_on_them(project):
+    audit = project.data.findings
+    is_it = (audit["finding"] == "unreadable") & (audit["split"] == "train")
+    cards = [card for card in deck(project).cards if "unreadable" in card.reasons]
+    assert [card.image_id for card in cards] == audit["image_id"][is_it].tolist()
+    assert all((card.label, card.whole) == (None, None) for card in cards)
+
+
+def test_the_curves_of_two_classes_have_their_areas_and_thresholds(project, best):
+    charts = blocks([section(project, "reliability")], Charts)[0].charts
+    assert [chart.picture.alt.partition(" curve")[0] for chart in charts][:2] == [
+        "ROC",
+        "precision and recall",
+    ]
+    listed = table(project, "reliability", "threshold")
+    predicted = best.probs[:, 1] >= 0.5
+    assert listed["0.50"][1] == pytest.approx(predicted[best.targets == 1].mean())
+    assert listed["0.50"][3] == pytest.approx((predicted == best.targets).mean())
+
+
+def test_many_classes_without_a_metric_of_thresholds_have_no_roc(project, best):
+    many = project.competition.model_copy(update={"classes": ("a", "b", "c")})
+    probs = np.column_stack([best.probs, np.zeros(len(best.probs), dtype=np.float32)])
+    data = without(project.data, competition=many, best=dataclasses.replace(best, probs=probs))
+    shown = predicted_probabilities.build(data)[0]
+    assert [one.picture.alt for one in blocks([shown], Charts)[0].charts] == [
+        "accuracy by confidence, and the images per bin"
+    ]
+
+
+def test_the_hardest_fold_is_named_with_its_mistakes(project, best):
+    listed = table(project, "folds", "The folds of")
+    fold = project.data.folds["fold"].to_numpy()
+    is_wrong = best.probs.argmax(axis=1) != best.targets
+    for one in np.unique(fold):
+        assert listed[str(one)][2] == is_wrong[fold == one].sum()
+    worst = max(np.unique(fold), key=lambda one: is_wrong[fold == one].mean())
+    assert blocks([section(project, "folds")], Paragraph)[0].text.startswith(f"Fold {worst} is")
+
+
+def test_the_run_shows_its_scores_over_time_and_minutes_against_those_predicted(project, tmp_path):
+    paths = dataclasses.replace(project.paths, root=tmp_path)
+    paths.artifacts_dir.mkdir(parents=True)
+    reached = {"rung": "first", "seconds": 60.0, "score": 0.8, "interval": [0.7, 0.9]}
+    attempt = {
+        "rung": "first", "experiment": "probe", "outcome": "trained", "predicted_seconds": 90.0,
+        "seconds": 60.0, "why": "",
+    }  # fmt: skip
+    course = {"metric": "accuracy", "reached": [reached], "attempts": [attempt]}
+    (paths.artifacts_dir / "run.json").write_text(json.dumps(course), encoding="utf-8")
+    shown = training_course.build(without(project.data, paths=paths))
+    assert blocks(shown, Chart)[0].picture.alt == "accuracy over the minutes of the run"
+    (minutes,) = [one for one in blocks(shown, Table) if "predicted" in one.caption]
+    assert [cell.text for cell in minutes.rows[0]][3:5] == ["1.5", "1.0"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"reached": [{}], "attempts": [], "metric": "x"}'])
+def test_a_run_of_another_version_is_left_out(project, tmp_path, text):
+    paths = dataclasses.replace(project.paths, root=tmp_path)
+    paths.artifacts_dir.mkdir(parents=True)
+    (paths.artifacts_dir / "run.json").write_text(text, encoding="utf-8")
+    assert blocks(training_course.build(without(project.data, paths=paths)), Chart) == []
 
 
 def test_features_of_a_fine_tuned_network_are_of_the_fold_it_held_out(project, best):
@@ -288,6 +424,7 @@ def test_members_weigh_what_the_ensemble_says(project):
 
 def test_trials_are_those_of_the_search(project):
     listed = table(project, "tuning", "The best trials of probe-tuned")
+    assert len(blocks([section(project, "tuning")], Charts)[0].charts) == 1  # three say little
     trials = load_record(project.paths.experiment("probe-tuned").trials)
     complete = trials[trials["state"] == "complete"]
     assert [float(row[0]) for row in listed.values()] == complete["value"].tolist()
@@ -304,39 +441,50 @@ def test_test_shares_are_those_of_the_predictions(project, best):
     assert [row[0] for row in listed.values()] == pytest.approx(prior.tolist())
 
 
-@pytest.mark.parametrize(
-    ("build", "stage"),
-    [
-        (summary.build, "pipeline train demo"),
-        (experiment_scores.build, "pipeline train demo"),
-    ],
-)
-def test_before_any_training_the_page_names_the_command(project, build, stage):
+def test_before_any_training_the_page_names_the_command(project):
     data = without(project.data, results=(), best=None, left_out={})
-    assert stage in [hint.command for hint in blocks(build(data), Hint)]
+    assert next_commands(data)[0] == "pipeline train demo"
+    assert [hint.command for hint in blocks(experiment_scores.build(data), Hint)] == [
+        "pipeline train demo"
+    ]
+
+
+def test_the_next_step_is_the_most_urgent_one(project):
+    assert (
+        next_commands(project.data)
+        == [
+            "pipeline review demo",
+            f"pipeline tta demo --experiment {project.data.best.trained.name}",
+            "pipeline log-score submissions/demo/ensemble.csv --public SCORE",
+        ][: len(next_commands(project.data))]
+    )
+    without_folds = without(project.data, folds=None, results=(), best=None)
+    assert next_commands(without_folds)[0] == "pipeline folds demo"
+    stale = without(project.data, results=(), best=None, left_out={"tiny": "older"})
+    assert next_commands(stale)[0] == "pipeline train demo --experiment tiny"
 
 
 @pytest.mark.parametrize(
     ("build", "command"),
     [
-        (ensemble_weights.build, "pipeline ensemble demo"),
-        (tuning_trials.build, "pipeline tune demo"),
-        (ablation_results.build, "pipeline ablate demo --experiment probe"),
+        (contributions.build, ["pipeline ensemble demo", ABLATE]),
+        (training_course.build, ["pipeline tune demo"]),
     ],
 )
 def test_what_was_not_done_is_named_with_its_command(project, best, build, command):
     probe = next(one for one in project.data.results if one.name == "probe")
     alone = dataclasses.replace(best, result=probe, trained=probe)
     data = without(project.data, results=(probe,), best=alone)
-    assert [hint.command for hint in blocks(build(data), Hint)] == [command]
+    assert [hint.command for hint in blocks(build(data), Hint)] == command
 
 
-def test_without_checkpoints_mistakes_are_shown_without_maps(project, best):
+def test_without_checkpoints_cards_have_no_maps(project, best):
     data = without(project.data, best=dataclasses.replace(best, trained=None))
-    found = worst_mistakes.build(data)
+    found = label_review.build(data)
     assert blocks(found, Hint)[0].text.startswith("Where a network looks can't be shown")
-    gallery = blocks(found, Gallery)[0]
-    assert all(len(card.pictures) == 1 for card in gallery.cards)
+    (shown,) = blocks(found, ReviewDeck)
+    assert not any(card.maps for card in shown.cards)
+    assert sum(card.whole is not None for card in shown.cards) >= 2
 
 
 def test_without_folds_the_page_names_the_command(project):

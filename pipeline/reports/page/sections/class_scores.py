@@ -6,25 +6,26 @@ from pipeline.reports.page.blocks import (
     Block,
     Card,
     Chart,
-    Charts,
+    Fold,
     Gallery,
     Paragraph,
+    Row,
     Section,
     chart,
     table,
-    thumbnails,
 )
+from pipeline.reports.page.pictures import thumbnails
 from pipeline.reports.page.report_data import BestResult, ReportData
 from pipeline.reports.style import COLORMAP, drawing, point, shorten
 from pipeline.scoring.metrics import confusion
 from pipeline.store.predictions import IntArray
 
-MAX_NUMBERED = 20  # classes whose cells can hold a number that one can read
-MAX_NAMED = 45
+MAX_NUMBERED = 16  # classes whose cells can hold a number that one can read
 MAX_TABLED = 60
 MAX_PAIRS = 6
-MAX_ROWS = 30
-MAX_PLOTTED = 40
+PAIR_PX = 120
+MAX_ROWS = 100
+MAX_PLOTTED = 20
 MEASURES = ("precision", "recall", "F1")
 
 
@@ -32,74 +33,81 @@ def build(data: ReportData) -> list[Section]:
     """Show the confusions and the scores of the classes, of the best result."""
     if data.best is None:
         return []
-    return [_confusion(data, data.best), _class_scores(data, data.best)]
+    return [_confusion(data, data.best)]
 
 
 def _confusion(data: ReportData, best: BestResult) -> Section:
     names = list(data.competition.classes)
     counts = confusion(best.targets, best.probs.argmax(axis=1), len(names))
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     wrong = int(counts.sum() - counts.diagonal().sum())
     text = f"{best.result.name}, out of fold: {wrong:,} of {counts.sum():,} images are mistaken."
+    plot, scores = _class_scores(data, best)
+    pictures, pairs = _pairs(data, best, counts)
     blocks: list[Block] = [
         Paragraph(text),
-        Charts([_matrix(counts, names, "images"), _matrix(shares, names, "share of the class")]),
-        *_pairs(data, best, counts),
+        Row([_matrix(counts, names), *pictures]),
+        *pairs,
+        Fold("Scores of each class", [plot, scores]),
     ]
     if len(names) <= MAX_TABLED:
         rows = [[name, *map(int, row)] for name, row in zip(names, counts, strict=True)]
         caption = "Confusion matrix: images by true class (rows) and predicted class (columns)"
         blocks.append(table(caption, ["true class", *names], rows, is_folded=True))
-    return Section("confusion", "Confusion", blocks)
+    return Section("confusion", "Mistakes", blocks)
 
 
-def _matrix(values: np.ndarray, names: list[str], what: str) -> Chart:
-    num = len(names)
+def _most_confused(counts: IntArray) -> IntArray:
+    """Return the classes of the most frequent confusions, at most MAX_NUMBERED, in their order."""
+    off = counts.copy()
+    np.fill_diagonal(off, 0)
+    chosen: list[int] = []
+    for index in np.argsort(-off, axis=None, kind="stable").tolist():
+        pair = [one for one in divmod(index, len(off)) if one not in chosen]
+        if len(chosen) + len(pair) > MAX_NUMBERED:
+            break
+        chosen += pair
+    return np.array(sorted(chosen), dtype=np.int64)
+
+
+def _matrix(counts: IntArray, names: list[str]) -> Chart:
+    """Draw the images of each pair of classes, where there are many those most confused."""
     from matplotlib.colors import PowerNorm
 
-    is_share = values.dtype.kind == "f"
-    side = min(7.0, max(3.2, 1.6 + 0.27 * num))
-    with drawing(side + 0.7, side) as figure:
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    caption = "Images by true and predicted class, coloured by their share of the true class."
+    if len(names) > MAX_NUMBERED:
+        chosen = _most_confused(counts)
+        counts, shares = counts[np.ix_(chosen, chosen)], shares[np.ix_(chosen, chosen)]
+        caption += f" The {len(chosen)} classes of the most frequent confusions, of {len(names):,}."
+        names = [names[index] for index in chosen]
+    num = len(names)
+    side = min(5.0, max(2.5, 1.4 + 0.24 * num))
+    with drawing(side + 0.2, side) as figure:
         axes = figure.subplots()
         # The square root of the values is coloured, else rare confusions can't be seen.
-        largest = 1 if is_share else max(1, values.max())
-        image = axes.imshow(values, cmap=COLORMAP, norm=PowerNorm(0.5, 0, largest))
+        axes.imshow(shares, cmap=COLORMAP, norm=PowerNorm(0.5, 0, 1))
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
         axes.set(xlabel="predicted class", ylabel="true class")
-        figure.colorbar(image, ax=axes, label=what, shrink=0.75)
-        if num <= MAX_NAMED:
-            labels = list(map(shorten, names))
-            is_narrow = num > 3 or max(map(len, labels)) > 8
-            axes.set_xticks(range(num), labels, rotation=90 if is_narrow else 0)
-            axes.set_yticks(range(num), labels)
-        if num <= MAX_NUMBERED:
-            for row, column in np.argwhere(values > 0):
-                value = values[row, column]
-                text = f"{value:.2f}".lstrip("0") if is_share and value < 0.995 else f"{value:.0f}"
-                color = "black" if value > largest / 4 else "white"
-                axes.text(
-                    column,
-                    row,
-                    text,
-                    color=color,
-                    ha="center",
-                    va="center",
-                    fontsize=7 if num > 4 else 10,
-                )
-        kind = "normalised: each row sums to 1" if is_share else "raw: images"
-        caption = f"Confusion matrix, {kind}; right predictions lie on the diagonal."
-        return chart(figure, f"confusion matrix, {what}", caption, is_wide=num > 3)
+        labels = list(map(shorten, names))
+        is_narrow = num > 3 or max(map(len, labels)) > 8
+        axes.set_xticks(range(num), labels, rotation=90 if is_narrow else 0)
+        axes.set_yticks(range(num), labels)
+        for row, column in np.argwhere(counts > 0):
+            color = "black" if shares[row, column] > 0.25 else "white"
+            where = {"ha": "center", "va": "center", "fontsize": 7 if num > 4 else 10}
+            axes.text(column, row, f"{counts[row, column]}", color=color, **where)
+        return chart(figure, "confusion matrix", caption, is_wide=num > 3)
 
 
-def _pairs(data: ReportData, best: BestResult, counts: IntArray) -> list[Block]:
+def _pairs(data: ReportData, best: BestResult, counts: IntArray) -> tuple[list[Block], list[Block]]:
     """Show the most frequent confusions: a mistaken image beside one that it was taken for."""
     off = counts.copy()
     np.fill_diagonal(off, 0)
     flat = np.argsort(-off, axis=None, kind="stable")[: int((off > 0).sum())]
     found = [(int(index) // len(off), int(index) % len(off)) for index in flat]
     if not found:
-        return []
+        return [], []
     names = data.competition.classes
     rows = [
         [names[true], names[wrong], int(off[true, wrong]), off[true, wrong] / counts[true].sum()]
@@ -111,7 +119,8 @@ def _pairs(data: ReportData, best: BestResult, counts: IntArray) -> list[Block]:
         "the right the surest right one of the class that it was taken for."
     )
     headings = ["true class", "predicted class", "images", "share of the true class"]
-    return [Gallery(caption, cards), table("Confusions, the most frequent first", headings, rows)]
+    pairs = table("Confusions, the most frequent first", headings, rows, is_folded=True)
+    return [Gallery(caption, cards, is_small=True)], [pairs]
 
 
 def _pair(data: ReportData, best: BestResult, true: int, wrong: int, count: int) -> Card:
@@ -122,7 +131,7 @@ def _pair(data: ReportData, best: BestResult, true: int, wrong: int, count: int)
     right = (best.targets == wrong) & (predicted == wrong)
     candidates = [mask for mask in (mistaken, right) if mask.any()]
     rows = [int(np.where(mask, sure, -1).argmax()) for mask in candidates]
-    pictures = thumbnails(data.paths, data.train.iloc[rows])
+    pictures = thumbnails(data.paths, data.train.iloc[rows], PAIR_PX)
     lines = [
         f"{names[best.targets[row]]}, {sure[row]:.1%} {names[wrong]}: "
         f"{data.train['image_id'].iloc[row]}"
@@ -131,7 +140,7 @@ def _pair(data: ReportData, best: BestResult, true: int, wrong: int, count: int)
     return Card(pictures, f"{names[true]} taken for {names[wrong]}: {count:,} images", lines)
 
 
-def _class_scores(data: ReportData, best: BestResult) -> Section:
+def _class_scores(data: ReportData, best: BestResult) -> tuple[Chart, Block]:
     """Show precision, recall and F1 of each class, the worst first."""
     from sklearn.metrics import precision_recall_fscore_support
 
@@ -153,13 +162,13 @@ def _class_scores(data: ReportData, best: BestResult) -> Section:
         "that are of it. Recall: share of the class's images that are found. F1: their harmonic "
         "mean."
     )
-    blocks = [_dot_plot(values[order], [names[i] for i in order]), table(caption, headings, rows)]
-    return Section("classes", "Classes", blocks)
+    plot = _dot_plot(values[order], [names[i] for i in order])
+    return plot, table(caption, headings, rows)
 
 
 def _dot_plot(values: np.ndarray, names: list[str]) -> Chart:
     shown, labels = values[:MAX_PLOTTED][::-1], names[:MAX_PLOTTED][::-1]
-    with drawing(4.8, max(2.2, 1.1 + 0.24 * len(shown))) as figure:
+    with drawing(4.8, max(2.2, 1.1 + 0.2 * len(shown))) as figure:
         axes = figure.subplots()
         for place, measure in enumerate(MEASURES):
             axes.scatter(shown[:, place], range(len(shown)), s=22, label=measure, **point(place))

@@ -7,19 +7,20 @@ from pipeline.reports.page.blocks import (
     Block,
     Card,
     Chart,
-    Charts,
+    Fold,
     Gallery,
+    Row,
     Section,
     chart,
     table,
-    thumbnails,
 )
+from pipeline.reports.page.pictures import thumbnails
 from pipeline.reports.page.report_data import ReportData
 from pipeline.reports.style import COLORS, drawing, line, shorten
 
-MAX_BARS = 40
+MAX_BARS = 20
 SHEET_PICTURES = 144  # on the whole sheet
-SHEET_PER_CLASS = 8
+SHEET_PER_CLASS = 6
 SHEET_PX = 104
 MAX_CLUSTERS = 6  # of near copies, and of twins
 MEANINGS = {
@@ -39,17 +40,16 @@ MEANINGS = {
 
 def build(data: ReportData) -> list[Section]:
     """Show the tables of `prepare` and some images."""
+    clusters = _clusters(data)
+    copies = [Fold("Copies and twins", clusters)] if clusters else []
     blocks: list[Block] = [
-        Charts([_balance(data), _sizes(data)]),
+        Row([_balance(data), _findings(data)]),
+        *copies,
+        Fold("Samples of each class", _sheet(data)),
+        Fold("Sizes, shapes and formats", [_sizes(data), _sizes_table(data)]),
         _classes_table(data),
-        _sizes_table(data),
-        *_findings(data),
-        *_clusters(data),
     ]
-    return [
-        Section("data", "Data", blocks),
-        Section("samples", "Samples of each class", _sheet(data)),
-    ]
+    return [Section("data", "Data", blocks)]
 
 
 def _counts(data: ReportData) -> pd.Series:
@@ -79,7 +79,7 @@ def _sizes(data: ReportData) -> Chart:
     splits = {"train": data.train, "test": data.test[data.test["width"] > 0]}
     sides = np.concatenate([images[["width", "height"]].min(axis=1) for images in splits.values()])
     edges = np.linspace(sides.min(initial=0), sides.max(initial=1) + 1, 41)
-    with drawing(4.8, 3.6) as figure:
+    with drawing(4.8, 2.5) as figure:
         upper, lower = figure.subplots(2)
         for place, (name, images) in enumerate(splits.items()):
             sides = images[["width", "height"]].to_numpy()
@@ -120,22 +120,17 @@ def _sizes_table(data: ReportData) -> Block:
 _SPREAD = ("min", "median", "max")
 
 
-def _findings(data: ReportData) -> list[Block]:
+def _findings(data: ReportData) -> Block:
     findings = data.findings
     if findings.empty:
-        return [table("Odd files: none", ["finding", "images"], [])]
+        return table("Odd files: none", ["finding", "images"], [])
     rows = [
-        [kind, len(images), MEANINGS.get(kind, ""), ", ".join(images["image_id"].head(3))]
-        for kind, images in ((str(k), rows) for k, rows in findings.groupby("finding"))
+        [str(kind), len(images), MEANINGS.get(str(kind), "")]
+        for kind, images in findings.groupby("finding")
     ]
-    headings = ["finding", "images", "what it means", "the first ones"]
-    return [
-        table(
-            f"Odd files; all of them stand in {data.below_root(data.paths.audit_csv)}",
-            headings,
-            rows,
-        )
-    ]
+    headings = ["finding", "images", "what it means"]
+    caption = f"Odd files; all of them stand in {data.below_root(data.paths.audit_csv)}"
+    return table(caption, headings, rows)
 
 
 def _clusters(data: ReportData) -> list[Block]:

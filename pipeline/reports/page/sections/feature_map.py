@@ -6,7 +6,16 @@ from typing import Any
 import numpy as np
 
 from pipeline.errors import PipelineError
-from pipeline.reports.page.blocks import Block, Chart, Charts, Hint, Paragraph, Section, chart
+from pipeline.reports.page.blocks import (
+    Block,
+    Chart,
+    Charts,
+    Fold,
+    Hint,
+    Paragraph,
+    Section,
+    chart,
+)
 from pipeline.reports.page.report_data import BestResult, ReportData
 from pipeline.reports.style import COLORS, GREY, drawing, point, shorten
 from pipeline.store.predictions import FloatArray, IntArray
@@ -96,7 +105,7 @@ def _blocks(data: ReportData, best: BestResult, features: Features) -> list[Bloc
         text += f", for {agree[is_wrong].mean():.1%} of those that {best.result.name} mistakes"
     names = list(data.competition.classes)
     charts = [_by_class(places, targets, names), _by_error(places, is_wrong)]
-    return [Paragraph(f"{text}."), Charts(charts)]
+    return [Paragraph(f"{text}."), Fold("Maps of the features", [Charts(charts)])]
 
 
 def _nearest(features: FloatArray) -> IntArray:

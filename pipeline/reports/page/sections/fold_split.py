@@ -1,12 +1,22 @@
-"""Show how the training images were split: stratified by class, duplicates grouped."""
+"""Show how the training images were split, and what is different about each fold."""
 
 import numpy as np
 import pandas as pd
 
 from pipeline.data.corrections import recorded_corrections
-from pipeline.reports.page.blocks import Block, Chart, Hint, Paragraph, Section, chart, table
-from pipeline.reports.page.report_data import ReportData
+from pipeline.reports.page.blocks import (
+    Block,
+    Chart,
+    Fold,
+    Hint,
+    Paragraph,
+    Section,
+    chart,
+    table,
+)
+from pipeline.reports.page.report_data import BestResult, ReportData
 from pipeline.reports.style import GREY, drawing, point, shorten
+from pipeline.scoring.oof import find_suspects
 
 MAX_CLASSES = 40
 MIN_DEVIATION = 0.001  # what deviates less can't be seen
@@ -26,8 +36,86 @@ def build(data: ReportData) -> list[Section]:
         f"share in all by {worst:.1%} at most."
     )
     charts = [_chart(shares)] if worst >= MIN_DEVIATION else []
-    blocks = [Paragraph(text), *charts, _sizes(data.folds), _table(counts)]
-    return [Section("folds", "Folds", blocks)]
+    compared = [] if data.best is None else _compare(data, data.best, data.folds)
+    level = Fold("How level the folds are", [*charts, _sizes(data.folds), _table(counts)])
+    return [Section("folds", "Folds", [*compared, Paragraph(text), level])]
+
+
+def _compare(data: ReportData, best: BestResult, folds: pd.DataFrame) -> list[Block]:
+    """Show what is different about each fold: its mistakes, where they lie, and its labels."""
+    fold = folds["fold"].to_numpy()
+    is_wrong = best.probs.argmax(axis=1) != best.targets
+    confidence = best.probs.max(axis=1)
+    suspects = np.zeros(len(fold), dtype=bool)
+    suspects[find_suspects(best.probs, best.targets)["row"].to_numpy(dtype=np.int64)] = True
+    hardest = {int(one): _hardest(data, best, fold == one) for one in np.unique(fold)}
+    scores = best.result.metrics["fold_scores"]
+    rows = []
+    for one, classes in hardest.items():
+        own = fold == one
+        rows.append(
+            [
+                one,
+                scores[one] if one < len(scores) else None,
+                int(own.sum()),
+                int(is_wrong[own].sum()),
+                float(is_wrong[own].mean()),
+                int(suspects[own].sum()),
+                float(confidence[own].mean()),
+                classes,
+            ]
+        )
+    headings = [
+        "fold", data.competition.metric, "images", "mistakes", "share of mistakes",
+        "labels in doubt", "mean confidence", "more mistakes than in other folds in",
+    ]  # fmt: skip
+    text = _verdict(best, fold, is_wrong, suspects, hardest)
+    return [Paragraph(text), table(f"The folds of {best.result.name}", headings, rows)]
+
+
+def _hardest(data: ReportData, best: BestResult, own: np.ndarray) -> str:
+    """Name the three classes with most mistakes beyond their usual number for so many images."""
+    is_wrong = best.probs.argmax(axis=1) != best.targets
+    num = data.competition.num_classes
+    mistakes = np.bincount(best.targets[own & is_wrong], minlength=num)
+    usual = np.bincount(best.targets[is_wrong], minlength=num) * (own.sum() / len(own))
+    more = mistakes - usual
+    shown = [index for index in np.argsort(-more, kind="stable")[:3] if more[index] >= 1]
+    names = data.competition.classes
+    return ", ".join(f"{names[i]} ({mistakes[i]} instead of {usual[i]:.0f})" for i in shown)
+
+
+def _verdict(
+    best: BestResult,
+    fold: np.ndarray,
+    is_wrong: np.ndarray,
+    suspects: np.ndarray,
+    hardest: dict[int, str],
+) -> str:
+    """Say which fold is the worst, whether that is more than chance, and what is odd about it."""
+    worst = max(hardest, key=lambda one: float(is_wrong[fold == one].mean()))
+    own = fold == worst
+    share, rest = float(is_wrong[own].mean()), float(is_wrong[~own].mean())
+    noise = float(np.sqrt(rest * (1 - rest) * (1 / own.sum() + 1 / (~own).sum())))
+    z = (share - rest) / noise if noise else 0.0
+    # The worst of several folds lies further out than one that was chosen beforehand.
+    from scipy.stats import norm  # here: a second to import
+
+    limit = float(norm.ppf(1 - 0.025 / len(hardest)))
+    chance = (
+        f"more than chance ({z:.1f} standard errors, the worst of {len(hardest)} rarely passes "
+        f"{limit:.1f})"
+        if z > limit
+        else f"no more than chance ({z:.1f} standard errors; the worst of {len(hardest)} often "
+        f"comes near {limit:.1f})"
+    )
+    classes = hardest[worst]
+    return (
+        f"Fold {worst} is the hardest for {best.result.name}: {share:.1%} mistakes, {rest:.1%} in "
+        f"the others, which is {chance}. Labels in doubt: {suspects[own].mean():.1%} of it, "
+        f"{suspects[~own].mean():.1%} of the others."
+        + (f" It has more mistakes in {classes}." if classes else "")
+    )
 
 
 def _describe(data: ReportData, folds: pd.DataFrame) -> str:

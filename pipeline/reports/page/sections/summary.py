@@ -1,73 +1,204 @@
-"""Show the best result, the submissions, and the commands that make it all again."""
+"""Show what was found and what to do next, and the commands that make it all again."""
 
 import json
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.reports.page.blocks import Block, Commands, Facts, Hint, Paragraph, Section, table
+import numpy as np
+
+from pipeline.data.corrections import recorded_corrections
+from pipeline.reports.page.blocks import (
+    Block,
+    Commands,
+    Facts,
+    Finding,
+    Findings,
+    Fold,
+    Section,
+)
 from pipeline.reports.page.report_data import BestResult, ReportData
+from pipeline.reports.page.sections.label_review import conflicts
+from pipeline.scoring.oof import find_suspects
+from pipeline.scoring.metrics import confusion
 from pipeline.store.freshness import digest, read_stamp
 from pipeline.store.paths import ExperimentPaths
 from pipeline.store.results import Result, all_members, making_command, recorded_members
-from pipeline.submission.submission_log import Entry, load_log
+from pipeline.submission.submission_log import load_log
+
+SURE = 0.9  # of another class than the label's: such a label is worth a look
+MANY_SURE = 3
+LONGEST_FACT = 41  # a commit, with "+" where it was changed since
+TWINS = ("train-test-twin", "exact-duplicate", "near-duplicate")
 
 
 def build(data: ReportData) -> list[Section]:
-    """Show the best result, how to make it again, and the submissions."""
-    return [Section("summary", "Summary", [*_best(data), *_submissions(data)])]
+    """Show the page in a few lines, and what else could be done."""
+    first, *others = _next_steps(data)
+    lines = [*_result(data), *_mistakes(data), *_labels(data), *_images(data), first]
+    blocks: list[Block] = [Findings(lines)]
+    if others:
+        blocks.append(Fold("What could be done after that", [Findings(others)]))
+    return [Section("summary", "Findings", blocks)]
 
 
-def _best(data: ReportData) -> list[Block]:
+def build_again(data: ReportData) -> list[Section]:
+    """Show the commands that make the best result again, and what it was made with."""
+    if data.best is None:
+        return []
+    return [Section("again", "Make it again", _reproduce(data, data.best))]
+
+
+def _result(data: ReportData) -> Iterator[Finding]:
+    if data.best is None:
+        return
+    best = data.best.result
+    low, high = best.metrics["oof_interval_95"]
+    among = f", the best of {len(data.results)}" if len(data.results) > 1 else ""
+    text = (
+        f"{best.name}{among}: {best.metrics['metric']} {best.metrics['oof_score']:.4f} out of "
+        f"fold, {low:.4f} to {high:.4f} with 95 %; log loss {best.metrics['log_loss']:.4f}."
+    )
+    yield Finding("Result", text, "experiments")
+
+
+def _mistakes(data: ReportData) -> Iterator[Finding]:
     best = data.best
     if best is None:
-        stage = "folds" if data.folds is None else "train"
-        text = "Nothing is trained over today's folds yet. The next command:"
-        return [Hint(text, data.command(stage))]
-    metrics = best.result.metrics
-    low, high = metrics["oof_interval_95"]
-    facts = [
-        ("best result", best.result.name),
-        (f"{metrics['metric']}, out of fold", f"{metrics['oof_score']:.4f}"),
-        ("95 % interval", f"{low:.4f} to {high:.4f}"),
-        ("log loss", f"{metrics['log_loss']:.4f}"),
-        ("training images", f"{metrics['num_images']:,}"),
-        ("test images", f"{len(data.test):,}"),
-        ("classes", f"{data.competition.num_classes:,}"),
-        ("results compared", f"{len(data.results):,}"),
-    ]
-    return [
-        Facts(facts),
-        Paragraph(
-            "Out of fold means: every training image was predicted by a model that didn't learn "
-            "from it, nor from a copy of it. The interval says how far the score would move on "
-            f"other images of this kind. {_selection_note(data, best)}"
-        ),
-        *_reproduce(data, best),
-    ]
+        return
+    names = data.competition.classes
+    counts = confusion(best.targets, best.probs.argmax(axis=1), len(names))
+    off = counts - np.diag(counts.diagonal())
+    if not off.any():
+        yield Finding("Mistakes", "None out of fold.", "confusion")
+        return
+    true, wrong = divmod(int(off.argmax()), len(names))
+    recalls = counts.diagonal() / np.maximum(counts.sum(axis=1), 1)
+    recalls[counts.sum(axis=1) == 0] = 1
+    hardest = int(recalls.argmin())
+    text = (
+        f"{off.sum():,} of {counts.sum():,} images. Most often {names[true]} is taken for "
+        f"{names[wrong]} ({off[true, wrong]:,}); of {names[hardest]} least is found "
+        f"({recalls[hardest]:.0%})."
+    )
+    yield Finding("Mistakes", text, "confusion")
 
 
-def _selection_note(data: ReportData, best: BestResult) -> str:
-    if len(data.results) == 1:
-        return ""
-    flattered = f"It is the best of {len(data.results)}, which flatters its score a little."
-    nested = " The ensemble's score is nested: for every fold it was fitted on the others."
-    return flattered + (nested if best.result.is_ensemble else "")
+def _labels(data: ReportData) -> Iterator[Finding]:
+    corrections = recorded_corrections(data.paths)
+    parts = [f"In effect: {corrections}."] if corrections else []
+    if data.best is not None:
+        num, num_sure = _num_suspects(data.best)
+        parts.append(f"{num:,} are contradicted by the predictions, {num_sure:,} of them surely.")
+    num_conflicts = len(conflicts(data))
+    if num_conflicts:
+        parts.append(f"{num_conflicts:,} images have copies with other labels.")
+    if parts:
+        is_shown = data.best is not None or num_conflicts or corrections
+        yield Finding("Labels", " ".join(parts), "review" if is_shown else "")
+
+
+def _num_suspects(best: BestResult) -> tuple[int, int]:
+    found = find_suspects(best.probs, best.targets)
+    return len(found), int((found["prob_suggested"] >= SURE).sum())
+
+
+def _images(data: ReportData) -> Iterator[Finding]:
+    findings = data.findings
+    counts = {kind: int((findings["finding"] == kind).sum()) for kind in ("unreadable", *TWINS)}
+    words = {
+        "unreadable": "unreadable",
+        "train-test-twin": "test images that equal a training image",
+        "exact-duplicate": "copies byte by byte",
+        "near-duplicate": "near copies",
+    }
+    odd = ", ".join(f"{counts[kind]:,} {words[kind]}" for kind in words if counts[kind])
+    text = (
+        f"{len(data.train):,} training images of {data.competition.num_classes:,} classes, "
+        f"{len(data.test):,} test images. {odd or 'Nothing is odd about the files'}."
+    )
+    yield Finding("Data", text, "data")
+
+
+def _next_steps(data: ReportData) -> list[Finding]:
+    """List what to do next, the most urgent first."""
+    steps = [*_to_train(data), *_to_review(data), *_to_improve(data), *_to_submit(data)]
+    if steps:
+        return steps
+    text = "All of it was done. More images of the hardest classes help most from here."
+    return [Finding("Next", text, "confusion")]
+
+
+def _to_train(data: ReportData) -> Iterator[Finding]:
+    if data.folds is None:
+        yield Finding("Next", "Split the training images:", command=data.command("folds"))
+    elif data.best is None and not data.left_out:
+        yield Finding("Next", "Nothing is trained yet:", command=data.command("train"))
+    elif data.left_out:
+        names = " ".join(f"--experiment {name}" for name in data.left_out)
+        text = f"{len(data.left_out)} results are older than the folds or their members; anew:"
+        blends = all(name.startswith("ensemble") for name in data.left_out)
+        command = data.command("ensemble") if blends else data.command("train", names)
+        yield Finding("Next", text, "experiments", command)
+
+
+def _to_review(data: ReportData) -> Iterator[Finding]:
+    num_conflicts = len(conflicts(data))
+    num_sure = 0 if data.best is None else _num_suspects(data.best)[1]
+    if num_conflicts or num_sure >= MANY_SURE:
+        text = f"Look at {num_sure + num_conflicts:,} labels that are probably wrong, here or by"
+        yield Finding("Next", text, "review", data.command("review"))
+
+
+def _to_improve(data: ReportData) -> Iterator[Finding]:
+    if data.best is None:
+        return
+    trained = [one for one in data.results if not one.is_ensemble]
+    if all(one.config.get("method", "probe") == "probe" for one in trained):
+        text = "Only frozen networks were tried; a fine-tuned one mostly beats them:"
+        yield Finding("Next", text, command=data.command("train", "--experiment lite0-finetune"))
+    if len(trained) > 1 and len(trained) == len(data.results):
+        text = f"Blend the {len(trained)} results:"
+        yield Finding("Next", text, command=data.command("ensemble"))
+    best = data.best.trained
+    if best is None:
+        return
+    if not data.paths.experiment(best.name).tta.is_file():
+        text = f"See whether test-time views help {best.name}:"
+        command = data.command("tta", f"--experiment {best.name}")
+        yield Finding("Next", text, command=command)
+    if not any(data.paths.experiment(one.name).tuning_stamp.is_file() for one in trained):
+        text = "Search better values of its settings:"
+        command = data.command("tune", f"--experiment {best.name}")
+        yield Finding("Next", text, "tuning", command)
+
+
+def _to_submit(data: ReportData) -> Iterator[Finding]:
+    if data.best is None:
+        return
+    name = data.best.result.name
+    file = data.paths.submission(name)
+    entries = [one for one in load_log(data.paths.submission_log) if one.sha256 == digest(file)]
+    if not entries:
+        command = data.command("submit", f"--experiment {name}")
+        yield Finding("Next", "Write the file for the judge:", command=command)
+    elif all(one.public_score is None and one.private_score is None for one in entries):
+        command = f"pipeline log-score {data.below_root(file)} --public SCORE"
+        yield Finding("Next", "Send the file, and log the judge's score:", "experiments", command)
 
 
 def _reproduce(data: ReportData, best: BestResult) -> list[Block]:
     shown = best.trained or best.result
     environment = _environment(data.paths.experiment(shown.name))
     facts = [
-        (name, str(environment[key]).replace("+", ", changed since"))
+        (name, str(environment[key])[:LONGEST_FACT].replace("+", ", changed since"))
         for name, key in (("commit", "commit"), ("device", "device"), ("Python", "python"))
         if environment.get(key)
     ]
-    blocks: list[Block] = [
-        Paragraph("To make it again (what is up to date is left alone):"),
-        Commands(_commands(data, best.result)),
-    ]
-    return [*blocks, Facts(facts)] if facts else blocks
+    commands = Commands(_commands(data, best.result))
+    parts: list[Block] = [commands, Facts(facts)] if facts else [commands]
+    return [Fold("Commands and versions; what is up to date is left alone", parts)]
 
 
 def _commands(data: ReportData, best: Result) -> list[str]:
@@ -123,30 +254,3 @@ def _environment(files: ExperimentPaths) -> dict[str, Any]:
     except (OSError, ValueError):  # what isn't recorded is left out
         return {}
     return record
-
-
-def _submissions(data: ReportData) -> list[Block]:
-    log = load_log(data.paths.submission_log)
-    if not log:
-        if data.best is None:
-            return []
-        command = data.command("submit", f"--experiment {data.best.result.name}")
-        return [Hint("Nothing was submitted yet. To write the file for the judge:", command)]
-    current = {digest(path) for path in data.paths.list_submissions()}
-    headings = ["experiment", "file", "written, UTC", "OOF", "public", "private", "state"]
-    rows = [_row(entry, is_current=entry.sha256 in current) for entry in reversed(log)]
-    caption = "Submissions: our score out of fold beside the judge's"
-    return [table(caption, headings, rows)]
-
-
-def _row(entry: Entry, *, is_current: bool) -> list[Any]:
-    sent = "not sent by us" if entry.sent is None else f"sent {entry.sent:%Y-%m-%d %H:%M}"
-    return [
-        entry.experiment,
-        entry.file,
-        f"{entry.time:%Y-%m-%d %H:%M}",
-        entry.oof_score,
-        entry.public_score,
-        entry.private_score,
-        f"{'there now' if is_current else 'replaced'}, {sent}",
-    ]

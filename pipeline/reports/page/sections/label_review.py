@@ -1,0 +1,263 @@
+"""Show doubtful training images as cards, to keep, drop or relabel each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from pipeline.data.corrections import DROP, RELABEL, Corrections, recorded_corrections
+from pipeline.reports.page.blocks import Block, Fold, Hint, Paragraph, Picture, Section
+from pipeline.reports.page.pictures import (
+    GradCamPictures,
+    load_grad_cam,
+    thumbnails,
+    whole_pictures,
+)
+from pipeline.reports.page.report_data import BestResult, ReportData
+from pipeline.reports.page.review_deck import ReviewCard, ReviewDeck
+from pipeline.scoring.oof import find_suspects
+from pipeline.store.freshness import digest
+from pipeline.store.predictions import IntArray
+from pipeline.store.tables import SUSPECT_COLUMNS, load_train
+
+MOST_CARDS = {"conflict": 16, "suspect": 40, "mistake": 16, "unreadable": 8, "corrected": 40}
+MOST_COPIES = 3
+COPY_PX = 80
+REASONS = {
+    "conflict": "copies with other labels",
+    "suspect": "label contradicted by the predictions",
+    "mistake": "worst mistakes",
+    "unreadable": "unreadable",
+    "corrected": "corrected already",
+}
+
+
+@dataclass
+class _Doubt:
+    """Why an image is shown, and the class that it may be instead."""
+
+    reasons: list[str] = field(default_factory=list)
+    suggested: int | None = None
+
+
+def build(data: ReportData) -> list[Section]:
+    """Show the deck, where there is anything to decide."""
+    corrections = recorded_corrections(data.paths)
+    # With the labels as they were given, which the saved table names.
+    train = load_train(data.paths) if corrections else data.train
+    doubts, text = _doubts(data, train, corrections)
+    if not doubts:
+        blocks: list[Block] = [Paragraph("No label is in doubt.")] if data.best else []
+        return [Section("review", "Review of labels", blocks)] if blocks else []
+    explanation: list[Block] = []
+    grad_cam = None
+    if data.best is not None:
+        grad_cam = load_grad_cam(data)
+        explanation = [Fold("How to read the maps", [grad_cam.explanation])]
+    cards = _cards(data, train, corrections, doubts, grad_cam)
+    deck = _deck(data, train, corrections, cards)
+    command = data.command("review")
+    hint = Hint("The same with the images in full, and the file written for you:", command)
+    return [Section("review", "Review of labels", [Paragraph(text), deck, *explanation, hint])]
+
+
+def worst_mistakes(best: BestResult) -> IntArray:
+    """Return the rows of the mistaken images that cost most log loss, the worst first."""
+    own = best.probs[np.arange(len(best.targets)), best.targets]
+    order = np.argsort(own, kind="stable")
+    is_wrong = best.probs.argmax(axis=1) != best.targets
+    return np.asarray(order[is_wrong[order]][: MOST_CARDS["mistake"]])
+
+
+def conflicts(data: ReportData) -> list[str]:
+    """List the images whose copies have other labels, as the folds correct them."""
+    labels = data.train.groupby("group")["label"].nunique()
+    groups = labels.index[labels > 1]
+    return [str(one) for one in data.train["image_id"][data.train["group"].isin(groups)]]
+
+
+def _doubts(
+    data: ReportData, train: pd.DataFrame, corrections: Corrections | None
+) -> tuple[dict[str, _Doubt], str]:
+    """Collect the images to show, by id, and a sentence that counts them."""
+    found: dict[str, _Doubt] = {}
+    counts: dict[str, int] = {}
+
+    def add(reason: str, ids: Sequence[str], suggested: Sequence[int | None] | None = None) -> None:
+        shown = list(ids)[: MOST_CARDS[reason]]
+        for place, image_id in enumerate(shown):
+            doubt = found.setdefault(image_id, _Doubt())
+            doubt.reasons.append(reason)
+            if doubt.suggested is None and suggested is not None:
+                doubt.suggested = suggested[place]
+        if len(ids):
+            counts[f"{REASONS[reason]}: {len(ids):,}"] = len(shown) - len(ids)
+
+    if data.best is not None:
+        suspects = find_suspects(data.best.probs, data.best.targets)
+        ids = data.train["image_id"].to_numpy()
+        add("conflict", conflicts(data))
+        add("suspect", ids[suspects["row"]].tolist(), suspects["suggested"].tolist())
+        rows = worst_mistakes(data.best)
+        add("mistake", ids[rows].tolist(), data.best.probs[rows].argmax(axis=1).tolist())
+    else:
+        add("conflict", conflicts(data))
+    is_unreadable = (data.findings["finding"] == "unreadable") & (data.findings["split"] == "train")
+    add("unreadable", data.findings.loc[is_unreadable, "image_id"].tolist())
+    known = set(train["image_id"])
+    corrected = sorted(corrections.image_ids & known) if corrections else []
+    add("corrected", corrected)
+    parts = [name + (f" ({-missing:,} not here)" * bool(missing)) for name, missing in
+             counts.items()]  # fmt: skip
+    return found, f"{len(found):,} cards. {'; '.join(parts)}. {_ADVICE}"
+
+
+_ADVICE = (
+    "Decide by keys or buttons; the browser remembers. It counts once the saved file is given to "
+    "'folds --corrections' and the experiments are trained anew. Labels are contradicted by "
+    "confident learning (Northcutt et al. 2021); many are right ones of hard images."
+)
+
+
+def _cards(
+    data: ReportData,
+    train: pd.DataFrame,
+    corrections: Corrections | None,
+    doubts: dict[str, _Doubt],
+    grad_cam: GradCamPictures | None,
+) -> list[ReviewCard]:
+    place = {name: row for row, name in enumerate(data.train["image_id"])}
+    maps: dict[str, list[Picture]] = {}
+    if grad_cam is not None and data.best is not None:
+        ids = [name for name in doubts if name in place]
+        rows = np.array([place[name] for name in ids], dtype=np.int64)
+        own = data.best.targets[rows]
+        others = [_other(data.best, int(row), doubts[name].suggested) for name, row in
+                  zip(ids, rows, strict=True)]  # fmt: skip
+        drawn = grad_cam.maps(rows, np.stack([np.array(others, dtype=np.int64), own], axis=1))
+        maps = dict(zip(ids, drawn, strict=True))
+    shown = train[train["image_id"].isin(doubts)]
+    whole = dict(zip(shown["image_id"], whole_pictures(data.paths, shown), strict=True))
+    by_id = shown.set_index("image_id", drop=False)
+    cards = []
+    for image_id, doubt in doubts.items():
+        if image_id not in whole:
+            cards.append(_unreadable(data, image_id, doubt))
+            continue
+        row = place.get(image_id)
+        image = by_id.loc[image_id]
+        card = _card(data, image, doubt, row, whole[image_id], maps.get(image_id, []))
+        cards.append(_decided(data, card, corrections))
+    return cards
+
+
+def _other(best: BestResult, row: int, suggested: int | None) -> int:
+    """Return the class to compare with the label: the suggested one, else the likeliest other."""
+    if suggested is not None:
+        return suggested
+    probs = best.probs[row].copy()
+    probs[best.targets[row]] = -1
+    return int(probs.argmax())
+
+
+def _card(
+    data: ReportData,
+    image: pd.Series,
+    doubt: _Doubt,
+    row: int | None,
+    whole: Picture,
+    maps: Sequence[Picture],
+) -> ReviewCard:
+    names = data.competition.classes
+    label = names.index(str(image["label"]))
+    fold = None if row is None or data.folds is None else int(data.folds["fold"].iloc[row])
+    suggested, confidence, probs, lines = doubt.suggested, 0.0, ("", ""), []
+    if row is not None and data.best is not None:
+        own = data.best.probs[row]
+        suggested = _other(data.best, row, suggested)
+        confidence = float(own[suggested])
+        probs = (f"{own[label]:.4f}", f"{own[suggested]:.4f}")
+        top = np.argsort(-own, kind="stable")[:3]
+        lines.append("Predicted " + ", ".join(f"{names[i]} {own[i]:.1%}" for i in top))
+    where = "takes no part" if fold is None else f"fold {fold}"
+    lines.append(f"{image['image_id']}; {where}; {image['width']} x {image['height']} px")
+    return ReviewCard(
+        image_id=str(image["image_id"]),
+        label=label,
+        suggested=suggested,
+        reasons=doubt.reasons,
+        fold=fold,
+        confidence=confidence,
+        probs=probs,
+        lines=lines,
+        whole=whole,
+        maps=maps,
+        copies=_copies(data, image),
+    )
+
+
+def _copies(data: ReportData, image: pd.Series) -> list[Picture]:
+    """Draw the other images of the same cluster, each with its set, label and fold."""
+    train = load_copies(data, str(image["group"]))
+    train = train[~((train["image_id"] == image["image_id"]) & (train["split"] == "train"))]
+    shown = train.head(MOST_COPIES)
+    pictures = thumbnails(data.paths, shown, COPY_PX)
+    return [
+        Picture(one.uri, one.alt, one.width, one.height, f"{row['what']}: {row['image_id']}")
+        for one, (_, row) in zip(pictures, shown.iterrows(), strict=True)
+    ]
+
+
+def load_copies(data: ReportData, group: str) -> pd.DataFrame:
+    """List the images of a cluster in both sets; `what` says the set, and label and fold."""
+    train = data.train[data.train["group"] == group]
+    if data.folds is None:
+        what = "copy, " + train["label"]
+    else:
+        folds = data.folds["fold"].loc[train.index].astype(str)
+        what = "copy, " + train["label"] + ", fold " + folds
+    test = data.test[(data.test["group"] == group) & (data.test["width"] > 0)]
+    return pd.concat(
+        [train.assign(split="train", what=what), test.assign(split="test", what="test image")],
+        ignore_index=True,
+    )
+
+
+def _unreadable(data: ReportData, image_id: str, doubt: _Doubt) -> ReviewCard:
+    is_it = (data.findings["image_id"] == image_id) & (data.findings["finding"] == "unreadable")
+    reason = str(data.findings.loc[is_it, "detail"].iloc[0])
+    lines = [f"{image_id}: {reason}", "It takes no part; replace the file, or leave it."]
+    return ReviewCard(image_id, None, None, doubt.reasons, lines=lines)
+
+
+def _decided(data: ReportData, card: ReviewCard, corrections: Corrections | None) -> ReviewCard:
+    """Add what the corrections in effect say of an image."""
+    if corrections is None or card.image_id not in corrections.image_ids:
+        return card
+    if card.image_id in corrections.drop:
+        return ReviewCard(**{**vars(card), "action": DROP})
+    chosen = data.competition.classes.index(corrections.relabel[card.image_id])
+    return ReviewCard(**{**vars(card), "action": RELABEL, "chosen": chosen})
+
+
+def _deck(
+    data: ReportData, train: pd.DataFrame, corrections: Corrections | None, cards: list[ReviewCard]
+) -> ReviewDeck:
+    shown = {card.image_id for card in cards}
+    labels = dict(zip(train["image_id"], train["label"], strict=True))
+    carried = [
+        [image_id, labels[image_id], (corrections.relabel.get(image_id, "")), "", "",
+         RELABEL if image_id in corrections.relabel else DROP]
+        for image_id in sorted(corrections.image_ids & set(labels)) if image_id not in shown
+    ] if corrections else []  # fmt: skip
+    return ReviewDeck(
+        key=f"{data.competition.name} {(digest(data.paths.train_csv) or '')[:12]}",
+        classes=data.competition.classes,
+        reasons={key: REASONS[key] for key in REASONS if any(key in one.reasons for one in cards)},
+        columns=SUSPECT_COLUMNS,
+        cards=cards,
+        carried=carried,
+        command=data.command("folds", "--corrections"),
+        take_back=data.command("folds", "--corrections none") if corrections else "",
+    )

@@ -1,0 +1,239 @@
+"""Show the way to the results: the run's scores over time, learning curves, and searches."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.reports.page.blocks import (
+    Block,
+    Cell,
+    Chart,
+    Charts,
+    Fold,
+    Hint,
+    Paragraph,
+    Row,
+    Section,
+    chart,
+    table,
+)
+from pipeline.reports.page.report_data import ReportData
+from pipeline.reports.style import COLORS, GREY, drawing, line, shorten
+from pipeline.scoring.metrics import get_metric
+from pipeline.store.results import Result
+from pipeline.store.tables import load_record
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MAX_CHARTS = 8
+NUM_OPEN = 2  # charts of a kind that need no click
+MAX_STUDIES = 3
+MAX_PARAMETERS = 8
+MAX_TRIALS = 100
+FEW_TRIALS = 12  # too few to say what a parameter changes
+FIXED = ("trial", "state", "value", "seconds", "reason")
+SPLITS = ("train", "val")
+
+
+def build(data: ReportData) -> list[Section]:
+    """Show the run, the histories of the trained experiments, and the trials of every search."""
+    if not data.results:
+        return []
+    blocks = [*_run(data), *_trainings(data)]
+    course = [Section("curves", "Course", blocks)] if blocks else []
+    return [*course, Section("tuning", "Tuning", _searches(data))]
+
+
+def _run(data: ReportData) -> list[Block]:
+    """Show what `pipeline run` reached when, and what trainings took against what was expected."""
+    try:
+        text = (data.paths.artifacts_dir / "run.json").read_text(encoding="utf-8")
+        course: dict[str, Any] = json.loads(text)
+        reached, attempts = course["reached"], course["attempts"]
+        blocks: list[Block] = [_scores_over_time(course["metric"], reached)] if reached else []
+        rows = [
+            [one["experiment"], one["rung"], one["outcome"], _minutes(one["predicted_seconds"]),
+             _minutes(one["seconds"]), one["why"]]
+            for one in attempts
+        ]  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError):  # no run, or one of another version
+        return []
+    headings = ["experiment", "rung", "outcome", "minutes predicted", "minutes taken", "why"]
+    caption = "The run's trainings: minutes as predicted and as they were"
+    return [*blocks, *([table(caption, headings, rows)] if rows else [])]
+
+
+def _minutes(seconds: float | None) -> Cell | None:
+    return None if seconds is None else Cell(f"{seconds / 60:.1f}", seconds)
+
+
+def _scores_over_time(metric: str, reached: list[dict[str, Any]]) -> Chart:
+    minutes = [one["seconds"] / 60 for one in reached]
+    scores = np.array([one["score"] for one in reached])
+    ends = np.array([one["interval"] for one in reached]).T
+    with drawing(6.4, 3.0) as figure:
+        axes = figure.subplots()
+        errors = np.abs(ends - scores)
+        axes.errorbar(minutes, scores, yerr=errors, fmt="o-", color=COLORS[0], capsize=3)
+        for one, x, y in zip(reached, minutes, scores, strict=True):
+            where = {"xytext": (4, 5), "textcoords": "offset points", "fontsize": 8}
+            axes.annotate(shorten(one["rung"]), (x, y), color=GREY, **where)
+        axes.set(xlabel="minutes of work", ylabel=f"{metric}, out of fold", xlim=(0, None))
+        caption = "What the run had reached when, with 95 % intervals."
+        return chart(figure, f"{metric} over the minutes of the run", caption, is_wide=True)
+
+
+def _trainings(data: ReportData) -> list[Block]:
+    histories = {one.name: _histories(data, one) for one in data.results if not one.is_ensemble}
+    histories = {name: folds for name, folds in histories.items() if folds}
+    if not histories:
+        return []
+    curved = {name: folds for name, folds in histories.items() if len(folds[0]) > 1}
+    charts = [_chart(name, folds) for name, folds in list(curved.items())[:MAX_CHARTS]]
+    blocks: list[Block] = _partly_open(charts, "Learning curves of more experiments")
+    note = ""
+    if len(curved) < len(histories):
+        note = (
+            "A probe fits its head in one go, so it has no curve: its last line in the table "
+            "below is all there is. "
+        )
+    note += (
+        "Much less loss in training than in validation means that images were learned by heart: "
+        "more head.l2 or views.num_augmented, or fewer epochs, help."
+    )
+    return [*blocks, Paragraph(note), _table(histories)]
+
+
+def _partly_open(charts: list[Chart], title: str) -> list[Block]:
+    """Lay the first charts beside each other, and fold the others."""
+    blocks: list[Block] = [Charts(charts[:NUM_OPEN])] if charts else []
+    rest = charts[NUM_OPEN:]
+    return [*blocks, Fold(f"{title}: {len(rest)}", [Charts(rest)])] if rest else blocks
+
+
+def _histories(data: ReportData, one: Result) -> list[pd.DataFrame]:
+    folder = data.paths.experiment(one.name).experiment_dir
+    return [load_record(path) for path in sorted(folder.glob("fold*/history.csv"))]
+
+
+def _chart(name: str, folds: list[pd.DataFrame]) -> Chart:
+    with drawing(4.8, 2.7) as figure:
+        for axes, what in zip(figure.subplots(2, sharex=True), ("loss", "accuracy"), strict=True):
+            for place, split in enumerate(SPLITS):
+                _lines(axes, folds, f"{split}_{what}", place)
+            axes.set(ylabel=what)
+        axes.set(xlabel="epoch")
+        figure.axes[0].legend()
+        last = ", ".join(f"{fold.iloc[-1]['val_accuracy']:.4f}" for fold in folds)
+        caption = f"{name}: thin lines are folds, thick ones their mean. Last accuracies: {last}."
+        return chart(figure, f"learning curves of {name}, loss and accuracy by epoch", caption)
+
+
+def _lines(axes: "Axes", folds: list[pd.DataFrame], column: str, place: int) -> None:
+    if column not in folds[0]:
+        return
+    for fold in folds:
+        axes.plot(fold["epoch"], fold[column], linewidth=0.6, alpha=0.6, **line(place))
+    mean = pd.concat([fold.set_index("epoch")[column] for fold in folds], axis=1).mean(axis=1)
+    axes.plot(mean.index, mean, linewidth=2, label=column.partition("_")[0], **line(place))
+
+
+def _table(histories: dict[str, list[pd.DataFrame]]) -> Block:
+    headings = [
+        "experiment", "epochs or steps", "train loss", "val loss", "train accuracy", "val accuracy",
+        "train - val accuracy",
+    ]  # fmt: skip
+    columns = ["train_loss", "val_loss", "train_accuracy", "val_accuracy"]
+    rows = []
+    for name, folds in histories.items():
+        last = pd.DataFrame([fold.iloc[-1] for fold in folds])
+        means = [float(last[key].mean()) if key in last else None for key in columns]
+        gap = None if means[2] is None or means[3] is None else means[2] - means[3]
+        length = last["epoch"] + 1 if "epoch" in last else last["step"]
+        rows.append([name, round(float(np.mean(length))), *means, gap])
+    return table("The end of each training, mean over the folds", headings, rows)
+
+
+def _searches(data: ReportData) -> list[Block]:
+    found = [one for one in data.results if data.paths.experiment(one.name).tuning_stamp.is_file()]
+    if not found:
+        return [Hint("Nothing was searched yet:", data.command("tune"))]
+    return [block for one in found[:MAX_STUDIES] for block in _study(data, one.name)]
+
+
+def _study(data: ReportData, name: str) -> list[Block]:
+    files = data.paths.experiment(name)
+    trials = load_record(files.trials)
+    complete = trials[trials["state"] == "complete"]
+    metric = data.competition.metric
+    keys = [str(key) for key in trials.columns if key not in FIXED]
+    states = ", ".join(
+        f"{count} {state}" for state, count in trials["state"].value_counts().items()
+    )
+    is_little = len(complete) < FEW_TRIALS
+    text = (
+        f"{name}: {len(trials):,} trials ({states}), judged by {metric} out of fold. The best was "
+        "chosen on these folds, which flatters it a little."
+        + " They are too few to say what each parameter changes."
+        * is_little
+    )
+    slices = [] if is_little else [_slice(complete, key, metric) for key in keys[:MAX_PARAMETERS]]
+    charts = [_history(complete, metric), *slices]
+    rows = [
+        [int(row["trial"]), float(row["value"]), *(_plain(row[key]) for key in ("seconds", *keys))]
+        for row in complete.head(MAX_TRIALS).to_dict("records")
+    ]
+    caption = f"The best trials of {name}; all of them stand in {data.below_root(files.trials)}"
+    return [
+        *_tuning_charts(Paragraph(text), charts),
+        table(caption, ["trial", metric, "seconds", *keys], rows, is_folded=True),
+    ]
+
+
+def _tuning_charts(text: Paragraph, charts: list[Chart]) -> list[Block]:
+    """Lay one chart beside the text; more of them below it."""
+    if len(charts) == 1:
+        return [Row([*charts, text])]
+    return [text, *_partly_open(charts, "What other parameters change")]
+
+
+def _history(trials: pd.DataFrame, metric: str) -> Chart:
+    ordered = trials.sort_values("trial")
+    greater = get_metric(metric).greater_is_better
+    best = ordered["value"].cummax() if greater else ordered["value"].cummin()
+    with drawing(4.2, 2.6) as figure:
+        axes = figure.subplots()
+        axes.scatter(ordered["trial"], ordered["value"], s=16, color=COLORS[0], label="a trial")
+        axes.step(ordered["trial"], best, where="post", color=COLORS[1], label="best so far")
+        axes.set(xlabel="trial", ylabel=metric)
+        axes.legend()
+        caption = f"The search's way: best value {best.iloc[-1]:.4f}."
+        return chart(figure, f"{metric} of each trial in order", caption)
+
+
+def _slice(trials: pd.DataFrame, key: str, metric: str) -> Chart:
+    shown = trials[trials[key].notna()]
+    values = shown[key]
+    with drawing(4.2, 2.6) as figure:
+        axes = figure.subplots()
+        if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+            numbers = values.to_numpy(dtype=np.float64)
+            axes.scatter(numbers, shown["value"], s=16, color=COLORS[0], alpha=0.8)
+            if numbers.size and numbers.min() > 0 and numbers.max() / numbers.min() >= 10:
+                axes.set_xscale("log")
+        else:
+            axes.scatter(
+                values.astype(str).map(shorten), shown["value"], s=16, color=COLORS[0], alpha=0.8
+            )
+        axes.set(xlabel=key, ylabel=metric)
+        return chart(figure, f"{metric} by {key}", f"What {key} changes.")
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as a table shows it: numbers no longer than they need be."""
+    if isinstance(value, bool):
+        return str(value)
+    return Cell(f"{value:.4g}", value) if isinstance(value, float) and value == value else value

@@ -1,0 +1,331 @@
+"""Labels decided in a real browser: on the page alone, and on the page that `review` serves."""
+
+import json
+import shutil
+import threading
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+
+import pytest
+
+from pipeline.data.corrections import recorded_corrections
+from pipeline.errors import ConfigError, DataError
+from pipeline.reports.page.blocks import Findings
+from pipeline.reports.page.build_page import render
+from pipeline.reports.page.report_data import read_report_data
+from pipeline.reports.page.review_deck import ReviewDeck
+from pipeline.reports.page.sections import label_review, summary
+from pipeline.stages import folds, review, train
+from pipeline.store.paths import Paths
+from pipeline.store.tables import SUSPECT_COLUMNS, load_folds, load_train, read_table
+from tests.browser import CHROMIUM, Seen, browser
+from tests.needs import needs
+
+with_browser = needs("chromium", is_there=CHROMIUM is not None)
+# Ten cards: five dropped, three relabelled, two kept; the last two are taken back.
+KEYS = "ddrdrdkdrk"
+TAKEN_BACK = 2
+
+
+@pytest.fixture(scope="module")
+def started():
+    with browser() as started:
+        yield started
+
+
+@pytest.fixture
+def own(project, tmp_path, monkeypatch):
+    """A copy of the project that a test may change; its page is built already."""
+    monkeypatch.setattr(review, "build_sections", lambda _: project.sections)
+    root = tmp_path / "root"
+    shutil.copytree(project.paths.root, root)
+    return Paths(root, project.competition.name), project.competition
+
+
+@contextmanager
+def serving(own):
+    """Serve the page as `review` does, in a thread."""
+    server = review.make_server(*own, "demo")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def decide(page, keys):
+    """Press keys, one for each card that can be corrected, from the first one on."""
+    page.locator(".deck").focus()
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def undo(page, times):
+    for _ in range(times):
+        page.keyboard.press("u")
+
+
+def progress(page):
+    return page.locator(".deck .progress").inner_text()
+
+
+def expected(page_cards):
+    """Return what the keys that stand decide, by image."""
+    kept = KEYS[: len(KEYS) - TAKEN_BACK]
+    pairs = list(zip(page_cards, kept, strict=False))
+    return (
+        {card.image_id for card, key in pairs if key == "d"},
+        {card.image_id for card, key in pairs if key == "r"},
+        {card.image_id for card, key in pairs if key == "k"},
+    )
+
+
+def cards_in(sections):
+    """List the cards that something can be decided on."""
+    blocks = [block for one in sections for block in one.blocks]
+    (deck,) = [block for block in blocks if isinstance(block, ReviewDeck)]
+    return [card for card in deck.cards if card.label is not None]
+
+
+def labels_line(paths, competition):
+    """Return what the page says of labels in its first lines."""
+    data = read_report_data(paths, competition, "demo")
+    lines = next(block for one in summary.build(data) for block in one.blocks
+                 if isinstance(block, Findings)).lines  # fmt: skip
+    return next(line.text for line in lines if line.topic == "Labels")
+
+
+def check_and_apply(own, cards, file):
+    """Take the saved file, train anew, and see that the page counts what was decided."""
+    paths, competition = own
+    dropped, relabelled, kept = expected(cards)
+    saved = read_table(file, SUSPECT_COLUMNS, "x").set_index("image_id")["action"]
+    assert {name for name in saved.index if saved[name] == ""} == kept
+    given = load_train(paths).set_index("image_id")["label"]
+    folds.run(paths, competition, None, None, str(file))
+    after = load_folds(paths).set_index("image_id")["label"]
+    assert set(given.index) - set(after.index) == dropped
+    assert {name for name in after.index if after[name] != given[name]} == relabelled
+    train.run(paths, competition, [str(paths.root / "probe.toml")], [], [])
+    counted = f"In effect: {len(dropped)} dropped"
+    assert labels_line(paths, competition).startswith(counted)
+    assert f"{len(relabelled)} relabelled" in labels_line(paths, competition)
+
+
+@with_browser
+def test_ten_cards_are_decided_by_keys_and_the_saved_file_is_taken_as_it_is(
+    own, started, project, tmp_path
+):
+    path = tmp_path / "page.html"
+    path.write_text(project.html, encoding="utf-8")
+    context = started.new_context(viewport={"width": 1400, "height": 900})
+    seen = Seen(context.new_page(), path)
+    decide(seen.page, KEYS)
+    undo(seen.page, TAKEN_BACK)
+    before = progress(seen.page)
+    assert "8 of" in before
+    seen.page.reload()
+    assert progress(seen.page).partition(".")[2] == before.partition(".")[2]
+    with seen.page.expect_download() as download:
+        seen.page.get_by_role("button", name="Save").click()
+    saved = tmp_path / "corrections.csv"
+    download.value.save_as(saved)
+    assert download.value.suggested_filename == "corrections.csv"
+    assert "run: pipeline folds demo --corrections corrections.csv" in (
+        seen.page.locator(".told").inner_text()
+    )
+    assert (seen.complaints, set(seen.requests) - {path.as_uri()}) == ([], set())
+    context.close()
+    check_and_apply(own, cards_in(project.sections), saved)
+
+
+@with_browser
+def test_review_writes_the_file_itself_at_every_decision(own, started, project):
+    paths, _ = own
+    with serving(own) as server:
+        context = started.new_context(viewport={"width": 1400, "height": 900})
+        page = context.new_page()
+        complaints = []
+        page.on("console", lambda message: complaints.append(message.text))
+        page.goto(server.address)
+        decide(page, KEYS)
+        undo(page, TAKEN_BACK)
+        before = progress(page)
+        page.reload()
+        assert progress(page).partition(".")[2] == before.partition(".")[2]
+        page.get_by_role("button", name="Save").click()
+        page.locator(".told", has_text="corrections; run").wait_for()
+        page.locator(".card:visible .whole").click()
+        page.wait_for_function("document.querySelector('dialog img').naturalWidth > 0")
+        assert complaints == []
+        context.close()
+    check_and_apply(own, cards_in(project.sections), paths.corrections_csv)
+
+
+@with_browser
+def test_filters_search_and_buttons_do_what_they_say(started, project, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(project.html, encoding="utf-8")
+    page = Seen(started.new_page(), path).page
+    deck = page.locator(".deck")
+    deck.locator("[name=reason]").select_option("unreadable")
+    assert progress(page).startswith("Card 1 of 1.")
+    assert deck.get_by_role("button", name="Drop").is_disabled()
+    deck.locator("[name=reason]").select_option("")
+    deck.locator("[name=search]").fill("no such image")
+    assert progress(page).startswith("No card fits")
+    deck.locator("[name=search]").fill("")
+    name = page.locator(".card:visible").get_attribute("data-id")
+    deck.locator("[name=target]").select_option("dog")
+    deck.get_by_role("button", name="Relabel").click()
+    label = page.locator(f".card[data-id='{name}']").get_attribute("data-label")
+    is_dog = project.competition.classes[int(label)] == "dog"
+    told = page.locator(".told").inner_text()
+    assert told == (f"{name}: keep." if is_dog else f"{name}: relabel to dog.")
+    deck.locator("[name=state]").select_option("decided")
+    assert progress(page).startswith("Card 1 of 1.")
+    page.keyboard.press("Escape")
+    deck.get_by_role("button", name="Undo").click()
+    assert page.locator(".told").inner_text() == f"Taken back: {name} is open."
+    page.close()
+
+
+@with_browser
+def test_letters_typed_into_the_search_decide_nothing(started, project, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(project.html, encoding="utf-8")
+    page = Seen(started.new_page(), path).page
+    page.locator(".deck [name=search]").press_sequentially("dkr")
+    assert "0 kept, 0 to drop, 0 to relabel" in progress(page)
+    page.close()
+
+
+def test_corrections_in_effect_stand_in_the_next_file_unless_they_are_taken_back(own, project):
+    paths, competition = own
+    first = cards_in(project.sections)[0]
+    train_csv = load_train(paths).set_index("image_id")
+    table = paths.root / "mine.csv"
+    label = train_csv["label"][first.image_id]
+    table.write_text(
+        f"{','.join(SUSPECT_COLUMNS)}\n{first.image_id},{label},,,,drop\n", encoding="utf-8"
+    )
+    folds.run(paths, competition, None, None, str(table))
+    data = read_report_data(paths, competition, "demo")
+    cards = cards_in(label_review.build(data))
+    (card,) = [one for one in cards if one.image_id == first.image_id]
+    assert (card.action, card.reasons) == ("drop", ["corrected"])
+    assert competition.classes[card.label] == label
+    assert recorded_corrections(paths).drop == [first.image_id]
+    page = render("x", label_review.build(data))
+    assert 'data-back="pipeline folds demo --corrections none"' in page
+
+
+def ask(server, path, *, body=None, **headers):
+    """Ask a server; return status and text."""
+    request = urllib.request.Request(f"http://127.0.0.1:{server.server_port}{path}", data=body)
+    for name, value in headers.items():
+        request.add_header(name.replace("_", "-"), value)
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+@pytest.fixture
+def server(own):
+    with serving(own) as server:
+        yield server
+
+
+JSON = {"Content_Type": "application/json"}
+
+
+def test_only_who_knows_the_token_is_answered(server):
+    assert ask(server, f"/{server.token}/")[0] == 200
+    for path in ("/", "/index.html", "/wrong/", f"/{server.token[:-1]}/", f"/x/{server.token}/"):
+        assert ask(server, path)[0] == 403
+    assert ask(server, "/wrong/corrections", body=b"[]", **JSON)[0] == 403
+    assert not server.desk.paths.corrections_csv.exists()
+
+
+def test_other_hosts_and_origins_are_refused(server):
+    path = f"/{server.token}/corrections"
+    assert ask(server, f"/{server.token}/", Host="evil.example")[0] == 403
+    assert ask(server, path, body=b"[]", Origin="http://evil.example", **JSON)[0] == 403
+    assert ask(server, path, body=b"[]", Origin="null", **JSON)[0] == 403
+    assert ask(server, path, body=b"[]", Content_Type="text/plain")[0] == 415
+    own = f"http://127.0.0.1:{server.server_port}"
+    assert ask(server, path, body=b"[]", Origin=own, **JSON)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "name", ["image/../../etc/passwd", "image/%2e%2e/x", "image/-1", "image/999", "image/", "x"]
+)
+def test_images_are_asked_for_by_number_and_nothing_else_is_there(server, name):
+    assert ask(server, f"/{server.token}/{name}")[0] == 404
+
+
+def test_an_image_is_sent_as_what_it_shows_never_as_its_file(server):
+    status, content = ask(server, f"/{server.token}/image/0")
+    assert (status, content[8:12]) == (200, b"WEBP")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"{", b"{}x", b"3", b"[3]", b"[[0]]", b'[[0, "delete", null]]',
+        b'[[999, "drop", null]]', b'[["0", "drop", null]]', b'[[0, "relabel", null]]',
+        b'[[0, "relabel", 99]]', b'[[-1, "drop", null]]', b'[[0, "drop", null], [0, "drop", null]]', b"[" * 9999,
+        b'[[0, "relabel", "dog"]]', b'[[0.5, "drop", null]]',
+    ],
+)  # fmt: skip
+def test_what_is_no_list_of_decisions_is_refused_and_nothing_written(server, body):
+    assert ask(server, f"/{server.token}/corrections", body=body, **JSON)[0] == 400
+    assert not server.desk.paths.corrections_csv.exists()
+
+
+def test_an_earlier_review_is_gone_on_with(own):
+    with serving(own) as first:
+        decisions = [[0, "drop", None], [1, "keep", None]]
+        body = json.dumps(decisions).encode()
+        status, told = ask(first, f"/{first.token}/corrections", body=body, **JSON)
+        assert (status, b"1 corrections" in told) == (200, True)
+        ids = [card.image_id for card in first.desk.deck.cards]
+    again = review.make_server(*own, "demo")
+    again.server_close()
+    actions = {card.image_id: card.action for card in again.desk.deck.cards}
+    assert (actions[ids[0]], actions[ids[1]], actions[ids[2]]) == ("drop", "keep", "")
+
+
+def test_a_port_that_is_taken_is_told(own):
+    with (
+        serving(own) as server,
+        pytest.raises(ConfigError, match=r"--port \d+: must be free"),
+    ):
+        review.make_server(*own, "demo", server.server_port)
+
+
+def test_without_doubt_there_is_nothing_to_review(own, monkeypatch):
+    monkeypatch.setattr(review, "build_sections", lambda _: [])
+    with pytest.raises(DataError, match="some label must be in doubt"):
+        review.make_server(*own, "demo")
+
+
+def test_the_stage_tells_the_address_and_ends_by_ctrl_c(own, capsys, monkeypatch):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(review.ReviewServer, "serve_forever", interrupted)
+    review.run(*own, "demo")
+    told = capsys.readouterr()
+    assert opened == [told.out.strip()]
+    assert told.out.startswith("http://127.0.0.1:")
+    assert "nothing is corrected" in told.err
