@@ -280,7 +280,8 @@ def test_an_image_is_sent_as_what_it_shows_never_as_its_file(server):
     [
         b"", b"{", b"{}x", b"3", b"[3]", b"[[0]]", b'[[0, "delete", null]]',
         b'[[999, "drop", null]]', b'[["0", "drop", null]]', b'[[0, "relabel", null]]',
-        b'[[0, "relabel", 99]]', b'[[-1, "drop", null]]', b'[[0, "drop", null], [0, "drop", null]]', b"[" * 9999,
+        b'[[0, "relabel", 99]]', b'[[-1, "drop", null]]', b"[" * 9999,
+        b'[[0, "drop", null], [0, "drop", null]]',
         b'[[0, "relabel", "dog"]]', b'[[0.5, "drop", null]]',
     ],
 )  # fmt: skip

@@ -17,6 +17,7 @@ from pipeline.reports.page.blocks import (
     Gallery,
     Hint,
     Paragraph,
+    Row,
     Table,
 )
 from pipeline.reports.page.report_data import ReportData
@@ -44,7 +45,7 @@ def unfolded(found):
     return [
         inner
         for block in found
-        for inner in [block, *(unfolded(block.blocks) if isinstance(block, Fold) else [])]
+        for inner in [block, *(unfolded(block.blocks) if isinstance(block, Fold | Row) else [])]
     ]
 
 
@@ -424,7 +425,7 @@ def test_members_weigh_what_the_ensemble_says(project):
 
 def test_trials_are_those_of_the_search(project):
     listed = table(project, "tuning", "The best trials of probe-tuned")
-    assert len(blocks([section(project, "tuning")], Charts)[0].charts) == 1  # three say little
+    assert len(blocks([section(project, "tuning")], Chart)) == 1  # three trials say little
     trials = load_record(project.paths.experiment("probe-tuned").trials)
     complete = trials[trials["state"] == "complete"]
     assert [float(row[0]) for row in listed.values()] == complete["value"].tolist()

@@ -1,5 +1,7 @@
 """Show how well classes are recognised: confusions with images, precision, recall and F1."""
 
+from typing import Any
+
 import numpy as np
 
 from pipeline.reports.page.blocks import (
@@ -95,7 +97,11 @@ def _matrix(counts: IntArray, names: list[str]) -> Chart:
         axes.set_yticks(range(num), labels)
         for row, column in np.argwhere(counts > 0):
             color = "black" if shares[row, column] > 0.25 else "white"
-            where = {"ha": "center", "va": "center", "fontsize": 7 if num > 4 else 10}
+            where: dict[str, Any] = {
+                "ha": "center",
+                "va": "center",
+                "fontsize": 7 if num > 4 else 10,
+            }
             axes.text(column, row, f"{counts[row, column]}", color=color, **where)
         return chart(figure, "confusion matrix", caption, is_wide=num > 3)
 

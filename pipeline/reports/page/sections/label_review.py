@@ -139,14 +139,14 @@ def _cards(
         maps = dict(zip(ids, drawn, strict=True))
     shown = train[train["image_id"].isin(doubts)]
     whole = dict(zip(shown["image_id"], whole_pictures(data.paths, shown), strict=True))
-    by_id = shown.set_index("image_id", drop=False)
+    by_id = {str(row["image_id"]): row for _, row in shown.iterrows()}
     cards = []
     for image_id, doubt in doubts.items():
         if image_id not in whole:
             cards.append(_unreadable(data, image_id, doubt))
             continue
         row = place.get(image_id)
-        image = by_id.loc[image_id]
+        image = by_id[image_id]
         card = _card(data, image, doubt, row, whole[image_id], maps.get(image_id, []))
         cards.append(_decided(data, card, corrections))
     return cards

@@ -74,7 +74,7 @@ def _curves(data: ReportData, best: BestResult) -> tuple[list[Chart], list[Block
                 x, y, mark = _points(best.targets == one, best.probs[:, one], is_roc=is_roc)
                 area = f"{shorten(names[one])}, {areas[one]:.4f}" if is_roc else shorten(names[one])
                 axes.plot(x, y, label=area, **line(place))
-                axes.scatter(*mark, s=36, zorder=3, **point(place))
+                axes.scatter([mark[0]], [mark[1]], s=36, zorder=3, **point(place))
             if is_roc:
                 axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1)
                 axes.set(xlabel="false positive rate", ylabel="true positive rate")

@@ -79,7 +79,7 @@ def _scores_over_time(metric: str, reached: list[dict[str, Any]]) -> Chart:
         errors = np.abs(ends - scores)
         axes.errorbar(minutes, scores, yerr=errors, fmt="o-", color=COLORS[0], capsize=3)
         for one, x, y in zip(reached, minutes, scores, strict=True):
-            where = {"xytext": (4, 5), "textcoords": "offset points", "fontsize": 8}
+            where: dict[str, Any] = {"xytext": (4, 5), "textcoords": "offset points", "fontsize": 8}
             axes.annotate(shorten(one["rung"]), (x, y), color=GREY, **where)
         axes.set(xlabel="minutes of work", ylabel=f"{metric}, out of fold", xlim=(0, None))
         caption = "What the run had reached when, with 95 % intervals."
