@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 HEAT = cv2.COLORMAP_INFERNO  # grows lighter evenly
 SIDE_PX = 160
 MAP_PX = 120
+MOST_COPIES = 3
+COPY_PX = 80
+COPIES = ("exact-duplicate", "near-duplicate")
 WHOLE_PX = 320  # the longer side of what one decides on
 _QUALITY = 70  # of WebP: about 4 kB per picture
 
@@ -67,6 +70,44 @@ def whole_pictures(paths: Paths, images: pd.DataFrame) -> list[Picture]:
         uri = _webp(_resized(pixels, size))
         pictures.append(Picture(uri, f"image {image.image_id}", *size))
     return pictures
+
+
+def copy_pictures(data: ReportData, image: pd.Series) -> list[Picture]:
+    """Draw the copies of a training image, at most MOST_COPIES, with set, label and fold.
+
+    Raises:
+        DataError: An image can't be read any more.
+    """
+    train = _copies(data, str(image["group"]))
+    train = train[~((train["image_id"] == image["image_id"]) & (train["split"] == "train"))]
+    shown = train.head(MOST_COPIES)
+    pictures = thumbnails(data.paths, shown, COPY_PX)
+    return [
+        Picture(one.uri, one.alt, one.width, one.height, f"{row['what']}: {row['image_id']}")
+        for one, (_, row) in zip(pictures, shown.iterrows(), strict=True)
+    ]
+
+
+def _copies(data: ReportData, group: str) -> pd.DataFrame:
+    """List the images of a cluster in both sets; `what` says the set, and label and fold."""
+    copies = data.findings[data.findings["finding"].isin(COPIES)]  # others share their subject
+    ids = {split: set(rows["image_id"]) for split, rows in copies.groupby("split")}
+    train = data.train[(data.train["group"] == group) & _within(data.train, ids.get("train"))]
+    if data.folds is None:
+        what = "copy, " + train["label"]
+    else:
+        folds = data.folds["fold"].loc[train.index].astype(str)
+        what = "copy, " + train["label"] + ", fold " + folds
+    test = data.test[(data.test["group"] == group) & (data.test["width"] > 0)]
+    test = test[_within(test, ids.get("test"))]
+    return pd.concat(
+        [train.assign(split="train", what=what), test.assign(split="test", what="test image")],
+        ignore_index=True,
+    )
+
+
+def _within(images: pd.DataFrame, ids: set[str] | None) -> pd.Series:
+    return images["image_id"].isin(ids or set())
 
 
 def encode(image: ByteImage, alt: str, side_px: int = SIDE_PX, label: str = "") -> Picture:

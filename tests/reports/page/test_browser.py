@@ -14,6 +14,7 @@ pytestmark = needs("chromium", is_there=CHROMIUM is not None)
 WIDTHS, SCHEMES = (375, 1400), ("light", "dark")
 RESULTS = "table[aria-label^=Results]"
 TALLEST_PX = 6_000  # of two classes, at 1,400 px
+TALLEST_OF_MANY_PX = 12_000
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +105,15 @@ def test_tab_reaches_the_headings(page):
 
 def test_two_classes_need_no_long_way_down(page):
     assert page.evaluate("document.documentElement.scrollHeight") <= TALLEST_PX
+
+
+def test_many_classes_need_no_long_way_either(started, many_classes, tmp_path):
+    file = tmp_path / "many.html"
+    file.write_text(many_classes, encoding="utf-8")
+    context = started.new_context(viewport={"width": 1400, "height": 800})
+    page = Seen(context.new_page(), file).page
+    assert page.evaluate("document.documentElement.scrollHeight") <= TALLEST_OF_MANY_PX
+    context.close()
 
 
 def test_the_menu_marks_where_one_is(page):

@@ -10,8 +10,8 @@ from pipeline.data.corrections import DROP, RELABEL, Corrections, recorded_corre
 from pipeline.reports.page.blocks import Block, Fold, Hint, Paragraph, Picture, Section
 from pipeline.reports.page.pictures import (
     GradCamPictures,
+    copy_pictures,
     load_grad_cam,
-    thumbnails,
     whole_pictures,
 )
 from pipeline.reports.page.report_data import BestResult, ReportData
@@ -22,8 +22,6 @@ from pipeline.store.predictions import IntArray
 from pipeline.store.tables import SUSPECT_COLUMNS, load_train
 
 MOST_CARDS = {"conflict": 16, "suspect": 40, "mistake": 16, "unreadable": 8, "corrected": 40}
-MOST_COPIES = 3
-COPY_PX = 80
 REASONS = {
     "conflict": "copies with other labels",
     "suspect": "label contradicted by the predictions",
@@ -72,9 +70,11 @@ def worst_mistakes(best: BestResult) -> IntArray:
 
 def conflicts(data: ReportData) -> list[str]:
     """List the images whose copies have other labels, as the folds correct them."""
-    labels = data.train.groupby("group")["label"].nunique()
-    groups = labels.index[labels > 1]
-    return [str(one) for one in data.train["image_id"][data.train["group"].isin(groups)]]
+    found = data.findings[data.findings["finding"] == "conflicting-labels"]
+    images = data.train[data.train["image_id"].isin(found["image_id"])]
+    labels = images.groupby("group")["label"].nunique()
+    is_open = images["group"].isin(labels.index[labels > 1])  # no correction has settled it
+    return [str(one) for one in images["image_id"][is_open]]
 
 
 def _doubts(
@@ -193,34 +193,7 @@ def _card(
         lines=lines,
         whole=whole,
         maps=maps,
-        copies=_copies(data, image),
-    )
-
-
-def _copies(data: ReportData, image: pd.Series) -> list[Picture]:
-    """Draw the other images of the same cluster, each with its set, label and fold."""
-    train = load_copies(data, str(image["group"]))
-    train = train[~((train["image_id"] == image["image_id"]) & (train["split"] == "train"))]
-    shown = train.head(MOST_COPIES)
-    pictures = thumbnails(data.paths, shown, COPY_PX)
-    return [
-        Picture(one.uri, one.alt, one.width, one.height, f"{row['what']}: {row['image_id']}")
-        for one, (_, row) in zip(pictures, shown.iterrows(), strict=True)
-    ]
-
-
-def load_copies(data: ReportData, group: str) -> pd.DataFrame:
-    """List the images of a cluster in both sets; `what` says the set, and label and fold."""
-    train = data.train[data.train["group"] == group]
-    if data.folds is None:
-        what = "copy, " + train["label"]
-    else:
-        folds = data.folds["fold"].loc[train.index].astype(str)
-        what = "copy, " + train["label"] + ", fold " + folds
-    test = data.test[(data.test["group"] == group) & (data.test["width"] > 0)]
-    return pd.concat(
-        [train.assign(split="train", what=what), test.assign(split="test", what="test image")],
-        ignore_index=True,
+        copies=copy_pictures(data, image),
     )
 
 

@@ -202,7 +202,7 @@ function review(deck) {
     const url = URL.createObjectURL(new Blob([csv()], { type: "text/csv" }));
     make("a", { href: url, download: "corrections.csv" }).click();
     setTimeout(() => URL.revokeObjectURL(url), 10000);
-    told.textContent = `Saved ${numCorrected()} corrections; run: ${command} corrections.csv`;
+    told.textContent = `Saved ${numCorrected()} corrections among your downloads; run: ${command} corrections.csv`;
   }
 
   // Served by `pipeline review`: every decision is written at once.
