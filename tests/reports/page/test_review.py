@@ -46,7 +46,7 @@ def own(project, tmp_path, monkeypatch):
 @contextmanager
 def serving(own):
     """Serve the page as `review` does, in a thread."""
-    server = review.make_server(*own, "demo")
+    server = review.make_server(own[0], own[1], "demo")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
@@ -183,7 +183,7 @@ def test_filters_search_and_buttons_do_what_they_say(started, project, tmp_path)
     deck.locator("[name=target]").select_option("dog")
     deck.get_by_role("button", name="Relabel").click()
     label = page.locator(f".card[data-id='{name}']").get_attribute("data-label")
-    is_dog = project.competition.classes[int(label)] == "dog"
+    is_dog = label == str(project.competition.classes.index("dog"))
     told = page.locator(".told").inner_text()
     assert told == (f"{name}: keep." if is_dog else f"{name}: relabel to dog.")
     deck.locator("[name=state]").select_option("decided")
@@ -219,7 +219,9 @@ def test_corrections_in_effect_stand_in_the_next_file_unless_they_are_taken_back
     (card,) = [one for one in cards if one.image_id == first.image_id]
     assert (card.action, card.reasons) == ("drop", ["corrected"])
     assert competition.classes[card.label] == label
-    assert recorded_corrections(paths).drop == [first.image_id]
+    recorded = recorded_corrections(paths)
+    assert recorded is not None
+    assert recorded.drop == [first.image_id]
     page = render("x", label_review.build(data))
     assert 'data-back="pipeline folds demo --corrections none"' in page
 
@@ -297,35 +299,36 @@ def test_an_earlier_review_is_gone_on_with(own):
         status, told = ask(first, f"/{first.token}/corrections", body=body, **JSON)
         assert (status, b"1 corrections" in told) == (200, True)
         ids = [card.image_id for card in first.desk.deck.cards]
-    again = review.make_server(*own, "demo")
+    again = review.make_server(own[0], own[1], "demo")
     again.server_close()
     actions = {card.image_id: card.action for card in again.desk.deck.cards}
     assert (actions[ids[0]], actions[ids[1]], actions[ids[2]]) == ("drop", "keep", "")
 
 
 def test_a_port_that_is_taken_is_told(own):
+    paths, competition = own
     with (
         serving(own) as server,
         pytest.raises(ConfigError, match=r"--port \d+: must be free"),
     ):
-        review.make_server(*own, "demo", server.server_port)
+        review.make_server(paths, competition, "demo", server.server_port)
 
 
 def test_without_doubt_there_is_nothing_to_review(own, monkeypatch):
     monkeypatch.setattr(review, "build_sections", lambda _: [])
     with pytest.raises(DataError, match="some label must be in doubt"):
-        review.make_server(*own, "demo")
+        review.make_server(own[0], own[1], "demo")
 
 
 def test_the_stage_tells_the_address_and_ends_by_ctrl_c(own, capsys, monkeypatch):
-    opened = []
+    opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", opened.append)
 
     def interrupted(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(review.ReviewServer, "serve_forever", interrupted)
-    review.run(*own, "demo")
+    review.run(own[0], own[1], "demo")
     told = capsys.readouterr()
     assert opened == [told.out.strip()]
     assert told.out.startswith("http://127.0.0.1:")

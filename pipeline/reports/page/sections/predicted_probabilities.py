@@ -33,7 +33,7 @@ from pipeline.store.results import load_probs
 
 MAX_SHOWN = 20
 MAX_CURVES = 4
-AREA_METRICS = ("roc_auc", "mean_column_auc")
+AREA_METRICS = ("roc_auc", "mean_column_auc", "weighted_auc")
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
 

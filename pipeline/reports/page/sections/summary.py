@@ -20,8 +20,8 @@ from pipeline.reports.page.blocks import (
 )
 from pipeline.reports.page.report_data import BestResult, ReportData
 from pipeline.reports.page.sections.label_review import conflicts
-from pipeline.scoring.oof import find_suspects
 from pipeline.scoring.metrics import confusion
+from pipeline.scoring.oof import find_suspects
 from pipeline.store.freshness import digest, read_stamp
 from pipeline.store.paths import ExperimentPaths
 from pipeline.store.results import Result, all_members, making_command, recorded_members
