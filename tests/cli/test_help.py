@@ -18,7 +18,7 @@ GROUPS = {
     "All of it": "run",
     "Main path, in this order": "init download prepare folds train tune ensemble submit",
     "Look": "status report preview models doctor",
-    "Improve": "suspects tta ablate predict",
+    "Improve": "suspects review tta ablate predict",
     "Check and log": "validate grade log-score",
 }
 COMMANDS = " ".join(GROUPS.values()).split()
