@@ -4,6 +4,7 @@ import hmac
 import io
 import json
 import secrets
+import sys
 import webbrowser
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -209,6 +210,11 @@ class ReviewServer(ThreadingHTTPServer):
         self.token = token
         self.hosts = {f"{name}:{self.server_port}" for name in (HOST, "localhost")}
         self.origins = {f"http://{host}" for host in self.hosts}
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a browser that left before its answer came."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     @property
     def address(self) -> str:

@@ -159,8 +159,10 @@ def test_review_writes_the_file_itself_at_every_decision(own, started, project):
         assert progress(page).partition(".")[2] == before.partition(".")[2]
         page.get_by_role("button", name="Save").click()
         page.locator(".told", has_text="corrections; run").wait_for()
-        page.locator(".card:visible .whole").click()
-        page.wait_for_function("document.querySelector('dialog img').naturalWidth > 0")
+        with page.expect_response("**/image/*") as answer:
+            page.locator(".card:visible .whole").click()
+        assert answer.value.status == 200
+        page.locator("dialog img").evaluate("image => image.decode()")
         assert complaints == []
         context.close()
     check_and_apply(own, cards_in(project.sections), paths.corrections_csv)
