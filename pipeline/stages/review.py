@@ -19,7 +19,7 @@ from pipeline.config.competition import Competition
 from pipeline.console import result, say
 from pipeline.data.corrections import DROP, RELABEL
 from pipeline.errors import ConfigError, DataError
-from pipeline.images.working_copy import WorkingCopies, image_rows
+from pipeline.images.working_copy import ImageRows, WorkingCopies
 from pipeline.reports.page.build_page import build_sections, page_title, render
 from pipeline.reports.page.report_data import read_report_data
 from pipeline.reports.page.review_deck import ReviewDeck, as_decided, saved_row
@@ -84,7 +84,7 @@ class Desk:
         """Encode a card's image in full; whatever the file is, what leaves is a WebP."""
         image_id = self.deck.cards[number].image_id
         rows = self.train[self.train["image_id"] == image_id]
-        (row,) = image_rows(rows)
+        (row,) = ImageRows(rows)
         buffer = io.BytesIO()
         pixels = WorkingCopies(self.paths, FULL_PX).read(row)
         Image.fromarray(pixels).save(buffer, "WEBP", quality=90)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from pipeline.errors import PipelineError
 from pipeline.images.decode import ByteImage
-from pipeline.images.working_copy import WorkingCopies, image_rows
+from pipeline.images.working_copy import ImageRows, WorkingCopies
 from pipeline.reports.page.blocks import Block, Hint, Paragraph, Picture
 from pipeline.reports.page.report_data import ReportData
 from pipeline.reports.style import data_uri
@@ -46,7 +46,7 @@ def thumbnails(paths: Paths, images: pd.DataFrame, side_px: int = SIDE_PX) -> li
     copies = WorkingCopies(paths, side_px)
     return [
         encode(_square(copies.read(image)), f"image {image.image_id}", side_px)
-        for image in image_rows(images)
+        for image in ImageRows(images)
     ]
 
 
@@ -62,7 +62,7 @@ def whole_pictures(paths: Paths, images: pd.DataFrame) -> list[Picture]:
     """
     copies = WorkingCopies(paths, WHOLE_PX)
     pictures = []
-    for image in image_rows(images):
+    for image in ImageRows(images):
         pixels = copies.read(image)
         height, width = pixels.shape[:2]
         scale = WHOLE_PX / max(height, width)
