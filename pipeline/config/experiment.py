@@ -50,6 +50,10 @@ class ModelConfig(Table):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Probability that a feature before the head is set to 0 in training."""
 
+    pool: Literal["token+mean"] | None = None
+    """Of vision transformers that pool by their class token: "token+mean" has the mean of all
+    places beside it, as in the linear probes of DINOv2; left out, the network's own."""
+
 
 class ImageConfig(Table):
     """Size, crop and normalisation of the network's input.
@@ -202,6 +206,8 @@ class Experiment(Table):
         values = self.model_dump(mode="json")
         for key in self.images.left_to_weights:
             del values["images"][key]
+        if self.model.pool is None:  # a later key: what was trained before it stays up to date
+            del values["model"]["pool"]
         return values
 
     def allowed_by(self, competition: Competition) -> "Experiment":

@@ -137,6 +137,10 @@ def build_random_trunk(config: ModelConfig, size_px: int | None = None) -> nn.Mo
 
 def _construct(config: ModelConfig, num_classes: int, size_px: int | None) -> Network:
     architectures = named_architectures()
+    if config.pool and not config.name.startswith(TIMM):
+        raise ConfigError(
+            f"model.pool: must be left out for '{config.name}', applies to networks of timm"
+        )
     if config.name in architectures:
         architecture = _apply_options(config, architectures[config.name])
         return Network.of(ResNet(architecture, num_classes, config.drop_path, config.dropout))
@@ -155,6 +159,7 @@ def _construct(config: ModelConfig, num_classes: int, size_px: int | None) -> Ne
         size_px=size_px,
         drop_path=config.drop_path,
         dropout=config.dropout,
+        pool=config.pool,
     )
 
 
@@ -164,7 +169,7 @@ def _construct_trunk(
     """Build a headless network; what is to be filled may be a whole one around it."""
     if config.name.startswith(TIMM) and not _options(config):
         _check_hub_config(config.name)
-        trunk = build_timm_trunk(_timm_name(config), size_px)
+        trunk = build_timm_trunk(_timm_name(config), size_px, config.pool)
         return trunk, Target(config.name, trunk, dropped_head(trunk), seed, wants_head=False)
     network = _construct(config, 2, size_px)  # the head is drawn last and dropped
     target = Target(config.name, network.module, network.is_head, seed, wants_head=False)
@@ -179,7 +184,8 @@ def _options(config: ModelConfig) -> dict[str, str]:
 
 def _options_text(config: ModelConfig) -> str:
     """Describe what decides the features beside the weights, for keys of caches."""
-    return "".join(f", {key}={value}" for key, value in _options(config).items())
+    pool = {"pool": config.pool} if config.pool else {}
+    return "".join(f", {key}={value}" for key, value in (_options(config) | pool).items())
 
 
 def _apply_options(config: ModelConfig, architecture: Architecture) -> Architecture:

@@ -21,13 +21,14 @@ MOST_GAP = 1e-4
 DROPS = {"drop_path": "drop_path_rate", "dropout": "drop_rate"}
 
 
-def build_timm_trunk(name: str, size_px: int | None = None) -> nn.Module:
+def build_timm_trunk(name: str, size_px: int | None = None, pool: str | None = None) -> nn.Module:
     """Build a timm network that ends in its pooled features: `(N, 3, H, W)` → `(N, D)`.
 
     Args:
         name: timm's name, with or without the tag of its weights, or `hf-hub:` and the id of a
             repository on the Hugging Face hub.
         size_px: H = W, None for the network's own.
+        pool: "token+mean", or None for the network's own.
 
     Raises:
         ConfigError: timm has no such network, or not for that size.
@@ -35,6 +36,8 @@ def build_timm_trunk(name: str, size_px: int | None = None) -> nn.Module:
     """
     _check_name(name)
     trunk: nn.Module = _create(name, num_classes=0, **_size(name, size_px))
+    if pool:
+        _pool_token_and_mean(trunk, name, 0)
     return trunk
 
 
@@ -45,6 +48,7 @@ def build_timm_network(
     size_px: int | None = None,
     drop_path: float = 0.0,
     dropout: float = 0.0,
+    pool: str | None = None,
 ) -> Network:
     """Build a timm network with its trunk/head boundary.
 
@@ -59,6 +63,7 @@ def build_timm_network(
         size_px: As for `build_timm_trunk`.
         drop_path: Probability that the last residual branch is skipped in training.
         dropout: Probability that a feature before the classifier is.
+        pool: As for `build_timm_trunk`.
 
     Raises:
         ConfigError: timm has no such network, or not with these options, or it classifies nothing.
@@ -67,6 +72,8 @@ def build_timm_network(
     _check_name(name)
     drops = {"drop_path_rate": drop_path or None, "drop_rate": dropout or None}
     module = _create(name, num_classes, **_size(name, size_px), **drops)
+    if pool:
+        _pool_token_and_mean(module, name, num_classes)
     classifiers = _classifiers(module)
     if not classifiers:
         raise ConfigError(f"model.name: must be a classifier, 'timm/{name}' has no classifier")
@@ -154,6 +161,26 @@ def _classifiers(module: Any) -> list[nn.Module]:
     found = module.get_classifier() if hasattr(module, "get_classifier") else None
     parts = [*(found if isinstance(found, tuple) else [found]), getattr(module, "aux_head", None)]
     return [part for part in parts if isinstance(part, nn.Module) and list(part.parameters())]
+
+
+def _pool_token_and_mean(module: Any, name: str, num_classes: int) -> None:
+    """Let a vision transformer's head read its class token and the mean of its places."""
+    by_token = getattr(module, "global_pool", "") == "token" and hasattr(type(module), "pool")
+    if not by_token or getattr(module, "cls_token", None) is None:
+        raise ConfigError(
+            f"model.pool: must be left out for 'timm/{name}', is 'token+mean', applies to vision "
+            "transformers that pool by a class token"
+        )
+    # Beside the class's own method, and without the network in it, of which it'd be copied.
+    module.__dict__["pool"] = partial(_token_and_mean, module.num_prefix_tokens)
+    if num_classes:
+        module.head = nn.Linear(2 * module.num_features, num_classes)
+        nn.init.trunc_normal_(module.head.weight, std=0.02)
+        nn.init.zeros_(module.head.bias)
+
+
+def _token_and_mean(num_prefix: int, tokens: Tensor, _: object = None) -> Tensor:
+    return torch.cat([tokens[:, 0], tokens[:, num_prefix:].mean(1)], dim=1)  # (N, 2D)
 
 
 def _part_with_norm(module: nn.Module, classifier: str) -> str:

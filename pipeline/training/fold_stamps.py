@@ -73,20 +73,22 @@ class FoldStamps:
         return {key: one for key, one in settings.items() if key not in GOES_ON}
 
     def tell_why_anew(self, fold: int) -> None:
-        """Say that a finished training is replaced, and why more epochs can't follow it."""
-        recorded = read_stamp(self._out.fold(fold).stamp)
-        if recorded is None or self._experiment.method != "finetune":
+        """Say that a finished training is replaced, and why it can't go on."""
+        files, experiment = self._out.fold(fold), self._experiment
+        recorded = read_stamp(files.stamp)
+        if recorded is None or files.training_state.is_file() or experiment.method != "finetune":
             return
         before, now = flat_settings(recorded["inputs"]), flat_settings(self.fold(fold).inputs)
-        changed = [key for key in now if before.get(key) != now[key] and key not in GOES_ON]
-        epochs, schedule = "config.train.epochs", self._experiment.train.schedule
-        if changed:
-            what = ", ".join(key.removeprefix("config.") for key in changed[:3])
-            say(f"fold {fold}: replaces the training of other settings ({what})")
-        elif before.get(epochs) != now[epochs] and not schedule.is_lengthened:
+        changed = [key for key in now if before.get(key) != now[key]]
+        others = [key for key in changed if key not in GOES_ON]
+        names = ", ".join(key.removeprefix("config.") for key in (others or changed)[:3])
+        schedule = experiment.train.schedule
+        if others:
+            say(f"fold {fold}: replaces the training of other settings ({names})")
+        elif changed and not schedule.is_lengthened:
             say(
-                f"fold {fold}: its {before.get(epochs)} epochs can't be lengthened, as the "
-                f"schedule '{schedule.name}' has ended with them; training {now[epochs]} anew"
+                f"fold {fold}: is finished and can't go on with another {names}, as the schedule "
+                f"'{schedule.name}' has ended; training from the start"
             )
 
     def result(self, folds: Sequence[int]) -> Stamp:

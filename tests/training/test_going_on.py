@@ -133,7 +133,10 @@ def test_a_finished_cosine_says_why_it_begins_anew(site, capsys):
     files = site()
     assert not files.training_state.is_file()
     assert epochs(site("train.epochs=4")) == 4
-    assert said(capsys, "its 3 epochs can't be lengthened, as the schedule 'cosine' has ended")
+    line = "fold 0: is finished and can't go on with another train.epochs, as the schedule 'cosine'"
+    assert said(capsys, line)
+    site("train.epochs=4", 'train.keep="best"')
+    assert said(capsys, "can't go on with another train.keep, as the schedule 'cosine' has ended")
 
 
 def test_replacing_a_finished_training_is_said(site, capsys):
