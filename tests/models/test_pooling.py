@@ -1,5 +1,7 @@
 """The class token of a vision transformer and the mean of its places, beside each other."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -17,7 +19,7 @@ def config(name="timm/test_vit", pool="token+mean", weights="none"):
 
 def test_features_are_the_token_and_the_mean_of_the_places():
     network = build_model(config(), 3, size_px=96)
-    module = network.module.eval()
+    module: Any = network.module.eval()
     with torch.no_grad():
         tokens = module.forward_features(IMAGES)
         features = network.trunk(IMAGES)
