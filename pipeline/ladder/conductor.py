@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from math import isinf
 
@@ -29,6 +29,8 @@ REPORT_SECONDS = 10.0
 ENSEMBLE_ENDS, SUBMISSION_ENDS = 8.0, 3.0
 # How long a training may save when it is stopped; a fraction of what may be had beyond the limit.
 SAVING_SECONDS = 8.0
+# How much longer than the longest so far a training is expected to be that nobody has measured.
+DEARER = 2.0
 # Trainings that are shorter say little of the machine's pace.
 TELLING_SECONDS = 10.0
 
@@ -126,11 +128,12 @@ class Climb:
         if self.is_trained(job):
             return
         index = forecasts.index(forecast)
+        ahead = [self._guessed(forecast), *forecasts[index + 1 :]]
         first_rung = "" if self.has_file else forecasts[0].job.rung.name
-        rows = lay_out(forecasts[index:], self.deadline, self.reserve, self.pace, first_rung)
+        rows = lay_out(ahead, self.deadline, self.reserve, self.pace, first_rung)
         stop_at = self._stop_at(is_first=job.rung.name == first_rung)
         if rows[0].fits != "yes" or time.monotonic() > stop_at:
-            say(f"{place}, {job.name}: not begun, {_reason(forecast, self)}")
+            say(f"{place}, {job.name}: not begun, {_reason(ahead[0], self)}")
             self._note(job, "did not fit", forecast.seconds)
             return
         predicted = None if forecast.seconds is None else forecast.seconds * self.pace
@@ -142,6 +145,14 @@ class Climb:
             view=self._view(place),
         )
         self._learn(forecast, ending, predicted)
+
+    def _guessed(self, forecast: Forecast) -> Forecast:
+        """Expect twice the longest so far of what wasn't rehearsed: plans grow dearer."""
+        known = [one.seconds for one in self.course.attempts if one.outcome == "trained"]
+        longest = max((seconds for seconds in known if seconds), default=None)
+        if forecast.seconds is not None or longest is None:
+            return forecast
+        return replace(forecast, seconds=DEARER * longest / self.pace)
 
     def _stop_at(self, *, is_first: bool) -> float:
         """Say when a training must stop; without a file there is nothing that matters more."""

@@ -16,6 +16,7 @@ from pipeline.store.paths import Paths
 from tests import tiny
 from tests.ladder.here import FAILED, STOPPED, Here
 
+LIMIT = 36000.0
 COST = Cost(0.5, 0.5, 0.5, 40, 2)
 PLAN = """
 [[rungs]]
@@ -41,15 +42,15 @@ def site(workspace, tmp_path):
     jobs = list_jobs(load_plan(str(plan)))
     here = Here("demo", paths.root)
 
-    def climb(limit: float = 3600.0, seconds: float | None = 2.0) -> tuple[Climb, list[Forecast]]:
+    def climb(seconds: float = 2.0) -> tuple[Climb, list[Forecast]]:
         made = Climb(
             paths,
             competition,
             load_tables(paths),
             here,
-            Deadline(time.monotonic(), limit),
+            Deadline(time.monotonic(), LIMIT),
             Rates(paths, "a machine"),
-            begin_course(paths, competition, "rungs", limit),
+            begin_course(paths, competition, "rungs", LIMIT),
         )
         return made, [Forecast(job, COST, seconds=seconds) for job in jobs]
 
@@ -106,8 +107,8 @@ def test_a_second_run_finds_nothing_to_do(site):
 
 def test_what_does_not_fit_is_not_begun_and_the_same_command_with_more_time_goes_on(site):
     paths, here, climb = site
-    made, forecasts = climb(limit=300.0)
-    made.climb([forecasts[0], *(replace(one, seconds=900.0) for one in forecasts[1:])])
+    made, forecasts = climb()
+    made.climb([forecasts[0], *(replace(one, seconds=1e6) for one in forecasts[1:])])
     assert trained(here) == ["one.toml"]
     outcomes = [one.outcome for one in course_of(paths).attempts]
     assert outcomes == ["trained", "did not fit", "did not fit"]
@@ -119,10 +120,18 @@ def test_what_does_not_fit_is_not_begun_and_the_same_command_with_more_time_goes
 
 def test_the_first_rung_is_begun_whatever_it_costs(site):
     _, here, climb = site
-    made, forecasts = climb(limit=60.0, seconds=None)
+    made, forecasts = climb(seconds=1e6)
     made.climb(forecasts)
     assert trained(here) == ["one.toml"]
     assert made.has_file
+
+
+def test_what_was_not_rehearsed_is_begun_where_twice_the_longest_so_far_would_fit(site):
+    paths, here, climb = site
+    made, forecasts = climb()
+    made.climb([forecasts[0], *(replace(one, seconds=None) for one in forecasts[1:])])
+    assert trained(here) == ["one.toml", "two.toml", "three.toml"]
+    assert [one.predicted_seconds for one in course_of(paths).attempts] == [2.0, None, None]
 
 
 def test_a_training_that_was_stopped_is_left_out_of_the_blend(site):
