@@ -76,12 +76,14 @@ def unusual_names(names: Iterable[str]) -> str:
 
 
 def detect_encoding(content: bytes, known: str = "") -> Encoding:
-    """Tell the encoding of text: UTF-8, the GB18030 of Chinese Windows, or Windows-1252.
+    """Tell the encoding of text: UTF-8, the GB18030 of Chinese Windows, Windows-1252, UTF-16.
 
     Args:
         content: The text's bytes.
         known: Names that are likely to occur in it, as `unusual_names` joins them.
     """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # "Unicode text" of Excel
+        return Encoding("utf-16" if _can_decode(content, "utf-16") else "")
     encoding = _likely_encoding(content)
     fitting = [
         name

@@ -1,8 +1,9 @@
 """Tell the user's lists apart: labels, test images, a sample submission and whose its ids are."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pipeline.config.submission_table import LineField, SubmissionFormat
@@ -11,9 +12,13 @@ from pipeline.data.init.user_files import LIST_SUFFIXES, UserFiles
 from pipeline.data.init.user_lists import MIN_JOINED, ForeignList, Ids, find_ids, read_list
 from pipeline.data.init.words import is_sample_name, is_submission_name, splits_named
 from pipeline.data.joining import NameJoin, join_names, names_beside
+from pipeline.data.split_folders import is_image_name
 from pipeline.errors import DataError
 from pipeline.store.foreign import unusual_names
 from pipeline.submission.rows import FIRST_ROW, from_line
+
+MOST_ODD = 5
+LIST_NAME = re.compile(r"label|train|truth|annot|标签|标注", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,34 @@ def read_lists(user_files: UserFiles, given: GivenPaths) -> dict[str, ForeignLis
                 f"as many columns each, {_why_no_list(place)}"
             )
     return {name: table for name, table in lists.items() if table is not None}
+
+
+def describe_odd_lists(user_files: UserFiles, lists: Mapping[str, ForeignList]) -> list[str]:
+    """Say in one line each which files may be lists and aren't read as such."""
+    odd = [
+        name
+        for name in sorted(user_files.lists)
+        if _is_likely(name) and (name not in lists or _is_uncut(lists[name]))
+    ]
+    return [
+        f"{name}: not read as a list, {_why_no_list(Path(name))}; if it says something of images, "
+        "save it as CSV in UTF-8, its lines of as many columns each"
+        for name in odd[:MOST_ODD]
+    ]
+
+
+def _is_uncut(table: ForeignList) -> bool:
+    """Whether most lines name an image and more, but one column is all that they have in common."""
+    words = [re.split(r"[\t;| ]+", row[0]) for row in table.rows]
+    named = [own for own in words if len(own) > 1 and is_image_name(PurePosixPath(own[0]))]
+    return table.num_columns == 1 and len(named) > len(words) / 2
+
+
+def _is_likely(name: str) -> bool:
+    path = Path(name)
+    return path.suffix.lower() in (".csv", ".tsv") or bool(
+        LIST_NAME.search(path.stem) or splits_named(path.stem) or is_submission_name(path.name)
+    )
 
 
 def find_roles(

@@ -12,6 +12,7 @@ from pipeline.data.init.file_roles import (
     GivenPaths,
     IdList,
     arrange_sample,
+    describe_odd_lists,
     find_id_list,
     find_roles,
     read_lists,
@@ -85,6 +86,7 @@ def infer(name: str, user_files: UserFiles, given: GivenPaths) -> Inferred:
     if user_files.meta is not None:
         return Inferred(_infer_batches(name, user_files, given), notes)
     lists = read_lists(user_files, given)
+    notes += describe_odd_lists(user_files, lists)
     _check_images(user_files, lists, notes)
     found = _find(name, user_files, lists, given)
     asked = found.sample.table if found.sample else None

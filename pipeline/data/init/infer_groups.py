@@ -29,7 +29,9 @@ MOST_FOLDS = 20
 SUBJECT = "|".join(sorted({"pat", "subj", "person", "user", "cam", *SUBJECT_WORDS}, key=len))
 # `patient12_3.png`, `IMG/driver-07/x.png`: a word for a subject with its number.
 NAMED = rf"(?:^|[/_. -])(?P<group>(?:{SUBJECT})[ _-]?\d+)(?=[/_. -])"
-# `a17_003.png`: what stands before the last number; believed by nobody unasked.
+# `P001_left_3.png`: a number that a name begins with; believed by nobody unasked, as the next.
+AT_BEGIN = r"(?:^|/)(?P<group>[a-z]{0,4}\d+)[_-][^/]+$"
+# `a17_003.png`: what stands before the last number.
 BEFORE_NUMBER = r"(?:^|/)(?P<group>[^/]*\d[^/]*?)[ _-]+\d+\.[^./]+$"
 
 
@@ -192,7 +194,7 @@ def _others(theirs: Sequence[_Joined], name: str, known: set[str]) -> int | None
 
 
 def _in_paths(labels: LabelSource, train: Split, test: Split) -> Iterable[Candidate]:
-    for pattern, is_called_so in ((NAMED, True), (BEFORE_NUMBER, False)):
+    for pattern, is_called_so in ((NAMED, True), (AT_BEGIN, False), (BEFORE_NUMBER, False)):
         groups, theirs = (_searched(pattern, split.ids) for split in (train, test))
         shared = len(set(groups.values()) & set(theirs.values())) if theirs else None
         if not groups or _are_labels(groups.values(), labels):

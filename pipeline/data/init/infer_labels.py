@@ -13,6 +13,7 @@ from pipeline.config.class_names import (
     names_in,
 )
 from pipeline.config.strict import is_plain
+from pipeline.data.init.file_roles import LIST_NAME
 from pipeline.data.init.infer_splits import Split
 from pipeline.data.init.label_columns import Asked, LabelSource, read_columns, with_doubt
 from pipeline.data.init.user_lists import ForeignList, Ids, find_ids, name_files
@@ -20,7 +21,6 @@ from pipeline.data.init.words import splits_named
 from pipeline.data.joining import join_names
 from pipeline.store.folders import same_form
 
-LIST_NAME = re.compile(r"label|train|truth|annot|标签|标注", re.IGNORECASE)
 PATTERNS = {
     r"(?:^|/)(?P<label>[^/]*[^/\d._ -])[._ -]*\d+\.[^./]+$": "a label, then a number",
     r"(?:^|/)\d+[._ -]+(?P<label>[^/]*[^/\d._ -])\.[^./]+$": "a number, then a label",

@@ -12,6 +12,7 @@ from pipeline.data.init.file_roles import ArrangedSample, IdList
 from pipeline.data.init.infer_answer import Answer, infer_answer
 from pipeline.data.init.label_columns import LabelSource
 from pipeline.data.init.user_lists import ForeignList, has_header_row
+from pipeline.data.init.words import words_of
 from pipeline.data.joining import NameJoin, join_names
 from pipeline.data.split_folders import is_image_name
 from pipeline.errors import DataError
@@ -160,7 +161,12 @@ def _is_integer(text: str) -> bool:
 def _add_positive(section: Section, sample: ForeignList, column: str, answer: Answer) -> None:
     classes = answer.classes
     place = ClassLookup(classes).find(column)
-    if place is not None:
+    words = set(words_of(column))
+    named = [one for one, name in enumerate(classes) if words and set(words_of(name)) <= words]
+    if place is None and len(named) == 1 and words_of(classes[named[0]]):
+        why = f"'{column}' names it, the second column of {sample.name}"
+        section.guess("positive", classes[named[0]], why)
+    elif place is not None:
         section.found("positive", classes[place], f"the second column of {sample.name}")
     else:
         section.guess("positive", classes[1], f"the class whose probability it is, or {classes[0]}")

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.config.class_names import ClassLookup, as_integer, as_number, names_in
 from pipeline.data.init.user_lists import ForeignList, Ids
-from pipeline.data.init.words import words_of
+from pipeline.data.init.words import splits_named, words_of
 from pipeline.data.label_lists import marked_columns
 from pipeline.errors import DataError
 
@@ -25,6 +25,7 @@ SUBJECT_WORDS = {
     "patient", "subject", "driver", "camera", "participant", "volunteer", "scanner", "device",
     "hospital", "session", "sequence", "video", "visit",
 }  # fmt: skip
+SPLIT_NAMES = {"split", "set", "subset", "usage", "partition", "mode"}
 NO_LABEL = {"nan", "none", "null", "n/a", "na", "?", "unlabeled", "unlabelled"}
 MOST_SHOWN = 3
 
@@ -112,12 +113,26 @@ def read_columns(table: ForeignList, ids: Ids, asked: Asked) -> LabelSource:
     keys = {"source": "csv", **keys, "label_column": header[column]}
     why = f"{where}, by their column {header[ids.column]}"
     source = _with_values(keys, why, [row[column] for row in rows], header[column])
+    tested = _of_test(header, rows)
+    if tested:
+        source = replace(source, why=f"{source.why}; {tested}", is_certain=False)
     if names:
         told = f"named as beside the numbers in {header[column]}"
         source = replace(source, classes=names, classes_why=told)
     likely = [number for number in _varied(rows, plain) if header[number] and number != column]
     is_told = column in called or bool(names)
     return with_doubt(source, [] if is_told else [f"in '{header[number]}'" for number in likely])
+
+
+def _of_test(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Say if a column calls some of the images test images, which the labels make training ones."""
+    for number, name in enumerate(header):
+        values = [row[number] for row in rows] if name.lower() in SPLIT_NAMES else []
+        count = sum("test" in splits_named(value) for value in values)
+        if count:
+            what = f"column '{name}' calls {count:,} of them test images"
+            return f"but {what}: name those in [test] csv"
+    return ""
 
 
 def _may_be_label(name: str) -> bool:
@@ -228,7 +243,7 @@ def _with_values(
     told += ", numbers: write the classes' names here, in their order" if is_index else ""
     num_empty = sum(not label for label in labels)
     told += f"; {num_empty:,} rows have none" if num_empty else ""
-    doubt = _doubt_of(classes, len(labels) - num_empty)
+    doubt = "; ".join(filter(None, (_doubt_of(classes, len(labels) - num_empty), _zeros(labels))))
     told += f"; {doubt}" if doubt else ""
     return LabelSource(
         {**keys, "values": values}, why, classes, told, are_classes_certain=not doubt
@@ -249,6 +264,13 @@ def _doubt_of(classes: Sequence[str], num_labels: int) -> str:
         "more than half of the images have a label of their own": len(classes) > num_labels / 2 > 2,
     }
     return "; ".join(doubt for doubt, holds in doubts.items() if holds)
+
+
+def _zeros(labels: Iterable[str]) -> str:
+    """Say if labels differ in zeros alone, as `1` and `01`, which are one class here."""
+    digits = {label for label in labels if label.isdigit()}
+    zeros = sorted(label for label in digits if str(int(label)) in digits - {label})
+    return f"{_shown(zeros)} are taken for the same without zeros before them" if zeros else ""
 
 
 def _joined_names(classes: Sequence[str]) -> list[str]:

@@ -82,3 +82,54 @@ def test_decimal_commas_are_told(folder):
     assert found.is_guess("label")
     assert "numbers have commas there, in the submission they have points" in found.text
     assert found.competition.submission.rows_sum_to_1
+
+
+def test_labels_that_differ_in_zeros_are_told(folder):
+    codes = ["01", "1", "10"]
+    save_list(folder, "train.csv", "id,code", *(f"{n},{codes[n % 3]}" for n in range(NUM)))
+    found = infer(folder)
+    assert found.is_guess("classes")
+    assert "'01' are taken for the same without zeros before them" in found.text
+
+
+def test_class_that_the_answer_s_column_names_among_other_words_is_the_positive_one(folder):
+    states = ["healthy", "ill"]
+    save_list(folder, "train.csv", "id,state", *(f"{n},{states[n % 2]}" for n in range(NUM)))
+    save_sample(folder, "id,prob_healthy", "0.5")
+    found = infer(folder)
+    assert found.competition.submission.positive == "healthy"
+    assert found.is_guess("positive")
+
+
+def test_rows_that_a_list_calls_test_images_are_told(folder):
+    rows = [f"{n},{'xy'[n % 2]},{'test' if n > 19 else 'train'}" for n in range(NUM)]
+    save_list(folder, "all.csv", "id,kind,subset", *rows)
+    found = infer(folder)
+    assert found.is_guess("labels")
+    assert "but column 'subset' calls 4 of them test images" in found.text
+
+
+def test_list_in_utf_16_is_read(folder):
+    lines = ["id\tkind", *(f"{n}\t{'xy'[n % 2]}" for n in range(NUM))]
+    (folder / "train.txt").write_bytes("\r\n".join(lines).encode("utf-16"))
+    assert infer(folder).competition.classes == ("x", "y")
+
+
+def test_list_that_cannot_be_read_is_named(folder, capsys):
+    lines = [f"{n}.jpg {'xy'[n % 2]}" for n in range(NUM)]
+    save_list(folder, "labels.txt", "# made by hand", *lines)
+    save_list(folder, "label_names.txt", "Small Ape", "Ape", "Big White Ape")
+    save_list(folder, "README.txt", "Pictures of things.", "Two, or so.")
+    assert infer(folder).competition.classes == ()
+    said = capsys.readouterr().err
+    assert "labels.txt: not read as a list, has lines of several lengths" in said
+    assert "README" not in said
+    assert "label_names.txt: not" not in said
+
+
+def test_number_that_names_begin_with_is_asked_about(tmp_path):
+    folder = tmp_path / "folder"
+    files = [f"P{n // 4:03}_{('low', 'high')[n // 4 % 2]}_{n}.png" for n in range(48)]
+    save_files(folder, [f"train/{name}" for name in files] + ["test/P900_x_1.png"])
+    save_list(folder, "train.csv", "file,risk", *(f"{one},{one.split('_')[1]}" for one in files))
+    assert "# groups = " in infer(folder).text
