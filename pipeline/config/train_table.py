@@ -155,14 +155,18 @@ class TrainConfig(Table):
     """Whether activations are computed a second time instead of kept: less memory, more time."""
 
     compile: bool = False
-    """Whether torch.compile translates the network first."""
+    """Whether torch.compile translates the network first, for full batches; short ones run as they
+    are."""
+
+    compile_mode: Literal["default", "max-autotune-no-cudagraphs"] = "default"
+    """The mode of torch.compile: the second one tries more kernels, which takes minutes."""
 
     measure_train: bool = False
     """Whether the images that are learned from are predicted after every epoch as well, in their
     plain views: `history.csv` then has `train_accuracy`."""
 
     save_minutes: NotNegative = 5.0
-    """Minutes between saved states besides those of every epoch: what a dying machine may cost."""
+    """Minutes between saved states: what a dying machine may cost."""
 
     loss: LossConfig = LossConfig()
     """The criterion."""

@@ -77,11 +77,11 @@ def lacking_kernels(number: int) -> str | None:
             return None
     if not built:
         return None
-    advice = "an older one" if (major, minor) < (7, 5) else "a newer one"
+    advice = "an older" if (major, minor) < (7, 5) else "a newer"
     return (
         f"{torch.cuda.get_device_name(number)}: must be of a capability that torch "
         f"{torch.__version__} has kernels for ({', '.join(built)}), is of {major}.{minor}; "
-        f"install the same torch built for {advice} than CUDA {torch.version.cuda}"
+        f"install the same torch built for {advice} CUDA than {torch.version.cuda}"
     )
 
 

@@ -90,6 +90,7 @@ class Engine:
         self._train_set = train_set
         self._task = task
         self._soft_targets = torch.from_numpy(train_set.targets)
+        self._saved = time.monotonic()
         self._classes: IntArray = train_set.targets.argmax(axis=1)  # what sampling goes by
         self._greater_is_better = get_metric(train_set.metric).greater_is_better
         counts = np.bincount(self._classes, minlength=train_set.targets.shape[1])
@@ -111,6 +112,7 @@ class Engine:
         """
         config = self._config
         progress = self._restore()
+        self._saved = time.monotonic()
         num_seen = sum(map(len, self._batches(progress.epoch)[: progress.batch]))
         callbacks.advance(progress.epoch * len(self._train_set.rows) + num_seen, "")
         with deferred_interrupt() as is_interrupted:
@@ -123,7 +125,9 @@ class Engine:
                     row, config, self._copy_kept, greater_is_better=self._greater_is_better
                 )
                 callbacks.log(progress.history)
-                self._save(progress)
+                if self._is_due() and progress.epoch < config.epochs:
+                    self._save(progress)
+            self._save(progress)  # a finished training may be lengthened
             if processes.any_of(is_interrupted()):  # since the last step
                 raise self._stopped(progress)
         best = progress.best if config.keep == "best" else None
@@ -164,7 +168,12 @@ class Engine:
             self._stepper.load_state_dict(state)
         return progress
 
+    def _is_due(self) -> bool:
+        """Tell whether to save: on a GPU, an epoch may take less time than its state."""
+        return time.monotonic() - self._saved > 60 * self._config.save_minutes
+
     def _save(self, progress: TrainingProgress) -> None:
+        self._saved = time.monotonic()
         if processes.is_main() and self._task.state_path:
             position = {"position": vars(progress), "epochs": self._config.epochs}
             state = position | self._stepper.state_dict()
@@ -178,7 +187,7 @@ class Engine:
         batches = self._batches(progress.epoch)[progress.batch :]
         set_train_mode(self._module, config)
         guard = NanGuard(progress.losses)
-        begun = saved = time.monotonic()
+        begun = time.monotonic()
         waited = 0.0
         rate = self._rate(max(progress.step - 1, 0))  # of an epoch that was stopped at its very end
         for batch, loaded, seconds in self._load(progress.epoch, batches):
@@ -192,13 +201,12 @@ class Engine:
             progress.batch += 1
             progress.step += 1
             callbacks.advance(len(batch), guard.describe(rate))
-            is_due = time.monotonic() - saved > 60 * config.save_minutes
-            is_stopping, is_saving = self._agree_on(is_interrupted(), is_due, progress.step)
+            asked = is_interrupted(), self._is_due()
+            is_stopping, is_saving = self._agree_on(*asked, progress.step)
             if is_saving:
                 guard.flush()
                 self._stepper.average_statistics()  # else what the others saw would be lost
                 self._save(progress)
-                saved = time.monotonic()
             if is_stopping:
                 raise self._stopped(progress)
         seconds = time.monotonic() - begun

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import GradientAccumulationPlugin
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -115,7 +116,11 @@ class Stepper:
         processes.connect()
         precision = Precision.choose(config.precision, pick_device())
         AcceleratorState._reset_state()  # it remembers the last training's precision
-        self._accelerator = Accelerator(mixed_precision=precision.accelerate_name)
+        self._accelerator = Accelerator(
+            mixed_precision=precision.accelerate_name,
+            # Whatever the environment says: gradients are summed here, not divided there.
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+        )
         self._config = config
         self._criterion = criterion
         self._seed = seed
@@ -127,7 +132,9 @@ class Stepper:
         is_cpu_bf16 = (precision.device_type, precision.dtype) == ("cpu", torch.bfloat16)
         is_served = is_cpu_bf16 and not config.compile  # a compiler chooses for itself
         self._kernels = DepthwiseGradients() if is_served else nullcontext()
-        learner: Any = torch.compile(module) if config.compile else module
+        learner: Any = module
+        if config.compile:
+            learner = torch.compile(module, dynamic=False, mode=config.compile_mode)
         optimizer = build_optimizer(config.optimizer, module, is_head)
         self._local_learner: nn.Module = learner  # computes without the other processes
         self._learner, self._optimizer = self._accelerator.prepare(learner, optimizer)
@@ -174,10 +181,10 @@ class Stepper:
         # training needs no generator's state.
         seed = sample_seed(self._seed, position[0], rank())
         batch = _Batch(loaded, prepare, targets, seed, *position[1:])
-        alone, together = (
-            partial(self._accumulate, learner, batch)
-            for learner in (self._local_learner, self._learner)
-        )
+        # A short batch would have the network translated anew, for one step an epoch.
+        is_short = len(targets) < self._config.batch_size and num_processes() == 1
+        learners = (self._module,) * 2 if is_short else (self._local_learner, self._learner)
+        alone, together = (partial(self._accumulate, learner, batch) for learner in learners)
         batch_numel = len(targets) * loaded[0].numel()
         self._micro_batches.agree(len(loaded), batch_numel, alone)
         loss = self._micro_batches.run(len(loaded), together)

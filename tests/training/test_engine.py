@@ -168,6 +168,18 @@ def test_a_ctrl_c_while_the_last_epoch_is_validated_stops_the_fold_and_costs_not
     np.testing.assert_array_equal(found.test_probs, expected.test_probs)
 
 
+@pytest.mark.parametrize(("minutes", "expected"), [(5.0, [3]), (0.0, [1, 1, 2, 2, 3, 3])])
+def test_states_are_saved_by_the_clock_and_at_the_end(fit, monkeypatch, minutes, expected):
+    saved = []
+
+    def save(*arguments):
+        saved.append(arguments[2]["position"]["step"])
+
+    monkeypatch.setattr("pipeline.training.engine.save_state", save)
+    fit(finetune(epochs=3, batch_size=12, save_minutes=minutes))  # a step an epoch
+    assert saved == expected
+
+
 def test_an_average_is_what_is_kept(fit):
     plain = fit(finetune(epochs=3))
     averaged = fit(finetune(epochs=3, ema_decay=0.9))

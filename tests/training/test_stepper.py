@@ -63,6 +63,44 @@ def test_two_micro_batches_of_four_are_one_batch_of_eight():
     assert (whole.sizes, split.sizes) == ([8], [4, 4])
 
 
+def test_the_environment_divides_no_gradient(monkeypatch):
+    expected = learn(Linear(8))
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    assert torch.equal(learn(Linear(8)), expected)
+
+
+class Translated(nn.Module):
+    """Stands for what torch.compile returns."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        self.sizes: list[int] = []
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.sizes.append(len(inputs))
+        logits: torch.Tensor = self.module(inputs)
+        return logits
+
+
+@pytest.mark.parametrize(("count", "translated"), [(8, [4, 4]), (5, [])])
+def test_only_full_batches_are_translated(monkeypatch, count, translated):
+    made, asked = [], []
+
+    def translate(module: nn.Module, **options: Any) -> nn.Module:
+        asked.append(options)
+        made.append(Translated(module))
+        return made[-1]
+
+    monkeypatch.setattr(torch, "compile", translate)
+    module = Linear(8)
+    mode = "max-autotune-no-cudagraphs"
+    learn(module, count, micro_batch_size=4, compile=True, compile_mode=mode)
+    assert asked == [{"dynamic": False, "mode": mode}]
+    assert made[0].sizes == translated
+    assert sum(module.sizes) == count
+
+
 def test_out_of_memory_halves_the_micro_batch_and_changes_nothing(capsys):
     expected = learn(Linear(8))
     small = Linear(3)
