@@ -37,6 +37,7 @@ from pipeline.models.timm_backbone import check_boundary
 from pipeline.training.optim import rate_factors
 
 NUM_CLASSES = 5
+MOST_PARAMETERS = 60_000_000  # larger ones would take minutes each
 # From small to large, as names say it.
 SMALL = (
     "test_",
@@ -70,6 +71,10 @@ def smallest(names: list[str]) -> str:
 def build(name: str) -> tuple[Network, int]:
     """Build a network for the smallest size that it takes."""
     config = ModelConfig(name=f"timm/{name}", weights="none")
+    with torch.device("meta"):
+        count = sum(one.numel() for one in build_random(config, NUM_CLASSES).module.parameters())
+    if count > MOST_PARAMETERS:
+        raise ValueError(f"{count / 1e6:.0f} million parameters")
     for size_px in SIZES_PX:
         try:
             network = build_random(config, NUM_CLASSES, size_px=size_px)

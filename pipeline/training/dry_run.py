@@ -18,6 +18,8 @@ from pipeline.training.mixing import Mixing
 from pipeline.training.optim import build_optimizer, rate_factors
 from pipeline.training.prepare_network import prepare_network, set_train_mode
 
+# Blocks that learn at less of the rate stay next to where they are.
+LEAST_FACTOR = 1e-4
 # What networks raise at images of a size that they can't take.
 _REFUSALS = (AssertionError, RuntimeError, TypeError, ValueError)
 
@@ -97,7 +99,8 @@ def _say_layer_rates(
             "next to nothing; leave it out"
         )
         return
-    say(
+    tell = say if min(trunk) >= LEAST_FACTOR else warn
+    tell(
         f"{experiment.name}: layer_decay {config.layer_decay:g} over {len(trunk)} blocks; the "
         f"lowest learns at {min(trunk):.2g} of the rate"
     )

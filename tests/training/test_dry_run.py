@@ -101,3 +101,19 @@ def test_batches_of_one_image_are_refused_where_batch_norm_sees_one_value(sizes)
     check_trainable(experiment("resnet18", images={"size_px": 64}, train=sizes), 12)
     frozen = sizes | {"freeze_batch_norm": True}
     check_trainable(experiment("resnet18", images={"size_px": 32}, train=frozen), 12)
+
+
+@pytest.mark.parametrize(
+    ("decay", "line"),
+    [
+        (0.5, "tiny: layer_decay 0.5 over 9 blocks; the lowest learns at 0.002 of the rate"),
+        (
+            0.1,
+            "warning: tiny: layer_decay 0.1 over 9 blocks; the lowest learns at 1e-09 of the rate",
+        ),
+        (1.0, ""),
+    ],
+)
+def test_what_layer_decay_makes_of_the_rates_is_said_and_too_little_warned_of(capsys, decay, line):
+    check_trainable(experiment(train={"optimizer": {"layer_decay": decay}}), 3)
+    assert capsys.readouterr().err.strip() == line
