@@ -5,6 +5,7 @@ from typing import Any
 
 from pipeline.config.competition import Competition
 from pipeline.console import result, say
+from pipeline.ladder.course import load_course
 from pipeline.reports.page.build_page import build_page
 from pipeline.reports.page.report_data import read_report_data
 from pipeline.store.atomic import write_text
@@ -60,8 +61,11 @@ def _inputs(paths: Paths, competition: Competition, typed: str) -> dict[str, Any
         *paths.artifacts_dir.glob("ablations/*/stamp.json"),
     ]
     files = {path.relative_to(paths.root).as_posix(): digest(path) for path in [*tables, *stamps]}
+    course = load_course(paths)
+    steps = [*course.reached, *course.attempts] if course else []
     return {
         "files": dict(sorted(files.items())),
+        "course": fingerprint([one.model_dump(mode="json") for one in steps]),
         "competition": fingerprint(competition.model_dump(mode="json")),
         "typed": typed,
         "code": _code(),

@@ -203,7 +203,6 @@ def _forecast(climb: Climb, job: Job, rehearsal: Rehearsal, until: float) -> For
 def _end(climb: Climb, forecasts: list[Forecast]) -> None:
     """Write the report, as far as there is time, and say what there is in the end."""
     course, deadline = climb.course, climb.deadline
-    save_course(climb.paths, course.model_copy(update={"seconds": course.seconds}))
     if course.best is None:
         first = forecasts[0].seconds
         told = "" if first is None else f" (some {clock(first * climb.pace)} for the first rung)"
