@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+from pipeline.ladder.course import Attempt, Course, Reached, save_course, utc_now
 from pipeline.reports.page.blocks import (
     Chart,
     Charts,
@@ -34,6 +35,7 @@ from pipeline.reports.page.sections import (
     training_course,
 )
 from pipeline.scoring.oof import find_suspects
+from pipeline.store.freshness import file_sha256
 from pipeline.store.predictions import load_predictions
 from pipeline.store.tables import load_folds, load_record, load_test, load_train
 
@@ -371,14 +373,20 @@ def test_the_hardest_fold_is_named_with_its_mistakes(project, best):
 
 def test_the_run_shows_its_scores_over_time_and_minutes_against_those_predicted(project, tmp_path):
     paths = dataclasses.replace(project.paths, root=tmp_path)
-    paths.artifacts_dir.mkdir(parents=True)
-    reached = {"rung": "first", "seconds": 60.0, "score": 0.8, "interval": [0.7, 0.9]}
-    attempt = {
-        "rung": "first", "experiment": "probe", "outcome": "trained", "predicted_seconds": 90.0,
-        "seconds": 60.0, "why": "",
-    }  # fmt: skip
-    course = {"metric": "accuracy", "reached": [reached], "attempts": [attempt]}
-    (paths.artifacts_dir / "run.json").write_text(json.dumps(course), encoding="utf-8")
+    reached = Reached(
+        rung="first", time=utc_now(), seconds=60, members=("probe",), score=0.8,
+        interval=(0.7, 0.9), log_loss=0.5, sha256="0" * 64,
+    )  # fmt: skip
+    attempt = Attempt(
+        rung="first", experiment="probe", outcome="trained", predicted_seconds=90, seconds=60
+    )
+    course = Course(
+        plan="cpu", metric="accuracy", folds_sha256="", reached=(reached,), attempts=(attempt,)
+    )
+    paths.folds_csv.parent.mkdir()
+    paths.folds_csv.write_bytes(b"")
+    folds_sha256 = file_sha256(paths.folds_csv)
+    save_course(paths, course.model_copy(update={"folds_sha256": folds_sha256}))
     shown = training_course.build(without(project.data, paths=paths))
     assert blocks(shown, Chart)[0].picture.alt == "accuracy over the minutes of the run"
     (minutes,) = [one for one in blocks(shown, Table) if "predicted" in one.caption]

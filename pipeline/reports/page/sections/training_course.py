@@ -1,11 +1,12 @@
 """Show the way to the results: the run's scores over time, learning curves, and searches."""
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from pipeline.ladder.course import load_course
+from pipeline.reports.ensemble_results import draw_course
 from pipeline.reports.page.blocks import (
     Block,
     Cell,
@@ -20,7 +21,7 @@ from pipeline.reports.page.blocks import (
     table,
 )
 from pipeline.reports.page.report_data import ReportData
-from pipeline.reports.style import COLORS, GREY, drawing, line, shorten
+from pipeline.reports.style import COLORS, drawing, line, shorten
 from pipeline.scoring.metrics import get_metric
 from pipeline.store.results import Result
 from pipeline.store.tables import load_record
@@ -49,41 +50,27 @@ def build(data: ReportData) -> list[Section]:
 
 def _run(data: ReportData) -> list[Block]:
     """Show what `pipeline run` reached when, and what trainings took against what was expected."""
-    try:
-        text = (data.paths.artifacts_dir / "run.json").read_text(encoding="utf-8")
-        course: dict[str, Any] = json.loads(text)
-        reached, attempts = course["reached"], course["attempts"]
-        blocks: list[Block] = [_scores_over_time(course["metric"], reached)] if reached else []
-        rows = [
-            [one["experiment"], one["rung"], one["outcome"], _minutes(one["predicted_seconds"]),
-             _minutes(one["seconds"]), one["why"]]
-            for one in attempts
-        ]  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError):  # no run, or one of another version
+    course = load_course(data.paths)
+    if course is None:
         return []
+    blocks: list[Block] = []
+    if course.best is not None:
+        with drawing(6.4, 3.0) as figure:
+            draw_course(figure, course)
+            alt, caption = f"{course.metric} over the minutes of the run", "What the run had when."
+            blocks.append(chart(figure, alt, caption, is_wide=True))
+    rows = [
+        [one.experiment, one.rung, one.outcome, _minutes(one.predicted_seconds),
+         _minutes(one.seconds), one.why]
+        for one in course.attempts
+    ]  # fmt: skip
     headings = ["experiment", "rung", "outcome", "minutes predicted", "minutes taken", "why"]
     caption = "The run's trainings: minutes as predicted and as they were"
-    return [*blocks, *([table(caption, headings, rows)] if rows else [])]
+    return [*blocks, table(caption, headings, rows)] if rows else blocks
 
 
 def _minutes(seconds: float | None) -> Cell | None:
     return None if seconds is None else Cell(f"{seconds / 60:.1f}", seconds)
-
-
-def _scores_over_time(metric: str, reached: list[dict[str, Any]]) -> Chart:
-    minutes = [one["seconds"] / 60 for one in reached]
-    scores = np.array([one["score"] for one in reached])
-    ends = np.array([one["interval"] for one in reached]).T
-    with drawing(6.4, 3.0) as figure:
-        axes = figure.subplots()
-        errors = np.abs(ends - scores)
-        axes.errorbar(minutes, scores, yerr=errors, fmt="o-", color=COLORS[0], capsize=3)
-        for one, x, y in zip(reached, minutes, scores, strict=True):
-            where: dict[str, Any] = {"xytext": (4, 5), "textcoords": "offset points", "fontsize": 8}
-            axes.annotate(shorten(one["rung"]), (x, y), color=GREY, **where)
-        axes.set(xlabel="minutes of work", ylabel=f"{metric}, out of fold", xlim=(0, None))
-        caption = "What the run had reached when, with 95 % intervals."
-        return chart(figure, f"{metric} over the minutes of the run", caption, is_wide=True)
 
 
 def _trainings(data: ReportData) -> list[Block]:
