@@ -375,7 +375,7 @@ def test_the_run_shows_its_scores_over_time_and_minutes_against_those_predicted(
     paths = dataclasses.replace(project.paths, root=tmp_path)
     reached = Reached(
         rung="first", time=utc_now(), seconds=60, members=("probe",), score=0.8,
-        interval=(0.7, 0.9), log_loss=0.5, sha256="0" * 64,
+        interval=(0.7, 0.9), log_loss=0.5, source="probe", sha256="0" * 64,
     )  # fmt: skip
     attempt = Attempt(
         rung="first", experiment="probe", outcome="trained", predicted_seconds=90, seconds=60
