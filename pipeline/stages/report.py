@@ -53,7 +53,6 @@ def _inputs(paths: Paths, competition: Competition, typed: str) -> dict[str, Any
         paths.folds_csv,
         paths.folds_stamp,
         paths.submission_log,
-        paths.run_json,
         *paths.list_submissions(),
     ]
     stamps = [

@@ -8,8 +8,6 @@ import numpy as np
 from pipeline.config.experiment import Experiment
 from pipeline.config.strict import parse
 from pipeline.errors import PipelineError
-from pipeline.ladder.course import load_course
-from pipeline.reports.ensemble_results import draw_course
 from pipeline.reports.page.blocks import (
     Block,
     Cell,
@@ -43,7 +41,7 @@ def build(data: ReportData) -> list[Section]:
     blocks += [
         Paragraph(f"{name} is left out: {reason}") for name, reason in (data.left_out or {}).items()
     ]
-    blocks += [*_differences(data.results[:MAX_COMPARED]), *_course(data), *_submissions(data)]
+    blocks += [*_differences(data.results[:MAX_COMPARED]), *_submissions(data)]
     return [Section("experiments", "Results", blocks)]
 
 
@@ -185,32 +183,6 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
-
-
-def _course(data: ReportData) -> list[Block]:
-    """Show the score over the time of `run`, and what its trainings were expected to take."""
-    course = load_course(data.paths)
-    if course is None or not course.reached:
-        return []
-    with drawing() as figure:
-        draw_course(figure, course)
-        caption = "Score over time of 'pipeline run': the blend of each rung, and the file so far."
-        curve = chart(figure, f"{course.metric} over the minutes of the run", caption)
-    headings = ["training", "rung", "outcome", "predicted seconds", "seconds"]
-    rows = [
-        [
-            one.experiment,
-            one.rung,
-            one.outcome,
-            *map(_rounded, (one.predicted_seconds, one.seconds)),
-        ]
-        for one in course.attempts
-    ]
-    return [curve, table("Trainings of the run, predicted and real", headings, rows)]
-
-
-def _rounded(seconds: float | None) -> int | None:
-    return None if seconds is None else round(seconds)
 
 
 def _submissions(data: ReportData) -> list[Block]:
