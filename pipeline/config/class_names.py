@@ -4,6 +4,9 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, WithJsonSchema
 
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
 BETWEEN_WORDS = re.compile(r"[\s_./-]+")
@@ -135,3 +138,44 @@ def _shared_begin(names: Sequence[str]) -> str:
 def _ends_word(shared: str, name: str) -> bool:
     last, following = shared[-1], name[len(shared) : len(shared) + 1]
     return not last.isalnum() or (last.isalpha() and following.isdigit())
+
+
+# Labels of an image that may have several, in one text: `|oak|elm|`, and `|` where it has none.
+BETWEEN_LABELS = "|"
+
+
+def join_labels(names: Iterable[str]) -> str:
+    """Write labels as one text, which is never empty."""
+    return BETWEEN_LABELS + "".join(f"{name}{BETWEEN_LABELS}" for name in names)
+
+
+def split_labels(text: str) -> tuple[str, ...]:
+    """Read what `join_labels` wrote."""
+    return tuple(filter(None, text.split(BETWEEN_LABELS)))
+
+
+# The key `classes` of a competition's file.
+
+FROM_LABELS = "from_labels"
+
+
+def _empty_if_read(classes: Any) -> Any:
+    if classes == FROM_LABELS:
+        return ()
+    if not isinstance(classes, list | tuple) or len(classes) < 2:
+        raise ValueError(f"must be a list of 2 names or more, or '{FROM_LABELS}'")
+    return tuple(classes)
+
+
+Classes = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_empty_if_read),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": {"type": "string"}, "minItems": 2},
+                {"const": FROM_LABELS},
+            ]
+        }
+    ),
+]

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import Field, model_validator
 
 from pipeline.config.archive_table import Archive, Synthetic
+from pipeline.config.class_names import BETWEEN_LABELS, Classes, split_labels
 from pipeline.config.images_table import TestImages, TrainImages
 from pipeline.config.labels_table import label_files, tells_names
 from pipeline.config.strict import (
@@ -23,47 +24,16 @@ from pipeline.config.strict import (
     parse,
     read_toml,
 )
-from pipeline.config.submission_table import SubmissionFormat, match_columns
+from pipeline.config.submission_table import (
+    OF_LABELS,
+    OF_LABELS_ALONE,
+    OF_TWO_CLASSES,
+    MetricName,
+    SubmissionFormat,
+    match_columns,
+)
 
 __all__ = ["MAX_NAME_LENGTH", "NAME_PATTERN", "Competition", "Name", "load_competition"]
-
-FROM_LABELS = "from_labels"
-MetricName = Literal[
-    "accuracy",
-    "log_loss",
-    "roc_auc",
-    "macro_f1",
-    "micro_f1",
-    "quadratic_kappa",
-    "mean_column_auc",
-    "weighted_auc",
-    "map_at_3",
-    "map_at_5",
-    "map_at_10",
-]
-OF_TWO_CLASSES = ("roc_auc", "weighted_auc")
-
-
-def _empty_if_read(classes: Any) -> Any:
-    if classes == FROM_LABELS:
-        return ()
-    if not isinstance(classes, list | tuple) or len(classes) < 2:
-        raise ValueError(f"must be a list of 2 names or more, or '{FROM_LABELS}'")
-    return tuple(classes)
-
-
-Classes = Annotated[
-    tuple[str, ...],
-    BeforeValidator(_empty_if_read),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "array", "items": {"type": "string"}, "minItems": 2},
-                {"const": FROM_LABELS},
-            ]
-        }
-    ),
-]
 
 
 class DefaultExperiments(Table):
@@ -99,6 +69,10 @@ class Competition(Table):
 
     metric: MetricName = "accuracy"
     """What the judge ranks by."""
+
+    target: Literal["one_class", "several_labels"] = "one_class"
+    """What is told of an image: the "one_class" that it shows, or "several_labels" of `classes`,
+    any number of them."""
 
     classes: Classes
     """The class names, in the order of their indices; "from_labels" reads them from the training
@@ -166,17 +140,45 @@ class Competition(Table):
             )
         return self
 
-    def _with_known_classes(self) -> Self:
-        if len(set(self.classes)) != len(self.classes):
-            raise ValueError("classes must differ from each other")
+    @model_validator(mode="after")
+    def _has_consistent_target(self) -> Self:
+        label, source = self.submission.label, self.train.labels.source
+        if not self.has_several:
+            if self.metric in OF_LABELS_ALONE or label == "labels":
+                raise ValueError(
+                    "target must be 'several_labels' where submission.label is 'labels' or the "
+                    f"metric is {' or '.join(map(repr, OF_LABELS_ALONE))}"
+                )
+            return self
+        if self.metric not in OF_LABELS:
+            raise ValueError(
+                f"metric must be {' or '.join(map(repr, OF_LABELS))} where target is "
+                f"'several_labels', is '{self.metric}'"
+            )
+        is_row = label == "probabilities" and not self.submission.rows_sum_to_1
+        if not (is_row or label == "labels") or source not in ("csv", "one_hot"):
+            raise ValueError(
+                "where target is 'several_labels', labels.source must be 'csv' or 'one_hot', and "
+                "submission.label 'labels', or 'probabilities' with rows_sum_to_1 = false"
+            )
+        return self
+
+    def _check_class_names(self) -> None:
         odd = [name for name in self.classes if not is_plain(name)]
         if odd:
             raise ValueError(
                 f"classes must be printable text without spaces around it, {odd[0]!r} isn't"
             )
+        if self.has_several and any(BETWEEN_LABELS in name for name in self.classes):
+            raise ValueError(f"classes must hold no '{BETWEEN_LABELS}' where images have several")
         spaced = [name for name in self.classes if " " in name]
-        if spaced and self.submission.label == "names":
+        if spaced and self.submission.label in ("names", "labels"):
             raise ValueError(f"classes must hold no spaces to be listed, {spaced[0]!r} does")
+
+    def _with_known_classes(self) -> Self:
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("classes must differ from each other")
+        self._check_class_names()
         positive = self.submission.positive
         if positive is not None and positive not in self.classes:
             raise ValueError(f"submission.positive must be one of the classes, is '{positive}'")
@@ -211,6 +213,15 @@ class Competition(Table):
                 f"share a folder, here '{min(shared)}'"
             )
         return self
+
+    @property
+    def has_several(self) -> bool:
+        """Whether an image may have several labels."""
+        return self.target == "several_labels"
+
+    def labels_in(self, text: str) -> tuple[str, ...]:
+        """Return the class names that a label of `train.csv` tells: one, or any number."""
+        return split_labels(text) if self.has_several else (text,)
 
     @property
     def num_classes(self) -> int:

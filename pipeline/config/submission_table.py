@@ -1,4 +1,4 @@
-"""Check the table `[submission]`: the format of the file that the judge wants."""
+"""Check the table `[submission]`: the format of the file that the judge wants; name metrics."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self
@@ -10,7 +10,27 @@ from pipeline.config.strict import Table, Text, is_plain
 
 IdForm = Literal["file_name", "stem", "path", "integer", "listed"]
 Order = Literal["any", "ascending", "sample"]
-LabelForm = Literal["index", "name", "names", "probability", "probabilities"]
+LabelForm = Literal["index", "name", "names", "labels", "probability", "probabilities"]
+MetricName = Literal[
+    "accuracy",
+    "log_loss",
+    "roc_auc",
+    "macro_f1",
+    "micro_f1",
+    "quadratic_kappa",
+    "mean_column_auc",
+    "weighted_auc",
+    "map_at_3",
+    "map_at_5",
+    "map_at_10",
+    "sample_f1",
+    "sample_f2",
+    "micro_f2",
+    "macro_f2",
+]
+OF_TWO_CLASSES = ("roc_auc", "weighted_auc")
+OF_LABELS_ALONE = ("sample_f1", "sample_f2", "micro_f2", "macro_f2")
+OF_LABELS = ("accuracy", "log_loss", "macro_f1", "micro_f1", "mean_column_auc", *OF_LABELS_ALONE)
 LineField = Literal["id", "label", "row_from_0", "row_from_1"]
 
 
@@ -39,8 +59,8 @@ class SubmissionFormat(Table):
 
     label: LabelForm = "index"
     """What is answered: the class's "index" in `classes`, its "name", the "names" of the `top_k`
-    likeliest classes, the "probability" of the class `positive`, or "probabilities", one column per
-    class."""
+    likeliest classes, all "labels" that an image has, the "probability" of the class `positive`, or
+    "probabilities", one column per class."""
 
     top_k: Annotated[int, Field(ge=1)] | None = None
     """How many classes at most are named, the likeliest first and a space between them, where

@@ -1,6 +1,7 @@
 """Scan every image file once, and collect what is odd, as rows and as counts."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from pipeline.config.competition import Competition
 from pipeline.errors import DataError
 from pipeline.images.decode import ByteImage, Header, decode_rgb, read_header, value_range
 from pipeline.images.decoder_pool import map_in_processes
@@ -221,11 +223,11 @@ def _repeated(
 
 
 def summarise(
-    audit: Audit, train: pd.DataFrame, test: pd.DataFrame, classes: Iterable[str]
+    audit: Audit, train: pd.DataFrame, test: pd.DataFrame, competition: Competition
 ) -> dict[str, Any]:
     """Condense the audit to the numbers of `audit.json`."""
-    counts = train["label"].value_counts()
-    class_counts = {name: int(counts.get(name, 0)) for name in classes}
+    counts = Counter(name for label in train["label"] for name in competition.labels_in(label))
+    class_counts = {name: counts[name] for name in competition.classes}
     sizes = np.array(list(class_counts.values()))
     return {
         "class_counts": class_counts,

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.config.class_names import ClassLookup, as_number
+from pipeline.config.class_names import ClassLookup, as_number, join_labels
 from pipeline.config.labels_table import CocoLabels, CsvLabels, ListFileLabels, OneHotLabels
 from pipeline.errors import DataError
 from pipeline.store.foreign import ForeignCsv, read_foreign_csv, read_foreign_text
@@ -29,7 +29,12 @@ class Listed(NamedTuple):
 
 
 def listed_labels(
-    path: Path, source: ListedSource, classes: tuple[str, ...], known: str = ""
+    path: Path,
+    source: ListedSource,
+    classes: tuple[str, ...],
+    known: str = "",
+    *,
+    has_several: bool = False,
 ) -> list[Listed]:
     """Read a label file; a one-hot row becomes the name of its class.
 
@@ -38,6 +43,8 @@ def listed_labels(
         source: How it is laid out.
         classes: The class names; empty where they are still to be read from it.
         known: Names of images, by which its encoding is told, see `unusual_names`.
+        has_several: Whether an image may have several labels, marked or with spaces between them;
+            they become one text, see `join_labels`.
 
     Raises:
         DataError: The file is malformed.
@@ -48,7 +55,9 @@ def listed_labels(
         return _coco(path, source)
     table = read_foreign_csv(path, source.separator, known)
     return (
-        _csv(table, source) if isinstance(source, CsvLabels) else _one_hot(table, source, classes)
+        _csv(table, source, has_several=has_several)
+        if isinstance(source, CsvLabels)
+        else _one_hot(table, source, classes, has_several=has_several)
     )
 
 
@@ -98,28 +107,35 @@ def _cut(line: str, source: ListFileLabels) -> list[str]:
     return [*before, *(rest.rsplit(separator, num_after) if num_after else [rest])]
 
 
-def _csv(table: ForeignCsv, source: CsvLabels) -> list[Listed]:
+def _csv(table: ForeignCsv, source: CsvLabels, *, has_several: bool) -> list[Listed]:
     rows = []
     for line, (name, label) in table.columns([source.id_column, source.label_column]):
         at = f"{table.path}: line {line}"
         if not name:
             raise DataError(f"{at} must hold an id and a label, holds {name!r} and {label!r}")
+        label = join_labels(label.split()) if has_several and label else label
         rows.append(Listed(at, with_extension(name, source.extension), label))
     return rows
 
 
-def _one_hot(table: ForeignCsv, source: OneHotLabels, classes: tuple[str, ...]) -> list[Listed]:
+def _one_hot(
+    table: ForeignCsv, source: OneHotLabels, classes: tuple[str, ...], *, has_several: bool
+) -> list[Listed]:
     names = classes or tuple(name for name in table.header if name != source.id_column)
     rows = []
     for line, (image, *marks) in table.columns([source.id_column, *_columns_of(table, names)]):
         at = f"{table.path}: line {line}"
         marked = marked_columns(marks) if any(marks) else []
-        if not image or marked is None or len(marked) != any(marks):
+        is_one = marked is not None and len(marked) == any(marks)
+        if not image or marked is None or not (is_one or has_several):
+            number = "any number of classes" if has_several else "one class"
             raise DataError(
-                f"{at} must hold an id, 1 for one class and 0 for the others, holds {image!r} "
+                f"{at} must hold an id, 1 for {number} and 0 for the others, holds {image!r} "
                 f"and {', '.join(marks)}"
             )
         label = names[marked[0]] if marked else ""
+        if has_several and any(marks):
+            label = join_labels(names[place] for place in marked)
         rows.append(Listed(at, with_extension(image, source.extension), label))
     return rows
 

@@ -6,7 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from pipeline.config.class_names import ClassLookup, as_integer, names_in
+from pipeline.config.class_names import (
+    ClassLookup,
+    as_integer,
+    join_labels,
+    names_in,
+    split_labels,
+)
 from pipeline.config.competition import Competition
 from pipeline.config.labels_table import (
     FileNameLabels,
@@ -23,6 +29,8 @@ from pipeline.store.foreign import unusual_names
 
 # Strays are common; a larger share of labels that are lost comes of a mistake.
 MOST_LOST = 0.01
+
+ClassOf = Callable[[str, str], str]  # a label, and where it stands → the class's name
 
 
 @dataclass
@@ -70,8 +78,9 @@ def read_labels(
         return _from_names(competition, {image: _folder(lookup, image) for image in image_ids})
     join = NameJoin(ids := list(image_ids))
     listed = _read_lists(competition, source, list(source_dirs), join)
-    classes = competition.classes or names_in(line.label for line in listed)
-    class_of = (_named if tells_names(source) else _indexed)(classes)
+    labels_in = competition.labels_in
+    classes = competition.classes or names_in(x for line in listed for x in labels_in(line.label))
+    class_of = _in_all(competition, (_named if tells_names(source) else _indexed)(classes))
     named = [line._replace(label=line.label and class_of(line.label, line.at)) for line in listed]
     images = _join(named, ids, join)
     images.classes = () if competition.classes else classes
@@ -82,16 +91,18 @@ def _read_lists(
     competition: Competition, source: ListedSource, source_dirs: Sequence[Path], join: NameJoin
 ) -> list[Listed]:
     """Read all lists of labels; of one among the images, names are relative to its folder."""
-    rename = _renaming(source)
+    one = _renaming(source)
+    rename = _in_all(competition, lambda label, _: one(label))
     written = {name: label for label, name in source.names.items()}
     columns = tuple(written.get(name, name) for name in competition.classes)
     lines = []
     for file in label_files(source):
         path = find_listing(competition, file, source_dirs)
-        listed = listed_labels(path, source, columns, unusual_names(join.names))
+        known, several = unusual_names(join.names), competition.has_several
+        listed = listed_labels(path, source, columns, known, has_several=several)
         names = names_beside(join, folder_below(path, source_dirs), [line.image for line in listed])
         lines += [
-            line._replace(image=name, label=rename(line.label))
+            line._replace(image=name, label=rename(line.label, line.at))
             for line, name in zip(listed, names, strict=True)
         ]
     return lines
@@ -189,6 +200,17 @@ def _indexed(classes: tuple[str, ...]) -> Callable[[str, str], str]:
         return classes[index]
 
     return class_of
+
+
+def _in_all(competition: Competition, change: ClassOf) -> ClassOf:
+    """Change every one of an image's labels; several are sorted by their names."""
+    if not competition.has_several:
+        return change
+
+    def changed(text: str, at: str) -> str:
+        return text and join_labels(sorted({change(one, at) for one in split_labels(text)}))
+
+    return changed
 
 
 def _join(listed: Sequence[Listed], ids: Sequence[str], join: NameJoin) -> LabelledImages:

@@ -72,7 +72,7 @@ def load_sample(
     num_columns = width - num_fields(submission, 0)
     _check_ids(table.path, rows)
     answers = {fields[1] for _, fields in rows} - {""} if num_columns == 2 else set()
-    if submission.top_k is not None:
+    if submission.label in ("names", "labels"):
         answers = {name for answer in answers for name in answer.split(" ")}
     return Sample(path, columns, num_columns, [fields[0] for _, fields in rows], frozenset(answers))
 

@@ -1,6 +1,7 @@
 """Split training images into folds around the groups that must stay together."""
 
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -88,6 +89,59 @@ def keep_known(images: pd.DataFrame, folds: IntArray) -> IntArray:
         if not is_alone.any():
             return kept
         kept[np.isin(groups, groups[is_alone])] = ALWAYS_LEARNED
+
+
+def assign_folds_by_labels(
+    images: pd.DataFrame,
+    labels: Sequence[Sequence[str]],
+    num_folds: int,
+    seed: int,
+) -> IntArray:
+    """Assign images that have several labels each to folds, level in every label.
+
+    It is iterative stratification (Sechidis et al. 2011, "On the Stratification of Multi-label
+    Data") of duplicate clusters: those of the rarest label that is left go to the fold that lacks
+    most of it, then to the one that lacks most images.
+
+    Args:
+        images: Columns image_id and group; the order of the rows doesn't matter.
+        labels: Of each row, any number.
+        num_folds: Number of folds, at least 2.
+        seed: Seed of the order in which clusters are dealt.
+
+    Returns:
+        Fold of every row, `(N,)`, counted from 0. Rows of one group share a fold.
+    """
+    order = np.argsort(images["image_id"].to_numpy(dtype=str), kind="stable")
+    rows_of = list(images.iloc[order].groupby("group", sort=False).indices.values())
+    rows_of = [order[rows_of[at]] for at in np.random.default_rng(seed).permutation(len(rows_of))]
+    counts = [Counter(name for row in rows for name in labels[row]) for rows in rows_of]
+    having: dict[str, list[int]] = {}
+    for place, found in enumerate(counts):
+        for name in found:
+            having.setdefault(name, []).append(place)
+    total = Counter[str]()
+    for found in counts:
+        total.update(found)
+    lacking = {name: np.full(num_folds, number / num_folds) for name, number in total.items()}
+    lacking_images = np.full(num_folds, len(images) / num_folds)
+    folds = np.full(len(images), ALWAYS_LEARNED, dtype=np.int64)
+    left = {name: len(places) for name, places in having.items()}
+    while left or (folds == ALWAYS_LEARNED).any():
+        rarest = min(left, key=lambda name: (left[name], name)) if left else None
+        for place in having.pop(rarest) if rarest is not None else range(len(rows_of)):
+            rows = rows_of[place]
+            if folds[rows[0]] != ALWAYS_LEARNED:
+                continue
+            own = lacking[rarest] if rarest is not None else lacking_images
+            fold = max(range(num_folds), key=lambda one: (own[one], lacking_images[one]))
+            folds[rows] = fold
+            lacking_images[fold] -= len(rows)
+            for name, number in counts[place].items():
+                lacking[name][fold] -= number
+                left[name] -= 1
+        left = {name: number for name, number in left.items() if number > 0}
+    return folds
 
 
 def number_folds(folds: Sequence[str]) -> IntArray:

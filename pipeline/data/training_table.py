@@ -90,13 +90,16 @@ def fill_with_prior(
     Args:
         readable_probs: `(num_readable, K)`, rows in the order of the readable rows of `test`.
         test: Rows of `test.csv`.
-        targets: Class indices of the training images.
+        targets: Class indices of the training images, or 1 and 0 for each of several labels.
 
     Returns:
         `(num_test, K)`, rows in the order of `test`.
     """
     num_classes = readable_probs.shape[1]
-    prior = np.bincount(targets, minlength=num_classes) / len(targets)
+    if targets.ndim > 1:
+        prior = targets.mean(axis=0)
+    else:
+        prior = np.bincount(targets, minlength=num_classes) / len(targets)
     probs = np.tile(prior.astype(np.float32), (len(test), 1))
     probs[is_readable(test).to_numpy()] = readable_probs
     return probs

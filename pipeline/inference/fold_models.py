@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import softmax
 from torch import Tensor, nn
 
 from pipeline.config.competition import Competition
@@ -25,6 +24,7 @@ from pipeline.training.device import Precision, pick_device, round_to_float16, s
 from pipeline.training.frozen import Forward, frozen_forward
 from pipeline.training.head import LinearHead
 from pipeline.training.memory import explained_shortage
+from pipeline.training.predictor import to_probs
 
 # Logits of the models at some places of `folds`: (N, H, W, 3) uint8 → (F, N, K).
 Predict = Callable[[Tensor, Sequence[int]], FloatArray]
@@ -54,6 +54,7 @@ class FoldModels:
         stamps = sorted(files.experiment_dir.glob("fold*/stamp.json"))
         self.folds = sorted(int(stamp.parent.name.removeprefix("fold")) for stamp in stamps)
         _check_classes(files, competition, again)
+        self._has_several = competition.has_several
         self._device = pick_device()
         set_up(self._device)
         self._precision = Precision.choose(self.experiment.train.precision, self._device)
@@ -72,11 +73,11 @@ class FoldModels:
             only_fold: Whose model is wanted; None for all.
 
         Returns:
-            `(F, V, B, K)`, in the order of `folds`; rows sum to 1.
+            `(F, V, B, K)`, in the order of `folds`; rows sum to 1 unless there are several labels.
         """
         places = range(len(self.folds)) if only_fold is None else [self.folds.index(only_fold)]
         logits = self._predict(pixels.flatten(0, 1), places)
-        by_row = softmax(logits, axis=-1)  # (F, B·V, K)
+        by_row = to_probs(logits, has_several=self._has_several)  # (F, B·V, K)
         by_view = by_row.reshape(len(by_row), *pixels.shape[:2], -1)  # (F, B, V, K)
         return np.ascontiguousarray(by_view.transpose(0, 2, 1, 3))
 

@@ -70,6 +70,14 @@ class ImageMean(Measure):
         return float((counts * self.values).sum() / counts.sum())
 
 
+class ShareMean(ImageMean):
+    """The mean of one value per image, `(N,)`, of which 1 is faultless and 0 worthless."""
+
+    def with_unseen_errors(self, share_of: Callable[[int], float]) -> float | None:
+        """Take a share of the images for worthless."""
+        return 1 - share_of(len(self.values)) if (self.values == 1).all() else None
+
+
 class LogLoss(ImageMean):
     """The mean negative log of the true class's probability, rows rescaled to sum to 1."""
 

@@ -7,6 +7,15 @@ import numpy as np
 
 from pipeline.config.competition import Competition
 from pipeline.errors import ArtifactError, ConfigError
+from pipeline.scoring.label_measures import (
+    Decisions,
+    LabelMeasure,
+    all_right,
+    decide_out_of_fold,
+    f_beta,
+    fit_decisions,
+    mean_log_loss,
+)
 from pipeline.scoring.measures import SMALLEST_PROB as SMALLEST_PROB
 from pipeline.scoring.measures import (
     UNDEFINED,
@@ -20,7 +29,7 @@ from pipeline.scoring.measures import (
     quadratic_kappa,
 )
 from pipeline.scoring.rank_measures import MeanColumnAuc, WeightedAuc, map_at
-from pipeline.store.predictions import IntArray
+from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.store.results import Result
 
 
@@ -33,12 +42,16 @@ class Metric:
         greater_is_better: Whether the judge ranks by descending value.
         needs_probs: Whether it takes probabilities; otherwise the predicted classes are enough.
         is_share: Whether it is a share of the images, which has a better interval than others.
+        of_labels: Makes the measure where images have several labels each, targets `(N, K)`.
+        needs_decisions: Whether that takes labels that are predicted or not, not probabilities.
     """
 
-    measure: Callable[[IntArray, Probs], Measure]
+    measure: Callable[[IntArray, Probs], Measure] | None = None
     greater_is_better: bool = True
     needs_probs: bool = False
     is_share: bool = False
+    of_labels: LabelMeasure | None = None
+    needs_decisions: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,20 +69,25 @@ class Score:
 
 # A new one needs its name in `MetricName` of config/competition.py, too.
 METRICS: dict[str, Metric] = {
-    "accuracy": Metric(accuracy, is_share=True),
-    "log_loss": Metric(LogLoss, greater_is_better=False, needs_probs=True),
+    "accuracy": Metric(accuracy, is_share=True, of_labels=all_right, needs_decisions=True),
+    "log_loss": Metric(LogLoss, greater_is_better=False, needs_probs=True, of_labels=mean_log_loss),
     "roc_auc": Metric(MeanColumnAuc, needs_probs=True),  # competitions with it have two classes
-    "macro_f1": Metric(macro_f1_measure),
+    "macro_f1": Metric(macro_f1_measure, of_labels=f_beta(1, "macro"), needs_decisions=True),
     # Where every image has one class and gets one, a wrong answer is a false positive of one
     # class and a false negative of another: precision, recall and F1 over all are the accuracy.
-    "micro_f1": Metric(accuracy, is_share=True),
+    "micro_f1": Metric(accuracy, is_share=True, of_labels=f_beta(1, "micro"), needs_decisions=True),
     "quadratic_kappa": Metric(quadratic_kappa),
-    "mean_column_auc": Metric(MeanColumnAuc, needs_probs=True),
+    "mean_column_auc": Metric(MeanColumnAuc, needs_probs=True, of_labels=MeanColumnAuc),
     "weighted_auc": Metric(WeightedAuc, needs_probs=True),  # competitions with it have two classes
     # Of each image it needs the likeliest classes in order, which a list of names tells as well.
     "map_at_3": Metric(map_at(3)),
     "map_at_5": Metric(map_at(5)),
     "map_at_10": Metric(map_at(10)),
+    # Of several labels an image alone; by recall as much as precision, or four times as much.
+    "sample_f1": Metric(of_labels=f_beta(1, "sample"), needs_decisions=True),
+    "sample_f2": Metric(of_labels=f_beta(2, "sample"), needs_decisions=True),
+    "micro_f2": Metric(of_labels=f_beta(2, "micro"), needs_decisions=True),
+    "macro_f2": Metric(of_labels=f_beta(2, "macro"), needs_decisions=True),
 }
 
 
@@ -89,8 +107,9 @@ def score(metric: str, targets: IntArray, probs: Probs) -> float:
 
     Args:
         metric: A key of METRICS.
-        targets: True class indices, `(N,)`, at least one.
-        probs: Probabilities, `(N, K)`.
+        targets: True class indices, `(N,)`, at least one; or 1 and 0, `(N, K)`, for each label
+            that an image has or not.
+        probs: Probabilities, `(N, K)`; of several labels each by itself, predicted above 1/2.
 
     Returns:
         The value; NaN where the metric isn't defined, as an area under the ROC curve is not for
@@ -126,7 +145,7 @@ def interval(
     """
     chosen = get_metric(metric)
     measure = make_measure(metric, targets, probs)
-    if not chosen.is_share:
+    if not chosen.is_share or targets.ndim > 1:
         values = bootstrap_measures([measure])[0]
         defined = values[~np.isnan(values)]
         if not len(defined):
@@ -175,7 +194,44 @@ def make_measure(metric: str, targets: IntArray, probs: Probs) -> Measure:
             f"probabilities: must be finite, {len(bad_rows):,} of {len(probs):,} rows aren't, "
             f"the first is row {bad_rows[0]}; the training diverged"
         )
-    return get_metric(metric).measure(targets, probs)
+    chosen = get_metric(metric)
+    make = chosen.measure if targets.ndim == 1 else chosen.of_labels
+    if make is None:
+        kind = "one class" if targets.ndim == 1 else "several labels"
+        raise ConfigError(f"metric: '{metric}' is not one of images with {kind} each")
+    return make(targets, probs)
+
+
+def decided(metric: str, targets: IntArray, probs: FloatArray, folds: IntArray) -> FloatArray:
+    """Make out-of-fold probabilities what a metric takes: labels decided where it needs that.
+
+    The threshold of each fold is the one with the best score on the others; see `Decisions`.
+
+    Args:
+        metric: A key of METRICS.
+        targets: As of `score`.
+        probs: `(N, K)`, out of fold.
+        folds: The fold of each image, `(N,)`.
+    """
+    chosen = get_metric(metric)
+    if targets.ndim == 1 or not chosen.needs_decisions or chosen.of_labels is None:
+        return probs
+    return decide_out_of_fold(chosen.of_labels, targets, probs, folds)
+
+
+def decisions_for(metric: str, targets: IntArray, probs: FloatArray) -> Decisions:
+    """Choose the threshold of labels with the best score; by micro F1 where the metric has none.
+
+    Args:
+        metric: A key of METRICS.
+        targets: `(N, K)`.
+        probs: `(N, K)`, out of fold.
+    """
+    chosen = get_metric(metric)
+    makes_sense = chosen.needs_decisions and chosen.of_labels is not None
+    measure = chosen.of_labels if makes_sense else f_beta(1, "micro")
+    assert measure is not None
+    return fit_decisions(measure, targets, probs)
 
 
 def rank_results(competition: Competition, results: Iterable[Result]) -> list[Result]:

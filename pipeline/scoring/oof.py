@@ -9,15 +9,23 @@ import pandas as pd
 
 from pipeline.config.competition import Competition
 from pipeline.errors import ArtifactError
-from pipeline.scoring.metrics import evaluate, macro_f1, score
+from pipeline.scoring.metrics import decided, evaluate, macro_f1, score
 from pipeline.store.paths import ExperimentPaths
 from pipeline.store.predictions import FloatArray, IntArray, load_predictions
 from pipeline.store.tables import held_out
 
 
 def class_indices(competition: Competition, images: pd.DataFrame) -> IntArray:
-    """Turn the column `label` into class indices, `(N,)`."""
+    """Turn the column `label` into class indices, `(N,)`.
+
+    Where images have several labels, into 1 for each that one has and 0 for the others, `(N, K)`.
+    """
     index = {name: number for number, name in enumerate(competition.classes)}
+    if competition.has_several:
+        marks = np.zeros((len(images), competition.num_classes), dtype=np.int64)
+        for row, label in enumerate(images["label"]):
+            marks[row, [index[name] for name in competition.labels_in(label)]] = 1
+        return marks
     return np.array([index[label] for label in images["label"]], dtype=np.int64)
 
 
@@ -97,9 +105,11 @@ def describe_oof(
 
     Returns:
         `oof_score` with its 95 % interval, `cv_score` and the scores per fold, and beside the
-        competition's metric accuracy, log loss and macro F1. A score that isn't defined, as an
-        area under the ROC curve is not for a fold of one class, is None and not in the mean. Where
-        images are always learned from and so in no score, `num_always_learned` counts them.
+        competition's metric accuracy, log loss and macro F1. Labels of several are decided by
+        thresholds of the other folds where the metric takes decisions, else by 1/2. A score that
+        isn't defined, as an area under the ROC curve is not for a fold of one class, is None and
+        not in the mean. Where images are always learned from and so in no score,
+        `num_always_learned` counts them.
 
     Raises:
         ArtifactError: The metric isn't defined for these images, or a probability isn't finite.
@@ -108,6 +118,8 @@ def describe_oof(
     folds = held_out(folds)
     num_learned -= len(folds)
     targets = class_indices(competition, folds)
+    in_folds = folds["fold"].to_numpy()
+    raw_probs, oof_probs = oof_probs, decided(competition.metric, targets, oof_probs, in_folds)
     pooled = evaluate(competition.metric, targets, oof_probs)
     if math.isnan(pooled.value):
         raise ArtifactError(
@@ -125,10 +137,16 @@ def describe_oof(
         "cv_score": _round_for_json(_mean_of_defined(fold_scores)),
         "fold_scores": [_round_for_json(value) for value in fold_scores],
         "accuracy": round(score("accuracy", targets, oof_probs), 6),
-        "log_loss": round(score("log_loss", targets, oof_probs), 6),
-        "macro_f1": round(macro_f1(targets, oof_probs.argmax(axis=1)), 6),
+        "log_loss": round(score("log_loss", targets, raw_probs), 6),
+        "macro_f1": round(_macro_f1(targets, oof_probs), 6),
         "num_images": len(folds),
     } | ({"num_always_learned": num_learned} if num_learned else {})
+
+
+def _macro_f1(targets: IntArray, probs: FloatArray) -> float:
+    if targets.ndim > 1:
+        return score("macro_f1", targets, probs)
+    return macro_f1(targets, probs.argmax(axis=1))
 
 
 def _mean_of_defined(values: Sequence[float]) -> float:

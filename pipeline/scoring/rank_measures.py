@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.scoring.measures import UNDEFINED, ImageMean, Measure, Probs, Values
+from pipeline.scoring.measures import UNDEFINED, Measure, Probs, ShareMean, Values
 from pipeline.store.predictions import IntArray
 
 # ALASKA2's regions of the curve: where the true positive rate is at most the cut, area counts
@@ -19,7 +19,8 @@ class MeanColumnAuc(Measure):
     """The area under the ROC curve of each class against the rest, averaged over the classes.
 
     A class that all or none of the images belong to has no such curve and is left out of the
-    mean. Of two classes one is enough, as the other has the same area.
+    mean. Of two classes one is enough, as the other has the same area; not so of two labels, where
+    images may have several.
 
     The curve's area is the share of pairs of an image of the class and another one that the
     class's probability puts in order, ties counting half (Hanley and McNeil 1982). Images are
@@ -30,8 +31,12 @@ class MeanColumnAuc(Measure):
     def __init__(self, targets: IntArray, probs: Probs) -> None:
         super().__init__(np.arange(len(targets)), len(targets))
         num_classes = probs.shape[1]
-        classes = range(1, 2) if num_classes == 2 else range(num_classes)
-        self._columns = [_Ranking(targets == index, probs[:, index]) for index in classes]
+        has_several = targets.ndim > 1
+        classes = range(1, 2) if num_classes == 2 and not has_several else range(num_classes)
+        self._columns = [
+            _Ranking(targets[:, index] == 1 if has_several else targets == index, probs[:, index])
+            for index in classes
+        ]
 
     def value(self, counts: IntArray) -> float:
         """Average over the classes that have a curve."""
@@ -113,7 +118,7 @@ class WeightedAuc(MeanColumnAuc):
         return float((LOW_WEIGHT * low + high) / best)
 
 
-class MapAtK(ImageMean):
+class MapAtK(ShareMean):
     """The mean of 1 / r, where r is the true class's place among an image's likeliest k; else of 0.
 
     Mean average precision at k is that where an image has one class. Of equal probabilities the
@@ -126,10 +131,6 @@ class MapAtK(ImageMean):
         places = ((probs > own) | ((probs == own) & is_earlier)).sum(axis=1)  # (N,) from 0
         has_place = (places < k) & (own[:, 0] > 0)
         super().__init__(has_place / (places + 1.0))
-
-    def with_unseen_errors(self, share_of: Callable[[int], float]) -> float | None:
-        """Leave the true class out of a share of the lists."""
-        return 1 - share_of(len(self.values)) if (self.values == 1).all() else None
 
 
 def map_at(k: int) -> Callable[[IntArray, Probs], Measure]:

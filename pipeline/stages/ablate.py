@@ -53,6 +53,11 @@ def run(
             f"ablate: must run in one process, runs in {num_processes()}; start it without "
             "accelerate launch"
         )
+    if competition.has_several:
+        raise ConfigError(
+            f"ablate: must be of images with one class each, those of {competition.name} have "
+            "several labels"
+        )
     experiment = load_experiment(experiment_name, list(overrides))
     recipes = read_recipes(recipes_text)
     experiments = recipe_variants(experiment, recipes, num_seeds)

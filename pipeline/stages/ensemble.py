@@ -16,7 +16,13 @@ from pipeline.data.training_table import fill_with_prior, is_readable, warn_of_u
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.reports.ensemble_results import members_table, methods_table, save_reliability_diagram
 from pipeline.scoring.ensembling.blending import Member, group_seeds
-from pipeline.scoring.ensembling.build import FittedEnsemble, MemberProbs, build, describe_ensemble
+from pipeline.scoring.ensembling.build import (
+    FittedEnsemble,
+    MemberProbs,
+    Recalibration,
+    build,
+    describe_ensemble,
+)
 from pipeline.scoring.ensembling.ensemble_methods import METHODS
 from pipeline.scoring.ensembling.selection import AUTO
 from pipeline.scoring.oof import class_indices, describe_oof
@@ -79,7 +85,7 @@ def run(
     """
     title = f"ensemble {competition.name} {name}"
     options = _Options(sorted(set(experiment_names)), method, prune)
-    _check_method(method)
+    _check_method(competition, method, prune=prune)
     names = _choose_members(paths, competition, options.experiments, name)
     out = paths.experiment(name)
     sources = {
@@ -105,8 +111,8 @@ def run(
         _save_probs(competition, file_sha256(paths.folds_csv), out, inputs, ensemble)
         for path, content in ((out.config, config), (out.metrics, metrics)):
             write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-        _save_diagram(ensemble, f"{competition.name} {name}, out of fold", out.reliability)
-        stamp.write([out.oof, out.test, out.config, out.metrics, out.reliability])
+        drawn = _save_diagram(ensemble, f"{competition.name} {name}, out of fold", out.reliability)
+        stamp.write([out.oof, out.test, out.config, out.metrics, *drawn])
     _print_summary(title, competition, metrics, ensemble)
     low, high = metrics["oof_interval_95"]
     blended_of = " + ".join(f"{weight:.2f} {member}" for member, weight in weights.items())
@@ -125,14 +131,22 @@ def _build(inputs: _Inputs, options: _Options) -> FittedEnsemble:
         return build(inputs.probs, options.method, prune=options.prune)
 
 
-def _save_diagram(ensemble: FittedEnsemble, title: str, path: Path) -> None:
+def _save_diagram(ensemble: FittedEnsemble, title: str, path: Path) -> list[Path]:
+    """Draw how sure the ensemble is and was; nothing where it isn't calibrated."""
     change = ensemble.recalibration
+    if change is None:
+        return []
     curves = {"as blended": change.before, "at its best temperature": change.after}
     save_reliability_diagram(curves, title, path)
+    return [path]
 
 
-def _check_method(method: str) -> None:
+def _check_method(competition: Competition, method: str, *, prune: bool) -> None:
     known = [AUTO, *METHODS]
+    if competition.has_several and (method not in (AUTO, "mean") or prune):
+        raise ConfigError(
+            f"--method {method}: must be 'mean', without --prune, where images have several labels"
+        )
     if method not in known:
         raise ConfigError(
             f"--method {method}: must be one of {', '.join(known)}{did_you_mean(method, known)}"
@@ -195,7 +209,8 @@ def _save_probs(
         (out.test, inputs.test, test_probs),
     ):
         image_ids, class_names = table["image_id"].tolist(), list(competition.classes)
-        Predictions(image_ids, probs, class_names, folds_sha256).save(path)
+        several = competition.has_several
+        Predictions(image_ids, probs, class_names, folds_sha256, several).save(path)
 
 
 def _print_summary(
@@ -209,14 +224,20 @@ def _print_summary(
         if len(member["experiments"]) > 1:
             seeds = ", ".join(member["experiments"])
             say(f"{title}: {seeds} differ in nothing but the seed, their mean is one member")
-    result(methods_table(ensemble.methods, competition.metric, ensemble.method))
+    if ensemble.methods:
+        result(methods_table(ensemble.methods, competition.metric, ensemble.method))
     result(members_table(metrics["members"]))
     idle = [member["name"] for member in metrics["members"] if not member["helps"]]
     if metrics["pruned"]:
         say(f"{title}: dropped, as it isn't worse without: {', '.join(metrics['pruned'])}")
     elif idle:
         say(f"{title}: no help beyond noise: {', '.join(idle)}; --prune drops what isn't missed")
-    applied = "applied" if ensemble.recalibration.is_applied else "not applied"
+    if ensemble.recalibration is not None:
+        _print_calibration(title, competition, ensemble.recalibration)
+
+
+def _print_calibration(title: str, competition: Competition, change: Recalibration) -> None:
+    applied = "applied" if change.is_applied else "not applied"
     if competition.metric != "log_loss":
         applied += f", {competition.metric} doesn't depend on it"
-    say(f"{title}: calibration by {ensemble.recalibration}; {applied}")
+    say(f"{title}: calibration by {change}; {applied}")

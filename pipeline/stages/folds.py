@@ -3,16 +3,18 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pipeline.config.competition import Competition
 from pipeline.console import say, warn
 from pipeline.data.corrections import Corrections, load_corrections, recorded_corrections
-from pipeline.data.splitting import assign_folds, keep_known
+from pipeline.data.splitting import assign_folds, assign_folds_by_labels, keep_known
 from pipeline.errors import DataError
 from pipeline.store.freshness import Stamp, file_sha256, read_stamp
 from pipeline.store.locks import held
 from pipeline.store.paths import Paths
+from pipeline.store.predictions import IntArray
 from pipeline.store.tables import (
     FOLD_COLUMNS,
     GIVEN_FOLD_COLUMNS,
@@ -71,6 +73,11 @@ def run(
     if given is not None:
         inputs["given"] = file_sha256(paths.given_folds_csv)
         train = train.assign(given=given["fold"])
+    if corrections not in (None, NONE) and competition.has_several:
+        raise DataError(
+            f"{competition.name}: corrections must be of images with one class each, images have "
+            "several labels; correct the organiser's list and run 'pipeline prepare'"
+        )
     corrected = _corrections(paths, competition, train, corrections)
     if corrected is not None:
         inputs["corrections"] = corrected.record()
@@ -92,17 +99,17 @@ def _split(
 ) -> None:
     num_folds, seed = stamp.inputs["num_folds"], stamp.inputs["seed"]
     # Split before it is corrected: an image without correction keeps its fold, so results compare.
-    is_given = "given" in train
-    split = train["given"].to_numpy() if is_given else assign_folds(train, num_folds, seed)
+    split = _assigned(competition, train, num_folds, seed)
     table = train.assign(fold=split)[FOLD_COLUMNS]
     table = corrected.apply(table) if corrected else table
-    table["fold"] = keep_known(table, table["fold"].to_numpy())
+    if not competition.has_several:
+        table["fold"] = keep_known(table, table["fold"].to_numpy())
     _check_classes(competition, table, num_folds)
     _check_not_foreign(paths, competition, stamp, table)
     write_table(table, paths.folds_csv)
     stamp.write([paths.folds_csv])
     held = held_out(table)
-    how = "as the organiser's" if is_given else "stratified, duplicates grouped"
+    how = "as the organiser's" if "given" in train else "stratified, duplicates grouped"
     sizes = held["fold"].value_counts().sort_index().tolist()
     say(
         f"folds {competition.name}: {len(held):,} images in {num_folds} folds of "
@@ -172,13 +179,25 @@ def _check_not_foreign(
         )
 
 
+def _assigned(competition: Competition, train: pd.DataFrame, num_folds: int, seed: int) -> IntArray:
+    """Return the organiser's fold of every image, else one that is assigned here, `(N,)`."""
+    if "given" in train:
+        given: IntArray = train["given"].to_numpy(dtype=np.int64)
+        return given
+    if competition.has_several:
+        labels = [competition.labels_in(label) for label in train["label"]]
+        return assign_folds_by_labels(train, labels, num_folds, seed)
+    return assign_folds(train, num_folds, seed)
+
+
 def _check_classes(competition: Competition, table: pd.DataFrame, num_folds: int) -> None:
     """Refuse a split that says nothing of two classes; tell of classes that some folds lack."""
-    groups = table.groupby("label")["group"].nunique()
+    told = table.assign(label=table["label"].map(competition.labels_in)).explode("label")
+    groups = told.groupby("label")["group"].nunique()
     groups = groups.reindex(competition.classes, fill_value=0).sort_values(kind="stable")
     held = held_out(table)
     smallest, count = groups.index[0], int(groups.iloc[0])
-    if count == 0 or held["label"].nunique() < 2:
+    if count == 0 or (held["label"].nunique() < 2 and not competition.has_several):
         raise DataError(
             f"{competition.name}: every class must have images, and two of them different ones for "
             f"two folds, '{smallest}' has {count}; add others and run "

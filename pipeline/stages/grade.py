@@ -11,7 +11,14 @@ from pipeline.config.competition import Competition
 from pipeline.data.training_table import warn_of_unreadable
 from pipeline.errors import SubmissionError
 from pipeline.scoring.measures import Values
-from pipeline.scoring.metrics import Score, confusion, evaluate, get_metric, macro_f1
+from pipeline.scoring.metrics import (
+    Score,
+    confusion,
+    evaluate,
+    get_metric,
+    macro_f1,
+    score,
+)
 from pipeline.store.paths import Paths
 from pipeline.store.predictions import IntArray
 from pipeline.store.tables import load_test
@@ -28,6 +35,8 @@ MAX_PAIRS = 10
 def run(paths: Paths, competition: Competition, csv: Path, truth: Path) -> None:
     """Print the metric with its 95 % interval, accuracy, macro F1 and the confusion counts.
 
+    Of several labels an image there are no confusions.
+
     A submission of labels is graded by accuracy where the competition's metric takes probabilities:
     labels have none.
 
@@ -43,11 +52,12 @@ def run(paths: Paths, competition: Competition, csv: Path, truth: Path) -> None:
     image_ids = test["image_id"].tolist()
     answers = _read(competition, csv, image_ids)
     known = load_truth(truth, competition, image_ids)
-    targets = np.array(list(known.targets.values()), dtype=np.int64)  # (N,)
+    targets = np.array(list(known.targets.values()), dtype=np.int64)  # (N,), or (N, K) labels
     probs = answers.of(list(known.targets))  # (N, K)
     graded = ("images graded", f"{len(targets):,} of {len(image_ids):,}")
     console.result(_summary_table([graded, *_scores(competition, known, targets, probs)]))
-    console.result(_confusion_table(competition, targets, probs.argmax(axis=1)))
+    if not competition.has_several:
+        console.result(_confusion_table(competition, targets, probs.argmax(axis=1)))
 
 
 def _metrics(competition: Competition) -> list[str]:
@@ -100,9 +110,12 @@ def _scores(
     parts = sorted({usage for usage in usages if usage}, reverse=True)  # Public before Private
     for part in parts if len(parts) > 1 else []:
         is_part = np.array([usage == part for usage in usages])
-        score = evaluate(metrics[0], targets[is_part], probs[is_part])
-        rows.append((f"{metrics[0]}, {part} ({is_part.sum():,} images)", _in_five_decimals(score)))
-    f1 = macro_f1(targets, probs.argmax(axis=1))
+        found = evaluate(metrics[0], targets[is_part], probs[is_part])
+        rows.append((f"{metrics[0]}, {part} ({is_part.sum():,} images)", _in_five_decimals(found)))
+    if competition.has_several:
+        f1 = score("macro_f1", targets, probs)
+    else:
+        f1 = macro_f1(targets, probs.argmax(axis=1))
     return [*rows, ("macro F1", f"{f1:.5f}")]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.config.class_names import join_labels
 from pipeline.config.competition import Competition
 from pipeline.config.strict import did_you_mean
 from pipeline.console import progress, say, warn
@@ -19,6 +20,7 @@ from pipeline.errors import ConfigError
 from pipeline.inference.fold_models import FoldModels
 from pipeline.inference.folder import FolderBatch, list_images, read_batches
 from pipeline.inference.tta_policies import POLICIES, allowed_policies, recommended_policy
+from pipeline.scoring.label_measures import HALF
 from pipeline.store.atomic import atomic_path
 from pipeline.store.paths import Paths
 from pipeline.store.predictions import FloatArray
@@ -131,7 +133,8 @@ def run(
         prediction_file(out, classes) as write,
     ):
         for batch in read_batches(images_dir, names, views, experiment.images, size):
-            write(_rows(batch, _mean_probs(models, batch), classes))
+            probs = _mean_probs(models, batch)
+            write(_rows(batch, probs, classes, has_several=competition.has_several))
             for name, reason in list(batch.faults.items())[: max(0, MAX_WARNINGS - num_faults)]:
                 warn(f"{images_dir / name}: {reason}")
             num_faults += len(batch.faults)
@@ -162,8 +165,13 @@ def _choose_policy(
     return asked
 
 
-def _rows(batch: FolderBatch, probs: FloatArray, classes: list[str]) -> list[Row]:
-    """Make a row per image, those that can't be read with the reason instead of a label."""
+def _rows(
+    batch: FolderBatch, probs: FloatArray, classes: list[str], *, has_several: bool
+) -> list[Row]:
+    """Make a row per image, those that can't be read with the reason instead of a label.
+
+    Of several labels those above 1/2 are named, as `|one|two|`.
+    """
     rows: list[Row] = []
     predicted = iter(probs)
     columns = [f"prob_{name}" for name in classes]
@@ -174,5 +182,8 @@ def _rows(batch: FolderBatch, probs: FloatArray, classes: list[str]) -> list[Row
             continue
         own = next(predicted)
         values = dict(zip(columns, (round(float(one), 6) for one in own), strict=True))
-        rows.append({"image": name, "label": classes[own.argmax()], **values, "error": None})
+        label = classes[own.argmax()]
+        if has_several:
+            label = join_labels(classes[index] for index in np.flatnonzero(own > HALF))
+        rows.append({"image": name, "label": label, **values, "error": None})
     return rows

@@ -112,7 +112,7 @@ def _prepare(paths: Paths, competition: Competition, workers: int | None) -> Non
     images["group"], odd_groups = _group(paths, competition, images, scans, audit)
     train, test = images.loc[is_trained_on, TRAIN_COLUMNS], images.loc[~is_train, TEST_COLUMNS]
     doubts = [*catalog.doubts, *audit.doubts(), *odd_groups]
-    summary = summarise(audit, train, test, competition.classes) | {"doubts": doubts}
+    summary = summarise(audit, train, test, competition) | {"doubts": doubts}
     _write(paths, competition, (train, test), audit, summary)
     given = _given_folds(paths, competition, train)
     tables = [paths.train_csv, paths.test_csv, paths.audit_json, paths.audit_csv]
@@ -204,7 +204,8 @@ def _given_folds(paths: Paths, competition: Competition, train: pd.DataFrame) ->
 
 
 def _check_classes(paths: Paths, competition: Competition, train: pd.DataFrame) -> None:
-    empty = [name for name in competition.classes if name not in set(train["label"])]
+    present = {name for label in set(train["label"]) for name in competition.labels_in(label)}
+    empty = [name for name in competition.classes if name not in present]
     if empty:
         raise DataError(
             f"{paths.images_dir}: every class must have readable train images, {len(empty)} of "

@@ -11,11 +11,14 @@ from pipeline.config.competition import Competition
 from pipeline.data.training_table import warn_of_unreadable
 from pipeline.errors import ConfigError, SubmissionError
 from pipeline.reproducibility import commit
+from pipeline.scoring.label_measures import HALF
+from pipeline.scoring.metrics import decisions_for
+from pipeline.scoring.oof import class_indices
 from pipeline.store.atomic import atomic_path, write_bytes
 from pipeline.store.paths import Paths
 from pipeline.store.predictions import FloatArray
 from pipeline.store.results import load_probs, load_result
-from pipeline.store.tables import load_test
+from pipeline.store.tables import held_out, load_folds, load_test
 from pipeline.submission.answers import answers_of, remarks
 from pipeline.submission.faults import summary
 from pipeline.submission.judge_ids import ordered_ids
@@ -36,6 +39,9 @@ def run(
     message: str = "",
 ) -> None:
     """Write the submission of an experiment or ensemble, after checking it, and log it.
+
+    Of several labels an image those above a threshold are answered, the one that scores best on
+    oof.npz.
 
     Reads data/COMPETITION/test.csv and artifacts/COMPETITION/EXPERIMENT/test.npz.
 
@@ -66,6 +72,8 @@ def run(
     image_ids = test["image_id"].tolist()
     probs = load_probs(paths, competition, experiment, "test", image_ids)
     warn_of_unreadable(test)
+    if competition.submission.label == "labels":
+        probs = _decided(paths, competition, experiment, probs)
     content = encode(competition, submission_table(competition, image_ids, probs))
     expected_ids = ordered_ids(competition.submission, image_ids)
     entry = _entry(paths, competition, experiment, content)
@@ -84,6 +92,20 @@ def run(
             number = _send(kaggle, log, target, entry.sha256, message or experiment)
     if kaggle is not None:
         note_verdict(kaggle, paths, target, number, VERDICT_SECONDS)
+
+
+def _decided(
+    paths: Paths, competition: Competition, experiment: str, probs: FloatArray
+) -> FloatArray:
+    """Decide which labels to answer, by the threshold that scores best out of fold."""
+    folds = held_out(load_folds(paths))
+    oof_probs = load_probs(paths, competition, experiment, "oof", folds["image_id"].tolist())
+    decisions = decisions_for(competition.metric, class_indices(competition, folds), oof_probs)
+    console.say(
+        f"submit {competition.name}: answers labels above {decisions.threshold:.3f}, which scores "
+        "best out of fold, and the likeliest always"
+    )
+    return decisions.apply(probs)
 
 
 def _kaggle(competition: Competition) -> Kaggle:
@@ -150,6 +172,8 @@ def _refuse_faulty(
 def _class_shares(competition: Competition, probs: FloatArray) -> str:
     """Format the share of images that each class is predicted for, the largest first."""
     counts = np.bincount(probs.argmax(axis=1), minlength=competition.num_classes)
+    if competition.has_several:
+        counts = np.count_nonzero(probs > HALF, axis=0)
     order = np.argsort(-counts, kind="stable")
     shares = [(competition.classes[index], counts[index] / len(probs)) for index in order]
     return "classes: " + ", ".join(f"{name} {share:.1%}" for name, share in shares if share)

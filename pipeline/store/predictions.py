@@ -23,15 +23,17 @@ class Predictions:
 
     Attributes:
         image_ids: N ids, each once.
-        probs: `(N, K)` float32, every row sums to 1.
+        probs: `(N, K)` float32, every row sums to 1; of several labels each number is in [0, 1].
         class_names: K names, the columns of `probs`.
         folds_sha256: Digest of the fold table that the models were trained on.
+        has_several: Whether an image may have several labels, each with a probability of its own.
     """
 
     image_ids: list[str]
     probs: FloatArray
     class_names: list[str]
     folds_sha256: str
+    has_several: bool = False
 
     def __post_init__(self) -> None:
         expected = (len(self.image_ids), len(self.class_names))
@@ -40,19 +42,20 @@ class Predictions:
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all; equal predictions give equal bytes."""
-        ids = np.array(self.image_ids, dtype=np.str_)
+        arrays = {
+            "image_id": np.array(self.image_ids, dtype=np.str_),
+            "probs": self.probs,
+            "class_names": np.array(self.class_names, dtype=np.str_),
+            "folds_sha256": np.array(self.folds_sha256),
+        }
+        if self.has_several:
+            arrays["has_several"] = np.array(1)
         # Straight to the disk: probabilities of a million images are held once.
         with (
-            atomic_path(path, self.probs.nbytes + ids.nbytes) as partial,
+            atomic_path(path, self.probs.nbytes + arrays["image_id"].nbytes) as partial,
             partial.open("wb") as file,
         ):
-            np.savez(
-                file,
-                image_id=ids,
-                probs=self.probs,
-                class_names=np.array(self.class_names, dtype=np.str_),
-                folds_sha256=np.array(self.folds_sha256),
-            )
+            np.savez(file, allow_pickle=False, **arrays)
 
     def reordered(self, image_ids: list[str], where: str) -> FloatArray:
         """Return the rows in the order of `image_ids`, `(len(image_ids), K)`.
@@ -87,6 +90,7 @@ def load_predictions(path: Path, next_command: str) -> Predictions:
             class_names = [str(name) for name in stored["class_names"]]
             probs = np.asarray(stored["probs"], dtype=np.float32)
             folds_sha256 = str(stored["folds_sha256"])
+            has_several = "has_several" in stored
     except DAMAGE as error:
         reason = str(error).partition("\n")[0]
         raise ArtifactError(f"{path}: damaged ({reason}); run '{next_command}'") from error
@@ -96,6 +100,21 @@ def load_predictions(path: Path, next_command: str) -> Predictions:
             f"{probs.shape} for {len(set(image_ids))} images and {len(class_names)} classes; "
             f"run '{next_command}'"
         )
+    _check_probs(path, image_ids, probs, next_command, has_several=has_several)
+    return Predictions(image_ids, probs, class_names, folds_sha256, has_several)
+
+
+def _check_probs(
+    path: Path, image_ids: list[str], probs: FloatArray, next_command: str, *, has_several: bool
+) -> None:
+    if has_several:
+        outside = np.flatnonzero(~((probs >= 0) & (probs <= 1)).all(axis=1))  # nan is outside, too
+        if len(outside):
+            raise ArtifactError(
+                f"{path}: every number must be from 0 to 1, one of '{image_ids[outside[0]]}' "
+                f"isn't; run '{next_command}'"
+            )
+        return
     sums = probs.sum(axis=1)
     odd = np.flatnonzero(~(np.abs(sums - 1) <= SUM_TOLERANCE))  # nan is odd, too
     if len(odd):
@@ -103,7 +122,6 @@ def load_predictions(path: Path, next_command: str) -> Predictions:
             f"{path}: every row must sum to 1, that of '{image_ids[odd[0]]}' sums to "
             f"{sums[odd[0]]:.6g}; run '{next_command}'"
         )
-    return Predictions(image_ids, probs, class_names, folds_sha256)
 
 
 def _check_claims(stored: Any, num_bytes: int) -> None:

@@ -163,8 +163,9 @@ def label_check(competition: Competition) -> LabelCheck:
         return LabelCheck(_of_indices(competition.num_classes))
     if submission.label == "name":
         return LabelCheck(_of_names(competition.classes))
-    if submission.top_k is not None:
-        return LabelCheck(_of_lists(competition.classes, submission.top_k))
+    if submission.label in ("names", "labels"):
+        most = submission.top_k or competition.num_classes
+        return LabelCheck(_of_lists(competition.classes, most))
     is_row = submission.label == "probabilities"
     return LabelCheck(_fault_of_probability, sums_to_1=is_row and submission.rows_sum_to_1)
 

@@ -24,8 +24,9 @@ class Answers:
     Attributes:
         ids: The judge's ids, in the order of the file.
         probs: `(N, K)`, as written: 1 for the class where the file names one, 1 / r for that at
-            place r where it names several, p and 1 - p where it gives the probability of one of
-            two, else one column per class, in the classes' order.
+            place r where it names the likeliest, 1 for each that it names of several labels, p and
+            1 - p where it gives the probability of one of two, else one column per class, in the
+            classes' order.
     """
 
     ids: list[str]
@@ -94,7 +95,7 @@ def remarks(competition: Competition, answers: Answers) -> list[str]:
 def _probs(competition: Competition, answers: list[list[str]]) -> Values:
     submission = competition.submission
     num_classes = competition.num_classes
-    if submission.top_k is not None:
+    if submission.label in ("names", "labels"):
         return _of_places(competition, [label.split(" ") for (label,) in answers])
     if not submission.has_probabilities:
         is_name = submission.label == "name"
@@ -109,9 +110,13 @@ def _probs(competition: Competition, answers: list[list[str]]) -> Values:
 
 
 def _of_places(competition: Competition, lists: list[list[str]]) -> Values:
-    """Turn lists of class names into numbers of the same order; 0 for a class that isn't named."""
+    """Turn lists of class names into numbers; 0 for a class that isn't named.
+
+    They are in the order of the likeliest classes, or 1 for each of an image's labels.
+    """
     index = {label: number for number, label in enumerate(competition.classes)}
     probs = np.zeros((len(lists), competition.num_classes))
     for row, names in enumerate(lists):
-        probs[row, [index[name] for name in names]] = 1 / np.arange(1, len(names) + 1)
+        places = np.arange(1, len(names) + 1) if competition.submission.top_k else 1
+        probs[row, [index[name] for name in names]] = 1 / places
     return probs

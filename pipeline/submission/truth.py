@@ -1,11 +1,11 @@
 """Read true labels of test images from whatever table a person has of them."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pipeline.config.class_names import ClassLookup, classes_of_columns
+from pipeline.config.class_names import ClassLookup, classes_of_columns, join_labels
 from pipeline.config.competition import Competition
 from pipeline.console import say
 from pipeline.errors import DataError
@@ -14,7 +14,13 @@ from pipeline.store.tables import TRUTH_COLUMNS
 from pipeline.submission.answer_checks import normalised, unique_by
 from pipeline.submission.faults import shown
 from pipeline.submission.judge_ids import submission_ids
-from pipeline.submission.truth_labels import is_label, mark, read_labels_alike, refuse
+from pipeline.submission.truth_labels import (
+    is_label,
+    mark,
+    read_label_sets,
+    read_labels_alike,
+    refuse,
+)
 
 USAGES = {"public", "private", "ignored"}
 IGNORED = "ignored"
@@ -26,12 +32,12 @@ class Truth:
     """True labels.
 
     Attributes:
-        targets: Class index by the judge's id.
+        targets: Class index by the judge's id; of several labels 1 or 0 for each, K of them.
         usage: The part of the score that an image belongs to, "Public" or "Private", by the
             judge's id; empty where the table doesn't say.
     """
 
-    targets: dict[str, int]
+    targets: Mapping[str, int | tuple[int, ...]]
     usage: dict[str, str]
 
 
@@ -64,7 +70,12 @@ def load_truth(path: Path, competition: Competition, image_ids: Sequence[str]) -
         say(f"{path}: {num:,} of {len(judge_ids):,} lines are ignored or have no label")
     if not graded:
         raise DataError(f"{path}: must hold one line per image, holds none")
-    class_of = read_labels_alike(path, competition, dict.fromkeys(label for _, label, _ in graded))
+    labels = dict.fromkeys(label for _, label, _ in graded)
+    class_of: Mapping[str, int | tuple[int, ...]] = (
+        read_label_sets(path, competition, labels)
+        if competition.has_several
+        else read_labels_alike(path, competition, labels)
+    )
     return Truth(
         {judge_id: class_of[label] for judge_id, label, _ in graded},
         {judge_id: usage for judge_id, _, usage in graded if usage},
@@ -204,9 +215,11 @@ def _columns_of_classes(
 
 
 def _marked(path: Path, competition: Competition, row: list[str], classes: dict[int, int]) -> str:
-    """Return the name of the one class that is marked."""
+    """Return the name of the one class that is marked; or all that are, of several labels."""
     marks = {index: mark(row[column]) for column, index in classes.items()}
     marked = [index for index, found in marks.items() if found == 1]
+    if competition.has_several and set(marks.values()) <= {0, 1}:
+        return join_labels(competition.classes[index] for index in sorted(marked))
     if len(marked) != 1 or set(marks.values()) != {0, 1}:
         raise DataError(
             f"{path}: a line must have 1 in the column of one class and 0 in the others, has "

@@ -3,7 +3,12 @@
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from pipeline.config.class_names import ClassLookup, as_integer
+from pipeline.config.class_names import (
+    BETWEEN_LABELS,
+    ClassLookup,
+    as_integer,
+    split_labels,
+)
 from pipeline.config.competition import Competition
 from pipeline.console import warn
 from pipeline.errors import DataError
@@ -40,7 +45,34 @@ def readings(competition: Competition) -> list[Reading]:
 
 def is_label(competition: Competition, text: str) -> bool:
     """Whether a text is a label in any way, or empty."""
+    if competition.has_several:
+        lookup = ClassLookup(competition.classes)
+        return all(lookup.find(name) is not None for name in _names_in(text))
     return not text or any(read(text) is not None for _, read in readings(competition))
+
+
+def _names_in(text: str) -> tuple[str, ...]:
+    """Read labels of one image: `|oak|elm|`, or with spaces between them."""
+    return split_labels(text) if BETWEEN_LABELS in text else tuple(text.split())
+
+
+def read_label_sets(
+    path: Path, competition: Competition, texts: Collection[str]
+) -> dict[str, tuple[int, ...]]:
+    """Read labels of images that may have several.
+
+    Returns:
+        By text, 1 for each class that it names and 0 for the others, K of them.
+
+    Raises:
+        DataError: One of them is no class.
+    """
+    odd = [text for text in texts if not is_label(competition, text)]
+    refuse(path, odd, "labels must be class names, with spaces between them or as |one|two|")
+    lookup = ClassLookup(competition.classes)
+    sets = {text: {lookup.find(name) for name in _names_in(text)} for text in texts}
+    numbers = range(competition.num_classes)
+    return {text: tuple(int(number in found) for number in numbers) for text, found in sets.items()}
 
 
 def read_labels_alike(

@@ -2,12 +2,15 @@
 
 import csv
 import io
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from pipeline.config.competition import Competition
+from pipeline.config.submission_table import SubmissionFormat
+from pipeline.scoring.label_measures import HALF, Decisions
 from pipeline.scoring.measures import Probs, Values
 from pipeline.submission.judge_ids import ordered_ids, submission_ids
 from pipeline.submission.rows import to_line
@@ -20,6 +23,8 @@ FEW_UNITS = 2  # always
 
 def submission_table(competition: Competition, image_ids: list[str], probs: Probs) -> pd.DataFrame:
     """Answer every test image as the judge wants it; of equally probable classes the first wins.
+
+    Of several labels those above 1/2 are answered, and the likeliest always; see `Decisions`.
 
     Args:
         competition: Names the columns, the form of ids and labels, and the classes.
@@ -57,23 +62,34 @@ def encode(competition: Competition, table: pd.DataFrame) -> bytes:
 def _answers(competition: Competition, probs: Probs) -> list[list[str]]:
     """Format what stands after each id, `(N, columns)`."""
     submission = competition.submission
+    if submission.has_probabilities:
+        return _numbers(competition, probs)
+    is_index = submission.label == "index"
+    labels = [str(i) for i in range(competition.num_classes)] if is_index else competition.classes
+    return [[" ".join(labels[index] for index in row)] for row in _chosen(submission, probs)]
+
+
+def _numbers(competition: Competition, probs: Probs) -> list[list[str]]:
+    submission = competition.submission
     digits = submission.float_digits
     # Of a probability of 0 log loss takes the logarithm: one such mistake can cost a whole score.
     smallest = 1 if competition.metric == "log_loss" else 0
     if submission.label == "probability":
         positive = competition.classes.index(str(submission.positive))
-        units = _rounded(probs[:, [positive]], 10**digits, smallest)
-        return _decimals(units, digits)
-    if submission.label == "probabilities":
-        columns = probs[:, list(competition.column_classes)]
-        rounded = _shared_out if submission.rows_sum_to_1 else _rounded
-        return _decimals(rounded(columns, 10**digits, smallest), digits)
-    if submission.top_k is not None:
-        order = np.argsort(-probs, axis=1, kind="stable")[:, : submission.top_k]
-        return [[" ".join(competition.classes[index] for index in row)] for row in order]
-    is_name = submission.label == "name"
-    labels = competition.classes if is_name else [str(i) for i in range(competition.num_classes)]
-    return [[labels[index]] for index in probs.argmax(axis=1)]
+        return _decimals(_rounded(probs[:, [positive]], 10**digits, smallest), digits)
+    columns = probs[:, list(competition.column_classes)]
+    rounded = _shared_out if submission.rows_sum_to_1 else _rounded
+    return _decimals(rounded(columns, 10**digits, smallest), digits)
+
+
+def _chosen(submission: SubmissionFormat, probs: Probs) -> Iterable[Units]:
+    """Choose the classes that each image is answered by, `(N, ...)`; the likeliest come first."""
+    if submission.label == "labels":
+        return map(np.flatnonzero, Decisions(HALF).apply(probs))
+    if submission.top_k is None:
+        return probs.argmax(axis=1)[:, None]
+    order: Units = np.argsort(-probs, axis=1, kind="stable")
+    return order[:, : submission.top_k]
 
 
 def _rounded(probs: Probs, scale: int, smallest: int) -> Units:

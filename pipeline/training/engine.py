@@ -94,7 +94,7 @@ class Engine:
         self._classes: IntArray = train_set.targets.argmax(axis=1)  # what sampling goes by
         self._greater_is_better = get_metric(train_set.metric).greater_is_better
         counts = np.bincount(self._classes, minlength=train_set.targets.shape[1])
-        criterion = build_criterion(config.loss, counts)
+        criterion = build_criterion(config.loss, counts, has_several=train_set.has_several)
         set_train_mode(module, config)  # the stepper must know what is frozen
         self._stepper = Stepper(config, module, is_head, criterion, train_set.seed)
         num_batches = len(self._batches(0))

@@ -223,7 +223,8 @@ class ExperimentRun:
 
     def _predictions(self, image_ids: list[str], probs: FloatArray) -> Predictions:
         names = list(self._competition.classes)
-        return Predictions(image_ids, probs, names, self._tables.digests["folds"])
+        several = self._competition.has_several
+        return Predictions(image_ids, probs, names, self._tables.digests["folds"], several)
 
     def _gather(self, seconds: float) -> None:
         """Pool the folds' predictions into the experiment's, and score them."""

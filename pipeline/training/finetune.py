@@ -10,6 +10,7 @@ from torch import nn
 
 from pipeline.config.experiment import Experiment
 from pipeline.console import Advance, log_off_terminal, progress
+from pipeline.errors import ConfigError
 from pipeline.images.cache import CachedCopies
 from pipeline.images.transforms import check_recipe
 from pipeline.images.views import View, plain_views, training_view
@@ -44,6 +45,8 @@ class Finetune:
 
     def __init__(self, paths: Paths, experiment: Experiment, data: TrainingData) -> None:
         check_recipe(experiment.views, experiment.images)
+        if data.has_several:
+            _check_for_labels(experiment)
         self._paths = paths
         self._experiment = experiment
         self._data = data
@@ -72,7 +75,9 @@ class Finetune:
         return FoldResult(
             weights=_tensors(network.module),
             history=history,
-            val_probs=predict(experiment, parts.upper, plain, val, is_final=True),
+            val_probs=predict(
+                experiment, parts.upper, plain, val, is_final=True, has_several=data.has_several
+            ),
             test_probs=self._predict_test(parts.upper, test, task.fold),
         )
 
@@ -90,7 +95,9 @@ class Finetune:
         )
         network.module.load_state_dict({name: torch.tensor(one) for name, one in weights.items()})
         with record_head_inputs(network) as recorded:
-            probs = predict(experiment, parts.upper, inputs, np.arange(len(data.train)))
+            rows = np.arange(len(data.train))
+            several = data.has_several
+            probs = predict(experiment, parts.upper, inputs, rows, has_several=several)
         by_view = np.concatenate(recorded).reshape(len(probs), len(plain_views(experiment)), -1)
         return Review(probs, by_view.mean(axis=1, dtype=np.float32))
 
@@ -107,18 +114,25 @@ class Finetune:
         train_set = TrainSet(
             inputs=augmented,
             rows=rows,
-            targets=np.eye(data.num_classes, dtype=np.float32)[data.targets[rows]],
+            targets=(
+                data.targets[rows].astype(np.float32)
+                if data.has_several
+                else np.eye(data.num_classes, dtype=np.float32)[data.targets[rows]]
+            ),
             image_ids=data.train["image_id"].iloc[rows].tolist(),
             metric=data.metric,
             seed=experiment.seed * 1000 + task.fold,
+            has_several=data.has_several,
         )
         engine = Engine(experiment, upper, network.is_head, train_set, task)
         total = len(rows) * experiment.train.epochs
 
         def validate(module: nn.Module) -> Row:
-            row = self._measure(data.targets[val], predict(experiment, module, plain, val))
+            several = data.has_several
+            probs = predict(experiment, module, plain, val, has_several=several)
+            row = self._measure(data.targets[val], probs)
             if experiment.train.measure_train:
-                probs = predict(experiment, module, plain, rows)
+                probs = predict(experiment, module, plain, rows, has_several=several)
                 row["train_accuracy"] = round(score("accuracy", data.targets[rows], probs), 6)
             return row
 
@@ -137,7 +151,15 @@ class Finetune:
     def _predict_test(self, module: nn.Module, inputs: Inputs, fold: int) -> FloatArray:
         rows = np.arange(len(self._data.test))
         with progress(f"predict {self._experiment.name} fold {fold}", len(rows)) as advance:
-            return predict(self._experiment, module, inputs, rows, advance, is_final=True)
+            return predict(
+                self._experiment,
+                module,
+                inputs,
+                rows,
+                advance,
+                is_final=True,
+                has_several=self._data.has_several,
+            )
 
     def _measure(self, targets: IntArray, probs: FloatArray) -> Row:
         return {
@@ -154,6 +176,18 @@ class Finetune:
         head, _ = self._probe.fit_head(~task.is_val)
         weight, bias = head.linear()
         set_classifier(network, torch.from_numpy(weight), torch.from_numpy(bias))
+
+
+def _check_for_labels(experiment: Experiment) -> None:
+    """Refuse what goes by the one class of an image, where it may have several labels."""
+    train = experiment.train
+    keys = {"loss.class_weights": train.loss.class_weights, "sampling": train.sampling}
+    for key, value in keys.items():
+        if value == "balanced":
+            raise ConfigError(
+                f"experiment '{experiment.name}': train.{key} must not be 'balanced', which goes "
+                "by classes, where images have several labels"
+            )
 
 
 class _FoldInputs:

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
-from scipy.special import logsumexp
+from scipy.optimize import OptimizeResult, minimize
+from scipy.special import expit, logsumexp
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
@@ -58,10 +58,10 @@ class LinearHead:
         bias: FloatArray = self.bias - weight @ self.mean
         return weight, bias
 
-    def predict(self, views: npt.NDArray[np.float16]) -> FloatArray:
-        """Average the probabilities over views: `(V, N, D)` → `(N, K)`, rows sum to 1."""
+    def predict(self, views: npt.NDArray[np.float16], *, has_several: bool = False) -> FloatArray:
+        """Average the probabilities over views: `(V, N, D)` → `(N, K)`; see `average_probs`."""
         logits = [self.logits(view.astype(np.float32)) for view in views]
-        return average_probs(logits, axis=0)
+        return average_probs(logits, axis=0, has_several=has_several)
 
     def tensors(self) -> Tensors:
         """Return what a checkpoint holds of the head."""
@@ -96,7 +96,8 @@ def fit_head(
 
     Args:
         features: `(N, D)` float32; standardised in place, so that they needn't fit in memory twice.
-        targets: `(N,)` class indices.
+        targets: `(N,)` class indices; or `(N, K)`, 1 and 0 for each of several labels, of which
+            each gets a regression of its own.
         num_classes: K.
         config: Which head, and how simple it is to be.
         images: `(N,)`, which image a row is a view of; None for an image each.
@@ -112,6 +113,9 @@ def fit_head(
     # The matrices are small: more threads only wait for each other, and one gives the same bits
     # on every machine.
     with threadpool_limits(1):
+        if targets.ndim > 1:
+            weight, bias, num_steps = _fit_labels(features, targets, config)
+            return LinearHead(mean, std, weight, bias), num_steps
         if config.kind == "logistic":
             weight, bias, num_steps = _fit_logistic(features, targets, num_classes, config)
             return LinearHead(mean, std, weight, bias), num_steps
@@ -160,7 +164,7 @@ def fit_head_in_parts(
     Args:
         load: Loads the features as they are, `(n, D)` float32 each, N rows altogether and always
             in the same order; what it yields may be changed.
-        targets: `(N,)` class indices.
+        targets: `(N,)` class indices, or `(N, K)` of several labels; as of `fit_head`.
         num_classes: K.
         config: Which head, and how simple it is to be.
         images: `(N,)`, which image a row is a view of.
@@ -177,6 +181,9 @@ def fit_head_in_parts(
             yield part
 
     with threadpool_limits(1):  # as in `fit_head`
+        if targets.ndim > 1:
+            weight, bias, num_steps = _fit_labels_in_parts(standardised, targets, config)
+            return LinearHead(mean, std, weight, bias), num_steps
         if config.kind == "logistic":
             weight, bias, num_steps = _fit_in_parts(standardised, targets, num_classes, config)
             return LinearHead(mean, std, weight, bias), num_steps
@@ -201,10 +208,33 @@ def _fit_in_parts(
     dim = next(iter(parts())).shape[1]
     # Of two classes scikit-learn fits one weight; each gets half of it, at half of the penalty.
     l2 = config.l2 * (2 if len(present) == 2 else 1)
-    loss = _LogisticLoss(parts, places, len(present), l2)
-    found = minimize(
+    found = _minimum(_LogisticLoss(parts, places, len(present), l2), dim, config)
+    solved = found.x.reshape(len(present), dim + 1)
+    weight = np.zeros((num_classes, dim), dtype=np.float32)
+    bias = np.full(num_classes, LOWEST_LOGIT, dtype=np.float32)
+    weight[present], bias[present] = solved[:, :-1], solved[:, -1]
+    return weight, bias, int(found.nit)
+
+
+def _fit_labels_in_parts(
+    parts: Parts, targets: IntArray, config: HeadConfig
+) -> tuple[FloatArray, FloatArray, int]:
+    """Fit the regressions of all labels together, which are as many problems of their own."""
+    weight, bias = _certain_labels(targets, next(iter(parts())).shape[1])
+    varied = _varied_labels(targets)
+    if not len(varied):
+        return weight, bias, 1
+    loss = _LabelLoss(parts, targets[:, varied], len(varied), config.l2)
+    found = _minimum(loss, weight.shape[1], config)
+    solved = found.x.reshape(len(varied), -1)
+    weight[varied], bias[varied] = solved[:, :-1], solved[:, -1]
+    return weight, bias, int(found.nit)
+
+
+def _minimum(loss: "_LogisticLoss", dim: int, config: HeadConfig) -> OptimizeResult:
+    return minimize(
         loss,
-        np.zeros(len(present) * (dim + 1)),
+        np.zeros(loss.num_classes * (dim + 1)),
         method="L-BFGS-B",
         jac=True,
         options={
@@ -214,11 +244,6 @@ def _fit_in_parts(
             "ftol": 64 * np.finfo(np.float64).eps,
         },
     )
-    solved = found.x.reshape(len(present), dim + 1)
-    weight = np.zeros((num_classes, dim), dtype=np.float32)
-    bias = np.full(num_classes, LOWEST_LOGIT, dtype=np.float32)
-    weight[present], bias[present] = solved[:, :-1], solved[:, -1]
-    return weight, bias, int(found.nit)
 
 
 class _LogisticLoss:
@@ -227,26 +252,66 @@ class _LogisticLoss:
     def __init__(self, parts: Parts, targets: IntArray, num_classes: int, l2: float) -> None:
         self._parts = parts
         self._targets = targets
-        self._num_classes = num_classes
+        self.num_classes = num_classes
         self._l2 = l2
 
     def __call__(self, flat: Matrix) -> tuple[float, Matrix]:
         """Return both at weights and biases, `(K * (D + 1),)`."""
-        solved = flat.reshape(self._num_classes, -1)
+        solved = flat.reshape(self.num_classes, -1)
         weight, bias = solved[:, :-1].astype(np.float32), solved[:, -1].astype(np.float32)
         loss, start = 0.0, 0
         gradient = np.zeros_like(solved)
         for part in self._parts():
             own = self._targets[start : start + len(part)]
             start += len(part)
-            logits = part @ weight.T + bias  # (n, K)
-            log_probs = logits - logsumexp(logits, axis=1, keepdims=True)
-            loss -= float(log_probs[np.arange(len(own)), own].sum(dtype=np.float64))
-            slopes = np.exp(log_probs)
-            slopes[np.arange(len(own)), own] -= 1
+            added, slopes = self._of_rows(part @ weight.T + bias, own)
+            loss += added
             gradient[:, :-1] += slopes.T @ part
             gradient[:, -1] += slopes.sum(axis=0)
         gradient /= start
         gradient[:, :-1] += self._l2 * solved[:, :-1]
         penalty = self._l2 / 2 * float(np.square(solved[:, :-1]).sum())
         return loss / start + penalty, gradient.ravel()
+
+    def _of_rows(self, logits: FloatArray, own: IntArray) -> tuple[float, FloatArray]:
+        """Return the sum of the losses of `(n, K)` logits, and their slopes."""
+        log_probs = logits - logsumexp(logits, axis=1, keepdims=True)
+        loss = -float(log_probs[np.arange(len(own)), own].sum(dtype=np.float64))
+        slopes: FloatArray = np.exp(log_probs)
+        slopes[np.arange(len(own)), own] -= 1
+        return loss, slopes
+
+
+class _LabelLoss(_LogisticLoss):
+    """The same of several labels, each there or not: targets are `(N, K)`, losses are added up."""
+
+    def _of_rows(self, logits: FloatArray, own: IntArray) -> tuple[float, FloatArray]:
+        losses = np.logaddexp(0, logits) - own * logits
+        slopes: FloatArray = (expit(logits) - own).astype(np.float32)
+        return float(losses.sum(dtype=np.float64)), slopes
+
+
+def _fit_labels(
+    features: FloatArray, targets: IntArray, config: HeadConfig
+) -> tuple[FloatArray, FloatArray, int]:
+    """Fit a regression per label; one that all or no rows have is as sure as these say."""
+    weight, bias = _certain_labels(targets, features.shape[1])
+    num_steps = 1
+    for label in _varied_labels(targets):
+        both, biases, steps = _fit_logistic(features, targets[:, label], 2, config)
+        weight[label], bias[label] = both[1] - both[0], biases[1] - biases[0]
+        num_steps = max(num_steps, steps)
+    return weight, bias, num_steps
+
+
+def _certain_labels(targets: IntArray, dim: int) -> tuple[FloatArray, FloatArray]:
+    """Return weight `(K, D)` and bias `(K,)` that are sure of every label that doesn't vary."""
+    weight = np.zeros((targets.shape[1], dim), dtype=np.float32)
+    bias = np.where(targets.any(axis=0), -LOWEST_LOGIT, LOWEST_LOGIT)
+    return weight, bias.astype(np.float32)
+
+
+def _varied_labels(targets: IntArray) -> IntArray:
+    """List the labels that some rows have and others don't."""
+    varied: IntArray = np.flatnonzero(targets.any(axis=0) & ~targets.all(axis=0))
+    return varied

@@ -48,10 +48,12 @@ class TrainSet:
     Attributes:
         inputs: Where they come from.
         rows: Which rows of their table, `(n,)`.
-        targets: Their soft targets, `(n, K)` float32; rows sum to 1.
+        targets: Their soft targets, `(n, K)` float32; rows sum to 1 unless there are several
+            labels.
         image_ids: Their ids, n of them.
         metric: The competition's metric, by which epochs are compared.
         seed: Seed of the order of images, of mixing and of dropout.
+        has_several: Whether an image may have several labels.
     """
 
     inputs: Inputs
@@ -60,6 +62,7 @@ class TrainSet:
     image_ids: list[str]
     metric: str
     seed: int
+    has_several: bool = False
 
 
 class PixelInputs(Inputs):

@@ -18,7 +18,9 @@ Criterion = Callable[[Tensor, Tensor], Tensor]
 _SMALLEST_DOUBT = 1e-8
 
 
-def build_criterion(config: LossConfig, class_counts: IntArray) -> Criterion:
+def build_criterion(
+    config: LossConfig, class_counts: IntArray, *, has_several: bool = False
+) -> Criterion:
     """Build a criterion that returns losses image by image.
 
     Whoever calls it adds up and divides by the batch's size, so neither micro-batches nor processes
@@ -28,7 +30,11 @@ def build_criterion(config: LossConfig, class_counts: IntArray) -> Criterion:
         config: Label smoothing (Szegedy et al. 2016, section 7), the focal loss's gamma, and
             whether classes are balanced.
         class_counts: Training images of each class, `(K,)`.
+        has_several: Whether targets are 1 or 0 for each of several labels; losses of the labels are
+            added up, and classes must not be balanced.
     """
+    if has_several:
+        return _of_labels(config)
     is_balanced = config.class_weights == "balanced"
     weights = torch.from_numpy(balanced_weights(class_counts)) if is_balanced else None
 
@@ -73,3 +79,19 @@ def _focal(logits: Tensor, targets: Tensor, gamma: float) -> Tensor:
         doubt = (1 - log_probs.exp()).clamp(min=_SMALLEST_DOUBT)
         terms = terms * doubt**gamma
     return terms.sum(1)
+
+
+def _of_labels(config: LossConfig) -> Criterion:
+    """Build binary cross-entropy, or the focal loss, added up over the labels."""
+
+    def criterion(logits: Tensor, targets: Tensor) -> Tensor:
+        smoothing = config.label_smoothing
+        smooth = targets * (1 - smoothing) + smoothing / 2
+        losses = F.binary_cross_entropy_with_logits(logits, smooth, reduction="none")  # (B, K)
+        if config.focal_gamma:
+            probs = logits.sigmoid()
+            doubt = (smooth * (1 - probs) + (1 - smooth) * probs).clamp(min=_SMALLEST_DOUBT)
+            losses = losses * doubt**config.focal_gamma
+        return losses.sum(1)
+
+    return criterion

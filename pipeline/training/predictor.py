@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.special import softmax
+from scipy.special import expit, softmax
 from torch import Tensor, nn
 
 from pipeline.config.experiment import Experiment
@@ -21,22 +21,30 @@ from pipeline.training.memory import ChunkedForward
 from pipeline.training.readback import delayed_by_one
 
 
-def average_probs(logits: npt.ArrayLike, axis: int) -> FloatArray:
+def to_probs(logits: npt.ArrayLike, *, has_several: bool = False) -> FloatArray:
+    """Turn logits `(..., K)` into probabilities: of one class, or of each of several labels."""
+    probs: FloatArray = expit(logits) if has_several else softmax(logits, axis=-1)
+    return probs
+
+
+def average_probs(logits: npt.ArrayLike, axis: int, *, has_several: bool = False) -> FloatArray:
     """Turn logits into probabilities and average these, over views or over models.
 
     Args:
         logits: `(..., K)` float32.
         axis: What to average over, not the last one.
+        has_several: Whether an image may have several labels, each with a probability of its own.
 
     Returns:
-        float32, of the same shape without that axis; rows sum to 1.
+        float32, of the same shape without that axis; rows sum to 1 unless there are several labels.
     """
-    averaged: FloatArray = softmax(logits, axis=-1).mean(axis=axis, dtype=np.float32)
+    probs = to_probs(logits, has_several=has_several)
+    averaged: FloatArray = probs.mean(axis=axis, dtype=np.float32)
     return averaged
 
 
 @torch.inference_mode()
-def predict(
+def predict(  # noqa: PLR0913 (what to predict, with what, and how)
     experiment: Experiment,
     module: nn.Module,
     inputs: Inputs,
@@ -44,6 +52,7 @@ def predict(
     advance: Advance | None = None,
     *,
     is_final: bool = False,
+    has_several: bool = False,
 ) -> FloatArray:
     """Average probabilities over the plain views; processes of a launch share the work.
 
@@ -56,9 +65,10 @@ def predict(
         rows: Which rows of their table, `(n,)`.
         advance: Moves a progress bar.
         is_final: Whether the module learns no more, so that it may be converted to run faster.
+        has_several: As of `average_probs`.
 
     Returns:
-        `(n, K)`, rows sum to 1.
+        `(n, K)`, as `average_probs` gives them.
     """
     module.train()  # some networks keep what they derive from their weights, until they train again
     module.eval()
@@ -75,7 +85,7 @@ def predict(
 
     probs = []
     for by_view in delayed_by_one(by_batch()):
-        probs.append(average_probs(by_view.numpy(), axis=1))
+        probs.append(average_probs(by_view.numpy(), axis=1, has_several=has_several))
         if advance:
             advance(len(by_view))
     return np.concatenate([part for share in processes.gather(probs) for part in share])

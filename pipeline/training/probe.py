@@ -11,6 +11,7 @@ import pandas as pd
 
 from pipeline.config.experiment import Experiment, HeadConfig
 from pipeline.console import warn
+from pipeline.errors import ConfigError
 from pipeline.images.transforms import check_recipe
 from pipeline.images.views import augmented_views, plain_views
 from pipeline.models.registry import FrozenLayers, build_trunk
@@ -53,6 +54,11 @@ class Probe:
         asks_of_flips: bool = False,
     ) -> None:
         check_recipe(experiment.views, experiment.images)
+        if data.has_several and experiment.head.kind != "logistic":
+            raise ConfigError(
+                f"experiment '{experiment.name}': head.kind must be 'logistic' where images have "
+                f"several labels, is '{experiment.head.kind}'"
+            )
         self._experiment = experiment
         self._data = data
         plain, augmented = plain_views(experiment), augmented_views(experiment)
@@ -79,7 +85,7 @@ class Probe:
         self, views: Sequence[FeatureRows], is_train: npt.NDArray[np.bool_]
     ) -> tuple[LinearHead, int]:
         rows = np.flatnonzero(is_train)
-        targets = np.tile(self._data.targets[rows], len(views))
+        targets = np.concatenate([self._data.targets[rows]] * len(views))
         images = np.tile(rows, len(views))
         config, num_classes = self._experiment.head, self._data.num_classes
         dim = views[0].take([]).shape[1]
@@ -94,9 +100,9 @@ class Probe:
     def _try_without_flips(self, task: FoldTask) -> None:
         """Predict a fold by a head of plain and mirrored views, and by one of plain views alone."""
         rows = np.flatnonzero(task.is_val)
+        heads = {count: self._fit_on(self._train[:count], ~task.is_val)[0] for count in (2, 1)}
         both, plain = (
-            _predict(self._fit_on(self._train[:count], ~task.is_val)[0], self._train[:count], rows)
-            for count in (2, 1)
+            self._predict(head, self._train[:count], rows) for count, head in heads.items()
         )
         self._flips.append((self._data.targets[rows], both, plain))
         if task.num_folds_left == 1 and (doubt := self._doubt_about_flips()):
@@ -129,16 +135,16 @@ class Probe:
         head, num_steps = self.fit_head(~task.is_val)
         plain = self._train[: self._num_plain]
         row: dict[str, float] = {"step": num_steps}
-        val_probs = _predict(head, plain, np.flatnonzero(task.is_val))
+        val_probs = self._predict(head, plain, np.flatnonzero(task.is_val))
         for split, rows, probs in (
-            ("train", ~task.is_val, _predict(head, plain, np.flatnonzero(~task.is_val))),
+            ("train", ~task.is_val, self._predict(head, plain, np.flatnonzero(~task.is_val))),
             ("val", task.is_val, val_probs),
         ):
             targets = self._data.targets[rows]
             row[f"{split}_loss"] = round(score("log_loss", targets, probs), 6)
             row[f"{split}_accuracy"] = round(score("accuracy", targets, probs), 6)
         history = pd.DataFrame([row])
-        test_probs = _predict(head, self._test, np.arange(len(self._test[0])))
+        test_probs = self._predict(head, self._test, np.arange(len(self._test[0])))
         return FoldResult(head.tensors(), history, val_probs, test_probs)
 
     def review(self, weights: Tensors) -> Review:
@@ -151,7 +157,19 @@ class Probe:
             np.mean([head.logits(view.take(rows).astype(np.float32)) for view in plain], axis=0)
             for rows in _split(every, PREDICTED_TOGETHER)
         ]
-        return Review(_predict(head, plain, every), np.concatenate(logits).astype(np.float32))
+        return Review(self._predict(head, plain, every), np.concatenate(logits).astype(np.float32))
+
+    def _predict(
+        self, head: LinearHead, views: Sequence[FeatureRows], rows: IntArray
+    ) -> FloatArray:
+        """Average the probabilities of some images over views, `(n, K)`."""
+        several = self._data.has_several
+        return np.concatenate(
+            [
+                head.predict(np.stack([view.take(own) for view in views]), has_several=several)
+                for own in _split(rows, PREDICTED_TOGETHER)
+            ]
+        )
 
 
 def _split(rows: IntArray, size: int) -> list[IntArray]:
@@ -164,9 +182,3 @@ def _parts(views: Sequence[FeatureRows], rows: IntArray) -> Iterator[FloatArray]
     for view in views:
         for own in _split(rows, max(1, PART_BYTES // (4 * dim))):
             yield view.take(own).astype(np.float32)
-
-
-def _predict(head: LinearHead, views: Sequence[FeatureRows], rows: IntArray) -> FloatArray:
-    """Average the probabilities of some images over views, `(n, K)`."""
-    parts = _split(rows, PREDICTED_TOGETHER)
-    return np.concatenate([head.predict(np.stack([v.take(own) for v in views])) for own in parts])

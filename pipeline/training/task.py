@@ -53,7 +53,7 @@ class TrainingData:
 
     Attributes:
         train: All training images, rows of `train.csv`, N of them.
-        targets: Their class indices, `(N,)`.
+        targets: Their class indices, `(N,)`; or 1 and 0 for each of several labels, `(N, K)`.
         test: The readable test images, rows of `test.csv`.
         num_classes: K.
         metric: The competition's metric.
@@ -64,6 +64,11 @@ class TrainingData:
     test: pd.DataFrame
     num_classes: int
     metric: str
+
+    @property
+    def has_several(self) -> bool:
+        """Whether an image may have several labels."""
+        return self.targets.ndim > 1
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from pipeline.config.search_space import Parameter
 from pipeline.console import say
 from pipeline.data.training_table import Tables, subsample
 from pipeline.errors import DiskError, PipelineError, StoppedError
-from pipeline.scoring.metrics import score
+from pipeline.scoring.metrics import decided, score
 from pipeline.scoring.oof import assemble_oof, class_indices
 from pipeline.store.predictions import FloatArray
 from pipeline.store.tables import ALWAYS_LEARNED, held_out
@@ -154,7 +154,9 @@ class Objective:
         trial.set_user_attr(FOLD_SCORES, fold_scores)
         oof_probs = assemble_oof(fold_probs, self._tables.folds)
         is_held = (self._tables.folds["fold"] != ALWAYS_LEARNED).to_numpy()
-        return score(search.competition.metric, self._targets[is_held], oof_probs)
+        metric, targets = search.competition.metric, self._targets[is_held]
+        in_folds = held_out(self._tables.folds)["fold"].to_numpy()
+        return score(metric, targets, decided(metric, targets, oof_probs, in_folds))
 
     def _task(self, trial: Trial, fold: int, num_folds_left: int) -> FoldTask:
         def report(row: dict[str, float]) -> None:

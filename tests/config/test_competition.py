@@ -56,8 +56,8 @@ FAULTS = [
         'metric = "accuracy"',
         'metric = "acuracy"',
         "'metric': input should be 'accuracy', 'log_loss', 'roc_auc', 'macro_f1', 'micro_f1', "
-        "'quadratic_kappa', 'mean_column_auc', 'weighted_auc', 'map_at_3', 'map_at_5' or "
-        "'map_at_10', got 'acuracy'",
+        "'quadratic_kappa', 'mean_column_auc', 'weighted_auc', 'map_at_3', 'map_at_5', "
+        "'map_at_10', 'sample_f1', 'sample_f2', 'micro_f2' or 'macro_f2', got 'acuracy'",
     ),
     ('["cat", "dog"]', '["cat", "cat"]', "classes must differ from each other"),
     ('"dogs_cats_test.zip"', '"train.zip"', "archives must differ in name"),

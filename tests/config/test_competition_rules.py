@@ -52,6 +52,36 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
         "classes must be 2 where one probability is asked for or the metric is 'roc_auc' or "
         "'weighted_auc', are 3",
     ),
+    "a metric of labels for images of one class": (
+        {"metric": "sample_f1"},
+        "target must be 'several_labels' where submission.label is 'labels' or the metric is "
+        "'sample_f1' or 'sample_f2' or 'micro_f2' or 'macro_f2'",
+    ),
+    "a metric of one class for several labels": (
+        {"target": "several_labels", "metric": "quadratic_kappa"},
+        "metric must be 'accuracy' or 'log_loss' or 'macro_f1' or 'micro_f1' or 'mean_column_auc' "
+        "or 'sample_f1' or 'sample_f2' or 'micro_f2' or 'macro_f2' where target is "
+        "'several_labels', is 'quadratic_kappa'",
+    ),
+    "several labels in folders": (
+        {"target": "several_labels", "submission__label": "labels"},
+        "where target is 'several_labels', labels.source must be 'csv' or 'one_hot', and "
+        "submission.label 'labels', or 'probabilities' with rows_sum_to_1 = false",
+    ),
+    "as many classes as are likeliest, without a number": (
+        {"submission__label": "names"},
+        "'submission': top_k must be a number where label is 'names', only there",
+    ),
+    "names with spaces in a list": (
+        {"classes": ["a cat", "dog"], "submission": {"id": "stem", "label": "names", "top_k": 2}},
+        "classes must hold no spaces to be listed, 'a cat' does",
+    ),
+    "low rates of the first of two classes": (
+        {"classes": ["cat", "dog"], "metric": "weighted_auc", "submission__label": "probability",
+         "submission__positive": "cat"},
+        "submission.positive must be the second of classes where the metric is 'weighted_auc', "
+        "which tells them apart",
+    ),
     "three columns of labels": (
         {"submission__columns": ["id", "a", "b"]},
         "'submission': columns must be 2, an id's and a label's, are 3",

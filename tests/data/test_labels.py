@@ -519,3 +519,45 @@ def test_image_is_not_given_to_a_name_that_fits_less_than_another(read):
 def test_two_names_that_fit_one_image_alike_are_both_missing(read):
     found = read("A.jpg\t0\na.JPG\t1\nx/b.jpg\t0\ny/b.jpg\t1\n", ["a.jpg", "z/b.jpg"])
     assert (found.labels, len(found.missing)) == ({}, 4)
+
+
+# Several labels an image
+
+
+def several(**labels: Any) -> Competition:
+    values = a_competition(**labels).model_dump(mode="json")
+    values |= {"target": "several_labels", "metric": "micro_f1"}
+    values["submission"] = {"id": "stem", "label": "labels"}
+    return parse(Competition, values, "pets.toml")
+
+
+def test_labels_with_spaces_between_them_are_read_in_one_order(read):
+    spaced = several(source="csv", file="labels.csv", id_column="id", label_column="breed")
+    found = read(
+        "id,breed\na.jpg,dog  cat\nb.jpg,猫\nc.jpg,\n", ["a.jpg", "b.jpg", "c.jpg"], spaced
+    )
+    assert found.labels == {"a.jpg": "|cat|dog|", "b.jpg": "|猫|"}
+    assert found.empty == ["c.jpg"]
+    assert spaced.labels_in(found.labels["a.jpg"]) == ("cat", "dog")
+
+
+def test_same_labels_in_another_order_do_not_contradict(read):
+    spaced = several(source="csv", file="labels.csv", id_column="id", label_column="breed")
+    found = read("id,breed\na.jpg,dog cat\na.jpg,cat dog\n", ["a.jpg"], spaced)
+    assert found.labels == {"a.jpg": "|cat|dog|"}
+    assert found.contradictory == []
+
+
+def test_any_number_of_marks_may_stand_in_a_row(read):
+    marked = several(source="one_hot", file="labels.csv", id_column="id")
+    content = "id,cat,dog,猫\na,1,0,1\nb,0,0,0\nc,,,\n"
+    found = read(content, ["a.jpg", "b.jpg", "c.jpg"], marked)
+    assert found.labels == {"a.jpg": "|cat|猫|", "b.jpg": "|"}
+    assert marked.labels_in("|") == ()
+    assert found.empty == ["c.jpg"]
+
+
+def test_label_of_several_that_is_no_class_is_refused_with_its_line(read):
+    spaced = several(source="csv", file="labels.csv", id_column="id", label_column="breed")
+    with pytest.raises(DataError, match=r"line 2: the label must be one of .*, is 'cow'"):
+        read("id,breed\na.jpg,cat cow\n", ["a.jpg"], spaced)

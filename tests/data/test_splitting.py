@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.data.splitting import assign_folds, keep_known
+from pipeline.data.splitting import assign_folds, assign_folds_by_labels, keep_known
 
 num_folds = st.integers(2, 5)
 seeds = st.integers(0, 2**32 - 1)
@@ -122,3 +122,34 @@ def test_class_that_a_copy_leaves_in_one_fold_is_learned_as_well():
     images["group"] = images["group"].replace("1-0", "0-0")
     kept = keep_known(images, np.array([0, 0, 1, 0, 1, 0, 1]))
     assert kept.tolist() == [-1, -1, -1, 0, 1, 0, 1]
+
+
+def labelled(num: int = 300, seed: int = 0) -> tuple[pd.DataFrame, list[tuple[str, ...]]]:
+    """Images of which each has some of four labels, the last of them rare."""
+    rng = np.random.default_rng(seed)
+    marks = rng.random((num, 4)) < (0.6, 0.3, 0.1, 0.03)
+    names = [f"{index}.jpg" for index in range(num)]
+    labels = [tuple(f"label {place}" for place in np.flatnonzero(row)) for row in marks]
+    return pd.DataFrame({"image_id": names, "group": names}), labels
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_folds_are_level_in_every_label_an_image_may_have_with_others(seed):
+    images, labels = labelled()
+    folds = assign_folds_by_labels(images, labels, 5, seed)
+    assert np.bincount(folds).tolist() == [60] * 5
+    told = [(name, fold) for one, fold in zip(labels, folds, strict=True) for name in one]
+    table = pd.DataFrame(told, columns=["label", "fold"])
+    counts = pd.crosstab(table["label"], table["fold"])
+    assert counts.shape == (4, 5)
+    assert (counts.max(axis=1) - counts.min(axis=1)).max() <= 2
+
+
+def test_copies_with_labels_share_a_fold_and_ids_alone_decide():
+    images, labels = labelled(60)
+    images["group"] = [f"{index // 3}" for index in range(60)]
+    folds = assign_folds_by_labels(images, labels, 3, 0)
+    assert images.assign(fold=folds).groupby("group")["fold"].nunique().max() == 1
+    order = np.random.default_rng(0).permutation(60)
+    mixed = assign_folds_by_labels(images.iloc[order], [labels[at] for at in order], 3, 0)
+    assert (mixed == folds[order]).all()

@@ -3,10 +3,13 @@
 import numpy as np
 from scipy.special import softmax
 
+from pipeline.scoring.metrics import METRICS
 from pipeline.store.predictions import FloatArray
 
 TARGETS = np.arange(90) % 3
 FOLDS = np.arange(90) // 2 % 5
+
+OF_ONE_CLASS = {name: metric for name, metric in METRICS.items() if metric.measure}
 
 
 def member(sharpness: float, seed: int, num: int = len(TARGETS)) -> FloatArray:

@@ -12,9 +12,9 @@ from pipeline.scoring.comparison import (
     compare_folds,
     compare_trainings,
 )
-from pipeline.scoring.metrics import METRICS, score
+from pipeline.scoring.metrics import score
 from pipeline.store.predictions import FloatArray
-from tests.scoring.drawn import member
+from tests.scoring.drawn import OF_ONE_CLASS, member
 
 NUM = 600
 TARGETS = np.arange(NUM) % 3
@@ -28,7 +28,7 @@ def right(num_right: int, seed: int) -> FloatArray:
 
 def test_difference_is_that_of_the_scores():
     first, second = member(1, 0, NUM), member(1.5, 1, NUM)
-    for metric in METRICS:
+    for metric in OF_ONE_CLASS:
         found = compare(metric, TARGETS, first, second)
         expected = score(metric, TARGETS, second) - score(metric, TARGETS, first)
         assert found.difference == pytest.approx(expected, abs=1e-9)
@@ -36,7 +36,7 @@ def test_difference_is_that_of_the_scores():
         assert (found.metric, found.confidence) == (metric, 0.95)
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", OF_ONE_CLASS)
 def test_better_and_worse_follow_the_metrics_direction(metric):
     bad, good = member(1, 0, NUM), member(3, 1, NUM)
     assert compare(metric, TARGETS, bad, good).verdict == "better"
@@ -153,7 +153,7 @@ def test_recipes_are_compared_by_their_means_over_the_seeds():
     assert found.difference == pytest.approx(means[1] - means[0], abs=1e-9)
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", OF_ONE_CLASS)
 def test_a_recipe_is_never_better_than_itself(metric):
     seeds = [member(1, seed, NUM) for seed in range(3)]
     found = compare_trainings(metric, TARGETS, seeds, {"same": seeds})["same"]

@@ -67,6 +67,9 @@ def add_sample(paths: Paths, competition: Competition, folder: Path) -> None:
 # What no file tells, or one that `init` doesn't read: docs/competitions.md says so of each.
 NOT_INFERRED = {
     "alaska2-image-steganalysis": "three of four folders are one class",
+    "ranzcr-clip-catheter-line-classification": "several labels",
+    "plant-pathology-2021-fgvc8": "several labels",
+    "imet-2020-fgvc7": "several labels",
     "iwildcam-2020-fgvc7": "labels in JSON",
     "inaturalist-2019-fgvc6": "labels in JSON",
     "herbarium-2020-fgvc7": "labels in JSON",

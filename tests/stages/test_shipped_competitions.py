@@ -22,8 +22,8 @@ from pipeline.stages import download, folds, grade, prepare, submit, validate
 from pipeline.store.atomic import write_text
 from pipeline.store.freshness import file_sha256
 from pipeline.store.paths import Paths
-from pipeline.store.predictions import Predictions
-from pipeline.store.tables import load_test
+from pipeline.store.predictions import Predictions, load_predictions
+from pipeline.store.tables import load_test, load_train
 from tests import tiny
 from tests.editions import ALL_SHIPPED, BREEDS, edition, shipped
 
@@ -58,11 +58,17 @@ def save_answers(paths: Paths, competition: Competition, truth: Path) -> None:
     """Leave the right answers as an experiment, as `train` leaves its predictions."""
     labels = dict(pd.read_csv(truth, dtype=str, keep_default_na=False).to_numpy())
     ids = load_test(paths)["image_id"].tolist()
-    targets = [competition.classes.index(labels[image_id]) for image_id in ids]
-    probs = np.eye(competition.num_classes, dtype=np.float32)[targets]
     files = paths.experiment("answers")
-    classes = list(competition.classes)
-    Predictions(ids, probs, classes, file_sha256(paths.folds_csv)).save(files.test)
+    train = load_train(paths)
+    for path, names, told in (
+        (files.test, ids, [labels[image_id] for image_id in ids]),
+        (files.oof, train["image_id"].tolist(), train["label"].tolist()),
+    ):
+        probs = np.array(
+            [[name in competition.labels_in(one) for name in competition.classes] for one in told]
+        ).astype(np.float32)
+        sha256, classes = file_sha256(paths.folds_csv), list(competition.classes)
+        Predictions(names, probs, classes, sha256, competition.has_several).save(path)
     for path in (files.config, files.metrics, files.stamp):
         write_text(path, json.dumps({}))
 
@@ -158,6 +164,31 @@ def test_every_stage_runs_on_lists_of_classes_and_a_class_of_one_image(draw, tmp
     assert lines[0] == "Image,Id"
     assert all(len(set(line.partition(",")[2].split(" "))) == 5 for line in lines[1:])
     for command in (["suspects", "--experiment", "t"], ["tta", "--experiment", "t"], ["report"]):
+        stage, *arguments = command
+        typed = [stage, tmp_path / f"{name}.toml", *arguments, "--root", tmp_path]
+        result = CliRunner().invoke(app, list(map(str, typed)))
+        assert result.exit_code == 0, f"{stage}: {result.output} {result.exception!r}"
+
+
+@pytest.mark.parametrize(
+    "name", ["plant-pathology-2021-fgvc8", "ranzcr-clip-catheter-line-classification"]
+)
+def test_every_stage_runs_on_images_with_several_labels(name, draw, tmp_path):
+    told = run_stages(name, draw, tmp_path)
+    paths = Paths(tmp_path, name)
+    competition = resolve(shipped(name), paths)
+    metric = competition.metric
+    assert f"OOF {metric} " in told["train"]
+    assert f"{metric} (95 % interval)" in told["grade"]
+    assert "confusion" not in told["grade"]
+    metrics = json.loads(paths.experiment("ensemble").metrics.read_text("utf-8"))
+    assert metrics["method"] == "mean"
+    assert metrics["calibration"] is None
+    oof = load_predictions(paths.experiment("t").oof, "")
+    assert oof.has_several
+    sums = oof.probs.sum(axis=1)
+    assert np.abs(sums - 1).max() > 0.05
+    for command in (["tta", "--experiment", "t"], ["report"]):
         stage, *arguments = command
         typed = [stage, tmp_path / f"{name}.toml", *arguments, "--root", tmp_path]
         result = CliRunner().invoke(app, list(map(str, typed)))

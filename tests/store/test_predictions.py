@@ -132,3 +132,15 @@ def test_many_predictions_are_not_held_in_memory_again_while_they_are_saved(tmp_
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < probs.nbytes  # the part that is being written
+
+
+def test_probabilities_of_several_labels_need_not_sum_to_1_but_be_some(tmp_path):
+    probs = np.array([[0.9, 0.8], [0, 0]], dtype=np.float32)
+    path = tmp_path / "oof.npz"
+    Predictions(["a", "b"], probs, ["cat", "dog"], "f" * 64, has_several=True).save(path)
+    loaded = load_predictions(path, "again")
+    assert loaded.has_several
+    np.testing.assert_array_equal(loaded.probs, probs)
+    Predictions(["a", "b"], probs * 2, ["cat", "dog"], "f" * 64, has_several=True).save(path)
+    with pytest.raises(ArtifactError, match="every number must be from 0 to 1, one of 'a' isn't"):
+        load_predictions(path, "again")

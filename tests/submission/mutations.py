@@ -51,9 +51,14 @@ class Case:
         return self.competition.submission.label
 
     @property
+    def is_list(self) -> bool:
+        """Whether several classes may be answered."""
+        return self.label in ("names", "labels")
+
+    @property
     def has_numbers_for_names(self) -> bool:
         """Whether the classes that are answered are called by numbers."""
-        is_class = self.label in ("name", "names", "index")
+        is_class = self.label in ("name", "names", "labels", "index")
         return is_class and all(map(str.isdigit, self.competition.classes))
 
     @property
@@ -292,7 +297,7 @@ MUTATIONS: dict[str, Callable[[Case], Outcome | None]] = {
     "a word": lambda c: refused(c.one_label("maybe"), MALFORMED),
     "a truth value": lambda c: refused(c.one_label("True"), MALFORMED),
     "a percentage": lambda c: refused(c.one_label("50%"), MALFORMED),
-    "two in one": lambda c: None if c.label == "names" and c.has_numbers_for_names else refused(
+    "two in one": lambda c: None if c.is_list and c.has_numbers_for_names else refused(
         c.one_label("0 1"), MALFORMED),
     "a plus sign": lambda c: refused(c.one_label("+1"), MALFORMED),
     "full-width label": lambda c: refused(c.one_label("0".translate(FULL_WIDTH)), MALFORMED),

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy.special import softmax
+from scipy.special import expit, softmax
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
@@ -203,3 +203,37 @@ def test_in_parts_too_a_class_without_rows_is_never_predicted():
     features, targets = sample(2)
     head, _ = fit_head_in_parts(lambda: iter([features.copy()]), 2 * targets, 4, CONFIG, targets)
     assert set(head.logits(features).argmax(axis=1)) == {0, 2}
+
+
+def test_each_of_several_labels_gets_the_regression_of_scikit_learn():
+    features, _ = sample(3)
+    rng = np.random.default_rng(0)
+    noisy = features[:, :4] + features.std() * rng.normal(size=(len(features), 4))
+    targets = (noisy > np.median(noisy, axis=0)).astype(np.int64)
+    targets[:, 2], targets[:, 3] = 0, 1
+    head, steps = fit_head(features.copy(), targets, 4, CONFIG)
+    assert steps > 1
+    probs = head.predict(features[None].astype(np.float16), has_several=True)
+    standardised = (features - features.mean(axis=0)) / features.std(axis=0)
+    model = LogisticRegression(C=1 / (CONFIG.l2 * len(features)), max_iter=CONFIG.max_steps)
+    for label in (0, 1):
+        expected = model.fit(standardised, targets[:, label]).predict_proba(standardised)[:, 1]
+        np.testing.assert_allclose(probs[:, label], expected, atol=5e-3)
+    assert probs[:, 2].max() < 1e-6
+    assert probs[:, 3].min() > 1 - 1e-6
+
+
+def test_features_in_parts_give_the_same_regressions_of_labels():
+    features, _ = sample(3)
+    rng = np.random.default_rng(1)
+    noisy = features[:, :3] + features.std() * rng.normal(size=(len(features), 3))
+    targets = (noisy > np.median(noisy, axis=0)).astype(np.int64)
+    targets[:, 2] = 0
+    config = HeadConfig(l2=0.03, max_steps=500)
+    whole, _ = fit_head(features.copy(), targets, 3, config)
+    parts = lambda: (part.copy() for part in np.array_split(features, 4))  # noqa: E731
+    found, steps = fit_head_in_parts(parts, targets, 3, config, np.arange(len(features)))
+    assert steps > 1
+    np.testing.assert_allclose(
+        expit(found.logits(features)), expit(whole.logits(features)), atol=5e-3
+    )

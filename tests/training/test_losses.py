@@ -104,3 +104,21 @@ def test_targets_on_a_gpu_meet_weights_there(logits):
     found = losses(logits.cuda(), one_hot().cuda(), class_weights="balanced")
     expected = losses(logits, one_hot(), class_weights="balanced")
     torch.testing.assert_close(found.cpu(), expected)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 2.0])
+def test_several_labels_are_as_many_losses_of_yes_or_no(logits, gamma):
+    targets = (torch.rand(6, 4, generator=torch.Generator().manual_seed(2)) > 0.5).float()
+    config = LossConfig(focal_gamma=gamma)
+    found = build_criterion(config, COUNTS, has_several=True)(logits, targets)
+    expected = sigmoid_focal_loss(logits, targets, alpha=-1, gamma=gamma, reduction="none").sum(1)
+    torch.testing.assert_close(found, expected)
+
+
+def test_smoothing_of_a_label_is_between_yes_and_no(logits):
+    targets = torch.ones(6, 4)
+    config = LossConfig(label_smoothing=0.2)
+    found = build_criterion(config, COUNTS, has_several=True)(logits, targets)
+    softened = torch.full((6, 4), 0.9)
+    expected = F.binary_cross_entropy_with_logits(logits, softened, reduction="none").sum(1)
+    torch.testing.assert_close(found, expected)

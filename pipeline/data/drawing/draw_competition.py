@@ -13,10 +13,17 @@ import numpy as np
 import pandas as pd
 
 from pipeline.config.archive_table import Synthetic
+from pipeline.config.class_names import join_labels
 from pipeline.config.competition import Competition
 from pipeline.console import progress
 from pipeline.data.drawing.image_files import ORDINARY_ENCODINGS, FileJob, draw_file
-from pipeline.data.drawing.layout import Drawn, find_batched, listed_id, write_archives
+from pipeline.data.drawing.layout import (
+    Drawn,
+    find_batched,
+    labels_of,
+    listed_id,
+    write_archives,
+)
 from pipeline.data.drawing.oddities import SIDE_PX, TEST, TRAIN, Key, Oddities, plan_oddities
 from pipeline.data.drawing.species import species_of
 from pipeline.errors import ConfigError
@@ -89,7 +96,8 @@ def draw_competition(competition: Competition, archives_dir: Path, truth_csv: Pa
     Args:
         competition: What to draw; `synthetic` says how many, how large and how odd.
         archives_dir: Where the archives go, each whole or not at all.
-        truth_csv: Gets `image_id` and `label` (the class's name) of each test image.
+        truth_csv: Gets `image_id` and `label` (the class's name, or names as `|one|two|`) of each
+            test image.
 
     Raises:
         ConfigError: The competition isn't to be drawn, has no zip, tar or 7z, its labels stand in
@@ -117,11 +125,16 @@ def draw_competition(competition: Competition, archives_dir: Path, truth_csv: Pa
     for key, source, change in drawn.odd.rewrites:
         drawn.files[key] = change(drawn.files[source])
     write_archives(competition, drawn, archives_dir)
-    labels = [competition.classes[target] for target in test_targets]
+    labels = [_truth(competition, target) for target in test_targets]
     are_listed = competition.submission.id == "listed"
     names = list(map(listed_id, drawn.test_names)) if are_listed else drawn.test_names
     truth = pd.DataFrame(list(zip(names, labels, strict=True)), columns=TRUTH_COLUMNS)
     write_table(truth, truth_csv)
+
+
+def _truth(competition: Competition, target: int) -> str:
+    names = labels_of(competition, target)
+    return join_labels(names) if competition.has_several else names[0]
 
 
 def _drawable(competition: Competition) -> Synthetic:

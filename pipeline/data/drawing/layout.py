@@ -71,20 +71,31 @@ def _listed(drawn: Drawn) -> list[tuple[str, int]]:
     return rows
 
 
+def labels_of(competition: Competition, target: int) -> list[str]:
+    """Name what an image shows: the class that is drawn, with the one before it for every other.
+
+    That is where an image may have several labels; one class alone elsewhere.
+    """
+    first = target - target % 2 if competition.has_several else target
+    return list(competition.classes[first : target + 1])
+
+
 def _labels(
     competition: Competition,
     labels: ListFileLabels | CsvLabels | OneHotLabels,
     rows: Sequence[tuple[str, int]],
 ) -> str:
     if isinstance(labels, OneHotLabels):
-        classes = range(competition.num_classes)
         header = [labels.id_column, *competition.classes]
-        marks = [["1" if index == target else "0" for index in classes] for _, target in rows]
+        named = [labels_of(competition, target) for _, target in rows]
+        marks = [["1" if name in names else "0" for name in competition.classes] for names in named]
         ids = [name.removesuffix(labels.extension) for name, _ in rows]
         lines = ([name, *mark] for name, mark in zip(ids, marks, strict=True))
         return _table([header, *lines], labels.separator)
     is_name = labels.values == "name"
-    values = [competition.classes[target] if is_name else str(target) for _, target in rows]
+    values = [
+        " ".join(labels_of(competition, target)) if is_name else str(target) for _, target in rows
+    ]
     if isinstance(labels, ListFileLabels):
         folder = competition.train.folders[0]
         pairs = [
@@ -137,6 +148,7 @@ def _sample(competition: Competition, drawn: Drawn) -> str:
     answer = {
         "index": ["0"],
         "name": [competition.classes[0]],
+        "labels": [competition.classes[0]],
         "names": [" ".join(competition.classes[: submission.top_k])],
         "probability": ["0.5"],
         "probabilities": [str(1 / num_classes)] * num_classes,

@@ -169,8 +169,8 @@ def _mark_columns(table: ForeignList, others: list[int], asked: Asked) -> list[i
     if is_asked:
         raise DataError(
             f"{table.path}: every row must mark one of the {len(marks)} classes that the sample "
-            f"asks for, {sum(count != 1 for count in counts):,} rows mark none or several; one "
-            "label an image is all that can be learned here"
+            f"asks for, {sum(count != 1 for count in counts):,} rows mark none or several; where "
+            "images have several labels, write the file by hand with target = 'several_labels'"
         )
     return []
 

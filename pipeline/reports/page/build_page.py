@@ -39,6 +39,14 @@ SECTIONS: tuple[Callable[[ReportData], list[Section]], ...] = (
     feature_map.build,
     summary.build_again,
 )
+# Those that make sense where an image has several labels.
+SECTIONS_OF_LABELS = (
+    summary.build,
+    dataset_audit.build,
+    experiment_scores.build,
+    training_curves.build,
+    tuning_trials.build,
+)
 _TEMPLATES = "pipeline.reports.page"
 
 
@@ -55,8 +63,9 @@ def page_title(competition: Competition) -> str:
 def build_sections(data: ReportData) -> list[Section]:
     """Build all sections, in the order of the page."""
     sections = []
-    with progress(f"report {data.competition.name}", len(SECTIONS), "section") as advance:
-        for build in SECTIONS:
+    builders = SECTIONS_OF_LABELS if data.competition.has_several else SECTIONS
+    with progress(f"report {data.competition.name}", len(builders), "section") as advance:
+        for build in builders:
             sections += build(data)
             advance(1)
     return sections

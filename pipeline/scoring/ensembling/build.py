@@ -14,8 +14,8 @@ from pipeline.scoring.calibration import (
     fit_temperature_and_floor,
     reliability_table,
 )
-from pipeline.scoring.comparison import Comparison, compare
-from pipeline.scoring.ensembling.blending import Member, Weights
+from pipeline.scoring.comparison import Comparison, compare, compare_all
+from pipeline.scoring.ensembling.blending import Member, Weights, equal_weights
 from pipeline.scoring.ensembling.ensemble_methods import METHODS
 from pipeline.scoring.ensembling.selection import (
     AUTO,
@@ -130,7 +130,8 @@ class FittedEnsemble:
         oof_probs: Cross-fitted, or nested where the method was chosen, `(N, K)`.
         test_probs: By what was fitted on all training images, `(T, K)`.
         methods: The scores of each method, on the members that were kept.
-        recalibration: The calibration and its scores; where it is applied, it has been.
+        recalibration: The calibration and its scores; where it is applied, it has been. None where
+            images have several labels.
     """
 
     method: str
@@ -140,7 +141,7 @@ class FittedEnsemble:
     oof_probs: FloatArray
     test_probs: FloatArray
     methods: list[MethodScore]
-    recalibration: Recalibration
+    recalibration: Recalibration | None
 
     def weights_by_experiment(self, members: Sequence[Member]) -> dict[str, float]:
         """Split each kept member's weight among its experiments; `members` includes pruned ones."""
@@ -159,6 +160,8 @@ def build(probs: MemberProbs, method: str, *, prune: bool) -> FittedEnsemble:
         method: One of METHODS, or AUTO.
         prune: Whether to drop members that aren't missed; see `Contributions.prune`.
     """
+    if probs.targets.ndim > 1:
+        return _plain_mean(probs)
     truth = probs.targets, probs.folds
     candidates = Candidates(probs.oof, *truth, probs.metric)
     kept = list(range(len(probs.oof)))
@@ -186,6 +189,27 @@ def build(probs: MemberProbs, method: str, *, prune: bool) -> FittedEnsemble:
     )
 
 
+def _plain_mean(probs: MemberProbs) -> FittedEnsemble:
+    """Average the members, which is all that is done where images have several labels."""
+    num_members = len(probs.oof)
+    whole: FloatArray = probs.oof.mean(axis=0, dtype=np.float32)
+    rests = {
+        str(index): np.delete(probs.oof, index, axis=0).mean(axis=0, dtype=np.float32)
+        for index in range(num_members if num_members > 1 else 0)
+    }
+    lacks = compare_all("log_loss", probs.targets, whole, rests) if rests else {}
+    return FittedEnsemble(
+        method="mean",
+        kept=list(range(num_members)),
+        weights=equal_weights(probs.oof),
+        lacks=list(lacks.values()),
+        oof_probs=whole,
+        test_probs=probs.test.mean(axis=0, dtype=np.float32),
+        methods=[],
+        recalibration=None,
+    )
+
+
 def describe_ensemble(ensemble: FittedEnsemble, members: Sequence[Member]) -> dict[str, Any]:
     """Describe the methods, the members and the calibration for `metrics.json`.
 
@@ -210,5 +234,5 @@ def describe_ensemble(ensemble: FittedEnsemble, members: Sequence[Member]) -> di
             for member, weight, lack in zip(kept, ensemble.weights, lacks, strict=True)
         ],
         "pruned": [member.name for member in members if member not in kept],
-        "calibration": ensemble.recalibration.record(),
+        "calibration": ensemble.recalibration and ensemble.recalibration.record(),
     }

@@ -53,7 +53,7 @@ def build(data: ReportData) -> list[Section]:
 
 
 def _counts(data: ReportData) -> pd.Series:
-    counts = data.train["label"].value_counts()
+    counts = data.train["label"].map(data.competition.labels_in).explode().value_counts()
     return counts.reindex(data.competition.classes, fill_value=0)
 
 
@@ -175,8 +175,9 @@ def _sheet(data: ReportData) -> list[Block]:
     shown = classes[:SHEET_PICTURES]
     per_class = max(1, min(SHEET_PER_CLASS, SHEET_PICTURES // len(shown)))
     cards = []
+    labels = data.train["label"].map(data.competition.labels_in)
     for name in shown:
-        images = data.train[data.train["label"] == name]
+        images = data.train[[name in one for one in labels]]
         drawn = images.sample(min(per_class, len(images)), random_state=0)
         title = f"{name}, {len(images):,} images"
         cards.append(Card(thumbnails(data.paths, drawn, SHEET_PX), title))
