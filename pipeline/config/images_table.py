@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.config.labels_table import CsvLabels, Labels, OneHotLabels
+from pipeline.config.labels_table import CocoLabels, CsvLabels, Labels, OneHotLabels
 from pipeline.config.strict import Separator, Table, Text
 
 
@@ -97,7 +97,7 @@ class TrainImages(ImageFolders):
         for name in ("groups", "folds"):
             keys: KeyColumn | None = getattr(self, name)
             in_labels = keys is not None and keys.column is not None and keys.file is None
-            if in_labels and not isinstance(self.labels, CsvLabels | OneHotLabels):
+            if in_labels and not isinstance(self.labels, CsvLabels | OneHotLabels | CocoLabels):
                 raise ValueError(
                     f"{name}.file must name the CSV of its column where the labels are in none"
                 )

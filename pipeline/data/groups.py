@@ -11,14 +11,14 @@ import pandas as pd
 
 from pipeline.config.competition import Competition
 from pipeline.config.images_table import KeyColumn
-from pipeline.config.labels_table import CsvLabels, OneHotLabels, label_files
+from pipeline.config.labels_table import CocoLabels, CsvLabels, OneHotLabels, label_files
 from pipeline.data.audit import Scan
 from pipeline.data.duplicates import clusters, near_duplicates
 from pipeline.data.joining import NameJoin, join_names, names_beside
-from pipeline.data.label_lists import with_extension
+from pipeline.data.label_lists import read_listing, with_extension
 from pipeline.data.labels import find_listing, folder_below
 from pipeline.errors import DataError
-from pipeline.store.foreign import read_foreign_csv, unusual_names
+from pipeline.store.foreign import unusual_names
 
 Pair = tuple[int, int]
 
@@ -219,6 +219,8 @@ def _in_column(
     files: tuple[str, ...]
     if keys.file is not None:
         files, form = (keys.file,), (str(keys.id_column), keys.separator, keys.extension)
+    elif isinstance(labels, CocoLabels):
+        files, form = label_files(labels), ("file_name", ",", "")
     else:
         assert isinstance(labels, CsvLabels | OneHotLabels)
         files = label_files(labels)
@@ -227,7 +229,7 @@ def _in_column(
     join = NameJoin(image_ids)
     for file in files:
         path = find_listing(competition, file, source_dirs)
-        table = read_foreign_csv(path, form[1], unusual_names(join.names))
+        table = read_listing(path, form[1], unusual_names(join.names))
         rows = [fields for _, fields in table.columns([form[0], column])]
         names = [with_extension(name, form[2]) for name, _ in rows]
         names = names_beside(join, folder_below(path, source_dirs), names)

@@ -86,10 +86,10 @@ def _chosen(submission: SubmissionFormat, probs: Probs) -> Iterable[Units]:
     """Choose the classes that each image is answered by, `(N, ...)`; the likeliest come first."""
     if submission.label == "labels":
         return map(np.flatnonzero, Decisions(HALF).apply(probs))
-    if submission.top_k is None:
-        return probs.argmax(axis=1)[:, None]
-    order: Units = np.argsort(-probs, axis=1, kind="stable")
-    return order[:, : submission.top_k]
+    likeliest: Units = probs.argmax(axis=1)[:, None]
+    if submission.top_k is not None:
+        likeliest = np.argsort(-probs, axis=1, kind="stable")[:, : submission.top_k]
+    return likeliest
 
 
 def _rounded(probs: Probs, scale: int, smallest: int) -> Units:

@@ -40,9 +40,12 @@ def _quick(request, monkeypatch):
     """Draw few resamples, and no figure but where all files are looked at."""
     monkeypatch.setattr(measures, "NUM_RESAMPLES", 200)
     if request.function is not test_a_blend_of_all_experiments_is_written_and_told:
-        monkeypatch.setattr(
-            ensemble, "_save_diagram", lambda _, title, path: write_text(path, title)
-        )
+
+        def save(_: object, title: str, path: Path) -> list[Path]:
+            write_text(path, title)
+            return [path]
+
+        monkeypatch.setattr(ensemble, "_save_diagram", save)
 
 
 @pytest.fixture

@@ -90,8 +90,8 @@ def _labels(
         named = [labels_of(competition, target) for _, target in rows]
         marks = [["1" if name in names else "0" for name in competition.classes] for names in named]
         ids = [name.removesuffix(labels.extension) for name, _ in rows]
-        lines = ([name, *mark] for name, mark in zip(ids, marks, strict=True))
-        return _table([header, *lines], labels.separator)
+        lines = [[name, *mark] for name, mark in zip(ids, marks, strict=True)]
+        return _table(_with_subjects(competition, [header, *lines]), labels.separator)
     is_name = labels.values == "name"
     values = [
         " ".join(labels_of(competition, target)) if is_name else str(target) for _, target in rows
@@ -104,16 +104,33 @@ def _labels(
         ]
         return _table(([pair[c] for c in labels.columns] for pair in pairs), labels.separator)
     ids = [name.removesuffix(labels.extension) for name, _ in rows]
-    header = [labels.id_column, labels.label_column]
-    return _table([header, *zip(ids, values, strict=True)], labels.separator)
+    lines = [list(pair) for pair in zip(ids, values, strict=True)]
+    table = _with_subjects(competition, [[labels.id_column, labels.label_column], *lines])
+    return _table(table, labels.separator)
+
+
+def _with_subjects(competition: Competition, table: list[list[str]]) -> list[list[str]]:
+    """Add whom an image is of, two of each, where the list of labels says so of real ones."""
+    groups = competition.train.groups
+    if groups is None or groups.column is None or groups.file is not None:
+        return table
+    header, *lines = table
+    subjects = [[*line, f"subject {number // 2}"] for number, line in enumerate(lines)]
+    return [[*header, groups.column], *subjects]
 
 
 def _coco(competition: Competition, labels: CocoLabels, rows: Sequence[tuple[str, int]]) -> str:
     """Write a JSON file as COCO's: the images' ids count from 1, categories are the classes."""
     is_id = labels.label == "id"
     ids = [int(name) if is_id else index for index, name in enumerate(competition.classes)]
+    groups = competition.train.groups
+    images: list[dict[str, object]] = [
+        {"id": number, "file_name": name} for number, (name, _) in enumerate(rows, 1)
+    ]
+    if groups is not None and groups.column is not None:
+        images = [image | {groups.column: place // 2} for place, image in enumerate(images)]
     content = {
-        "images": [{"id": number, "file_name": name} for number, (name, _) in enumerate(rows, 1)],
+        "images": images,
         "annotations": [
             {"id": number, "image_id": number, "category_id": ids[target]}
             for number, (_, target) in enumerate(rows, 1)
