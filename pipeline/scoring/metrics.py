@@ -7,15 +7,6 @@ import numpy as np
 
 from pipeline.config.competition import Competition
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.scoring.label_measures import (
-    Decisions,
-    LabelMeasure,
-    all_right,
-    decide_out_of_fold,
-    f_beta,
-    fit_decisions,
-    mean_log_loss,
-)
 from pipeline.scoring.measures import SMALLEST_PROB as SMALLEST_PROB
 from pipeline.scoring.measures import (
     UNDEFINED,
@@ -28,7 +19,18 @@ from pipeline.scoring.measures import (
     macro_f1_measure,
     quadratic_kappa,
 )
-from pipeline.scoring.rank_measures import MeanColumnAuc, WeightedAuc, map_at
+from pipeline.scoring.probability_measures import (
+    Decisions,
+    LabelMeasure,
+    MeanColumnAuc,
+    WeightedAuc,
+    all_right,
+    decide_out_of_fold,
+    f_beta,
+    fit_decisions,
+    map_at,
+    mean_log_loss,
+)
 from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.store.results import Result
 

@@ -20,7 +20,7 @@ from pipeline.errors import ConfigError
 from pipeline.inference.fold_models import FoldModels
 from pipeline.inference.folder import FolderBatch, list_images, read_batches
 from pipeline.inference.tta_policies import POLICIES, allowed_policies, recommended_policy
-from pipeline.scoring.label_measures import HALF
+from pipeline.scoring.probability_measures import HALF
 from pipeline.store.atomic import atomic_path
 from pipeline.store.paths import Paths
 from pipeline.store.predictions import FloatArray

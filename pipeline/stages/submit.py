@@ -11,9 +11,9 @@ from pipeline.config.competition import Competition
 from pipeline.data.training_table import warn_of_unreadable
 from pipeline.errors import ConfigError, SubmissionError
 from pipeline.reproducibility import commit
-from pipeline.scoring.label_measures import HALF
 from pipeline.scoring.metrics import decisions_for
 from pipeline.scoring.oof import class_indices
+from pipeline.scoring.probability_measures import HALF
 from pipeline.store.atomic import atomic_path, write_bytes
 from pipeline.store.paths import Paths
 from pipeline.store.predictions import FloatArray

@@ -10,8 +10,8 @@ import pandas as pd
 
 from pipeline.config.competition import Competition
 from pipeline.config.submission_table import SubmissionFormat
-from pipeline.scoring.label_measures import HALF, Decisions
 from pipeline.scoring.measures import Probs, Values
+from pipeline.scoring.probability_measures import HALF, Decisions
 from pipeline.submission.judge_ids import ordered_ids, submission_ids
 from pipeline.submission.rows import to_line
 

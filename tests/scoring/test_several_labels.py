@@ -5,8 +5,13 @@ import pytest
 from sklearn import metrics as reference
 
 from pipeline.errors import ConfigError
-from pipeline.scoring.label_measures import Decisions, decide_out_of_fold, f_beta, fit_decisions
 from pipeline.scoring.metrics import METRICS, decided, interval, score
+from pipeline.scoring.probability_measures import (
+    Decisions,
+    decide_out_of_fold,
+    f_beta,
+    fit_decisions,
+)
 from pipeline.store.predictions import FloatArray, IntArray
 
 AVERAGES = {"sample": "samples", "micro": "micro", "macro": "macro"}
