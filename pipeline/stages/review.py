@@ -41,8 +41,8 @@ def run(
     Writes artifacts/COMPETITION/report/corrections.csv; prints the page's address, which holds a
     random token.
 
-    Fails as `report` does, if no label is in doubt, the decisions' file is damaged (DataError), or
-    the port is taken (ConfigError).
+    Fails as `report` does, if no label is in doubt, the decisions' file is damaged (DataError),
+    images have several labels, or the port is taken (ConfigError).
 
     Args:
         paths: The competition's files.
@@ -51,6 +51,11 @@ def run(
         port: To listen on; 0 for any that is free.
         opens: Whether to open the page in the browser.
     """
+    if competition.has_several:
+        raise ConfigError(
+            f"review: must be of images with one class each, those of {competition.name} have "
+            "several labels"
+        )
     with make_server(paths, competition, typed, port) as server:
         result(server.address)
         say(f"review {competition.name}: open the address; Ctrl-C ends it")

@@ -42,10 +42,10 @@ SECTIONS: tuple[Callable[[ReportData], list[Section]], ...] = (
 # Those that make sense where an image has several labels.
 SECTIONS_OF_LABELS = (
     summary.build,
-    dataset_audit.build,
     experiment_scores.build,
-    training_curves.build,
-    tuning_trials.build,
+    dataset_audit.build,
+    training_course.build,
+    summary.build_again,
 )
 _TEMPLATES = "pipeline.reports.page"
 

@@ -35,6 +35,9 @@ TWINS = ("train-test-twin", "exact-duplicate", "near-duplicate")
 
 def build(data: ReportData) -> list[Section]:
     """Show the page in a few lines, and what else could be done."""
+    if data.competition.has_several:  # the steps go by the one class of an image
+        lines = [*_result(data), *_images(data)]
+        return [Section("summary", "Findings", [Findings(lines)])]
     first, *others = _next_steps(data)
     lines = [*_result(data), *_mistakes(data), *_labels(data), *_images(data), first]
     blocks: list[Block] = [Findings(lines)]
