@@ -116,7 +116,7 @@ def test_chinese_list_is_read_from_either_encoding(read, encoding):
 
 def test_text_in_neither_encoding_is_refused(tmp_path):
     path = tmp_path / "list.txt"
-    path.write_bytes("a.jpg\t0\n".encode("utf-16"))
+    path.write_bytes(b"\x81\x00a.jpg\t0\n")
     with pytest.raises(
         DataError, match=r"list\.txt: must be text in UTF-8 or GB18030, byte 1 \(0x"
     ):
