@@ -22,6 +22,7 @@ flip = false
 [train]
 epochs = 3
 batch_size = 8
+save_minutes = 0.0
 optimizer = { name = "adam", learning_rate = 0.001 }
 """
 
