@@ -26,6 +26,25 @@ def train(
         typer.Option("--fold", metavar="K", help="Only these folds.", show_default=False),
     ] = None,
     overrides: OverridesOption = None,
+    gpus: Annotated[
+        str | None,
+        typer.Option(
+            metavar="all|0,1,...",
+            help="Train as many folds at once as there are GPUs, by Ray (pipeline[ray]).",
+            show_default="one after the other, on the first",
+        ),
+    ] = None,
+    per_gpu: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Folds at once on each GPU.")
+    ] = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|HOST:PORT",
+            help="Deal the folds to this Ray cluster, whose machines share --root.",
+            show_default="this machine alone",
+        ),
+    ] = None,
     root: RootOption = Path(),
 ) -> None:
     """Train experiments over the folds.
@@ -35,16 +54,18 @@ def train(
 
     Writes artifacts/COMPETITION/EXPERIMENT: config, environment, a checkpoint, history and
     predictions per fold, oof.npz, test.npz and metrics.json. Broken off or killed, the same
-    command goes on where it was. Several GPUs: accelerate launch -m pipeline train ...; several
-    machines: --fold K on each.
+    command goes on where it was. Started several times, each takes the next fold that no other
+    one is at. One fold on several GPUs: accelerate launch -m pipeline train ...
 
     Fails if an experiment, a key of --set or the weights are missing.
 
     Example: pipeline train cat-12 --experiment lite0-probe --set head.l2=0.1
     """
     from pipeline.stages import train
+    from pipeline.training.job_pool import PoolOptions
 
-    train.run(*load(competition, root), experiment or [], fold or [], overrides or [])
+    pool = PoolOptions(gpus, per_gpu, ray)
+    train.run(*load(competition, root), experiment or [], fold or [], overrides or [], pool)
 
 
 def tune(

@@ -10,7 +10,8 @@ from pipeline.store.paths import Paths
 from pipeline.store.tables import held_out
 from pipeline.training import processes
 from pipeline.training.device import pick_device
-from pipeline.training.experiment_run import ExperimentRun, train_all
+from pipeline.training.experiment_run import ExperimentRun
+from pipeline.training.job_pool import PoolOptions, train_in_pool
 from pipeline.training.processes import settle_environment
 
 
@@ -20,11 +21,12 @@ def run(
     experiment_names: list[str],
     only_folds: list[int],
     overrides: list[str],
+    pool: PoolOptions | None = None,
 ) -> None:
     """Train every named experiment, or the competition's defaults for this device.
 
     All of them are checked before the first is trained. Several commands over one root share the
-    folds among them.
+    folds among them, and so do the jobs of one command on several GPUs or machines.
 
     Reads data/COMPETITION/train.csv, test.csv and images, folds/COMPETITION.csv.
 
@@ -57,5 +59,5 @@ def run(
     runs = [ExperimentRun(paths, competition, experiment, tables) for experiment in experiments]
     for one in runs:
         one.check(only_folds)
-    train_all(runs, only_folds)
+    train_in_pool(runs, only_folds, pool or PoolOptions())
     processes.disconnect()

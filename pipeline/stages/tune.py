@@ -24,8 +24,8 @@ from pipeline.store.tables import held_out, write_table
 from pipeline.training.device import pick_device
 from pipeline.training.dry_run import check_trainable
 from pipeline.training.experiment_run import ExperimentRun, train_all
+from pipeline.training.fold_stamps import check_unseen
 from pipeline.training.processes import settle_environment
-from pipeline.training.seen_weights import check_unseen
 from pipeline.tuning.finite_space import finite_space
 from pipeline.tuning.samplers import SAMPLERS
 from pipeline.tuning.search import Search

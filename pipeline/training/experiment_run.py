@@ -25,8 +25,7 @@ from pipeline.store.tables import held_out, write_table
 from pipeline.training import processes
 from pipeline.training.checkpoint import close_state, load_checkpoint, save_checkpoint
 from pipeline.training.device import describe_device, pick_device
-from pipeline.training.fold_stamps import FoldStamps
-from pipeline.training.seen_weights import check_unseen
+from pipeline.training.fold_stamps import FoldStamps, check_unseen
 from pipeline.training.task import FoldJob, FoldResult, FoldTask, Review
 
 if TYPE_CHECKING:

@@ -356,7 +356,7 @@ def test_without_a_name_the_devices_defaults_are_trained(site, monkeypatch, tmp_
 
     monkeypatch.setattr(train, "pick_device", lambda: torch.device(device))
     monkeypatch.setattr(train, "ExperimentRun", Training)
-    monkeypatch.setattr(train, "train_all", lambda *_: None)
+    monkeypatch.setattr(train, "train_in_pool", lambda *_: None)
     train.run(paths, competition.model_copy(update={"experiments": experiments}), [], [], [])
     assert trained == [Path(defaults[device][0]).stem]
 

@@ -8,7 +8,7 @@ import pytest
 from pipeline.errors import ConfigError
 from pipeline.stages import train
 from pipeline.store.predictions import load_predictions
-from pipeline.training.seen_weights import check_unseen
+from pipeline.training.fold_stamps import check_unseen
 from tests import tiny
 
 FINETUNE = (
