@@ -19,11 +19,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import timm
 import torch
-from timm.optim import param_groups_layer_decay
+from timm.optim._param_groups import param_groups_layer_decay
 
 from pipeline.config.experiment import Experiment, ModelConfig
 from pipeline.config.train_table import OptimizerConfig
@@ -155,11 +156,11 @@ def main(only: list[str]) -> None:
             result(f"{family:24} {name:36} not built: {str(error).partition(chr(10))[0][:150]}")
             continue
         checks: dict[str, Callable[[], object]] = {
-            "preparation": lambda name=name: check_preparation(name),
-            "boundary": lambda net=network, size=size_px: check_boundary(net, "x", size),
-            "blocks": lambda name=name, net=network: check_blocks(name, net),
-            "weights": lambda name=name, size=size_px: check_weights(name, size),
-            "cut": lambda net=network, size=size_px: check_cut(net, size),
+            "preparation": partial(check_preparation, name),
+            "boundary": partial(check_boundary, network, "x", size_px),
+            "blocks": partial(check_blocks, name, network),
+            "weights": partial(check_weights, name, size_px),
+            "cut": partial(check_cut, network, size_px),
         }
         notes = []
         for check, run in checks.items():

@@ -105,7 +105,8 @@ def training(name: str, num_images: int, *, learns: bool) -> Work:
     def step() -> None:
         with precision.autocast():
             logits = module(images)
-        torch.nn.functional.cross_entropy(logits.float(), targets).backward()
+        loss = torch.nn.functional.cross_entropy(logits.float(), targets)
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()
 
