@@ -34,9 +34,11 @@ def run(root: Path) -> None:
     Fails never: what is missing is shown.
     """
     table = Table("what", "found", title="pipeline doctor")
-    for what, found in (*_software(), *_hardware(root), *_weights(), *_competitions(root)):
+    for what, found in (*_software(), *_hardware(root), *_weights()):
         table.add_row(what, found)
     result(table)
+    for state, names in _competitions(root).items():  # below it, names stay whole
+        result(f"data {state}: {', '.join(names) or 'none'}")
 
 
 def _software() -> list[tuple[str, str]]:
@@ -121,9 +123,7 @@ def _check_reachable(url: str) -> str:
     return "reachable"
 
 
-def _competitions(root: Path) -> list[tuple[str, str]]:
+def _competitions(root: Path) -> dict[str, list[str]]:
     names = built_in_names("competitions")
     here = [name for name in names if Paths(root, name).download_stamp.is_file()]
-    others = [name for name in names if name not in here]
-    listed = {"downloaded": here, "not downloaded": others}
-    return [(f"data {state}", ", ".join(found) or "none") for state, found in listed.items()]
+    return {"downloaded": here, "not downloaded": [name for name in names if name not in here]}

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import torch
@@ -62,8 +62,16 @@ class Ema:
         self._decay = decay
         self._num_updates = 0
         self.module = copy.deepcopy(module).eval().requires_grad_(requires_grad=False)
-        # Listed once: the walk through a deep network takes longer than the launch of its kernels.
-        self._pairs = [_by_kind(self.module), _by_kind(module)]
+        self._source = module
+
+    @cached_property
+    def _pairs(self) -> list[tuple[list[Tensor], list[Tensor]]]:
+        """List the tensors of both, once: the walk takes longer than the launch of the kernels.
+
+        Not before the first update: whoever prepares the module for several processes may put
+        other buffers in their places.
+        """
+        return [_by_kind(self.module), _by_kind(self._source)]
 
     @torch.no_grad()
     def update(self) -> None:
