@@ -8,6 +8,7 @@ from torch import nn
 from examples import resnet_paper
 
 
+@pytest.mark.slow
 def test_figures_of_the_resnet_paper_are_drawn_from_what_was_trained(
     workspace, monkeypatch, capsys
 ):

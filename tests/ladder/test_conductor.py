@@ -185,6 +185,7 @@ def test_without_time_to_blend_the_first_training_is_submitted_alone(site):
     assert digest(paths.submission("run")) == best.sha256
 
 
+@pytest.mark.slow
 def test_without_time_to_blend_a_later_rung_changes_nothing(site):
     paths, here, climb = site
     made, forecasts = climb()
@@ -196,6 +197,7 @@ def test_without_time_to_blend_a_later_rung_changes_nothing(site):
     assert best_of(paths) == before
 
 
+@pytest.mark.slow
 def test_a_submission_that_is_gone_or_another_one_is_put_back(site):
     paths, _, climb = site
     made, forecasts = climb()
@@ -207,6 +209,7 @@ def test_a_submission_that_is_gone_or_another_one_is_put_back(site):
         assert file_sha256(paths.submission("run")) == expected
 
 
+@pytest.mark.slow
 def test_what_trainings_took_is_remembered_for_this_machine_alone(site):
     paths, _, climb = site
     made, forecasts = climb()

@@ -211,8 +211,8 @@ def as_first_published(state):
 
 @pytest.mark.parametrize(
     ("name", "theirs", "renamed"),
-    [("densenet121", "densenet121", as_first_published), ("vgg11", "vgg11", dict),
-     ("regnety_004", "regnet_y_400mf", dict)],
+    [("densenet121", "densenet121", as_first_published), ("regnety_004", "regnet_y_400mf", dict),
+     pytest.param("vgg11", "vgg11", dict, marks=pytest.mark.slow)],
 )  # fmt: skip
 def test_torchvisions_published_files_are_translated_by_timm(tmp_path, name, theirs, renamed):
     torch.manual_seed(0)

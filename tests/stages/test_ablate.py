@@ -62,6 +62,7 @@ def test_the_command_compares_recipes_and_says_its_verdicts(site):
     assert list_results(paths) == []  # no ensemble is made of them
 
 
+@pytest.mark.slow
 def test_a_training_is_the_one_that_train_would_do(site):
     run(site, num_seeds=1)
     paths, competition, path, out = site
@@ -76,6 +77,7 @@ def test_a_training_is_the_one_that_train_would_do(site):
     )
 
 
+@pytest.mark.slow
 def test_a_second_run_trains_nothing_and_a_broken_one_only_what_is_missing(
     site, monkeypatch, capsys
 ):
@@ -115,6 +117,7 @@ def test_recipes_that_make_the_same_views_cannot_be_told_apart(site):
         assert row[f"{metric}_verdict"] == "can't tell"
 
 
+@pytest.mark.slow
 def test_fine_tuning_is_compared_on_a_cut(site, tmp_path):
     path = tiny.write_toml(tmp_path / "tuned.toml", FINETUNE)
     paths, competition, _, _ = site

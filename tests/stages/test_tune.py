@@ -146,6 +146,7 @@ def test_no_trial_begins_after_the_time_is_over(site):
     assert [trial.state for trial in trials_of(site)] == [TrialState.WAITING]
 
 
+@pytest.mark.slow
 def test_what_cannot_be_trained_is_a_trial_with_a_reason(workspace, tmp_path, capsys):
     text = """
 method = "finetune"

@@ -73,6 +73,7 @@ def test_one_batch_is_learned_by_heart(fit):
     assert history["train_accuracy"].iloc[-1] == 1
 
 
+@pytest.mark.slow
 def test_a_whole_training_in_bfloat16_stays_near_the_one_in_float32(fit):
     rate = {"name": "sgd", "learning_rate": 0.03}
     settings: Any = {"epochs": 20, "batch_size": 12, "optimizer": rate}
@@ -235,6 +236,7 @@ def test_images_are_decoded_once_for_all_folds_those_of_the_test_set_too(fit, da
     np.testing.assert_array_equal(again.test_probs, first.test_probs)
 
 
+@pytest.mark.slow
 def test_features_that_have_no_room_are_computed_every_time(fit, data, monkeypatch, capsys):
     cycled = finetune(freeze="layer3").model_dump() | {"views": {"flip": False, "cycle": 1}}
     monkeypatch.setenv("PIPELINE_CACHE_GB", "0")

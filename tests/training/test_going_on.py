@@ -81,6 +81,7 @@ def test_what_decides_no_step_may_change_on_the_way(site, capsys, change):
     assert epochs(files) == 3
 
 
+@pytest.mark.slow
 def test_the_steps_are_those_of_a_straight_run(site):
     files = site()
     straight = probs(files)

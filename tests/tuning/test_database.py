@@ -40,6 +40,7 @@ def test_a_study_goes_on_from_another_command(search):
     assert not list(search.paths.studies_dir.glob("*.log"))
 
 
+@pytest.mark.slow
 def test_a_silent_worker_of_another_machine_loses_its_trial_to_the_next(search, monkeypatch):
     monkeypatch.setattr(studies, "HEARTBEAT_SECONDS", 1)
     monkeypatch.setattr(studies, "SILENCE_SECONDS", 2)
