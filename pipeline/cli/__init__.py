@@ -1,7 +1,8 @@
 """One command per stage, in running order: parse, call, print errors. Nothing else happens here.
 
 A stage is imported inside its command, so that `--help` stays instant and only those that need
-torch ever import it.
+torch ever import it. A command is added by its function in one of the files here, its line of
+GROUPS, and its stage.
 """
 
 import atexit
