@@ -19,6 +19,7 @@ from tests.faults.tiny_site import tree
 pytestmark = pytest.mark.skipif(not is_installed("ray"), reason="needs Ray (pipeline[ray])")
 
 MADE = "artifacts/tiny/finetune"
+ENVIRONMENT = "environment.json"
 
 
 def start(site: Site, root: Path) -> "subprocess.Popen[str]":
@@ -41,8 +42,10 @@ def jobs(root: Path) -> list[psutil.Process]:
     return found if (root / "artifacts/tiny/.logs").is_dir() else []
 
 
-def without_logs(root: Path) -> dict[str, bytes | None]:
-    return {name: content for name, content in tree(root).items() if "/.logs" not in name}
+def results(root: Path) -> dict[str, bytes | None]:
+    """List all but logs, and the number of threads that a job was given."""
+    found = tree(root)
+    return {one: found[one] for one in found if "/.logs" not in one and ENVIRONMENT not in one}
 
 
 def test_folds_side_by_side_end_with_the_bytes_of_one_after_the_other(
@@ -51,7 +54,7 @@ def test_folds_side_by_side_end_with_the_bytes_of_one_after_the_other(
     root = unfinished(unbroken, tmp_path / "root")
     _, said = start(unbroken, root).communicate(timeout=600)
     assert "2 of 2 jobs" in said
-    assert without_logs(root) == tree(unbroken.root)
+    assert results(root) == results(unbroken.root)
     assert {path.name for path in (root / "artifacts/tiny/.logs").iterdir()} == {
         "finetune-fold0.log",
         "finetune-fold1.log",
@@ -68,4 +71,4 @@ def test_a_job_that_is_killed_is_tried_again(unbroken: Site, tmp_path: Path) -> 
     _, said = command.communicate(timeout=600)
     assert "its process was killed by signal 9" in said
     assert "trying again" in said
-    assert without_logs(root) == tree(unbroken.root)
+    assert results(root) == results(unbroken.root)
