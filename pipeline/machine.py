@@ -151,10 +151,23 @@ def end_with_parent() -> None:
     """End this process when the one that PIPELINE_PARENT names is gone, however it ended."""
     parent = os.environ.pop(PARENT, "")
     if parent and os.name == "posix":
-        threading.Thread(target=_end_after, args=(int(parent),), daemon=True).start()
+        end_with(int(parent))
 
 
-def _end_after(parent: int) -> None:
+def end_with(parent: int, grace_seconds: float = 0.0) -> None:
+    """End this process when its parent is gone, however it ended.
+
+    Args:
+        parent: The parent's process id.
+        grace_seconds: How long it may save, as after Ctrl-C.
+    """
+    threading.Thread(target=_end_after, args=(parent, grace_seconds), daemon=True).start()
+
+
+def _end_after(parent: int, grace_seconds: float) -> None:
     while os.getppid() == parent:
         time.sleep(0.5)
+    if grace_seconds:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(grace_seconds)
     os.kill(os.getpid(), signal.SIGKILL)

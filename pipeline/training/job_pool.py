@@ -10,8 +10,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,7 +22,13 @@ import torch
 from pipeline.console import say, warn
 from pipeline.data.training_table import load_tables
 from pipeline.errors import ArtifactError, ConfigError, DataError, PipelineError, StoppedError
-from pipeline.machine import CPUS_VARIABLE, deferred_interrupt, is_installed, num_cpus
+from pipeline.machine import (
+    CPUS_VARIABLE,
+    deferred_interrupt,
+    end_with,
+    is_installed,
+    num_cpus,
+)
 from pipeline.training import processes
 from pipeline.training.device import pick_device
 from pipeline.training.experiment_run import ExperimentRun, train_all
@@ -152,7 +156,7 @@ class _Slot:
 def run_job() -> None:
     """Train the fold that comes pickled on stdin; the entry of a job's process."""
     job: FoldJob = pickle.load(sys.stdin.buffer)
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    end_with(os.getppid(), GRACE_SECONDS)
     try:
         processes.settle_environment()
         tables = load_tables(job.paths)
@@ -167,14 +171,6 @@ def run_job() -> None:
     except PipelineError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(130 if isinstance(error, StoppedError) else 1)
-
-
-def _end_with_parent(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(POLL_SECONDS)
-    os.kill(os.getpid(), signal.SIGINT)
-    time.sleep(GRACE_SECONDS)
-    os._exit(1)
 
 
 class _Pool:
