@@ -7,9 +7,11 @@ those at which a file appears or changes for the k-th time, where a kill is most
 import random
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from filelock import FileLock
 
@@ -111,8 +113,14 @@ def test_a_process_that_went_its_own_way_counts_as_an_orphan(
     command.finish()
     assert command.wait_until_gone(SETTLING_SECONDS) == []
     start = ["sh", "-c", "setsid sleep 300 > /dev/null 2>&1 & echo $!"]
-    subprocess.run(start, env=commands.environment, cwd="/", check=True, capture_output=True)
-    [orphan] = command.wait_until_gone(0.2)
-    assert orphan.cmdline() == ["sleep", "300"]
-    orphan.kill()
+    started = subprocess.run(
+        start, env=commands.environment, cwd="/", check=True, capture_output=True
+    )
+    orphan = psutil.Process(int(started.stdout))
+    try:
+        while orphan.cmdline() != ["sleep", "300"]:  # while it becomes that it has no variables
+            time.sleep(0.01)
+        assert command.wait_until_gone(0.2) == [orphan]
+    finally:
+        orphan.kill()  # else it would be counted as every later command's
     assert command.wait_until_gone(SETTLING_SECONDS) == []
