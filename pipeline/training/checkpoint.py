@@ -71,7 +71,7 @@ def set_aside(path: Path, key: str, settings: Mapping[str, Any]) -> None:
         key: Of this training.
         settings: What its key was made of.
     """
-    stored = _read(path) or _read(_previous(path))
+    stored = _unfinished(path)
     if stored and stored.get("key") != key:
         other = _aside(path, str(stored.get("key")))
         (path if path.is_file() else _previous(path)).replace(other)
@@ -119,6 +119,16 @@ def close_state(path: Path, *, can_go_on: bool) -> None:
         path.replace(_finished(path))
     remove(path)
     remove(_previous(path))
+
+
+def is_of_another(path: Path, key: str) -> bool:
+    """Tell whether the state that lies there is another training's."""
+    stored = _unfinished(path)
+    return stored is not None and stored.get("key") != key
+
+
+def _unfinished(path: Path) -> State | None:
+    return _read(path) or _read(_previous(path))
 
 
 def _read(path: Path) -> State | None:

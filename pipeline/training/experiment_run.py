@@ -18,12 +18,17 @@ from pipeline.scoring.metrics import score
 from pipeline.scoring.oof import class_indices, describe_oof, pool_folds
 from pipeline.store.atomic import remove, write_text
 from pipeline.store.freshness import fingerprint
-from pipeline.store.locks import held
+from pipeline.store.locks import held, try_hold
 from pipeline.store.paths import ExperimentPaths, FoldPaths, Paths
 from pipeline.store.predictions import FloatArray, Predictions
 from pipeline.store.tables import held_out, write_table
 from pipeline.training import processes
-from pipeline.training.checkpoint import close_state, load_checkpoint, save_checkpoint
+from pipeline.training.checkpoint import (
+    close_state,
+    is_of_another,
+    load_checkpoint,
+    save_checkpoint,
+)
 from pipeline.training.device import describe_device, pick_device
 from pipeline.training.fold_stamps import FoldStamps, check_unseen
 from pipeline.training.task import FoldJob, FoldResult, FoldTask, Review
@@ -94,8 +99,13 @@ class ExperimentRun:
         train_all([self], only_folds)
 
     def wanted(self, only_folds: Sequence[int]) -> list[int]:
-        """List the folds that are to be trained."""
-        return self._not_fresh(only_folds or self._all_folds)
+        """List the folds that are to be trained; tidy up after the others."""
+        folds = only_folds or self._all_folds
+        todo = self._not_fresh(folds)
+        if processes.is_main():
+            for fold in set(folds) - set(todo):
+                self._close_left_open(fold)
+        return todo
 
     def lock(self, fold: int) -> tuple[Path, str]:
         """Return the lock of a fold, and who wants it."""
@@ -211,14 +221,29 @@ class ExperimentRun:
         self._predictions(self._tables.test["image_id"].tolist(), test_probs).save(files.test)
         outputs = [files.checkpoint, files.history, files.oof, files.test]
         self._stamps.fold(task.fold).write(outputs)
-        close_state(files.training_state, can_go_on=self._experiment.train.schedule.is_lengthened)
-        remove(files.training_history)
+        self._close(files)
         targets = self._targets[task.is_val]
         accuracy, loss = (score(one, targets, result.val_probs) for one in ("accuracy", "log_loss"))
         say(
             f"{self._title}: fold {task.fold} of {len(self._all_folds)}: val accuracy "
             f"{accuracy:.4f}, loss {loss:.4f}, {seconds:.1f} s"
         )
+
+    def _close(self, files: FoldPaths) -> None:
+        close_state(files.training_state, can_go_on=self._experiment.train.schedule.is_lengthened)
+        remove(files.training_history)
+
+    def _close_left_open(self, fold: int) -> None:
+        """Remove what a command left of a finished fold that was killed between stamp and end."""
+        files = self._out.fold(fold)
+        if not files.training_history.is_file() or not (release := try_hold(files.lock)):
+            return
+        try:
+            key = fingerprint(self._stamps.settings(fold))
+            if not is_of_another(files.training_state, key):
+                self._close(files)
+        finally:
+            release()
 
     def _predictions(self, image_ids: list[str], probs: FloatArray) -> Predictions:
         names = list(self._competition.classes)

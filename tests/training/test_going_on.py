@@ -10,7 +10,7 @@ import pytest
 from pipeline.errors import StoppedError
 from pipeline.stages import train
 from pipeline.store.predictions import load_predictions
-from pipeline.training import engine
+from pipeline.training import engine, experiment_run
 from tests import tiny
 
 TRAIN = """
@@ -146,3 +146,23 @@ def test_replacing_a_finished_training_is_said(site, capsys):
     site("train.loss.label_smoothing=0.1")
     line = r"fold 0: replaces the training of other settings \(train\.loss\.label_smoothing\)"
     assert said(capsys, line)
+
+
+def test_what_a_command_killed_right_after_the_stamp_left_is_removed_by_the_next(site):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment_run, "close_state", lambda *_, **__: pytest.fail("killed"))
+        with pytest.raises(pytest.fail.Exception):
+            site()
+    files = site()
+    assert not files.training_state.is_file()
+    assert not files.training_history.is_file()
+    assert not list(files.fold_dir.glob("training*"))
+
+
+def test_an_unfinished_training_of_other_settings_outlives_a_finished_one_being_asked_for(site):
+    probabilities = probs(site())
+    site("seed=3", stop=1)
+    files = site()
+    np.testing.assert_array_equal(probs(files), probabilities)
+    assert files.training_state.is_file()
+    assert files.training_history.is_file()
