@@ -91,7 +91,7 @@ def test_array_without_a_suffix_is_known_by_its_mark():
 
 def dicom(values: Any, **tags: Any) -> bytes:
     """Write numbers of 16 bits as a DICOM that isn't compressed."""
-    pydicom = pytest.importorskip("pydicom")
+    import pydicom
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
