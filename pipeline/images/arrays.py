@@ -81,7 +81,8 @@ def _product(shape: tuple[int, ...]) -> int:
 def _read_dicom(content: bytes, max_pixels: int) -> Numbers:
     try:
         import pydicom
-        from pydicom.pixels import apply_rescale, apply_voi_lut, pixel_array
+        from pydicom.pixels.processing import apply_rescale, apply_voi_lut
+        from pydicom.pixels.utils import pixel_array
     except ImportError as error:
         raise DataError(
             "is DICOM, which needs the package pydicom; run \"pip install 'pipeline[dicom]'\""
