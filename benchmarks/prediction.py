@@ -3,13 +3,17 @@
     python -m benchmarks.prediction
 
 The bare network sees as many views, normalised beforehand, in the same precision, memory format and
-batches, on the same device. Then, with a network that takes next to nothing, the peak memory at ten
-times the images, where there is Linux to tell it.
+batches, by torch on the same device. On a CPU, a fold's finished model, which OpenVINO runs where
+it is installed, against the same by torch: a thousand images, the conversion included. Then, with a
+network that takes next to nothing, the peak memory at ten times the images, where there is Linux to
+tell it.
 """
 
 import functools
+import os
 import re
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +31,14 @@ from pipeline.images.working_copy import working_side_px
 from pipeline.models.profile import wait_for
 from pipeline.models.registry import build_model
 from pipeline.store.paths import Paths
-from pipeline.training.device import Precision, describe_device, pick_device, set_up
+from pipeline.training.device import (
+    CPU_BACKEND,
+    Precision,
+    describe_device,
+    frozen_backend,
+    pick_device,
+    set_up,
+)
 from pipeline.training.inputs import PixelInputs
 from pipeline.training.predictor import predict
 
@@ -35,7 +46,7 @@ NETWORK, SIZE_PX = "timm/tf_efficientnet_lite0", 224
 TINY_NETWORK, TINY_PX = "timm/test_resnet", 32
 NUM_CLASSES = 12
 NUM_VIEWS = 2
-NUM_IMAGES = 128
+NUM_IMAGES, NUM_MANY = 128, 1024
 ROUNDS = 3
 COUNTS = (200, 2000)
 
@@ -52,13 +63,23 @@ def fine_tuned(name: str, size_px: int) -> tuple[Experiment, nn.Module]:
     return experiment, module.eval().to(pick_device()).to(memory_format=torch.channels_last)
 
 
-def prediction(images: pd.DataFrame, root: Path, experiment: Experiment, module: nn.Module) -> Work:
+def prediction(
+    images: pd.DataFrame, root: Path, experiment: Experiment, module: nn.Module
+) -> Callable[..., object]:
     """Return the prediction of images, which are decoded into the cache now."""
     side_px = working_side_px(experiment.images)
     copies = CachedCopies(Paths(root, "benchmark"), side_px, images)
     copies.build()
     inputs = PixelInputs(copies, experiment, images, None, pick_device())
     return functools.partial(predict, experiment, module, inputs, np.arange(len(images)))
+
+
+def finished(images: pd.DataFrame, root: Path, backend: str) -> Work:
+    """Return the prediction by a model that learns no more, run by a backend of the CPU."""
+    os.environ[CPU_BACKEND] = backend
+    set_up(pick_device())
+    work = prediction(images, root, *fine_tuned(NETWORK, SIZE_PX))
+    return functools.partial(work, is_final=True)
 
 
 def bare(num_images: int, experiment: Experiment, module: nn.Module) -> Work:
@@ -88,6 +109,17 @@ def compare_rates(images: pd.DataFrame, root: Path, name: str, size_px: int) -> 
         bare(len(images), experiment, module),
         ROUNDS,
     )
+
+
+def compare_backends(images: pd.DataFrame, root: Path) -> None:
+    """Compare prediction by OpenVINO with prediction by torch, each in a process of its own."""
+    os.environ["OMP_WAIT_POLICY"] = "passive"  # as the commands set it; read when torch is imported
+    with (
+        Side(finished, images, root, "openvino") as ours,
+        Side(finished, images, root, "torch") as other,
+    ):
+        title = f"prediction with the mirrored view, {NETWORK}, openvino against torch"
+        compare(title, ours, other, ROUNDS)
 
 
 def peak_mb(images: pd.DataFrame, root: Path) -> Work:
@@ -126,6 +158,11 @@ def main() -> None:
             folder.mkdir()
         draw(photos, NUM_IMAGES)
         compare_rates(tabulate(photos), root, NETWORK, SIZE_PX)
+        if frozen_backend(pick_device()):
+            many = root / "many"
+            many.mkdir()
+            draw(many, NUM_MANY)
+            compare_backends(tabulate(many, NUM_MANY), root)
         if STATUS.exists():
             compare_memory(small, root)
 

@@ -29,8 +29,9 @@ REPORT_SECONDS = 10.0
 ENSEMBLE_ENDS, SUBMISSION_ENDS = 8.0, 3.0
 # How long a training may save when it is stopped; a fraction of what may be had beyond the limit.
 SAVING_SECONDS = 8.0
-# How much longer than the longest so far a training is expected to be that nobody has measured.
-DEARER = 2.0
+# How much longer than the longest so far a training is expected to be that nobody has measured: of
+# its own rung, whose trainings are alike, or else of the rungs before, as plans grow dearer.
+ALIKE, DEARER = 1.25, 2.0
 # Trainings that are shorter say little of the machine's pace.
 TELLING_SECONDS = 10.0
 
@@ -147,12 +148,13 @@ class Climb:
         self._learn(forecast, ending, predicted)
 
     def _guessed(self, forecast: Forecast) -> Forecast:
-        """Expect twice the longest so far of what wasn't rehearsed: plans grow dearer."""
-        known = [one.seconds for one in self.course.attempts if one.outcome == "trained"]
-        longest = max((seconds for seconds in known if seconds), default=None)
-        if forecast.seconds is not None or longest is None:
+        """Expect of what wasn't rehearsed a multiple of the longest so far."""
+        trained = [one for one in self.course.attempts if one.outcome == "trained" and one.seconds]
+        alike = [one for one in trained if one.rung == forecast.job.rung.name]
+        if forecast.seconds is not None or not trained:
             return forecast
-        return replace(forecast, seconds=DEARER * longest / self.pace)
+        longest = max(one.seconds or 0.0 for one in alike or trained)
+        return replace(forecast, seconds=(ALIKE if alike else DEARER) * longest / self.pace)
 
     def _stop_at(self, *, is_first: bool) -> float:
         """Say when a training must stop; without a file there is nothing that matters more."""

@@ -170,21 +170,25 @@ class FeatureExtractor:
             title = f"features {self._experiment.name} {what}"
             with progress(title, shared.num_images()) as advance, shared:
                 while shared.waiting:
-                    self._compute_free(images, shared, advance)
-                    shared.pause(title)
+                    if not self._compute_free(images, shared, advance):
+                        shared.pause(title)
         processes.wait_for_all()
         return True
 
-    def _compute_free(self, images: pd.DataFrame, shared: SharedBlocks, advance: Advance) -> None:
-        """Compute and keep the blocks that no other command is at."""
+    def _compute_free(self, images: pd.DataFrame, shared: SharedBlocks, advance: Advance) -> bool:
+        """Compute and keep the blocks whose locks are free; tell whether any was.
+
+        A lock that isn't may be this command's own, for another block whose name begins alike.
+        """
         taken = shared.take(advance)
         if (first := next(taken, None)) is None:
-            return
+            return False
         blocks = itertools.chain([first], taken)
         for block, features in self._compute(images, blocks, len(shared.views), advance):
             for number, view in enumerate(block.missing):
                 self.cache.write(block.images, view, features[:, number])
             shared.give_back(block)
+        return True
 
     @torch.inference_mode()
     def _num_bytes(self) -> int:

@@ -12,9 +12,15 @@ from pipeline.config.experiment import Experiment
 from pipeline.images.views import View
 from pipeline.images.working_copy import WorkingCopies
 from pipeline.store.predictions import FloatArray, IntArray
-from pipeline.training.device import Precision, round_to_float16, to_device, to_inputs
+from pipeline.training.device import (
+    Precision,
+    pick_device,
+    round_to_float16,
+    to_device,
+    to_inputs,
+)
 from pipeline.training.feature_cache import FeatureRows
-from pipeline.training.frozen import frozen_forward
+from pipeline.training.frozen import Forward, frozen_forward
 from pipeline.training.loader import Batch, ViewDataset, ViewLoader
 
 
@@ -39,6 +45,11 @@ class Inputs(ABC):
     @abstractmethod
     def prepare(self, loaded: Tensor) -> Tensor:
         """Move `(N, ...)` of what was loaded to the device and make inputs of it, `(N, ...)`."""
+
+    def through_finished(self, module: nn.Module, precision: Precision) -> Forward:
+        """Return what runs `(N, ...)` of what was loaded through layers that learn no more."""
+        run = frozen_forward(module, pick_device(), precision)
+        return lambda loaded: run(self.prepare(loaded))
 
 
 @dataclass(frozen=True)
@@ -103,6 +114,12 @@ class PixelInputs(Inputs):
             return to_inputs(loaded, self._experiment.images, self._device)
         with torch.no_grad():
             return round_to_float16(self._lower(loaded)).float()
+
+    def through_finished(self, module: nn.Module, precision: Precision) -> Forward:
+        """See `Inputs.through_finished`; pixels are normalised with the layers, not before."""
+        if self._lower is not None:
+            return super().through_finished(module, precision)
+        return frozen_forward(module, self._device, precision, self._experiment.images)
 
 
 class CachedInputs(Inputs):

@@ -15,7 +15,7 @@ from pipeline.machine import num_processes, rank
 from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.training import processes
 from pipeline.training.device import Precision, frozen_backend, pick_device
-from pipeline.training.frozen import Forward, frozen_forward
+from pipeline.training.frozen import Forward
 from pipeline.training.inputs import Inputs
 from pipeline.training.memory import ChunkedForward
 from pipeline.training.readback import delayed_by_one
@@ -98,8 +98,7 @@ def _forward(
     device = pick_device()
     precision = Precision.choose(experiment.train.precision, device)
     if is_final and frozen_backend(device):
-        run = frozen_forward(module, device, precision)
-        return lambda loaded: run(inputs.prepare(loaded))
+        return inputs.through_finished(module, precision)
 
     def forward(loaded: Tensor) -> Tensor:
         with precision.autocast():

@@ -1,5 +1,6 @@
 """Every benchmark of training runs, at sizes that tell nothing."""
 
+import numpy as np
 import pytest
 import torch
 from timm.layers.norm_act import BatchNormAct2d
@@ -59,6 +60,16 @@ def test_waiting_is_read_from_the_second_row_of_the_history(images, tmp_path):
 def test_the_network_alone_and_the_prediction_run(images, tmp_path, capsys):
     prediction.compare_rates(images.head(32), tmp_path, NETWORK, SIZE_PX)
     assert "against the network alone: " in capsys.readouterr().out
+
+
+def test_finished_models_predict_by_either_backend(images, tmp_path, monkeypatch):
+    monkeypatch.setattr(prediction, "NETWORK", NETWORK)
+    monkeypatch.setattr(prediction, "SIZE_PX", SIZE_PX)
+    for backend in ("openvino", "torch"):
+        monkeypatch.setenv("PIPELINE_CPU_BACKEND", backend)
+        probs = prediction.finished(images.head(4), tmp_path, backend)()
+        assert isinstance(probs, np.ndarray)
+        assert probs.shape == (4, prediction.NUM_CLASSES)
 
 
 def test_the_network_alone_sees_as_many_views_as_the_prediction(images, tmp_path):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.data.training_table import load_tables
+from pipeline.ladder.commands import Ending
 from pipeline.ladder.conductor import Climb, restore_submission
 from pipeline.ladder.costs import Cost, Rates
 from pipeline.ladder.course import Course, Reached, begin_course, load_course
@@ -132,6 +133,18 @@ def test_what_was_not_rehearsed_is_begun_where_twice_the_longest_so_far_would_fi
     made.climb([forecasts[0], *(replace(one, seconds=None) for one in forecasts[1:])])
     assert trained(here) == ["one.toml", "two.toml", "three.toml"]
     assert [one.predicted_seconds for one in course_of(paths).attempts] == [2.0, None, None]
+
+
+@pytest.mark.parametrize(
+    ("slow", "begun"), [(0, ["one.toml"]), (1, ["one.toml", "two.toml", "three.toml"])]
+)
+def test_what_was_not_rehearsed_is_expected_to_take_what_its_own_rung_took(site, slow, begun):
+    """1.25 times 0.45 of the time would fit, twice it wouldn't."""
+    _, here, climb = site
+    made, forecasts = climb()
+    here.endings[forecasts[slow].job.words[1]] = Ending(0, 0.45 * LIMIT, was_stopped=False)
+    made.climb([forecasts[0], *(replace(one, seconds=None) for one in forecasts[1:])])
+    assert trained(here) == begun
 
 
 def test_a_training_that_was_stopped_is_left_out_of_the_blend(site):

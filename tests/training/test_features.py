@@ -19,7 +19,7 @@ from pipeline.store.cache_budget import VARIABLE
 from pipeline.store.paths import Paths
 from pipeline.store.tables import load_train
 from pipeline.training import feature_cache, features
-from pipeline.training.feature_cache import FeatureArray, FeatureRows
+from pipeline.training.feature_cache import FeatureArray, FeatureCache, FeatureRows
 from pipeline.training.features import FeatureExtractor
 from pipeline.training.shared_blocks import Block, SharedBlocks
 from tests import tiny
@@ -325,3 +325,19 @@ def test_blocks_that_another_command_is_at_are_left_to_it(paths, images, capsys,
     np.testing.assert_array_equal(found, expected)
     assert paused[0] == 2 * len(VIEWS)  # all but the block that was taken
     assert "waiting for another command's last 4 images" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_blocks_that_share_a_lock_arent_taken_for_another_commands(
+    paths, images, capsys, monkeypatch
+):
+    path_of = FeatureCache._path
+
+    def in_one_folder(self, block, view):
+        path = path_of(self, block, view)
+        return path.parent.parent / "aa" / path.name
+
+    monkeypatch.setattr(FeatureCache, "_path", in_one_folder)
+    assert extract(paths, images).shape == (len(VIEWS), 10, 96)
+    assert len(cached(paths)) == 3 * len(VIEWS)
+    assert "another command" not in capsys.readouterr().err
