@@ -54,13 +54,30 @@ class ModelConfig(Table):
     """Of vision transformers that pool by their class token: "token+mean" has the mean of all
     places beside it, as in the linear probes of DINOv2; left out, the network's own."""
 
+    beside: tuple[str, ...] = ()
+    """Further networks, named as `name`, whose features a probe's head reads beside its own. Their
+    weights come from the same kind of source; each sees the pixels in the colours that it was
+    trained with."""
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.beside and self.weights not in WEIGHTS_SOURCES:
+            raise ValueError("model.beside must be left out where model.weights is a file")
+        return self
+
+    @property
+    def each(self) -> "list[ModelConfig]":
+        """The networks that are named, one by one."""
+        names = (self.name, *self.beside)
+        return [self.model_copy(update={"name": name, "beside": ()}) for name in names]
+
 
 class ImageConfig(Table):
     """Size, crop and normalisation of the network's input.
 
-    The short side is scaled to `size_px / crop_fraction` and the centre cropped to a square of
-    `size_px`; `(pixel / 255 - mean) / std` follows, per channel. What is left out is as in the
-    training of the weights; the defaults are for networks without weights.
+    Unless `crop_mode` says otherwise, the short side is scaled to `size_px / crop_fraction` and the
+    centre cropped to a square of `size_px`; `(pixel / 255 - mean) / std` follows, per channel. What
+    is left out is as in the training of the weights; the defaults are for networks without weights.
     """
 
     size_px: Annotated[int, Field(ge=16, le=2048)] = 224
@@ -79,6 +96,11 @@ class ImageConfig(Table):
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     """How the short side is scaled: "bicubic" keeps more contrast, "bilinear" less; left out, the
     weights' own."""
+
+    crop_mode: Literal["center", "squash", "border"] = "center"
+    """What becomes of an oblong image in plain views: "center" cuts its ends off, "squash" scales
+    both sides to `size_px / crop_fraction`, "border" scales the long side to that and fills up with
+    `mean`; left out, the weights' own."""
 
     @property
     def left_to_weights(self) -> list[str]:
@@ -194,6 +216,12 @@ class Experiment(Table):
     train: TrainConfig = TrainConfig()
     """Fine-tuning."""
 
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if self.model.beside and self.method != "probe":
+            raise ValueError("model.beside must be left out where method isn't 'probe'")
+        return self
+
     @property
     def unused_table(self) -> str:
         """The table that decides nothing with this method; empty where both do."""
@@ -206,8 +234,9 @@ class Experiment(Table):
         values = self.model_dump(mode="json")
         for key in self.images.left_to_weights:
             del values["images"][key]
-        if self.model.pool is None:  # a later key: what was trained before it stays up to date
-            del values["model"]["pool"]
+        for key in ("pool", "beside"):  # later keys: what was trained before stays up to date
+            if not values["model"][key]:
+                del values["model"][key]
         return values
 
     def allowed_by(self, competition: Competition) -> "Experiment":

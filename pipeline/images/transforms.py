@@ -139,6 +139,8 @@ def transform_text(recipe: str, images: ImageConfig, views: ViewConfig) -> str:
         "transform": transform.to_dict(),
         "draw": _DRAW_VERSION if recipe else None,
     }
+    if not recipe and images.crop_mode != "center":  # the others came later
+        description["crop_mode"] = [images.crop_mode, *images.mean]
     return json.dumps(description, sort_keys=True, default=str)
 
 

@@ -21,6 +21,7 @@ from pipeline.images.working_copy import resized, working_side_px
 from pipeline.reproducibility import sample_seed
 
 FloatMap = npt.NDArray[np.float32]
+Window = tuple[slice, slice]
 
 CENTRE = (0.5, 0.5)
 
@@ -70,8 +71,13 @@ class View:
             scaled = _bytes(
                 cv2.warpAffine(scaled, turn, size, flags=cv2.INTER_CUBIC, borderMode=mode)
             )
-        top, left = self._corner(height, width, images.size_px)
-        crop = scaled[top : top + images.size_px, left : left + images.size_px]
+        taken, filled = self._window(height, width, images.size_px)
+        crop = scaled[taken]
+        if crop.shape[0] < images.size_px or crop.shape[1] < images.size_px:
+            whole = np.empty((images.size_px, images.size_px, 3), dtype=np.uint8)
+            whole[:] = [round(255 * one) for one in images.mean]
+            whole[filled] = crop
+            crop = whole
         return np.ascontiguousarray(_bytes(cv2.flip(crop, 1)) if self.is_mirrored else crop)
 
     def undo(self, seen: FloatMap, shape: tuple[int, int], images: ImageConfig) -> FloatMap:
@@ -86,10 +92,9 @@ class View:
             `(H, W)`; NaN where the view saw nothing.
         """
         height, width = self._scaled_shape(shape, images)
-        top, left = self._corner(height, width, images.size_px)
+        taken, filled = self._window(height, width, images.size_px)
         scaled = np.full((height, width), np.nan, dtype=np.float32)
-        place = scaled[top : top + images.size_px, left : left + images.size_px]
-        place[:] = seen[:, ::-1] if self.is_mirrored else seen
+        scaled[taken] = (seen[:, ::-1] if self.is_mirrored else seen)[filled]
         if self.degrees:
             back = _turn(height, width, -self.degrees)
             scaled = np.asarray(
@@ -101,11 +106,27 @@ class View:
 
     def _scaled_shape(self, shape: tuple[int, ...], images: ImageConfig) -> tuple[int, int]:
         height, width = shape[:2]
-        scale = round(working_side_px(images) * self.zoom) / min(height, width)
-        return round(height * scale), round(width * scale)
+        side = round(working_side_px(images) * self.zoom)
+        if images.crop_mode == "squash":
+            return side, side
+        whole = max if images.crop_mode == "border" else min
+        scale = side / whole(height, width)
+        return max(1, round(height * scale)), max(1, round(width * scale))
 
-    def _corner(self, height: int, width: int, size_px: int) -> tuple[int, int]:
-        return int((height - size_px) * self.place[0]), int((width - size_px) * self.place[1])
+    def _window(self, height: int, width: int, size_px: int) -> tuple[Window, Window]:
+        """Return what is taken of the scaled image, and where in the view it lies."""
+        spans = [
+            _span(int((length - size_px) * place), length, size_px)
+            for length, place in zip((height, width), self.place, strict=True)
+        ]
+        (rows, seen_rows), (columns, seen_columns) = spans
+        return (rows, columns), (seen_rows, seen_columns)
+
+
+def _span(start: int, length: int, size: int) -> tuple[slice, slice]:
+    """Return the part of `length` pixels that `size` from `start` on hold, and where they do."""
+    first, end = max(start, 0), min(start + size, length)
+    return slice(first, end), slice(first - start, end - start)
 
 
 def _turn(height: int, width: int, degrees: float) -> npt.NDArray[np.float64]:

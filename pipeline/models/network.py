@@ -5,7 +5,7 @@ ReLU networks be given random weights from which they learn.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
@@ -74,6 +74,36 @@ class Network:
     def is_head(self, name: str) -> bool:
         """Tell whether a parameter or buffer, named as in the state dict, is the head's."""
         return any(name.startswith(f"{prefix}.") for prefix in self.head_names)
+
+
+class SideBySide(nn.Module):
+    """Join the features of several trunks, each of which reads the same images in its own colours.
+
+    Args:
+        trunks: Images `(N, 3, H, W)` → features `(N, D)` each.
+        colours: By trunk and channel, factor and summand that make its inputs of the first one's.
+    """
+
+    def __init__(
+        self, trunks: Sequence[nn.Module], colours: Sequence[Sequence[tuple[float, float]]]
+    ) -> None:
+        super().__init__()
+        self.trunks = nn.ModuleList(trunks)
+        self._are_changed = [any(one != (1.0, 0.0) for one in own) for own in colours]
+        # By trunk: the factors of the channels, and their summands. No more than three dimensions,
+        # as more would be taken for a convolution's and laid out channels last.
+        changes = torch.tensor(colours).transpose(1, 2)
+        self.register_buffer("changes", changes, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Turn images `(N, 3, H, W)` into features `(N, D1 + D2 + ...)`."""
+        features = []
+        changes = self.changes[..., None, None]
+        for trunk, (factor, summand), is_changed in zip(
+            self.trunks, changes, self._are_changed, strict=True
+        ):
+            features.append(trunk(images * factor + summand if is_changed else images))
+        return torch.cat(features, dim=1)
 
 
 def check_classifier(network: Network) -> None:

@@ -68,8 +68,9 @@ def weights_preparation(model: ModelConfig) -> ImageConfig | None:
 def describe(images: ImageConfig) -> str:
     """Format a preparation in one line."""
     mean, std = (" ".join(f"{one:.3g}" for one in three) for three in (images.mean, images.std))
+    mode = "" if images.crop_mode == "center" else f" by {images.crop_mode}"
     return (
-        f"{images.size_px} px, crop {images.crop_fraction:g}, {images.interpolation}, "
+        f"{images.size_px} px, crop {images.crop_fraction:g}{mode}, {images.interpolation}, "
         f"mean {mean}, std {std}"
     )
 
@@ -84,6 +85,7 @@ def _of_timm(config: dict[str, Any], where: str) -> ImageConfig:
             mean=_three(config["mean"]),
             std=_three(config["std"]),
             interpolation="bilinear" if bilinear else "bicubic",
+            crop_mode=config.get("crop_mode") or "center",
         )
     except (LookupError, TypeError, ValueError) as error:
         fault = error.errors()[0]["msg"] if isinstance(error, ValidationError) else repr(error)

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from pipeline.config.experiment import ModelConfig
+from pipeline.config.experiment import ImageConfig, ModelConfig
 from pipeline.config.strict import did_you_mean
 from pipeline.errors import ConfigError
 from pipeline.models.architectures import Architecture, named_architectures
 from pipeline.models.hub import current_name, network_config
-from pipeline.models.network import Classifier, Network
+from pipeline.models.network import Classifier, Network, SideBySide
+from pipeline.models.preparation import weights_preparation
 from pipeline.models.resnet import ResNet
 from pipeline.models.source_networks import LeNet, ResNet50Attention, SampleResNet
 from pipeline.models.split import below_head
@@ -123,6 +124,11 @@ def build_trunk(config: ModelConfig, seed: int, size_px: int | None = None) -> F
         ConfigError: There is no such network, or no such weights for it.
         ArtifactError: The weights can't be had now, are damaged or don't fit.
     """
+    if config.beside:
+        trunks = [build_trunk(one, seed, size_px) for one in config.each]
+        named = zip(config.each, trunks, strict=True)
+        digest = "; ".join(f"{one.name} {trunk.weights_sha256}" for one, trunk in named)
+        return FrozenLayers(_side_by_side(config, [trunk.module for trunk in trunks]), digest)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network, target = _construct_trunk(config, seed, size_px)
@@ -132,7 +138,25 @@ def build_trunk(config: ModelConfig, seed: int, size_px: int | None = None) -> F
 
 def build_random_trunk(config: ModelConfig, size_px: int | None = None) -> nn.Module:
     """Build a headless network as `build_trunk` does, but load no weights."""
+    if config.beside:
+        return _side_by_side(config, [build_random_trunk(one, size_px) for one in config.each])
     return _construct_trunk(config, 0, size_px)[0]
+
+
+def _side_by_side(config: ModelConfig, trunks: list[nn.Module]) -> SideBySide:
+    """Join trunks, each of which gets its images in the colours of its own weights."""
+    colours = [weights_preparation(one) or ImageConfig() for one in config.each]
+    first = colours[0]
+    shifts = [
+        [
+            (std / own_std, (mean - own_mean) / own_std)
+            for mean, std, own_mean, own_std in zip(
+                first.mean, first.std, own.mean, own.std, strict=True
+            )
+        ]
+        for own in colours
+    ]
+    return SideBySide(trunks, shifts)
 
 
 def _construct(config: ModelConfig, num_classes: int, size_px: int | None) -> Network:

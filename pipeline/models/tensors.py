@@ -68,8 +68,8 @@ def read_tensors(path: Path, remedy: str) -> Tensors:
         stored = load_file(path) if is_safe else read_pickle(path)
     except DAMAGE as error:
         raise ArtifactError(
-            f"{path}: must hold tensors and nothing else, cannot be read ({_reason(error)}); "
-            f"{remedy}"
+            f"{path}: must hold tensors and nothing else, cannot be read "
+            f"({_kind(path) or _reason(error)}); {remedy}"
         ) from error
     found = _unwrap(stored)
     if found is None:
@@ -135,7 +135,29 @@ def _reason(error: Exception) -> str:
         return f"it would call {found[1]}"
     if "TorchScript" in text or "torch.jit" in text:
         return "it is a TorchScript program"
-    return text.partition("\n")[0] or type(error).__name__
+    if found := re.search(r"WeightsUnpickler error:\s*(\S.*)", text):
+        text = f"no pickle of tensors: {found[1].strip()}"
+    return re.split(r"\n|\. (?=[A-Z])", text)[0] or type(error).__name__
+
+
+# What is often saved instead of weights, by its first bytes.
+_MISTAKEN = {
+    b"version https://git-lfs": "it is a pointer of Git LFS, which 'git lfs pull' replaces",
+    b"<!": "it is a web page",
+    b"<html": "it is a web page",
+    b'{"': "it is a text, perhaps an error of the server",
+    b"\x89HDF": "it is a file of Keras or MATLAB",
+}
+
+
+def _kind(path: Path) -> str:
+    """Name what else a file is, where its first bytes tell; else nothing."""
+    try:
+        with path.open("rb") as file:
+            begin = file.read(64)
+    except OSError:
+        return ""
+    return next((kind for mark, kind in _MISTAKEN.items() if begin.startswith(mark)), "")
 
 
 def _named(stored: Any) -> str:
@@ -144,6 +166,8 @@ def _named(stored: Any) -> str:
     for value in values:
         if isinstance(value, StandIn):
             kind = type(value)
+            if kind.__name__ == "_reconstruct":
+                return "arrays of numpy, not tensors of torch"
             return (
                 f"a whole {kind.__module__}.{kind.__name__}, which only its own code can read "
                 "where it was pickled"
@@ -209,10 +233,11 @@ def _unwrap(stored: Any) -> Tensors | None:
     """Find the named tensors in what a script has saved; None where there are none."""
     if not isinstance(stored, dict):
         return None
-    if all(map(torch.is_tensor, stored.values())):
-        return dict(stored)
+    stored = {key: one for key, one in stored.items() if isinstance(key, str)}
+    if stored and all(map(torch.is_tensor, stored.values())):
+        return stored
     inner = (_unwrap(stored[key]) for key in CONTAINERS if key in stored)
     if found := next((one for one in inner if one), None):
         return found
-    tensors = {key: one for key, one in stored.items() if torch.is_tensor(one) and "." in str(key)}
+    tensors = {key: one for key, one in stored.items() if torch.is_tensor(one) and "." in key}
     return tensors if len(tensors) > len(stored) / 2 else None

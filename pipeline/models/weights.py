@@ -101,6 +101,7 @@ class StateDictLoader:
         tensors = self._without_foreign_head(own, tensors)
         self._check_shapes(own, tensors)
         self._check_names(own, tensors)
+        self._check_numbers(own, tensors)
         # Not strict: the head may be left out, and old files lack the batch norms' counters.
         self.target.module.load_state_dict(tensors, strict=False)
 
@@ -172,6 +173,21 @@ class StateDictLoader:
                     f"{self.source.path}: tensor '{name}' must have the shape "
                     f"{tuple(tensor.shape)} of {self.target.name}, has "
                     f"{tuple(tensors[name].shape)}; {remedy}use weights of this network"
+                )
+
+    def _check_numbers(self, own: Tensors, tensors: Tensors) -> None:
+        """Refuse numbers that no training leaves, or that only lose something by being copied."""
+        for name in own.keys() & tensors.keys():
+            tensor, where = tensors[name], f"{self.source.path}: tensor '{name}'"
+            if own[name].is_floating_point() and not tensor.is_floating_point():
+                raise ArtifactError(
+                    f"{where} must hold floating-point numbers, holds {tensor.dtype}; "
+                    "use weights that aren't quantised"
+                )
+            if tensor.is_floating_point() and tensor.isnan().any():
+                raise ArtifactError(
+                    f"{where} must hold numbers, holds NaN: its training has failed; "
+                    "use weights from before that"
                 )
 
     def _check_names(self, own: Tensors, tensors: Tensors) -> None:

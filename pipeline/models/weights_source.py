@@ -159,12 +159,14 @@ def weights_digest(config: ModelConfig) -> str:
 
     Returns:
         The sha256 of the file or of the package's; "hub"; or "none" (what is drawn depends on the
-        seed alone).
+        seed alone). Of several networks, one after the other.
 
     Raises:
         ConfigError: There is no such file, or no package for this network.
         ArtifactError: The package isn't installed.
     """
+    if config.beside:
+        return ", ".join(map(weights_digest, config.each))
     source = chosen_source(config)
     if source in ("hub", "none"):
         return source

@@ -52,8 +52,9 @@ def check_trainable(experiment: Experiment, num_classes: int) -> None:
             check(experiment, num_classes, torch.device("meta"))
         except (ConfigError, *_REFUSALS):  # some networks can't do without data, either
             check(experiment, num_classes, torch.device("cpu"))
-        if chosen_source(experiment.model) == "hub":
-            hub_repository(experiment.model.name)
+        for model in experiment.model.each:
+            if chosen_source(model) == "hub":
+                hub_repository(model.name)
     except ConfigError as error:
         raise ConfigError(f"{experiment.name}: {error}") from error
 

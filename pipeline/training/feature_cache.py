@@ -179,7 +179,9 @@ class FeatureCache:
             "weights": self._layers.weights_sha256,
             "device": self._device.type,
             "dtype": str(self._precision.dtype),
-            "preparation": config.images.model_dump(mode="json", exclude={"interpolation"}),
+            "preparation": config.images.model_dump(
+                mode="json", exclude={"interpolation", "crop_mode"}
+            ),
             "view": [*view.key(), transform_text(view.recipe, config.images, config.views)],
             "versions": [metadata.version(name) for name in ("torch", "pillow")],
             "images": images["sha256"].tolist(),

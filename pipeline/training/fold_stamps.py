@@ -115,8 +115,9 @@ def check_unseen(
 ) -> None:
     """Refuse a checkpoint of this competition that has learned from a fold's held-out images.
 
-    A checkpoint is known by its sha256, wherever the file lies; what it hasn't seen, by the
-    out-of-fold predictions beside it.
+    A checkpoint is known by its tensors, wherever the file lies and whatever wrote them again, and
+    by the fold's folder that it lies in, of another root, too; what it hasn't seen, by the
+    out-of-fold predictions there.
 
     Args:
         paths: The competition's files.
@@ -129,7 +130,7 @@ def check_unseen(
     """
     if config.weights in WEIGHTS_SOURCES:
         return
-    origin = _find_origin(paths, find_weights_file(config.weights))
+    origin = _find_origin(paths, find_weights_file(config.weights), set(fold_table["image_id"]))
     if origin is None:
         return
     unseen = _held_out_ids(origin)
@@ -139,21 +140,47 @@ def check_unseen(
             raise ConfigError(
                 f"model.weights: must not have learned from the images of fold {fold}, on which "
                 f"they would be scored; '{config.weights}' is the checkpoint of "
-                f"{origin.fold_dir.relative_to(paths.artifacts_dir)}, which has; "
+                f"{'/'.join(origin.fold_dir.parts[-2:])}, which has; "
                 "use weights from before this competition"
             )
 
 
-def _find_origin(paths: Paths, file: Path) -> FoldPaths | None:
-    """Find the fold that a file is a checkpoint of, or a copy of one."""
+def _find_origin(paths: Paths, file: Path, image_ids: set[str]) -> FoldPaths | None:
+    """Find the fold that a file belongs to, is a checkpoint of, or a copy of one."""
+    beside = FoldPaths(file.resolve().parent)
+    if paths.artifacts_dir.resolve() in beside.fold_dir.parents or (
+        beside.stamp.is_file() and _held_out_ids(beside) & image_ids  # of another root
+    ):
+        return beside
     num_bytes = file.stat().st_size
-    candidates = paths.artifacts_dir.glob("**/fold*/*.safetensors")
+    candidates = sorted(paths.artifacts_dir.glob("**/fold*/*.safetensors"))
     alike = [one for one in candidates if one.stat().st_size == num_bytes]
-    if not alike:
-        return None
-    sha256 = file_sha256(file)
-    found = sorted(one for one in alike if file_sha256(one) == sha256)
+    sha256 = file_sha256(file) if alike else ""
+    found = [one for one in alike if file_sha256(one) == sha256] or _rewritten(file, candidates)
     return FoldPaths(found[0].parent) if found else None
+
+
+def _rewritten(file: Path, checkpoints: Sequence[Path]) -> list[Path]:
+    """List the checkpoints whose tensors a file has that other code wrote, rounded as it did."""
+    if not checkpoints:
+        return []
+    import torch
+    from safetensors import safe_open
+
+    from pipeline.models.tensors import read_tensors, strip_prefixes
+
+    stored = read_tensors(file, "save the state dict alone, best as .safetensors")
+
+    def has_all_of(path: Path) -> bool:
+        with safe_open(path, framework="pt") as learned:
+            names = list(learned.keys())
+            given, _ = strip_prefixes(stored, names)
+            return given.keys() >= set(names) and all(
+                torch.equal(learned.get_tensor(name).to(given[name].dtype), given[name])
+                for name in names
+            )
+
+    return [path for path in checkpoints if has_all_of(path)]
 
 
 def _held_out_ids(fold: FoldPaths) -> set[str]:

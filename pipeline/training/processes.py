@@ -143,6 +143,8 @@ _OVERRULED = {
     "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": ("1", "train.micro_batch_size"),
     "ACCELERATE_DYNAMO_BACKEND": ("no", "train.compile"),
     "ACCELERATE_MIXED_PRECISION": ("no", "train.precision"),
+    "TORCHDYNAMO_DISABLE": ("0", "train.compile"),
+    "TORCH_COMPILE_DISABLE": ("0", "train.compile"),
 }
 _REFUSED = (
     "ACCELERATE_USE_DEEPSPEED",
@@ -158,12 +160,14 @@ _OFF = ("", "0", "false", "no")
 # What may change numbers by rounding, or where they are computed.
 _RECORDED = (
     "ACCELERATE_USE_CPU",
+    "ATEN_CPU_CAPABILITY",
     "CUBLAS_WORKSPACE_CONFIG",
     "CUDA_VISIBLE_DEVICES",
     "MKL_NUM_THREADS",
     "NVIDIA_TF32_OVERRIDE",
     "OMP_NUM_THREADS",
     "PIPELINE_CPU_BACKEND",
+    "TIMM_FUSED_ATTN",
     "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
 )
 _not_used: dict[str, str] = {}  # by this process, since it began

@@ -6,6 +6,7 @@ Probes that learn from the same features read them once for many trials.
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from pipeline.scoring.metrics import decided, score
 from pipeline.scoring.oof import assemble_oof, class_indices
 from pipeline.store.predictions import FloatArray
 from pipeline.store.tables import ALWAYS_LEARNED, held_out
+from pipeline.training.dry_run import check_trainable
 from pipeline.training.fold_stamps import check_unseen
 from pipeline.training.memory import is_out_of_memory
 from pipeline.training.methods import Method, build_method
@@ -122,7 +124,7 @@ class Objective:
             outcome = "stopped"
             raise
         except Exception as error:
-            outcome = _reason(error)
+            outcome = self._explained(error, values)
             trial.set_user_attr(REASON, outcome)
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
@@ -133,6 +135,18 @@ class Objective:
             chosen = ", ".join(f"{key} {_format_value(value)}" for key, value in values.items())
             say(f"{self._search.title}: trial {trial.number}: {outcome}, {seconds:.1f} s; {chosen}")
         return value
+
+    def _explained(self, error: Exception, values: Mapping[str, object]) -> str:
+        """Return why a trial failed: as `train` would say it, if it would refuse these values."""
+        search = self._search
+        if not isinstance(error, PipelineError | MemoryError) and not is_out_of_memory(error):
+            with suppress(Exception):  # another one says less than the trial's own
+                try:
+                    experiment = search.experiment.changed(values, "trial")
+                    check_trainable(experiment, search.competition.num_classes)
+                except PipelineError as refusal:
+                    return _reason(refusal)
+        return _reason(error)
 
     def _score(self, trial: Trial, values: Mapping[str, object]) -> float:
         search = self._search

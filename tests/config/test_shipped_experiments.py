@@ -92,3 +92,23 @@ def test_recipe_trains_on_a_tiny_cut(name, workspace):
     train.run(paths, competition, [name], [], changes)
     probs = load_predictions(paths.experiment(name).test, "").probs
     assert probs.shape == (8, 2)
+
+
+@pytest.mark.parametrize("more", [{}, {"mask_token": torch.zeros(1, 384)}], ids=["timm", "authors"])
+def test_the_transformer_recipe_takes_a_users_file_of_dinov2(more, tmp_path):
+    published = timm.create_model("vit_small_patch14_dinov2").state_dict()  # of 518 px
+    assert published["pos_embed"].shape[1] == 37 * 37 + 1
+    path = tmp_path / "dinov2_vits14_pretrain.pth"
+    torch.save(published | more, path)
+    experiment = prepared(load_experiment("vit-finetune-dinov2", [f"model.weights={path}"]))
+    assert experiment.images.mean == (0.485, 0.456, 0.406)
+    network = build_model(experiment.model, num_classes=12, size_px=112)
+    own = network.module.state_dict()
+    assert own["head.weight"].shape == (12, 2 * 384)  # class token beside the mean of patches
+    assert own["pos_embed"].shape[1] == 8 * 8 + 1
+    resized = {"pos_embed"}
+    for name in published.keys() - resized:
+        assert torch.equal(own[name], published[name]), name
+    # A grid made smaller keeps its mean.
+    gap = own["pos_embed"][:, 1:].mean(1) - published["pos_embed"][:, 1:].mean(1)
+    assert gap.abs().max() < 0.01

@@ -3,8 +3,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
+from timm.data import create_transform
 
 from pipeline.config.experiment import ImageConfig, TransformConfig, ViewConfig
+from pipeline.images.transforms import transform_text
 from pipeline.images.views import (
     View,
     ViewMaker,
@@ -165,3 +168,57 @@ def test_corners_show_the_corners():
         copy[row, column] = number
     found = [int(View(place=corner).crop(copy, CROPPED).max()) for corner in CORNERS]
     assert found == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("crop_fraction", [1.0, 0.8])
+@pytest.mark.parametrize("mode", ["center", "squash", "border"])
+@pytest.mark.parametrize("shape", [(64, 96), (90, 64), (64, 64)])
+def test_an_oblong_image_is_shown_as_timm_shows_it(mode, shape, crop_fraction):
+    config = ImageConfig(
+        size_px=32, crop_fraction=crop_fraction, crop_mode=mode, interpolation="bilinear"
+    )
+    ramp = np.add.outer(2 * np.arange(shape[0]), 0.5 * np.arange(shape[1]))
+    image = np.repeat(ramp.astype(np.uint8)[..., None], 3, axis=2)
+    theirs = create_transform(
+        (3, 32, 32), crop_pct=crop_fraction, crop_mode=mode, interpolation="bilinear",
+        mean=config.mean, normalize=False,
+    )  # fmt: skip
+    expected = np.asarray(theirs(Image.fromarray(image)).permute(1, 2, 0), dtype=np.int64)
+    gaps = np.abs(View().crop(image, config).astype(np.int64) - expected)
+    assert np.quantile(gaps, 0.85) <= 3  # a border may begin a pixel earlier
+    others = {"center", "squash", "border"} - {mode}
+    if shape[0] != shape[1]:
+        for other in others:
+            shown = View().crop(image, config.model_copy(update={"crop_mode": other}))
+            assert np.abs(shown.astype(np.int64) - expected).mean() > 2 * gaps.mean() + 1
+
+
+@pytest.mark.parametrize("view", EVERY_VIEW)
+@pytest.mark.parametrize("mode", ["squash", "border"])
+def test_what_is_seen_of_an_oblong_image_is_laid_back_over_all_of_it(mode, view):
+    config = ImageConfig(size_px=32, crop_mode=mode, crop_fraction=1.0)
+    ramp = np.add.outer(2.0 * np.arange(40), 1.0 * np.arange(60))
+    image = np.repeat(ramp.astype(np.uint8)[..., None], 3, axis=2)
+    seen = view.crop(image, config)
+    assert seen.shape == (32, 32, 3)
+    back = view.undo(seen[..., 0].astype(np.float32), (40, 60), config)
+    assert back.shape == (40, 60)
+    inside = ~np.isnan(back)
+    assert inside.mean() > (0.99 if view in (View(), View(is_mirrored=True)) else 0.4)
+    assert np.median(np.abs(back - ramp)[inside]) < 6
+
+
+def test_a_border_has_the_mean_of_the_weights():
+    config = ImageConfig(size_px=32, crop_mode="border", crop_fraction=1.0, mean=(0.1, 0.5, 0.9))
+    shown = View().crop(np.zeros((20, 40, 3), np.uint8), config)
+    assert shown[0, 0].tolist() == [26, 128, 230]
+    assert not shown[16].any()
+
+
+def test_what_becomes_of_oblong_images_is_in_the_key_of_a_cache_and_crops_keep_theirs():
+    texts = {
+        mode: transform_text("", ImageConfig(crop_mode=mode), VIEWS)
+        for mode in ("center", "squash", "border")
+    }
+    assert len(set(texts.values())) == 3
+    assert "crop_mode" not in texts["center"]

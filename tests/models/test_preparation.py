@@ -25,15 +25,17 @@ def experiment(name, images=None, weights="hub"):
 @pytest.mark.parametrize(
     "name",
     ["tf_efficientnet_lite0", "vit_base_patch32_clip_224", "resnet50.tv_in1k", "inception_v3",
-     "convnext_tiny.in12k_ft_in1k_384", "tf_efficientnet_b4_ns"],
+     "convnext_tiny.in12k_ft_in1k_384", "tf_efficientnet_b4_ns",
+     "vit_large_patch14_clip_336.openai_ft_in12k_in1k"],
 )  # fmt: skip
 def test_what_a_recipe_leaves_out_is_as_timm_says_of_the_weights(name):
     images = prepared(experiment(f"timm/{name}")).images
     trained = timm.get_pretrained_cfg(timm.models.get_deprecated_models().get(name) or name)
     assert trained is not None
-    found = (images.size_px, images.crop_fraction, images.mean, images.std, images.interpolation)
-    size = trained.input_size[-1]
-    assert found == (size, trained.crop_pct, trained.mean, trained.std, trained.interpolation)
+    found = (images.size_px, images.crop_fraction, images.mean, images.std)
+    assert found == (trained.input_size[-1], trained.crop_pct, trained.mean, trained.std)
+    assert images.interpolation == trained.interpolation
+    assert images.crop_mode == trained.crop_mode
     assert images.left_to_weights == []
 
 
@@ -46,6 +48,17 @@ def test_what_a_recipe_says_counts():
     images = prepared(experiment(CLIP, {"size_px": 96, "crop_fraction": 0.7})).images
     assert (images.size_px, images.crop_fraction) == (96, 0.7)
     assert images.mean[0] == pytest.approx(0.481, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [("convnext_base.fb_in22k_ft_in1k_384", "squash"), ("vit_base_patch32_clip_224", "center"),
+     ("coatnet_rmlp_2_rw_384", "squash")],
+)  # fmt: skip
+def test_oblong_images_are_squashed_where_the_weights_learned_them_so(name, mode):
+    made = prepared(experiment(f"timm/{name}"))
+    assert made.images.crop_mode == mode
+    assert ("by squash" in preparation.describe(made.images)) == (mode == "squash")
 
 
 @pytest.mark.parametrize("name", ["timm/tf_efficientnet_lite0", "lenet"])

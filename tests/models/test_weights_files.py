@@ -278,3 +278,55 @@ def test_a_file_of_other_things_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "a.pth")
     with pytest.raises(ArtifactError, match="must hold named tensors, holds a"):
         load(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize(
+    ("begin", "line"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", r"Git LFS, which 'git lfs"),
+        (b"<!DOCTYPE html><html>Not found</html>", r"\(it is a web page\); save"),
+        (b'{"error": "Repository not found"}', r"\(it is a text, perhaps an error"),
+        (b"\x89HDF\r\n\x1a\n", r"\(it is a file of Keras or MATLAB\); save"),
+        (b"nothing known", r"cannot be read \(no pickle of tensors: .+\); save|header"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.bin", "a.safetensors"])
+def test_what_was_saved_instead_of_weights_is_named(tmp_path, name, begin, line):
+    path = tmp_path / name
+    path.write_bytes(begin)
+    with pytest.raises(ArtifactError, match=line) as caught:
+        load(path)
+    assert "weights_only" not in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("content", [{0: torch.ones(2)}, {("a.b", 1): torch.ones(2)}, {}])
+def test_tensors_without_names_are_refused(tmp_path, content):
+    torch.save(content, tmp_path / "a.pth")
+    with pytest.raises(ArtifactError, match="must hold named tensors, holds a dict of other"):
+        load(tmp_path / "a.pth")
+
+
+def test_tensors_with_names_are_found_beside_some_without(tmp_path):
+    torch.save({**trained(), 0: torch.ones(2)}, tmp_path / "a.pth")
+    own = load(tmp_path / "a.pth")
+    assert_equal(own, trained())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "line"),
+    [
+        (lambda one: one * float("nan"), "must hold numbers, holds NaN: its training has failed"),
+        (lambda one: one.to(torch.int8), "must hold floating-point numbers, holds torch.int8"),
+        (
+            lambda one: one.to(torch.complex64),
+            "must hold floating-point numbers, holds torch.complex64",
+        ),
+    ],
+    ids=["nan", "int8", "complex"],
+)
+def test_numbers_that_are_no_weights_are_refused_by_their_tensor(tmp_path, spoil, line):
+    state = trained()
+    torch.save(state | {"conv1.0.weight": spoil(state["conv1.0.weight"])}, tmp_path / "a.pth")
+    with pytest.raises(ArtifactError, match=rf"a\.pth: tensor 'conv1\.0\.weight' {line}"):
+        load(tmp_path / "a.pth")

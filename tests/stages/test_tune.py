@@ -333,3 +333,19 @@ def test_a_trial_that_another_command_ends_meanwhile_is_selected_too(site):
     another.join()
     best = site[0].experiment("tiny-tuned").best_toml.read_text(encoding="utf-8")
     assert "l2 = 0.5" in best
+
+
+def test_what_train_would_refuse_is_a_trial_s_reason_in_the_words_of_train(workspace, tmp_path):
+    text = """
+method = "finetune"
+train = { epochs = 1, batch_size = 16, micro_batch_size = 16 }
+views = { flip = false, recipe = "none" }
+[tune]
+train.micro_batch_size = { choices = [1, 16] }
+"""
+    site = (*workspace, tiny.write_toml(tmp_path / "tiny.toml", text))
+    run(site, 4)
+    failed = [trial for trial in trials_of(site) if trial.state == TrialState.FAIL]
+    (reason,) = (trial.user_attrs["reason"] for trial in failed)
+    assert "train.batch_size and train.micro_batch_size: must be 2 at least" in reason
+    assert reason.endswith("choose 2, or freeze_batch_norm")

@@ -4,9 +4,12 @@ import shutil
 
 import pandas as pd
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from pipeline.errors import ConfigError
 from pipeline.stages import train
+from pipeline.store.paths import Paths
 from pipeline.store.predictions import load_predictions
 from pipeline.training.fold_stamps import check_unseen
 from tests import tiny
@@ -72,3 +75,54 @@ def test_train_refuses_it_before_any_work(learned, workspace, tmp_path):
         train.run(paths, competition, [path], [], [weights])
     assert not paths.experiment("again").experiment_dir.exists()
     train.run(paths, competition, [path], [0], [weights])
+
+
+@pytest.mark.parametrize(
+    "rewrite",
+    [
+        lambda tensors: tensors,
+        lambda tensors: {"state_dict": {f"model.{name}": one for name, one in tensors.items()}},
+        lambda tensors: {name: one.half() for name, one in tensors.items()},
+    ],
+    ids=["plain", "wrapped", "half"],
+)
+def test_a_checkpoint_that_was_written_again_is_known_by_its_tensors(learned, tmp_path, rewrite):
+    paths, folds = learned
+    tensors = load_file(paths.experiment("first").fold(0).checkpoint)
+    file = tmp_path / "converted.pth"
+    torch.save(rewrite(tensors), file)
+    check_unseen(paths, config(file), folds, [0])
+    with pytest.raises(ConfigError, match=r"fold 1, .* checkpoint of first/fold0"):
+        check_unseen(paths, config(file), folds, [1])
+    last = "fc.bias"
+    torch.save(rewrite(tensors | {last: tensors[last] + 1}), file)
+    check_unseen(paths, config(file), folds, [1])
+
+
+def test_weights_that_only_the_frozen_layers_share_have_learned_nothing(learned, tmp_path):
+    paths, folds = learned
+    tensors = load_file(paths.experiment("first").fold(0).checkpoint)
+    file = tmp_path / "public.pth"
+    torch.save(tensors | {"fc.weight": torch.zeros(1000, 64), "fc.bias": torch.zeros(1000)}, file)
+    check_unseen(paths, config(file), folds, [0, 1])
+    torch.save({name: one for name, one in tensors.items() if name[:3] != "fc."}, file)
+    check_unseen(paths, config(file), folds, [0, 1])
+
+
+def test_a_checkpoint_of_another_root_is_known_by_the_fold_that_it_lies_in(learned, tmp_path):
+    paths, folds = learned
+    elsewhere = Paths(tmp_path / "elsewhere", paths.competition)
+    own = paths.experiment("first").fold(0).checkpoint
+    check_unseen(elsewhere, config(own), folds, [0])
+    with pytest.raises(ConfigError, match=r"fold 1, .* checkpoint of first/fold0"):
+        check_unseen(elsewhere, config(own), folds, [1])
+    others = folds.assign(image_id="x" + folds["image_id"])  # of another competition
+    check_unseen(elsewhere, config(own), others, [1])
+
+
+def test_what_else_lies_in_a_fold_s_folder_has_learned_what_the_fold_has(learned):
+    paths, folds = learned
+    state = paths.experiment("first").fold(0).fold_dir / "finished.pt"
+    torch.save(load_file(state.with_name("checkpoint.safetensors")), state)
+    with pytest.raises(ConfigError, match=r"fold 1, .* checkpoint of first/fold0"):
+        check_unseen(paths, config(state), folds, [1])
