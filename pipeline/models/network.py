@@ -84,6 +84,8 @@ class SideBySide(nn.Module):
         colours: By trunk and channel, factor and summand that make its inputs of the first one's.
     """
 
+    changes: Tensor
+
     def __init__(
         self, trunks: Sequence[nn.Module], colours: Sequence[Sequence[tuple[float, float]]]
     ) -> None:

@@ -233,11 +233,11 @@ def _unwrap(stored: Any) -> Tensors | None:
     """Find the named tensors in what a script has saved; None where there are none."""
     if not isinstance(stored, dict):
         return None
-    stored = {key: one for key, one in stored.items() if isinstance(key, str)}
-    if stored and all(map(torch.is_tensor, stored.values())):
-        return stored
-    inner = (_unwrap(stored[key]) for key in CONTAINERS if key in stored)
+    named = {key: one for key, one in stored.items() if isinstance(key, str)}
+    if named and all(map(torch.is_tensor, named.values())):
+        return named
+    inner = (_unwrap(named[key]) for key in CONTAINERS if key in named)
     if found := next((one for one in inner if one), None):
         return found
-    tensors = {key: one for key, one in stored.items() if torch.is_tensor(one) and "." in key}
-    return tensors if len(tensors) > len(stored) / 2 else None
+    tensors = {key: one for key, one in named.items() if torch.is_tensor(one) and "." in key}
+    return tensors if len(tensors) > len(named) / 2 else None

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from timm.data import create_transform
+from timm.data.transforms_factory import create_transform
 
 from pipeline.config.experiment import ImageConfig, TransformConfig, ViewConfig
 from pipeline.images.transforms import transform_text

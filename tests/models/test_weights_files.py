@@ -308,7 +308,7 @@ def test_tensors_without_names_are_refused(tmp_path, content):
 
 
 def test_tensors_with_names_are_found_beside_some_without(tmp_path):
-    torch.save({**trained(), 0: torch.ones(2)}, tmp_path / "a.pth")
+    torch.save(dict([(0, torch.ones(2)), *trained().items()]), tmp_path / "a.pth")
     own = load(tmp_path / "a.pth")
     assert_equal(own, trained())
 
