@@ -63,6 +63,8 @@ class ModelConfig(Table):
     def _is_consistent(self) -> Self:
         if self.beside and self.weights not in WEIGHTS_SOURCES:
             raise ValueError("model.beside must be left out where model.weights is a file")
+        if len({self.name, *self.beside}) <= len(self.beside):
+            raise ValueError("model.beside must name networks once each, and not model.name")
         return self
 
     @property

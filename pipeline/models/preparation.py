@@ -81,7 +81,8 @@ def _of_timm(config: dict[str, Any], where: str) -> ImageConfig:
     try:
         return ImageConfig(
             size_px=config["input_size"][-1],
-            crop_fraction=float(config["crop_pct"]),
+            # Three of VOLO's are above 1, a border around the picture: the whole of it, then.
+            crop_fraction=min(float(config["crop_pct"]), 1.0),
             mean=_three(config["mean"]),
             std=_three(config["std"]),
             interpolation="bilinear" if bilinear else "bicubic",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from timm.models import model_entrypoint
 from torch import nn
 
@@ -179,10 +180,11 @@ class StateDictLoader:
         """Refuse numbers that no training leaves, or that only lose something by being copied."""
         for name in own.keys() & tensors.keys():
             tensor, where = tensors[name], f"{self.source.path}: tensor '{name}'"
-            if own[name].is_floating_point() and not tensor.is_floating_point():
+            is_lossless = tensor.is_floating_point() and tensor.layout == torch.strided
+            if own[name].is_floating_point() and not is_lossless:
                 raise ArtifactError(
-                    f"{where} must hold floating-point numbers, holds {tensor.dtype}; "
-                    "use weights that aren't quantised"
+                    f"{where} must hold floating-point numbers, all of them, holds {tensor.dtype} "
+                    f"({tensor.layout}); use weights that are neither quantised nor sparse"
                 )
             if tensor.is_floating_point() and tensor.isnan().any():
                 raise ArtifactError(

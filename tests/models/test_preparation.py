@@ -61,6 +61,13 @@ def test_oblong_images_are_squashed_where_the_weights_learned_them_so(name, mode
     assert ("by squash" in preparation.describe(made.images)) == (mode == "squash")
 
 
+def test_a_crop_of_more_than_the_picture_is_the_whole_of_it():
+    trained = timm.get_pretrained_cfg("volo_d4_448.sail_in1k")
+    assert trained is not None
+    assert trained.crop_pct > 1
+    assert prepared(experiment("timm/volo_d4_448.sail_in1k")).images.crop_fraction == 1
+
+
 @pytest.mark.parametrize("name", ["timm/tf_efficientnet_lite0", "lenet"])
 def test_networks_without_weights_get_the_defaults(name):
     made = experiment(name, weights="none")

@@ -72,6 +72,10 @@ def test_a_network_without_weights_can_be_built_for_a_check(images):
             {"model": {"name": RESNET, "weights": "./mine.pth", "beside": [EFFICIENTNET]}},
             "model.beside must be left out where model.weights is a file",
         ),
+        (
+            {"model": {"name": RESNET, "weights": "none", "beside": [EFFICIENTNET, RESNET]}},
+            "model.beside must name networks once each, and not model.name",
+        ),
     ],
 )
 def test_it_is_refused_where_it_would_decide_nothing(changes, reason):
