@@ -182,6 +182,22 @@ class HeadConfig(Table):
     are more than rows."""
 
 
+# Keys that only count where another one has this value.
+_USED_WHERE = {
+    "model.drop_path": ("method", "finetune"),
+    "model.dropout": ("method", "finetune"),
+    "views.cycle": ("method", "finetune"),
+    "head.l2": ("head.kind", "logistic"),
+    "head.max_steps": ("head.kind", "logistic"),
+    "head.shrinkage": ("head.kind", "lda"),
+    "train.compile_mode": ("train.compile", True),
+    "train.schedule.final_factor": ("train.schedule.name", "cosine"),
+    "train.schedule.peak_at": ("train.schedule.name", "one_cycle"),
+    "train.schedule.step_epochs": ("train.schedule.name", "step"),
+    "train.schedule.gamma": ("train.schedule.name", "step"),
+}
+
+
 class Experiment(Table):
     """Everything that decides an experiment's result, besides the data and the folds."""
 
@@ -230,6 +246,17 @@ class Experiment(Table):
         if self.method == "probe":
             return "train"
         return "" if self.train.init_head == "probe" else "head"
+
+    @property
+    def unused_keys(self) -> dict[str, str]:
+        """The keys that were changed and decide nothing, each with the key because of which."""
+        default = Experiment(name=self.name, model=ModelConfig(name=self.model.name))
+        return {
+            key: other
+            for key, (other, needed) in _USED_WHERE.items()
+            if self.at(key) != default.at(key) and self.at(other) != needed
+            if not key.startswith(f"{self.unused_table}.")
+        }
 
     def as_given(self) -> dict[str, Any]:
         """Return the values as plain ones, without those of `[images]` that the weights decide."""

@@ -80,13 +80,19 @@ class ExperimentRun:
                 check_unseen(self._paths, self._experiment.model, self._tables.folds, todo)
             except ConfigError as error:
                 raise ConfigError(f"{self._experiment.name}: {error}") from error
-            self._warn_of_unused_table()
+            self._warn_of_unused()
             from pipeline.training.dry_run import check_trainable
 
             check_trainable(self._experiment, self._competition.num_classes)
 
-    def _warn_of_unused_table(self) -> None:
+    def _warn_of_unused(self) -> None:
         experiment = self._experiment
+        for key, other in experiment.unused_keys.items():
+            value = json.dumps(experiment.at(other))
+            warn(
+                f"{experiment.name}: {key} decides nothing where {other} = {value}; remove it, or "
+                f"change {other}"
+            )
         table = experiment.unused_table
         if table and getattr(experiment, table) != type(getattr(experiment, table))():
             warn(

@@ -193,3 +193,30 @@ def test_a_warm_up_may_last_all_the_training_and_one_cycle_has_none(tmp_path):
     ):
         path = tiny.write_toml(tmp_path / "mine.toml", f"[train]\nepochs = 3\n{text}\n")
         load_experiment(path, [])
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "other", "used"),
+    [
+        ("model.drop_path", "0.2", "method", "finetune"),
+        ("views.cycle", "4", "method", "finetune"),
+        ("head.shrinkage", "0.2", "head.kind", "lda"),
+        ("train.schedule.peak_at", "0.5", "train.schedule.name", "one_cycle"),
+        ("train.schedule.gamma", "0.5", "train.schedule.name", "step"),
+    ],
+)
+def test_a_value_that_counts_only_beside_another_one_is_known_as_unused(key, text, other, used):
+    name = "lite0-finetune" if key.startswith("train.") else "lite0-probe"
+    assert load_experiment(name, [f"{key}={text}"]).unused_keys == {key: other}
+    changes = [f"{key}={text}", f"{other}={used}"]
+    assert key not in load_experiment(name, changes).unused_keys
+
+
+def test_a_value_of_a_table_that_is_unused_as_a_whole_is_not_named_again():
+    assert load_experiment("lite0-probe", ["train.schedule.gamma=0.5"]).unused_keys == {}
+
+
+@pytest.mark.parametrize("name", built_in_names("experiments"))
+def test_no_shipped_experiment_sets_what_decides_nothing(name):
+    for experiment in load_experiments(name, []):
+        assert experiment.unused_keys == {}

@@ -444,3 +444,11 @@ def test_a_table_that_decides_nothing_is_told_once_and_only_before_work(site, ca
     assert " ".join(capsys.readouterr().err.split()).count(told) == 1
     run(site, overrides=["train.epochs=50"])
     assert told not in capsys.readouterr().err
+
+
+def test_a_value_that_decides_nothing_is_told_before_work(site, capsys):
+    told = (
+        'tiny: model.drop_path decides nothing where method = "probe"; remove it, or change method'
+    )
+    run(site, overrides=["model.drop_path=0.2"])
+    assert " ".join(capsys.readouterr().err.split()).count(told) == 1
