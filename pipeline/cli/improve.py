@@ -30,8 +30,8 @@ def suspects(
     Reads folds/COMPETITION.csv and artifacts/COMPETITION/EXPERIMENT/oof.npz.
 
     Writes suspects.csv beside it: the images whose label the out-of-fold predictions
-    contradict, the most contradicted first. Write 'drop' or 'relabel' into its column action
-    and give it to 'folds --corrections'; nothing is corrected by itself.
+    contradict, the most contradicted first. Write 'drop', 'relabel' or 'keep' into its column
+    action and give it to 'folds --corrections'; nothing is corrected by itself.
 
     Fails if the predictions are missing or stale, or a list with actions would be overwritten.
 

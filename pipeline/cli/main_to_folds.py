@@ -140,7 +140,7 @@ def folds(
         str | None,
         typer.Option(
             metavar="CSV|none",
-            help="A table as 'suspects' writes it, with 'drop' or 'relabel' where you agree; "
+            help="A table as 'suspects' writes it, with 'drop', 'relabel' or 'keep'; "
             "'none' takes corrections back.",
             show_default="none, or as split before",
         ),

@@ -1,4 +1,4 @@
-"""Apply corrections of training labels that a person decided on: images dropped or relabelled.
+"""Apply what a person decided on training labels: images are dropped, relabelled or kept.
 
 They are written into `suspects.csv`, or any table of its form, and given to `pipeline folds`, which
 keeps them in the stamp of the fold table: they stay in effect until others or none are asked for.
@@ -6,8 +6,8 @@ keeps them in the stamp of the fold table: they stay in effect until others or n
 
 import re
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from pipeline.store.freshness import file_sha256, read_stamp
 from pipeline.store.paths import Paths
 from pipeline.store.tables import SUSPECT_COLUMNS, read_image_table
 
-DROP, RELABEL = "drop", "relabel"
+DROP, RELABEL, KEEP = "drop", "relabel", "keep"
+ACTIONS = (KEEP, DROP, RELABEL)
 TRUTH_WORDS = {
     **dict.fromkeys(("wahr", "vrai", "verdadero", "vero", "истина"), "true"),
     **dict.fromkeys(("falsch", "faux", "falso", "ложь"), "false"),
@@ -30,19 +31,22 @@ MOST_NAMES = 5
 
 @dataclass(frozen=True)
 class Corrections:
-    """Training images to drop or to relabel.
+    """Training images to drop or to relabel, and those whose label is known to be right.
 
     Attributes:
         file: Name of the table that said so.
         sha256: Of its content.
         drop: Ids of the images that are left out.
         relabel: image_id → the label that replaces the given one.
+        keep: Ids of the images that were looked at; they stay as they are, and the report asks for
+            them no more.
     """
 
     file: str
     sha256: str
     drop: list[str]
     relabel: dict[str, str]
+    keep: list[str] = field(default_factory=list)
 
     def apply(self, images: pd.DataFrame) -> pd.DataFrame:
         """Leave out rows and replace labels; all else stays as it is, the order too.
@@ -59,9 +63,17 @@ class Corrections:
         """All images that are corrected."""
         return {*self.drop, *self.relabel}
 
+    @property
+    def decided(self) -> set[str]:
+        """All images that a person decided on."""
+        return {*self.image_ids, *self.keep}
+
     def record(self) -> dict[str, Any]:
         """Return what the fold table's stamp says of them."""
-        return asdict(self)
+        record = asdict(self)
+        if not self.keep:  # as records were before there was such an action
+            del record["keep"]
+        return record
 
     def __str__(self) -> str:
         parts = [
@@ -69,6 +81,8 @@ class Corrections:
             for names, done in ((self.drop, "dropped"), (list(self.relabel), "relabelled"))
             if names
         ]
+        if self.keep:
+            parts.append(f"{len(self.keep):,} looked at and kept")
         return f"{', '.join(parts)} by {self.file}"
 
 
@@ -76,7 +90,8 @@ def load_corrections(path: Path, competition: Competition, train: pd.DataFrame) 
     """Read the rows of a table that have an action.
 
     Args:
-        path: A table with SUSPECT_COLUMNS; `action` is empty, "drop" or "relabel" (to `suggested`).
+        path: A table with SUSPECT_COLUMNS; `action` is empty, "keep", "drop" or "relabel" (to
+            `suggested`).
         competition: Its classes.
         train: All rows of `train.csv`.
 
@@ -89,15 +104,15 @@ def load_corrections(path: Path, competition: Competition, train: pd.DataFrame) 
     table = _as_spelled_here(path, table[table["action"] != ""], competition, train)
     if table.empty:
         raise DataError(
-            f"{path}: action must be '{DROP}' or '{RELABEL}' somewhere, is empty everywhere; fill "
-            f"it in where you agree"
+            f"{path}: action must be '{DROP}', '{RELABEL}' or '{KEEP}' somewhere, is empty "
+            "everywhere; fill it in where you agree"
         )
     label_by_id = dict(zip(train["image_id"], train["label"], strict=True))
     given = table["image_id"].map(label_by_id)
     is_relabel = table["action"] == RELABEL
     is_other_class = table["suggested"].isin(competition.classes) & (table["suggested"] != given)
     for column, rule, holds in (
-        ("action", f"be empty, '{DROP}' or '{RELABEL}'", table["action"].isin([DROP, RELABEL])),
+        ("action", f"be empty or one of {', '.join(ACTIONS)}", table["action"].isin(ACTIONS)),
         ("image_id", "stand in train.csv", given.notna()),
         ("label", "be the one of train.csv", table["label"] == given),
         ("suggested", "be another class of the competition", ~is_relabel | is_other_class),
@@ -115,6 +130,7 @@ def load_corrections(path: Path, competition: Competition, train: pd.DataFrame) 
         sha256=file_sha256(path),
         drop=table.loc[table["action"] == DROP, "image_id"].tolist(),
         relabel=dict(zip(relabelled["image_id"], relabelled["suggested"], strict=True)),
+        keep=table.loc[table["action"] == KEEP, "image_id"].tolist(),
     )
 
 
@@ -163,6 +179,42 @@ def recorded_corrections(paths: Paths) -> Corrections | None:
     stamp = read_stamp(paths.folds_stamp) or {"inputs": {}}
     recorded = stamp["inputs"].get("corrections")
     return None if recorded is None else Corrections(**recorded)
+
+
+def load_review(paths: Paths, image_ids: Collection[str]) -> dict[str, list[str]]:
+    """Read what `review` wrote: rows of SUSPECT_COLUMNS by image_id; none where it wrote nothing.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    path = paths.corrections_csv
+    if not path.is_file():
+        return {}
+    try:
+        table = read_image_table(path, SUSPECT_COLUMNS, "", image_ids)
+    except DataError as error:
+        reason = str(error).partition("; run '")[0]
+        raise DataError(f"{reason}; mend it, or move it away") from error
+    rows = table.astype(str).assign(action=table["action"].str.strip().str.lower())
+    rows["action"] = rows["action"].where(rows["action"] != "", KEEP)  # as it was written once
+    return {row[0]: list(row) for row in rows.itertuples(index=False) if row[0] in image_ids}
+
+
+def num_pending(reviewed: dict[str, list[str]], corrections: Corrections | None) -> int:
+    """Count the decisions of a review that the corrections in effect don't agree with.
+
+    Args:
+        reviewed: What `load_review` returns.
+        corrections: Those in effect.
+    """
+    in_effect: dict[str, tuple[str, str]] = {}
+    if corrections is not None:
+        in_effect |= dict.fromkeys(corrections.drop, (DROP, ""))
+        in_effect |= {name: (RELABEL, label) for name, label in corrections.relabel.items()}
+    decided = {
+        name: (row[-1], row[2] if row[-1] == RELABEL else "") for name, row in reviewed.items()
+    }
+    return sum(in_effect.get(name, (KEEP, "")) != one for name, one in decided.items())
 
 
 def _first(names: list[str]) -> str:

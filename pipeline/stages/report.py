@@ -53,6 +53,7 @@ def _inputs(paths: Paths, competition: Competition, typed: str) -> dict[str, Any
         paths.folds_csv,
         paths.folds_stamp,
         paths.submission_log,
+        paths.corrections_csv,
         *paths.list_submissions(),
     ]
     stamps = [

@@ -17,14 +17,20 @@ from PIL import Image
 
 from pipeline.config.competition import Competition
 from pipeline.console import result, say
-from pipeline.data.corrections import DROP, RELABEL
 from pipeline.errors import ConfigError, DataError
 from pipeline.images.working_copy import ImageRows, WorkingCopies
+from pipeline.reports.page.blocks import Section
 from pipeline.reports.page.build_page import build_sections, page_title, render
 from pipeline.reports.page.report_data import read_report_data
-from pipeline.reports.page.review_deck import ReviewDeck, as_decided, saved_row
+from pipeline.reports.page.review_deck import (
+    ReviewDeck,
+    ReviewFile,
+    as_reviewed,
+    decided_rows,
+    emptied,
+)
 from pipeline.store.paths import Paths
-from pipeline.store.tables import SUSPECT_COLUMNS, load_train, write_for_people
+from pipeline.store.tables import load_train
 
 HOST = "127.0.0.1"
 FULL_PX = 1600  # the short side of an image in full
@@ -64,57 +70,46 @@ def run(
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            say(f"review {competition.name}: {server.desk.told()}")
+            say(f"review {competition.name}: {server.desk.file.told()}")
 
 
 @dataclass
 class Desk:
-    """What lies before the reviewer: the page, its cards and the file that is written.
+    """What lies before the reviewer.
 
     Attributes:
         paths: The competition's files.
-        page: The page, whose deck holds the cards.
-        deck: The cards, as the file has them decided.
+        title: Of the page.
+        sections: Of the page; one of them holds the deck, nothing decided.
         train: Rows of `train.csv`.
-        num_corrected: How many images the file drops or relabels.
+        file: The decisions on the deck's cards.
     """
 
     paths: Paths
-    page: bytes
-    deck: ReviewDeck
+    title: str
+    sections: list[Section]
     train: pd.DataFrame
-    num_corrected: int = 0
+    file: ReviewFile
+
+    def page(self) -> bytes:
+        """Render the page with what is decided by now, in whatever browser or command."""
+        empty = self.file.deck
+        deck = as_reviewed(empty, self.file.rows())
+        sections = [
+            replace(one, blocks=[deck if block is empty else block for block in one.blocks])
+            for one in self.sections
+        ]
+        return render(self.title, sections, is_served=True).encode()
 
     def image(self, number: int) -> bytes:
         """Encode a card's image in full; whatever the file is, what leaves is a WebP."""
-        image_id = self.deck.cards[number].image_id
+        image_id = self.file.deck.cards[number].image_id
         rows = self.train[self.train["image_id"] == image_id]
         (row,) = ImageRows(rows)
         buffer = io.BytesIO()
         pixels = WorkingCopies(self.paths, FULL_PX).read(row)
         Image.fromarray(pixels).save(buffer, "WEBP", quality=90)
         return buffer.getvalue()
-
-    def save(self, decisions: Any) -> str:
-        """Write decisions, `[[card, action, class or None], ...]`; returns a line about it.
-
-        Raises:
-            ValueError: They are no such list.
-        """
-        rows = [saved_row(self.deck, *decision) for decision in decisions]
-        if len({row[0] for row in rows}) < len(rows):
-            raise ValueError("an image is decided twice")
-        table = pd.DataFrame([*rows, *self.deck.carried], columns=pd.Index(SUSPECT_COLUMNS))
-        write_for_people(table, self.paths.corrections_csv)
-        self.num_corrected = int((table["action"] != "").sum())
-        return self.told()
-
-    def told(self) -> str:
-        """Say what was written, and the command that it is for."""
-        if not self.num_corrected:
-            return f"nothing is corrected. {self.deck.take_back}".strip()
-        path = self.paths.corrections_csv
-        return f"{path}: {self.num_corrected:,} corrections; run '{self.deck.command} {path}'"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -127,7 +122,7 @@ class Handler(BaseHTTPRequestHandler):
         """Answer with the page, or the image of a card by its number."""
         name = self._asked()
         if name == "":
-            self._reply(HTTPStatus.OK, self.server.desk.page, "text/html; charset=utf-8")
+            self._send_page()
         elif name and name.startswith("image/") and name[6:].isascii() and name[6:].isdecimal():
             self._send_image(int(name[6:]))
         elif name is not None:
@@ -162,6 +157,14 @@ class Handler(BaseHTTPRequestHandler):
             return None
         return name
 
+    def _send_page(self) -> None:
+        try:
+            page = self.server.desk.page()
+        except DataError as error:  # of the file with the decisions
+            self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
+        else:
+            self._reply(HTTPStatus.OK, page, "text/html; charset=utf-8")
+
     def _send_image(self, number: int) -> None:
         try:
             self._reply(HTTPStatus.OK, self.server.desk.image(number), "image/webp")
@@ -170,9 +173,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def _save(self, body: bytes) -> None:
         try:
-            told = self.server.desk.save(json.loads(body))
-        except (ValueError, TypeError, RecursionError) as error:
+            told = self.server.desk.file.save(json.loads(body))
+        except (ValueError, TypeError, IndexError, RecursionError) as error:
             self._refuse(HTTPStatus.BAD_REQUEST, str(error))
+        except DataError as error:  # of a full or read-only disk, too
+            self._refuse(HTTPStatus.INSUFFICIENT_STORAGE, str(error))
         else:
             self._reply(HTTPStatus.OK, told.encode(), "text/plain; charset=utf-8")
 
@@ -203,15 +208,15 @@ class ReviewServer(ThreadingHTTPServer):
     """A server that this machine alone reaches.
 
     Attributes:
-        desk: What it serves.
+        desk: What it serves, once that is made.
         token: Without which nothing is answered.
     """
 
     daemon_threads = True
+    desk: Desk
 
-    def __init__(self, port: int, token: str, desk: Desk) -> None:
+    def __init__(self, port: int, token: str) -> None:
         super().__init__((HOST, port), Handler)
-        self.desk = desk
         self.token = token
         self.hosts = {f"{name}:{self.server_port}" for name in (HOST, "localhost")}
         self.origins = {f"http://{host}" for host in self.hosts}
@@ -228,27 +233,34 @@ class ReviewServer(ThreadingHTTPServer):
 
 
 def make_server(paths: Paths, competition: Competition, typed: str, port: int = 0) -> ReviewServer:
-    """Build the page and bind the port; see `run` for arguments and errors."""
-    data = read_report_data(paths, competition, typed)
-    sections = build_sections(data)
+    """Bind the port and build the page; see `run` for arguments and errors."""
+    try:
+        server = ReviewServer(port, secrets.token_urlsafe(24))
+    except OSError as error:
+        raise ConfigError(
+            f"--port {port}: must be free ({error.strerror}); leave it out"
+        ) from error
+    try:
+        server.desk = _desk(paths, competition, typed)
+    except BaseException:
+        server.server_close()
+        raise
+    return server
+
+
+def _desk(paths: Paths, competition: Competition, typed: str) -> Desk:
+    sections = build_sections(read_report_data(paths, competition, typed))
     decks = [block for one in sections for block in one.blocks if isinstance(block, ReviewDeck)]
     if not decks:
         raise DataError(
             f"{competition.name}: some label must be in doubt, none is; run 'pipeline train "
             f"{competition.name}' if nothing is trained yet"
         )
-    token = secrets.token_urlsafe(24)
-    train = load_train(paths)
-    deck = replace(as_decided(decks[0], paths, train), key=f"{decks[0].key} {token}")
+    deck, empty = decks[0], emptied(decks[0])
     served = [
-        replace(one, blocks=[deck if block is decks[0] else block for block in one.blocks])
+        replace(one, blocks=[empty if block is deck else block for block in one.blocks])
         for one in sections
     ]
-    page = render(page_title(competition), served, is_served=True).encode()
-    num = sum(card.action in (DROP, RELABEL) for card in deck.cards) + len(deck.carried)
-    try:
-        return ReviewServer(port, token, Desk(paths, page, deck, train, num))
-    except OSError as error:
-        raise ConfigError(
-            f"--port {port}: must be free ({error.strerror}); leave it out"
-        ) from error
+    train = load_train(paths)
+    file = ReviewFile(paths, empty, frozenset(train["image_id"]), decided_rows(deck))
+    return Desk(paths, page_title(competition), served, train, file)

@@ -203,7 +203,11 @@ def test_they_read_as_counts_and_first_names():
 @pytest.mark.parametrize(
     ("column", "value", "line"),
     [
-        ("action", "delete", "action must be empty, 'drop' or 'relabel', 1 images have another"),
+        (
+            "action",
+            "delete",
+            "action must be empty or one of keep, drop, relabel, 1 images have another",
+        ),
         ("image_id", "x.jpg", "image_id must stand in train.csv, .* the first is 'x.jpg'"),
         ("label", "dog", "label must be the one of train.csv, .* the first is 'dog' of '002.jpg'"),
         ("suggested", "horse", "suggested must be another class of the competition, .* 'horse'"),
@@ -242,3 +246,16 @@ def test_an_image_that_stands_twice_is_refused(path, demo):
 def test_a_file_that_is_not_there_is_refused(path, demo):
     with pytest.raises(DataError, match=r"mine\.csv: must exist, is missing; run 'pipeline susp"):
         load_corrections(path, demo, TRAIN)
+
+
+def test_labels_that_were_looked_at_are_kept_as_they_are(path, demo):
+    write_table(suspects(_1="drop", _2="keep", _3="Keep"), path)
+    found = load_corrections(path, demo, TRAIN)
+    assert (found.drop, found.keep) == (["001.jpg"], ["002.jpg", "003.jpg"])
+    assert str(found) == "1 dropped (001.jpg), 2 looked at and kept by mine.csv"
+    assert Corrections(**found.record()) == found
+    assert found.apply(TRAIN)["label"].tolist() == [*LABELS[:1], *LABELS[2:]]
+
+
+def test_a_record_without_kept_labels_is_as_it_was_before_there_were_any():
+    assert "keep" not in Corrections("x.csv", "0", ["a"], {}).record()

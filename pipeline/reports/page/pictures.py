@@ -72,8 +72,11 @@ def whole_pictures(paths: Paths, images: pd.DataFrame) -> list[Picture]:
     return pictures
 
 
-def copy_pictures(data: ReportData, image: pd.Series) -> list[Picture]:
+def copy_pictures(data: ReportData, image: pd.Series) -> tuple[list[Picture], int]:
     """Draw the copies of a training image, at most MOST_COPIES, with set, label and fold.
+
+    Returns:
+        The pictures, and how many copies there are.
 
     Raises:
         DataError: An image can't be read any more.
@@ -82,10 +85,11 @@ def copy_pictures(data: ReportData, image: pd.Series) -> list[Picture]:
     train = train[~((train["image_id"] == image["image_id"]) & (train["split"] == "train"))]
     shown = train.head(MOST_COPIES)
     pictures = thumbnails(data.paths, shown, COPY_PX)
-    return [
+    labelled = [
         Picture(one.uri, one.alt, one.width, one.height, f"{row['what']}: {row['image_id']}")
         for one, (_, row) in zip(pictures, shown.iterrows(), strict=True)
     ]
+    return labelled, len(train)
 
 
 def _copies(data: ReportData, group: str) -> pd.DataFrame:

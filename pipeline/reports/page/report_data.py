@@ -2,13 +2,14 @@
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from pipeline.config.competition import Competition
+from pipeline.data.corrections import load_review, recorded_corrections
 from pipeline.data.training_table import load_training_table
 from pipeline.errors import ArtifactError, DataError
 from pipeline.scoring.calibration import expected_calibration_error, reliability_table
@@ -55,6 +56,8 @@ class ReportData:
         calibration_errors: The ECE of each result, by its name.
         left_out: The reason why a result can't be shown, by its name.
         best: The best result; None before there is one.
+        reviewed: What `review` wrote, rows of SUSPECT_COLUMNS by image_id.
+        decided: Ids of the images whose label a person decided on, by whatever way.
     """
 
     paths: Paths
@@ -69,6 +72,8 @@ class ReportData:
     calibration_errors: dict[str, float] | None = None
     left_out: dict[str, str] | None = None
     best: BestResult | None = None
+    reviewed: dict[str, list[str]] = field(default_factory=dict)
+    decided: frozenset[str] = frozenset()
 
     def below_root(self, path: Path) -> str:
         """Format a file's path relative to the project's root."""
@@ -86,7 +91,11 @@ def read_report_data(paths: Paths, competition: Competition, typed: str) -> Repo
         DataError: The tables of `prepare` are missing or damaged, or the fold table is older.
         ArtifactError: A result's files are damaged.
     """
+    given = load_train(paths)
+    corrections, reviewed = recorded_corrections(paths), load_review(paths, set(given["image_id"]))
     tables: dict[str, Any] = {
+        "reviewed": reviewed,
+        "decided": frozenset({*reviewed, *(corrections.decided if corrections else ())}),
         "paths": paths,
         "competition": competition,
         "typed": typed,
@@ -97,7 +106,7 @@ def read_report_data(paths: Paths, competition: Competition, typed: str) -> Repo
         ),
     }
     if not paths.folds_csv.is_file():
-        return ReportData(train=load_train(paths), folds=None, **tables)
+        return ReportData(train=given, folds=None, **tables)
     train, folds = load_training_table(paths)
     train, folds = (one[folds["fold"] != ALWAYS_LEARNED] for one in (train, folds))
     train, folds = train.reset_index(drop=True), folds.reset_index(drop=True)

@@ -1,16 +1,16 @@
 """Define the deck of cards about doubtful labels, and the rows that are saved of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from threading import Lock
+from typing import Any
 
 import pandas as pd
 
-from pipeline.data.corrections import DROP, RELABEL
+from pipeline.data.corrections import ACTIONS, KEEP, RELABEL, load_review
 from pipeline.reports.page.blocks import Block, Picture
 from pipeline.store.paths import Paths
-from pipeline.store.tables import SUSPECT_COLUMNS, harmless, read_image_table
-
-KEEP = "keep"
+from pipeline.store.tables import SUSPECT_COLUMNS, harmless, write_for_people
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ReviewCard:
         whole: The whole picture, smaller; None where it can't be read.
         maps: What speaks for the suggested class and for the label.
         copies: Pictures of its copies, each labelled with set, class and fold.
-        action: "drop" or "relabel" where that is decided already, "keep" or empty.
+        action: "keep", "drop" or "relabel" where that is decided already, else empty.
         chosen: Index of the class that `action` relabels to.
     """
 
@@ -96,14 +96,14 @@ def saved_row(deck: ReviewDeck, number: int, action: str, chosen: int | None) ->
     Args:
         deck: Holds the card.
         number: The card's place in it.
-        action: "keep", "drop" or "relabel".
+        action: "keep", "drop" or "relabel"; empty for an open card, whose row isn't saved.
         chosen: Index of the class to relabel to.
 
     Raises:
         ValueError: There is no such card, action or class.
     """
     cards, classes = deck.cards, deck.classes
-    if not 0 <= number < len(cards) or action not in (KEEP, DROP, RELABEL):
+    if not 0 <= number < len(cards) or action not in ("", *ACTIONS):
         raise ValueError("no such card or action")
     card = cards[number]
     suggested = card.suggested if action != RELABEL else chosen
@@ -113,41 +113,104 @@ def saved_row(deck: ReviewDeck, number: int, action: str, chosen: int | None) ->
         raise ValueError("must be another class")
     name = "" if suggested is None else classes[suggested]
     prob = card.probs[1] if suggested == card.suggested else ""
-    kept = "" if action == KEEP else action
-    return [card.image_id, classes[card.label], name, card.probs[0], prob, kept]
+    return [card.image_id, classes[card.label], name, card.probs[0], prob, action]
 
 
-def as_decided(deck: ReviewDeck, paths: Paths, train: pd.DataFrame) -> ReviewDeck:
+def decided_rows(deck: ReviewDeck) -> dict[str, list[str]]:
+    """Return the saved table's rows of all that is decided already, by image_id."""
+    rows = [list(row) for row in deck.carried]
+    for number, card in enumerate(deck.cards):
+        if card.action:
+            rows.append(saved_row(deck, number, card.action, card.chosen))
+    return {row[0]: row for row in rows}
+
+
+def emptied(deck: ReviewDeck) -> ReviewDeck:
+    """Return the deck with nothing decided."""
+    cards = [replace(card, action="", chosen=None) for card in deck.cards]
+    return replace(deck, cards=cards, carried=[])
+
+
+def as_reviewed(deck: ReviewDeck, rows: dict[str, list[str]]) -> ReviewDeck:
     """Add what an earlier review decided; it goes before the corrections in effect.
 
     Args:
-        deck: As the page has it.
-        paths: Where the review's file lies, if there is one.
-        train: Rows of `train.csv`.
-
-    Raises:
-        DataError: The file is damaged.
+        deck: Of the cards.
+        rows: What `load_review` read.
     """
-    path = paths.corrections_csv
-    if not path.is_file():
-        return deck
-    table = read_image_table(
-        path, SUSPECT_COLUMNS, f"pipeline review {paths.competition}", train["image_id"]
-    )
-    rows = {row[0]: [str(cell) for cell in row] for row in table.itertuples(index=False)}
-    cards = [_card_as_decided(card, rows.pop(card.image_id, None), deck) for card in deck.cards]
-    known = set(train["image_id"])
-    others = [row for image_id, row in rows.items() if image_id in known and row[-1]]
+    shown = {card.image_id for card in deck.cards}
+    cards = [_card_as_reviewed(card, rows.get(card.image_id), deck) for card in deck.cards]
+    others = [row for image_id, row in rows.items() if image_id not in shown]
     carried = {row[0]: list(row) for row in [*deck.carried, *others]}
     return replace(deck, cards=cards, carried=list(carried.values()))
 
 
-def _card_as_decided(card: ReviewCard, row: list[str] | None, deck: ReviewDeck) -> ReviewCard:
+def _card_as_reviewed(card: ReviewCard, row: list[str] | None, deck: ReviewDeck) -> ReviewCard:
     if row is None:
         return card
-    suggested, action = row[2], row[-1].strip().lower()
+    suggested, action = row[2], row[-1]
     if action != RELABEL:
-        return replace(card, action=action or KEEP, chosen=None)
+        return replace(card, action=action, chosen=None)
     if suggested not in deck.classes:
         return card
     return replace(card, action=RELABEL, chosen=list(deck.classes).index(suggested))
+
+
+@dataclass
+class ReviewFile:
+    """The file that holds a review's decisions.
+
+    Attributes:
+        paths: The competition's files.
+        deck: The cards, nothing decided.
+        image_ids: Of all training images.
+        given: What was decided before the first decision here, rows by image_id.
+        lock: Held while it is changed.
+    """
+
+    paths: Paths
+    deck: ReviewDeck
+    image_ids: frozenset[str]
+    given: dict[str, list[str]]
+    lock: Lock = field(default_factory=Lock)
+
+    def rows(self) -> dict[str, list[str]]:
+        """Return its rows, and before the first decision those given, by image_id.
+
+        Raises:
+            DataError: It is damaged.
+        """
+        return {**self.given, **load_review(self.paths, self.image_ids)}
+
+    def save(self, decisions: Any) -> str:
+        """Write decisions into the file, whatever else it holds by now; returns a line about it.
+
+        Args:
+            decisions: `[[card, action, class or None], ...]`; without action the card is open.
+
+        Raises:
+            ValueError: They are no such list.
+            DataError: The file is damaged, or can't be written.
+        """
+        found = [(self.deck.cards[number].image_id, saved_row(self.deck, number, action, chosen))
+                 for number, action, chosen in decisions]  # fmt: skip
+        if len(dict(found)) < len(found):
+            raise ValueError("an image is decided twice")
+        with self.lock:
+            rows = self.rows() | dict(found)
+            kept = [row for row in rows.values() if row[-1]]
+            table = pd.DataFrame(kept, columns=pd.Index(SUSPECT_COLUMNS))
+            write_for_people(table, self.paths.corrections_csv)
+            self.given = {}
+        return self.told()
+
+    def told(self) -> str:
+        """Say what is decided, and the command that it is for."""
+        actions = [row[-1] for row in self.rows().values()]
+        num = sum(action != KEEP for action in actions)
+        path = self.paths.corrections_csv
+        if not num:
+            told = f"{len(actions):,} looked at and kept, nothing to correct"
+            return f"{told}; {self.deck.take_back}" if self.deck.take_back else told
+        text = f"{path}: {len(actions):,} decided, {num:,} of them corrections"
+        return f"{text}; run '{self.deck.command} {path}'"

@@ -104,7 +104,7 @@ def check_and_apply(own, cards, file):
     paths, competition = own
     dropped, relabelled, kept = expected(cards)
     saved = read_table(file, SUSPECT_COLUMNS, "x").set_index("image_id")["action"]
-    assert {name for name in saved.index if saved[name] == ""} == kept
+    assert {name for name in saved.index if saved[name] == "keep"} == kept
     given = load_train(paths).set_index("image_id")["label"]
     folds.run(paths, competition, None, None, str(file))
     after = load_folds(paths).set_index("image_id")["label"]
@@ -135,7 +135,7 @@ def test_ten_cards_are_decided_by_keys_and_the_saved_file_is_taken_as_it_is(
     saved = tmp_path / "corrections.csv"
     download.value.save_as(saved)
     assert download.value.suggested_filename == "corrections.csv"
-    assert "run: pipeline folds demo --corrections corrections.csv" in (
+    assert "with the file's path: pipeline folds demo --corrections corrections.csv" in (
         seen.page.locator(".told").inner_text()
     )
     assert (seen.complaints, set(seen.requests) - {path.as_uri()}) == ([], set())
@@ -219,7 +219,7 @@ def test_corrections_in_effect_stand_in_the_next_file_unless_they_are_taken_back
     data = read_report_data(paths, competition, "demo")
     cards = cards_in(label_review.build(data))
     (card,) = [one for one in cards if one.image_id == first.image_id]
-    assert (card.action, card.reasons) == ("drop", ["corrected"])
+    assert (card.action, card.reasons) == ("drop", ["decided"])
     assert competition.classes[card.label] == label
     recorded = recorded_corrections(paths)
     assert recorded is not None
@@ -294,17 +294,18 @@ def test_what_is_no_list_of_decisions_is_refused_and_nothing_written(server, bod
     assert not server.desk.paths.corrections_csv.exists()
 
 
-def test_an_earlier_review_is_gone_on_with(own):
+def test_an_earlier_review_is_gone_on_with_where_it_ended(own, monkeypatch):
     with serving(own) as first:
         decisions = [[0, "drop", None], [1, "keep", None]]
         body = json.dumps(decisions).encode()
         status, told = ask(first, f"/{first.token}/corrections", body=body, **JSON)
-        assert (status, b"1 corrections" in told) == (200, True)
-        ids = [card.image_id for card in first.desk.deck.cards]
-    again = review.make_server(own[0], own[1], "demo")
-    again.server_close()
-    actions = {card.image_id: card.action for card in again.desk.deck.cards}
-    assert (actions[ids[0]], actions[ids[1]], actions[ids[2]]) == ("drop", "keep", "")
+        assert (status, b"2 decided, 1 of them corrections" in told) == (200, True)
+        ids = [card.image_id for card in first.desk.file.deck.cards]
+    monkeypatch.undo()
+    again = cards_in(label_review.build(read_report_data(own[0], own[1], "demo")))
+    decided = {card.image_id: (card.action, card.reasons) for card in again if card.action}
+    assert decided == {ids[0]: ("drop", ["decided"]), ids[1]: ("keep", ["decided"])}
+    assert again[0].image_id == ids[2]
 
 
 def test_a_port_that_is_taken_is_told(own):
@@ -334,4 +335,159 @@ def test_the_stage_tells_the_address_and_ends_by_ctrl_c(own, capsys, monkeypatch
     told = capsys.readouterr()
     assert opened == [told.out.strip()]
     assert told.out.startswith("http://127.0.0.1:")
-    assert "nothing is corrected" in told.err
+    assert "0 looked at and kept, nothing to correct" in told.err
+
+
+def post(server, decisions):
+    """Send decisions as the page does; return status and text."""
+    body = json.dumps(decisions).encode()
+    status, told = ask(server, f"/{server.token}/corrections", body=body, **JSON)
+    return status, told.decode()
+
+
+def actions_in(paths):
+    table = read_table(paths.corrections_csv, SUSPECT_COLUMNS, "x")
+    return dict(zip(table["image_id"], table["action"], strict=True))
+
+
+def test_two_reviews_at_once_keep_each_others_decisions(own):
+    with serving(own) as first, serving(own) as second:
+        ids = [card.image_id for card in first.desk.file.deck.cards]
+        post(first, [[0, "drop", None], [1, "keep", None]])
+        post(second, [[2, "drop", None]])
+        post(first, [[1, "", None]])  # taken back
+        assert actions_in(own[0]) == {ids[0]: "drop", ids[2]: "drop"}
+
+
+def test_what_can_not_be_written_is_told(own):
+    with serving(own) as server:
+        own[0].corrections_csv.mkdir(parents=True)
+        status, told = post(server, [[0, "drop", None]])
+        assert status == 507
+        assert "corrections.csv" in told
+        assert "\n" not in told
+
+
+def test_a_damaged_file_of_decisions_is_told_and_not_overwritten(own):
+    with serving(own) as server:
+        post(server, [[0, "drop", None]])
+        own[0].corrections_csv.write_text("image_id\nx\n", encoding="utf-8")
+        status, told = post(server, [[1, "drop", None]])
+        assert (status, told.endswith("mend it, or move it away")) == (507, True)
+        assert ask(server, f"/{server.token}/")[0] == 500
+    assert own[0].corrections_csv.read_text(encoding="utf-8") == "image_id\nx\n"
+
+
+def test_kept_labels_are_not_asked_for_again(own, project, monkeypatch):
+    monkeypatch.undo()
+    paths, competition = own
+    cards = [card for card in cards_in(project.sections) if "suspect" in card.reasons]
+    names = competition.classes
+    rows = [f"{card.image_id},{names[card.label]},,,,keep\n" for card in cards]
+    table = paths.root / "mine.csv"
+    table.write_text(",".join(SUSPECT_COLUMNS) + "\n" + "".join(rows), encoding="utf-8")
+    before = paths.folds_csv.read_bytes()
+    folds.run(paths, competition, None, None, str(table))
+    assert paths.folds_csv.read_bytes() == before
+    again = cards_in(label_review.build(read_report_data(paths, competition, "demo")))
+    assert not any("suspect" in card.reasons for card in again)
+    kept = {card.image_id for card in again if (card.action, card.reasons) == ("keep", ["decided"])}
+    assert kept == {card.image_id for card in cards}
+
+
+@with_browser
+def test_another_browser_sees_what_is_decided_and_takes_nothing_back(own, started):
+    with serving(own) as server:
+        pages = []
+        for _ in range(2):
+            pages.append(started.new_context().new_page())
+            pages[-1].goto(server.address)
+        first, second = pages
+        for page, keys in ((first, "dd"), (second, "")):
+            decide(page, keys)
+            page.get_by_role("button", name="Save").click()
+            page.locator(".told", has_text="2 of them corrections; run").wait_for()
+        second.reload()
+        assert "2 to drop" in progress(second)
+        undo(first, 1)
+        first.get_by_role("button", name="Save").click()
+        first.locator(".told", has_text="1 of them corrections; run").wait_for()
+        second.reload()
+        assert "1 to drop" in progress(second)
+        for page in pages:
+            page.context.close()
+
+
+@with_browser
+def test_two_tabs_of_the_page_count_each_others_decisions(started, project, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(project.html, encoding="utf-8")
+    context = started.new_context()
+    first, second = (Seen(context.new_page(), path).page for _ in range(2))
+    decide(first, "dd")
+    second.locator(".progress", has_text="2 to drop").wait_for()
+    decide(second, "u")
+    first.locator(".progress", has_text="1 to drop").wait_for()
+    context.close()
+
+
+@with_browser
+def test_what_the_server_did_not_get_is_downloaded_or_sent_later(own, started, project, tmp_path):
+    ids = [card.image_id for card in cards_in(project.sections)[:2]]
+    context = started.new_context()
+    page = context.new_page()
+    with serving(own) as server:
+        page.goto(server.address)
+        decide(page, "d")
+        context.set_offline(True)
+        decide(page, "d")
+        page.locator(".told", has_text="Not saved").wait_for()
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Save").click()
+        saved = tmp_path / "corrections.csv"
+        download.value.save_as(saved)
+        table = read_table(saved, SUSPECT_COLUMNS, "x")
+        assert table["action"].tolist() == ["drop", "drop"]
+        context.set_offline(False)
+        page.reload()
+        page.get_by_role("button", name="Save").click()
+        page.locator(".told", has_text="2 of them corrections; run").wait_for()
+        assert actions_in(own[0]) == dict.fromkeys(ids, "drop")
+    context.close()
+
+
+@with_browser
+def test_an_image_that_is_gone_opens_as_the_page_has_it(own, started):
+    paths, _ = own
+    with serving(own) as server:
+        page = started.new_context().new_page()
+        page.goto(server.address)
+        shutil.rmtree(paths.images_dir)
+        page.locator(".card:visible .whole").click()
+        page.locator("dialog p", has_text="can't be read any more").wait_for()
+        page.locator("dialog img").evaluate("image => image.decode()")
+        page.keyboard.press("d")
+        page.locator("dialog[open]").wait_for()
+        assert "1 to drop" in progress(page)
+        page.context.close()
+
+
+@with_browser
+def test_keys_work_where_the_deck_is_seen_and_choose_the_class(started, project, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(project.html, encoding="utf-8")
+    page = Seen(started.new_page(), path).page
+    page.keyboard.press("d")
+    assert "0 to drop" in progress(page)  # the deck isn't seen yet
+    page.locator("nav a[href='#review']").click()
+    page.keyboard.press("d")
+    assert "1 to drop" in progress(page)
+    card = page.locator(".card:visible")
+    name, label = card.get_attribute("data-id"), int(card.get_attribute("data-label") or "")
+    other = next(one for one in project.competition.classes
+                 if one != project.competition.classes[label])  # fmt: skip
+    page.keyboard.press("c")
+    page.keyboard.type(other)
+    page.keyboard.press("Enter")
+    assert page.locator(".told").inner_text() == f"{name}: relabel to {other}."
+    page.close()

@@ -6,6 +6,7 @@ import pandas as pd
 from pipeline.data.corrections import recorded_corrections
 from pipeline.reports.page.blocks import (
     Block,
+    Cell,
     Chart,
     Fold,
     Hint,
@@ -60,6 +61,7 @@ def _compare(data: ReportData, best: BestResult, folds: pd.DataFrame) -> list[Bl
                 int(own.sum()),
                 int(is_wrong[own].sum()),
                 float(is_wrong[own].mean()),
+                Cell(f"{_deviation(is_wrong, own):+.1f}", _deviation(is_wrong, own)),
                 int(suspects[own].sum()),
                 float(confidence[own].mean()),
                 classes,
@@ -67,9 +69,14 @@ def _compare(data: ReportData, best: BestResult, folds: pd.DataFrame) -> list[Bl
         )
     headings = [
         "fold", data.competition.metric, "images", "mistakes", "share of mistakes",
+        "against the others, standard errors",
         "labels in doubt", "mean confidence", "more mistakes than in other folds in",
     ]  # fmt: skip
     text = _verdict(best, fold, is_wrong, suspects, hardest)
+    text += (
+        " A fold that was asked for beforehand differs by more than chance beyond about 2 standard "
+        "errors. Its doubtful images: choose the fold above the cards in Review of labels."
+    )
     return [Paragraph(text), table(f"The folds of {best.result.name}", headings, rows)]
 
 
@@ -96,8 +103,7 @@ def _verdict(
     worst = max(hardest, key=lambda one: float(is_wrong[fold == one].mean()))
     own = fold == worst
     share, rest = float(is_wrong[own].mean()), float(is_wrong[~own].mean())
-    noise = float(np.sqrt(rest * (1 - rest) * (1 / own.sum() + 1 / (~own).sum())))
-    z = (share - rest) / noise if noise else 0.0
+    z = _deviation(is_wrong, own)
     # The worst of several folds lies further out than one that was chosen beforehand.
     from scipy.stats import norm  # here: a second to import
 
@@ -116,6 +122,13 @@ def _verdict(
         f"{suspects[~own].mean():.1%} of the others."
         + (f" It has more mistakes in {classes}." if classes else "")
     )
+
+
+def _deviation(is_wrong: np.ndarray, own: np.ndarray) -> float:
+    """Return how much more of a fold is mistaken than of the others, in standard errors."""
+    rest = float(is_wrong[~own].mean())
+    noise = float(np.sqrt(rest * (1 - rest) * (1 / own.sum() + 1 / (~own).sum())))
+    return (float(is_wrong[own].mean()) - rest) / noise if noise else 0.0
 
 
 def _describe(data: ReportData, folds: pd.DataFrame) -> str:

@@ -1,12 +1,12 @@
 """Show doubtful training images as cards, to keep, drop or relabel each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
-from pipeline.data.corrections import DROP, RELABEL, Corrections, recorded_corrections
+from pipeline.data.corrections import DROP, KEEP, RELABEL, Corrections, recorded_corrections
 from pipeline.reports.page.blocks import Block, Fold, Hint, Paragraph, Picture, Section
 from pipeline.reports.page.pictures import (
     GradCamPictures,
@@ -15,19 +15,19 @@ from pipeline.reports.page.pictures import (
     whole_pictures,
 )
 from pipeline.reports.page.report_data import BestResult, ReportData
-from pipeline.reports.page.review_deck import ReviewCard, ReviewDeck
+from pipeline.reports.page.review_deck import ReviewCard, ReviewDeck, as_reviewed
 from pipeline.scoring.oof import find_suspects
 from pipeline.store.freshness import digest
 from pipeline.store.predictions import IntArray
 from pipeline.store.tables import SUSPECT_COLUMNS, load_train
 
-MOST_CARDS = {"conflict": 16, "suspect": 40, "mistake": 16, "unreadable": 8, "corrected": 40}
+MOST_CARDS = {"conflict": 16, "suspect": 40, "mistake": 16, "unreadable": 8, "decided": 40}
 REASONS = {
     "conflict": "copies with other labels",
     "suspect": "label contradicted by the predictions",
-    "mistake": "worst mistakes",
+    "mistake": "mistakes, the worst first",
     "unreadable": "unreadable",
-    "corrected": "corrected already",
+    "decided": "decided already",
 }
 
 
@@ -44,7 +44,7 @@ def build(data: ReportData) -> list[Section]:
     corrections = recorded_corrections(data.paths)
     # With the labels as they were given, which the saved table names.
     train = load_train(data.paths) if corrections else data.train
-    doubts, text = _doubts(data, train, corrections)
+    doubts, text = _doubts(data, train)
     if not doubts:
         blocks: list[Block] = [Paragraph("No label is in doubt.")] if data.best else []
         return [Section("review", "Review of labels", blocks)] if blocks else []
@@ -54,7 +54,7 @@ def build(data: ReportData) -> list[Section]:
         grad_cam = load_grad_cam(data)
         explanation = [Fold("How to read the maps", [grad_cam.explanation])]
     cards = _cards(data, train, corrections, doubts, grad_cam)
-    deck = _deck(data, train, corrections, cards)
+    deck = as_reviewed(_deck(data, train, corrections, cards), data.reviewed)
     command = data.command("review")
     hint = Hint("The same with the images in full, and the file written for you:", command)
     return [Section("review", "Review of labels", [Paragraph(text), deck, *explanation, hint])]
@@ -65,56 +65,56 @@ def worst_mistakes(best: BestResult) -> IntArray:
     own = best.probs[np.arange(len(best.targets)), best.targets]
     order = np.argsort(own, kind="stable")
     is_wrong = best.probs.argmax(axis=1) != best.targets
-    return np.asarray(order[is_wrong[order]][: MOST_CARDS["mistake"]])
+    return np.asarray(order[is_wrong[order]])
 
 
 def conflicts(data: ReportData) -> list[str]:
     """List the images whose copies have other labels, as the folds correct them."""
     found = data.findings[data.findings["finding"] == "conflicting-labels"]
     images = data.train[data.train["image_id"].isin(found["image_id"])]
+    images = images.sort_values("group", kind="stable")  # a picture's copies one after the other
     labels = images.groupby("group")["label"].nunique()
     is_open = images["group"].isin(labels.index[labels > 1])  # no correction has settled it
     return [str(one) for one in images["image_id"][is_open]]
 
 
-def _doubts(
-    data: ReportData, train: pd.DataFrame, corrections: Corrections | None
-) -> tuple[dict[str, _Doubt], str]:
+def _doubts(data: ReportData, train: pd.DataFrame) -> tuple[dict[str, _Doubt], str]:
     """Collect the images to show, by id, and a sentence that counts them."""
     found: dict[str, _Doubt] = {}
     counts: dict[str, int] = {}
 
     def add(reason: str, ids: Sequence[str], suggested: Sequence[int | None] | None = None) -> None:
-        shown = list(ids)[: MOST_CARDS[reason]]
-        for place, image_id in enumerate(shown):
+        pairs = list(zip(ids, suggested or [None] * len(ids), strict=True))
+        if reason != "decided":  # else the same cards would come first for ever
+            pairs = [pair for pair in pairs if pair[0] not in data.decided]
+        for image_id, other in pairs[: MOST_CARDS[reason]]:
             doubt = found.setdefault(image_id, _Doubt())
             doubt.reasons.append(reason)
-            if doubt.suggested is None and suggested is not None:
-                doubt.suggested = suggested[place]
-        if len(ids):
-            counts[f"{REASONS[reason]}: {len(ids):,}"] = len(shown) - len(ids)
+            doubt.suggested = other if doubt.suggested is None else doubt.suggested
+        if pairs:
+            counts[reason] = len(pairs)
 
+    add("conflict", conflicts(data))
     if data.best is not None:
         suspects = find_suspects(data.best.probs, data.best.targets)
         ids = data.train["image_id"].to_numpy()
-        add("conflict", conflicts(data))
         add("suspect", ids[suspects["row"]].tolist(), suspects["suggested"].tolist())
         rows = worst_mistakes(data.best)
         add("mistake", ids[rows].tolist(), data.best.probs[rows].argmax(axis=1).tolist())
-    else:
-        add("conflict", conflicts(data))
     is_unreadable = (data.findings["finding"] == "unreadable") & (data.findings["split"] == "train")
     add("unreadable", data.findings.loc[is_unreadable, "image_id"].tolist())
-    known = set(train["image_id"])
-    corrected = sorted(corrections.image_ids & known) if corrections else []
-    add("corrected", corrected)
-    parts = [name + (f" ({-missing:,} not here)" * bool(missing)) for name, missing in
-             counts.items()]  # fmt: skip
+    add("decided", sorted(data.decided & set(train["image_id"])))
+    parts = [
+        f"{REASONS[reason]}: {count:,}"
+        + (f", {MOST_CARDS[reason]} of them here" if count > MOST_CARDS[reason] else "")
+        for reason, count in counts.items()
+    ]
     return found, f"{len(found):,} cards. {'; '.join(parts)}. {_ADVICE}"
 
 
 _ADVICE = (
-    "Decide by keys or buttons; the browser remembers. It counts once the saved file is given to "
+    "Decide by keys or buttons; the browser remembers, and what is decided makes room for the next "
+    "ones here. It counts once the saved file is given to "
     "'folds --corrections' and the experiments are trained anew. Labels are contradicted by "
     "confident learning (Northcutt et al. 2021); many are right ones of hard images."
 )
@@ -147,7 +147,7 @@ def _cards(
             continue
         row = place.get(image_id)
         image = by_id[image_id]
-        card = _card(data, image, doubt, row, whole[image_id], maps.get(image_id, []))
+        card = _card(data, image, doubt, row, (whole[image_id], maps.get(image_id, [])))
         cards.append(_decided(data, card, corrections))
     return cards
 
@@ -166,8 +166,7 @@ def _card(
     image: pd.Series,
     doubt: _Doubt,
     row: int | None,
-    whole: Picture,
-    maps: Sequence[Picture],
+    drawn: tuple[Picture, Sequence[Picture]],
 ) -> ReviewCard:
     names = data.competition.classes
     label = names.index(str(image["label"]))
@@ -180,8 +179,11 @@ def _card(
         probs = (f"{own[label]:.4f}", f"{own[suggested]:.4f}")
         top = np.argsort(-own, kind="stable")[:3]
         lines.append("Predicted " + ", ".join(f"{names[i]} {own[i]:.1%}" for i in top))
-    where = "takes no part" if fold is None else f"fold {fold}"
+    where = _where(data, str(image["image_id"]), fold)
     lines.append(f"{image['image_id']}; {where}; {image['width']} x {image['height']} px")
+    copies, num_copies = copy_pictures(data, image)
+    if num_copies > len(copies):
+        lines.append(f"It has {num_copies:,} copies, {len(copies)} of them here.")
     return ReviewCard(
         image_id=str(image["image_id"]),
         label=label,
@@ -191,10 +193,21 @@ def _card(
         confidence=confidence,
         probs=probs,
         lines=lines,
-        whole=whole,
-        maps=maps,
-        copies=copy_pictures(data, image),
+        whole=drawn[0],
+        maps=drawn[1],
+        copies=copies,
     )
+
+
+def _where(data: ReportData, image_id: str, fold: int | None) -> str:
+    """Say which fold holds an image out, or why none does."""
+    if fold is not None:
+        return f"fold {fold}"
+    if data.folds is None:
+        return "not split yet"
+    corrections = recorded_corrections(data.paths)
+    is_dropped = corrections is not None and image_id in corrections.drop
+    return "takes no part" if is_dropped else "learned from in every fold"
 
 
 def _unreadable(data: ReportData, image_id: str, doubt: _Doubt) -> ReviewCard:
@@ -206,12 +219,13 @@ def _unreadable(data: ReportData, image_id: str, doubt: _Doubt) -> ReviewCard:
 
 def _decided(data: ReportData, card: ReviewCard, corrections: Corrections | None) -> ReviewCard:
     """Add what the corrections in effect say of an image."""
-    if corrections is None or card.image_id not in corrections.image_ids:
+    if corrections is None or card.image_id not in corrections.decided:
         return card
-    if card.image_id in corrections.drop:
-        return ReviewCard(**{**vars(card), "action": DROP})
+    if card.image_id not in corrections.relabel:
+        action = DROP if card.image_id in corrections.drop else KEEP
+        return replace(card, action=action)
     chosen = data.competition.classes.index(corrections.relabel[card.image_id])
-    return ReviewCard(**{**vars(card), "action": RELABEL, "chosen": chosen})
+    return replace(card, action=RELABEL, chosen=chosen)
 
 
 def _deck(
@@ -219,11 +233,18 @@ def _deck(
 ) -> ReviewDeck:
     shown = {card.image_id for card in cards}
     labels = dict(zip(train["image_id"], train["label"], strict=True))
-    carried = [
-        [image_id, labels[image_id], (corrections.relabel.get(image_id, "")), "", "",
-         RELABEL if image_id in corrections.relabel else DROP]
-        for image_id in sorted(corrections.image_ids & set(labels)) if image_id not in shown
-    ] if corrections else []  # fmt: skip
+    carried = []
+    if corrections is not None:
+        actions = {
+            **dict.fromkeys(corrections.keep, KEEP),
+            **dict.fromkeys(corrections.drop, DROP),
+            **dict.fromkeys(corrections.relabel, RELABEL),
+        }
+        carried = [
+            [image_id, labels[image_id], corrections.relabel.get(image_id, ""), "", "", action]
+            for image_id, action in sorted(actions.items())
+            if image_id in labels and image_id not in shown
+        ]
     return ReviewDeck(
         key=f"{data.competition.name} {(digest(data.paths.train_csv) or '')[:12]}",
         classes=data.competition.classes,

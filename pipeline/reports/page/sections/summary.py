@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.data.corrections import recorded_corrections
+from pipeline.data.corrections import num_pending, recorded_corrections
+from pipeline.ladder.course import load_course
 from pipeline.reports.page.blocks import (
     Block,
     Commands,
@@ -35,14 +36,13 @@ TWINS = ("train-test-twin", "exact-duplicate", "near-duplicate")
 
 def build(data: ReportData) -> list[Section]:
     """Show the page in a few lines, and what else could be done."""
-    if data.competition.has_several:  # the steps go by the one class of an image
-        lines = [*_result(data), *_images(data)]
-        return [Section("summary", "Findings", [Findings(lines)])]
     first, *others = _next_steps(data)
-    lines = [*_result(data), *_mistakes(data), *_labels(data), *_images(data), first]
+    by_class = () if data.competition.has_several else (*_mistakes(data), *_labels(data))
+    lines = [*_result(data), *by_class, *_images(data), first]
     blocks: list[Block] = [Findings(lines)]
     if others:
-        blocks.append(Fold("What could be done after that", [Findings(others)]))
+        title = "After that: which experiment next, and what else could be done"
+        blocks.append(Fold(title, [Findings(others)]))
     return [Section("summary", "Findings", blocks)]
 
 
@@ -92,8 +92,10 @@ def _labels(data: ReportData) -> Iterator[Finding]:
     corrections = recorded_corrections(data.paths)
     parts = [f"In effect: {corrections}."] if corrections else []
     if data.best is not None:
-        num, num_sure = _num_suspects(data.best)
+        num, num_sure, num_decided = _num_suspects(data, data.best)
         parts.append(f"{num:,} are contradicted by the predictions, {num_sure:,} of them surely.")
+        if num_decided:
+            parts.append(f"{num_decided:,} more were looked at and decided.")
     num_conflicts = len(conflicts(data))
     if num_conflicts:
         parts.append(f"{num_conflicts:,} images have copies with other labels.")
@@ -102,9 +104,12 @@ def _labels(data: ReportData) -> Iterator[Finding]:
         yield Finding("Labels", " ".join(parts), "review" if is_shown else "")
 
 
-def _num_suspects(best: BestResult) -> tuple[int, int]:
+def _num_suspects(data: ReportData, best: BestResult) -> tuple[int, int, int]:
+    """Count the labels in doubt: all that are open, the sure ones of them, those decided."""
     found = find_suspects(best.probs, best.targets)
-    return len(found), int((found["prob_suggested"] >= SURE).sum())
+    is_open = ~data.train["image_id"].iloc[found["row"]].isin(data.decided).to_numpy()
+    is_sure = (found["prob_suggested"] >= SURE).to_numpy()
+    return int(is_open.sum()), int((is_open & is_sure).sum()), int((~is_open).sum())
 
 
 def _images(data: ReportData) -> Iterator[Finding]:
@@ -126,7 +131,10 @@ def _images(data: ReportData) -> Iterator[Finding]:
 
 def _next_steps(data: ReportData) -> list[Finding]:
     """List what to do next, the most urgent first."""
-    steps = [*_to_train(data), *_to_review(data), *_to_improve(data), *_to_submit(data)]
+    steps = [
+        *_to_correct(data), *_to_train(data), *_to_review(data), *_to_improve(data),
+        *_to_submit(data),
+    ]  # fmt: skip
     if steps:
         return steps
     text = "All of it was done. More images of the hardest classes help most from here."
@@ -146,9 +154,20 @@ def _to_train(data: ReportData) -> Iterator[Finding]:
         yield Finding("Next", text, "experiments", command)
 
 
+def _to_correct(data: ReportData) -> Iterator[Finding]:
+    """Name what `review` wrote and the folds don't have."""
+    num = num_pending(data.reviewed, recorded_corrections(data.paths))
+    if num and data.folds is not None:
+        text = f"{num:,} decisions of the review aren't in effect yet:"
+        file = data.below_root(data.paths.corrections_csv)
+        yield Finding("Next", text, "review", data.command("folds", f"--corrections {file}"))
+
+
 def _to_review(data: ReportData) -> Iterator[Finding]:
-    num_conflicts = len(conflicts(data))
-    num_sure = 0 if data.best is None else _num_suspects(data.best)[1]
+    if data.competition.has_several:  # review is for the one class of an image
+        return
+    num_conflicts = len(set(conflicts(data)) - data.decided)
+    num_sure = 0 if data.best is None else _num_suspects(data, data.best)[1]
     if num_conflicts or num_sure >= MANY_SURE:
         text = f"Look at {num_sure + num_conflicts:,} labels that are probably wrong, here or by"
         yield Finding("Next", text, "review", data.command("review"))
@@ -175,6 +194,9 @@ def _to_improve(data: ReportData) -> Iterator[Finding]:
         text = "Search better values of its settings:"
         command = data.command("tune", f"--experiment {best.name}")
         yield Finding("Next", text, "tuning", command)
+    if load_course(data.paths) is None:
+        text = "Or leave the choice to a plan, from cheap to dear, within the time that you set:"
+        yield Finding("Next", text, command=data.command("run", "--time-limit 2h"))
 
 
 def _to_submit(data: ReportData) -> Iterator[Finding]:

@@ -1,4 +1,5 @@
 // The deck: decisions by keys and buttons, kept in the browser, saved as a table of corrections.
+// Where `pipeline review` serves the page, its file holds them: the browser keeps what isn't written yet.
 const deck = document.querySelector(".deck");
 if (deck) review(deck);
 
@@ -15,11 +16,11 @@ function review(deck) {
   const strip = deck.querySelector(".strip");
   const told = deck.querySelector(".told");
   const storage = `pipeline review ${deck.dataset.key}`;
-  const state = restore();
+  let state = restore();
   let current = null;
 
   function restore() {
-    const empty = { decisions: {}, seen: [], undo: [] };
+    const empty = { decisions: {}, seen: [], undo: [], unsaved: [] };
     try {
       return { ...empty, ...JSON.parse(localStorage.getItem(storage)) };
     } catch {
@@ -134,9 +135,10 @@ function review(deck) {
       return;
     }
     const { id, label } = card.dataset;
-    state.undo.push([id, state.decisions[id] ?? null, state.seen.includes(id)]);
+    state.undo.push([id, decision(card), state.seen.includes(id)]);
     state.decisions[id] = to === label && to !== "" ? { action: "keep", to: "" } : { action, to };
     if (!isFixed(card)) state.decisions[id].row = row(card);
+    state.unsaved.push(id);
     look(card);
     keep();
     told.textContent = `${id}: ${words(card)}.`;
@@ -148,7 +150,8 @@ function review(deck) {
     const last = state.undo.pop();
     if (!last) return;
     const [id, before, wasSeen] = last;
-    if (before) state.decisions[id] = before; else delete state.decisions[id];
+    state.decisions[id] = before ?? { action: "", to: "" };
+    state.unsaved.push(id);
     if (!wasSeen) state.seen = state.seen.filter((one) => one !== id);
     keep();
     const card = cards.find((one) => one.dataset.id === id);
@@ -158,7 +161,7 @@ function review(deck) {
     saveThere();
   }
 
-  // Rows of the table: who was looked at and kept has no action.
+  // Rows of the table.
   function row(card) {
     const { action, to } = decision(card);
     const [id, probLabel, probSuggested] = JSON.parse(card.dataset.cells);
@@ -166,7 +169,7 @@ function review(deck) {
     const changed = action === "relabel" && to !== card.dataset.suggested;
     const suggested = meant === "" ? "" : data.safe[Number(meant)];
     return [id, data.safe[Number(card.dataset.label)], suggested, probLabel,
-      changed ? "" : probSuggested, action === "keep" ? "" : action];
+      changed ? "" : probSuggested, action];
   }
 
   // With them what was decided on images that have no card any more.
@@ -186,59 +189,89 @@ function review(deck) {
     return [data.columns, ...rows()].map((row) => `${row.map(field).join(",")}\n`).join("");
   }
 
-  const numCorrected = () => rows().filter((one) => one.at(-1)).length;
-
   function save() {
     if (isServed) {
       saveThere(true);
       return;
     }
-    const { command, back } = deck.dataset;
-    if (!numCorrected()) {
-      told.textContent = back ? `Nothing is to be corrected any more; run: ${back}`
-        : "Nothing to save: drop or relabel an image first.";
-      return;
-    }
+    if (rows().length) told.textContent = download();
+    else told.textContent = "Nothing to save: decide on an image first.";
+  }
+
+  // Returns what became of it, and what to do with it.
+  function download() {
     const url = URL.createObjectURL(new Blob([csv()], { type: "text/csv" }));
     make("a", { href: url, download: "corrections.csv" }).click();
     setTimeout(() => URL.revokeObjectURL(url), 10000);
-    told.textContent = `Saved ${numCorrected()} corrections among your downloads; run: ${command} corrections.csv`;
+    const num = rows().filter((one) => one.at(-1) !== "keep").length;
+    const { command, back } = deck.dataset;
+    const saved = `Saved ${rows().length} decisions, ${num} of them corrections, as corrections.csv among your downloads;`;
+    const undone = num || !back ? "" : ` To take back what is in effect: ${back}`;
+    return `${saved} run, with the file's path: ${command} corrections.csv${undone}`;
   }
 
-  // Served by `pipeline review`: every decision is written at once.
+  // Served by `pipeline review`: what was decided or taken back is written at once.
   let writing = Promise.resolve();
+  let isLeaving = false;  // the page that comes may be older than what is answered from now on
+  addEventListener("beforeunload", () => { isLeaving = true; });
   function saveThere(isAsked = false) {
     if (!isServed) return;
-    const decided = cards.filter((card) => decision(card).action && !isFixed(card));
-    const body = JSON.stringify(decided.map((card) => {
-      const { action, to } = decision(card);
-      return [cards.indexOf(card), action, to === "" ? null : Number(to)];
-    }));
     writing = writing.then(async () => {
+      const sent = [...state.unsaved];
+      const changed = cards.filter((card) => sent.includes(card.dataset.id) && !isFixed(card));
+      const body = JSON.stringify(changed.map((card) => {
+        const { action, to } = decision(card);
+        return [cards.indexOf(card), action, to === "" ? null : Number(to)];
+      }));
       const headers = { "Content-Type": "application/json" };
       try {
         const answer = await fetch("corrections", { method: "POST", headers, body });
-        if (!answer.ok) throw new Error(await answer.text());
-        if (isAsked) told.textContent = await answer.text();
+        const text = await answer.text();
+        if (!answer.ok) throw new Error(text);
+        if (!isLeaving) {
+          state.unsaved = state.unsaved.slice(sent.length);
+          keep();
+        }
+        if (isAsked) told.textContent = text;
       } catch (error) {
-        told.textContent = `Not saved (${error.message}); is 'pipeline review' still running?`;
+        told.textContent = isAsked ? `Not written (${error.message}). ${download()}`
+          : `Not saved (${error.message}): is 'pipeline review' still running? It is kept here; `
+            + "Save downloads it.";
       }
     });
   }
 
   const zoom = make("dialog", { className: "zoom" });
   const large = make("img", { alt: "" });
+  const what = make("p", {});
   const close = make("button", { type: "button", textContent: "Close (Esc)" });
   close.addEventListener("click", () => zoom.close());
   large.addEventListener("click", () => zoom.close());
-  zoom.append(close, large);
+  zoom.addEventListener("close", () => deck.focus({ preventScroll: true }));
+  zoom.append(close, what, large);
+  zoom.setAttribute("aria-label", "The whole picture");
   function open() {
+    if (!current?.querySelector(".whole img")) return;
+    if (!zoom.isConnected) deck.append(zoom);
+    enlarge();
+    zoom.showModal();
+  }
+
+  // Keys work here, too: the next card's picture takes the place.
+  function enlarge() {
     const image = current?.querySelector(".whole img");
-    if (!image) return;
+    if (!image) {
+      zoom.close();
+      return;
+    }
+    what.textContent = `${current.querySelector(".title").textContent}; ${current.dataset.id}`;
+    large.onerror = () => {
+      large.onerror = null;
+      large.src = image.src;
+      what.textContent += ". The file can't be read any more: this is the page's own picture.";
+    };
     large.src = isServed ? `image/${cards.indexOf(current)}` : image.src;
     large.alt = image.alt;
-    if (!zoom.isConnected) deck.append(zoom);
-    zoom.showModal();
   }
 
   const actions = {
@@ -252,21 +285,38 @@ function review(deck) {
   for (const [name, act] of Object.entries(actions)) {
     deck.querySelector(`button[name=${name}]`).addEventListener("click", act);
   }
-  deck.addEventListener("keydown", (event) => {
-    const isTyping = ["INPUT", "SELECT"].includes(event.target.tagName);
-    if (isTyping || event.ctrlKey || event.metaKey || event.altKey || zoom.open) return;
-    const key = event.key.toLowerCase();
-    if (key === "o") open();
-    else if (key in keys) actions[keys[key]]();
-    else return;
+  // Keys work where the deck is before the eyes, unless something else has the focus.
+  function isMeant(place) {
+    if (deck.contains(place)) return true;
+    const { top, bottom } = deck.getBoundingClientRect();
+    return place === document.body && top < innerHeight / 2 && bottom > innerHeight / 3;
+  }
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || !isMeant(event.target)) return;
+    if (event.target === target && event.key === "Enter") {
+      decide("relabel");
+      deck.focus({ preventScroll: true });
+    } else if (["INPUT", "SELECT"].includes(event.target.tagName)) {
+      if (event.key !== "Escape") return;
+      deck.focus({ preventScroll: true });
+    } else {
+      const key = event.key.toLowerCase();
+      if (key === "o") { if (zoom.open) zoom.close(); else open(); }
+      else if (key === "c" && !zoom.open) target.focus();
+      else if (key in keys) actions[keys[key]]();
+      else return;
+      if (zoom.open) enlarge();
+    }
     event.preventDefault();
+  });
+  // Another tab with the same page: what is decided there counts here, too.
+  addEventListener("storage", (event) => {
+    if (event.key !== storage) return;
+    state = restore();
+    draw();
   });
   deck.addEventListener("click", (event) => {
     if (event.target.closest(".whole")) open();
-  });
-  // Keys work where the mouse is, unless the focus is elsewhere.
-  deck.addEventListener("pointerenter", () => {
-    if (document.activeElement === document.body) deck.focus({ preventScroll: true });
   });
   fields.forEach((field) => field.addEventListener("input", () => select(shown()[0] ?? null)));
 
@@ -286,5 +336,11 @@ function review(deck) {
   strip.append(...thumbs.values());
   deck.querySelectorAll("[hidden]").forEach((one) => { one.hidden = false; });
   deck.classList.add("alive");
+  if (isServed) {  // the file's decisions stand in the page; what it lacks is sent again
+    state.decisions = Object.fromEntries(
+      Object.entries(state.decisions).filter(([id]) => state.unsaved.includes(id)),
+    );
+    if (state.unsaved.length) saveThere();
+  }
   select(cards.find((card) => !state.seen.includes(card.dataset.id)) ?? cards[0]);
 }
