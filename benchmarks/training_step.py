@@ -12,6 +12,7 @@ one. On a CPU that does other things as well, believe the CPU time.
 import itertools
 import os
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import timm
@@ -40,26 +41,34 @@ LEARNING_RATE = 1e-3
 
 def ours(name: str, size_px: int) -> Work:
     """Build the engine's step: from bytes, as they come from the loader."""
+    adam = OptimizerConfig(name="adam", learning_rate=LEARNING_RATE)
+    step, _ = engine_step(name, size_px, BATCH_SIZE, TrainConfig(optimizer=adam))
+    return lambda: step().item()
+
+
+def engine_step(
+    name: str, size_px: int, batch_size: int, config: TrainConfig
+) -> tuple[Callable[[], torch.Tensor], Stepper]:
+    """Build a step that returns its loss without waiting for it, and what takes the steps."""
     device = pick_device()
     set_up(device)
-    config = TrainConfig(optimizer=OptimizerConfig(name="adam", learning_rate=LEARNING_RATE))
     network = build_model(ModelConfig(name=name, weights="none"), NUM_CLASSES)
     set_train_mode(network.module, config)
     criterion = build_criterion(config.loss, np.ones(NUM_CLASSES, dtype=np.int64))
     stepper = Stepper(config, network.module, network.is_head, criterion, seed=0)
-    pixels = torch.randint(256, (BATCH_SIZE, size_px, size_px, 3), dtype=torch.uint8)
+    pixels = torch.randint(256, (batch_size, size_px, size_px, 3), dtype=torch.uint8)
     pixels = pixels.pin_memory() if device.type == "cuda" else pixels
-    targets = torch.eye(NUM_CLASSES)[torch.arange(BATCH_SIZE) % NUM_CLASSES]
+    targets = torch.eye(NUM_CLASSES)[torch.arange(batch_size) % NUM_CLASSES]
     numbers = itertools.count()
 
     def prepare(loaded: torch.Tensor) -> torch.Tensor:
         return to_inputs(loaded, ImageConfig(), device)
 
-    def step() -> float:
+    def step() -> torch.Tensor:
         position = (next(numbers), 0, 0)
-        return stepper.step(pixels, prepare, targets, LEARNING_RATE, position).item()
+        return stepper.step(pixels, prepare, targets, LEARNING_RATE, position)
 
-    return step
+    return step, stepper
 
 
 def plain(name: str, size_px: int) -> Work:
@@ -81,6 +90,14 @@ def plain(name: str, size_px: int) -> Work:
 
 def timms(name: str, size_px: int, *, is_mixed: bool) -> Work:
     """Build the step of timm's training script, from normalised floats."""
+    step = timms_step(name, size_px, BATCH_SIZE, is_mixed=is_mixed)
+    return lambda: step().item()
+
+
+def timms_step(
+    name: str, size_px: int, batch_size: int, *, is_mixed: bool
+) -> Callable[[], torch.Tensor]:
+    """Build the same so that it returns its loss without waiting for it."""
     device = pick_device()
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True
@@ -90,16 +107,16 @@ def timms(name: str, size_px: int, *, is_mixed: bool) -> Work:
     fused = True if device.type == "cuda" else None  # one kernel for all weights
     optimizer = create_optimizer_v2(module, opt="adam", lr=LEARNING_RATE, fused=fused)
     criterion = nn.CrossEntropyLoss()
-    images, targets = _floats(size_px)
+    images, targets = _floats(size_px, batch_size)
     images = images.contiguous(memory_format=torch.channels_last)
 
-    def step() -> float:
+    def step() -> torch.Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=is_mixed):
-            loss = criterion(module(images), targets)
-        loss.backward()
+            loss: torch.Tensor = criterion(module(images), targets)
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()
-        return float(loss.item())
+        return loss.detach()
 
     return step
 
@@ -114,8 +131,8 @@ def timms_float32(name: str, size_px: int) -> Work:
     return timms(name, size_px, is_mixed=False)
 
 
-def _floats(size_px: int) -> tuple[torch.Tensor, torch.Tensor]:
-    images, targets = torch.randn(BATCH_SIZE, 3, size_px, size_px), torch.arange(BATCH_SIZE)
+def _floats(size_px: int, batch_size: int = BATCH_SIZE) -> tuple[torch.Tensor, torch.Tensor]:
+    images, targets = torch.randn(batch_size, 3, size_px, size_px), torch.arange(batch_size)
     return images.to(pick_device()), (targets % NUM_CLASSES).to(pick_device())
 
 

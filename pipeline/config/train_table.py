@@ -165,6 +165,10 @@ class TrainConfig(Table):
     """Whether the images that are learned from are predicted after every epoch as well, in their
     plain views: `history.csv` then has `train_accuracy`."""
 
+    validate_every: Count = 1
+    """Epochs between validations; the last epoch always has one. `keep` and `stop_after` go by the
+    epochs that have."""
+
     save_minutes: NotNegative = 5.0
     """Minutes between saved states: what a dying machine may cost."""
 

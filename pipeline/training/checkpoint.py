@@ -97,7 +97,8 @@ def usable(state: State | None, config: TrainConfig, fold: int) -> State | None:
         return None
     position = state["position"]
     done, planned = position["epoch"], state.get("epochs", config.epochs)
-    lacks_best = config.keep == "best" and position["best"] is None and done > 0
+    is_validated = any("val_score" in row for row in position["history"])
+    lacks_best = config.keep == "best" and position["best"] is None and is_validated
     if done > config.epochs or (lacks_best and done == config.epochs):
         what = f"are more than {config.epochs}" if done > config.epochs else "kept no best one"
         warn(f"fold {fold}: the {done} epochs of its state {what}; training from the start")
@@ -222,17 +223,21 @@ class TrainingProgress:
         """Move on to the next epoch, noting the best so far.
 
         Args:
-            row: The epoch's row of the history, with its `val_score`.
+            row: The epoch's row of the history, with its `val_score` if it was validated.
             config: Says whether the best epoch is kept.
             copy: Copies the network as it would be kept now.
             greater_is_better: What the score's metric says.
         """
-        score = row["val_score"]
-        if self._is_better(score, self.best_epoch, greater_is_better=greater_is_better):
+        score = row.get("val_score")
+        if score is not None and self._is_better(
+            score, self.best_epoch, greater_is_better=greater_is_better
+        ):
             self.best_epoch = self.epoch
         if config.keep != "best":
             self.best, self.kept_epoch = None, -1
-        elif self._is_better(score, self.kept_epoch, greater_is_better=greater_is_better):
+        elif score is not None and self._is_better(
+            score, self.kept_epoch, greater_is_better=greater_is_better
+        ):
             self.best, self.kept_epoch = copy(), self.epoch
         self.history.append(row)
         self.losses = []
@@ -240,8 +245,10 @@ class TrainingProgress:
         self.epoch += 1
 
     def has_stalled(self, patience: int | None) -> bool:
-        """Tell whether so many epochs have passed since the best; never for None."""
-        return patience is not None and self.epoch - 1 - self.best_epoch >= patience
+        """Tell after a validation if so many epochs have passed since the best; never for None."""
+        if patience is None or "val_score" not in (self.history or [{}])[-1]:
+            return False
+        return self.epoch - 1 - self.best_epoch >= patience
 
     def _is_better(self, score: float, than: int, *, greater_is_better: bool) -> bool:
         if than < 0:

@@ -76,7 +76,8 @@ def _check_network(experiment: Experiment, num_classes: int, device: torch.devic
     if parts.lower:
         inputs = parts.lower(torch.zeros(2, 3, size, size))
         _check_channels(experiment, network.module, inputs)
-        Mixing(config.mixing, experiment.seed).apply(inputs, torch.zeros(2, num_classes), 0, 0)
+        mixing = Mixing(config.mixing, experiment.seed)
+        mixing.apply(inputs, torch.zeros(2, num_classes), mixing.draw(2, 0, 0))
     set_train_mode(parts.upper, config)
     if 1 in (config.batch_size, config.micro_batch_size):
         image = torch.zeros(1, 3, size, size, device=device)

@@ -36,7 +36,7 @@ from pipeline.training.inputs import TrainSet
 from pipeline.training.losses import build_criterion
 from pipeline.training.optim import Schedule
 from pipeline.training.prepare_network import set_train_mode
-from pipeline.training.readback import NanGuard, Step
+from pipeline.training.readback import NanGuard, StateWriter, Step
 from pipeline.training.sampling import epoch_batches
 from pipeline.training.stepper import Stepper
 from pipeline.training.task import FoldTask
@@ -51,8 +51,8 @@ class Callbacks:
     """What is called while a training runs.
 
     Attributes:
-        validate: Measures the module as it would be kept, after every epoch; `val_score` decides
-            which epoch is best, all of it joins the history.
+        validate: Measures the module as it would be kept, after every `validate_every` epochs and
+            the last; `val_score` decides which epoch is best, all of it joins the history.
         advance: Called with the number of images newly seen and a line about the training.
         log: Called with the history after every epoch.
     """
@@ -91,6 +91,7 @@ class Engine:
         self._task = task
         self._soft_targets = torch.from_numpy(train_set.targets)
         self._saved = time.monotonic()
+        self._writer = StateWriter(in_background=self._device.type == "cuda")
         self._classes: IntArray = train_set.targets.argmax(axis=1)  # what sampling goes by
         self._greater_is_better = get_metric(train_set.metric).greater_is_better
         counts = np.bincount(self._classes, minlength=train_set.targets.shape[1])
@@ -115,12 +116,13 @@ class Engine:
         self._saved = time.monotonic()
         num_seen = sum(map(len, self._batches(progress.epoch)[: progress.batch]))
         callbacks.advance(progress.epoch * len(self._train_set.rows) + num_seen, "")
-        with deferred_interrupt() as is_interrupted:
+        with deferred_interrupt() as is_interrupted, self._writer:
             while progress.epoch < config.epochs and not progress.has_stalled(config.stop_after):
                 row = self._train_epoch(progress, callbacks, is_interrupted)
                 self._stepper.average_statistics()
                 self._module.eval()
-                row |= callbacks.validate(self._stepper.kept_module)
+                if self._is_validated(progress.epoch):
+                    row |= callbacks.validate(self._stepper.kept_module)
                 progress.finish_epoch(
                     row, config, self._copy_kept, greater_is_better=self._greater_is_better
                 )
@@ -168,6 +170,10 @@ class Engine:
             self._stepper.load_state_dict(state)
         return progress
 
+    def _is_validated(self, epoch: int) -> bool:
+        count = epoch + 1
+        return count % self._config.validate_every == 0 or count == self._config.epochs
+
     def _is_due(self) -> bool:
         """Tell whether to save: on a GPU, an epoch may take less time than its state."""
         return time.monotonic() - self._saved > 60 * self._config.save_minutes
@@ -177,7 +183,8 @@ class Engine:
         if processes.is_main() and self._task.state_path:
             position = {"position": vars(progress), "epochs": self._config.epochs}
             state = position | self._stepper.state_dict()
-            save_state(self._task.state_path, self._task.key, state, self._task.settings)
+            task, path = self._task, self._task.state_path
+            self._writer.write(lambda one: save_state(path, task.key, one, task.settings), state)
 
     def _train_epoch(
         self, progress: TrainingProgress, callbacks: Callbacks, is_interrupted: Callable[[], bool]

@@ -8,6 +8,7 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -39,11 +40,11 @@ from pipeline.training.feature_cache import (
 )
 from pipeline.training.frozen import Forward, frozen_forward
 from pipeline.training.loader import Batch, ViewDataset, ViewLoader
+from pipeline.training.memory import GPU_VIEWS
 from pipeline.training.readback import delayed_by_one
 from pipeline.training.shared_blocks import Block, SharedBlocks
 
 BATCH_SIZE = 32
-GPU_VIEWS = 256
 # Of a measurement: batches, of which the first isn't timed, views of each at most, and when it is
 # enough.
 MEASURED_BATCHES, MEASURED_VIEWS, MEASURED_SECONDS = 6, 4, 1.0
@@ -184,11 +185,19 @@ class FeatureExtractor:
         if (first := next(taken, None)) is None:
             return False
         blocks = itertools.chain([first], taken)
-        for block, features in self._compute(images, blocks, len(shared.views), advance):
-            for number, view in enumerate(block.missing):
-                self.cache.write(block.images, view, features[:, number])
-            shared.give_back(block)
+        written: deque[tuple[Block, Future[None]]] = deque()
+        with ThreadPoolExecutor(1, "writes features") as thread:
+            for block, features in self._compute(images, blocks, len(shared.views), advance):
+                written.append((block, thread.submit(self._write, block, features)))
+                while len(written) > 1:  # memory holds one that waits
+                    _give_back(shared, *written.popleft())
+            for one in written:
+                _give_back(shared, *one)
         return True
+
+    def _write(self, block: Block, features: FeatureArray) -> None:
+        for number, view in enumerate(block.missing):
+            self.cache.write(block.images, view, features[:, number])
 
     @torch.inference_mode()
     def _num_bytes(self) -> int:
@@ -258,6 +267,11 @@ class FeatureExtractor:
         for pixels in loading:
             features = round_to_float16(self._forward(pixels.flatten(0, 1))).contiguous()
             yield features.reshape(*pixels.shape[:2], *features.shape[1:])
+
+
+def _give_back(shared: SharedBlocks, block: Block, writing: "Future[None]") -> None:
+    writing.result()
+    shared.give_back(block)
 
 
 def _warn_of_lost(error: GoneError) -> None:

@@ -1,5 +1,6 @@
 """Fine-tune a network, fold by fold."""
 
+import itertools
 import time
 from collections.abc import Callable
 
@@ -65,7 +66,7 @@ class Finetune:
         parts = prepare_network(experiment, network, device)
         if experiment.train.init_head == "probe":
             self._init_head(network, task)
-        inputs = _FoldInputs(self._paths, experiment, network, parts, self._begun)
+        inputs = _FoldInputs(self, network, parts, data.train, data.test)
         plain = inputs.to_validate(data.train)
         val = np.flatnonzero(task.is_val)
         augmented = inputs.to_learn(data.train)
@@ -90,9 +91,7 @@ class Finetune:
             network.module.to(device).to(memory_format=torch.channels_last)
         example = torch.zeros(2, 3, size, size, device=device)
         parts = split(network, experiment.train.freeze, example)
-        inputs = _FoldInputs(self._paths, experiment, network, parts, self._begun).to_validate(
-            data.train
-        )
+        inputs = _FoldInputs(self, network, parts, data.train).to_validate(data.train)
         network.module.load_state_dict({name: torch.tensor(one) for name, one in weights.items()})
         with record_head_inputs(network) as recorded:
             rows = np.arange(len(data.train))
@@ -128,11 +127,11 @@ class Finetune:
         total = len(rows) * experiment.train.epochs
 
         def validate(module: nn.Module) -> Row:
-            several = data.has_several
-            probs = predict(experiment, module, plain, val, has_several=several)
+            several, once = data.has_several, plain_views(experiment)[:1]  # mirrored at the end
+            probs = predict(experiment, module, plain, val, views=once, has_several=several)
             row = self._measure(data.targets[val], probs)
             if experiment.train.measure_train:
-                probs = predict(experiment, module, plain, rows, has_several=several)
+                probs = predict(experiment, module, plain, rows, views=once, has_several=several)
                 row["train_accuracy"] = round(score("accuracy", data.targets[rows], probs), 6)
             return row
 
@@ -191,16 +190,25 @@ def _check_for_labels(experiment: Experiment) -> None:
 
 
 class _FoldInputs:
-    """Makes what the learning part of one network reads; caches what would be computed again."""
+    """Makes what the learning part of one network reads; caches what would be computed again.
+
+    Args:
+        method: Whose files and experiment.
+        network: The network.
+        parts: Its frozen and its learning part.
+        tables: All images that will be read.
+    """
 
     def __init__(
-        self, paths: Paths, experiment: Experiment, network: Network, parts: Split, since: int
+        self, method: Finetune, network: Network, parts: Split, *tables: pd.DataFrame
     ) -> None:
-        self._since = since  # of all folds together: they share what is cached
-        self._paths = paths
-        self._experiment = experiment
+        self._since = method._begun  # of all folds together: they share what is cached
+        self._paths = method._paths
+        self._experiment = method._experiment
         self._network = network
         self._lower = parts.lower
+        self._tables = tables
+        self._all: PixelInputs | None = None
         self._cached: list[pd.DataFrame] = []  # tables whose working copies are kept
 
     def to_validate(self, train: pd.DataFrame) -> Inputs:
@@ -222,8 +230,20 @@ class _FoldInputs:
         return features or self._pixels(train)
 
     def _pixels(self, images: pd.DataFrame) -> Inputs:
-        """Return images themselves; those that are asked for first are the first to be cached."""
-        self._cached.append(images)
+        """Return images themselves; those that are asked for first are the first to be cached.
+
+        Where none come as features, the same processes read all tables, in turns.
+        """
+        if self._lower is not None:
+            self._cached.append(images)
+            return self._read(images)
+        if self._all is None:
+            self._cached.extend(self._tables)
+            self._all = self._read(pd.concat(self._tables, ignore_index=True))
+        before = itertools.takewhile(lambda table: table is not images, self._tables)
+        return self._all.rows_from(sum(map(len, before)))
+
+    def _read(self, images: pd.DataFrame) -> PixelInputs:
         images_config = self._experiment.images
         copies = CachedCopies(
             self._paths,
@@ -256,10 +276,14 @@ def _tensors(module: nn.Module) -> Tensors:
 
 def _describe(fold: int, history: list[Row], num_epochs: int) -> str:
     row = history[-1]
+    measured = (
+        f"val loss {row['val_loss']:.4f}, score {row['val_score']:.4f}, "
+        if "val_score" in row
+        else ""
+    )
     return (
         f"fold {fold}: epoch {len(history)} of {num_epochs}: loss {row['train_loss']:.4f}, "
-        f"val loss {row['val_loss']:.4f}, score {row['val_score']:.4f}, "
-        f"{row['images_per_second']:.0f} images/s"
+        f"{measured}{row['images_per_second']:.0f} images/s"
     )
 
 

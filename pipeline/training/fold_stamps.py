@@ -22,7 +22,10 @@ from pipeline.store.paths import ExperimentPaths, FoldPaths, Paths
 from pipeline.store.predictions import load_predictions
 
 # With other values of these, an unfinished training goes on.
-GOES_ON = {f"config.train.{key}" for key in ("stop_after", "keep", "measure_train", "epochs")}
+GOES_ON = {
+    f"config.train.{key}"
+    for key in ("stop_after", "keep", "measure_train", "validate_every", "epochs")
+}
 
 
 def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,15 +1,17 @@
 """Load what the learning part of a network reads: pixels, or cached outputs of frozen layers."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from pipeline.config.experiment import Experiment
-from pipeline.images.views import View
+from pipeline.images.views import View, plain_views
 from pipeline.images.working_copy import WorkingCopies
 from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.training.device import (
@@ -22,6 +24,7 @@ from pipeline.training.device import (
 from pipeline.training.feature_cache import FeatureRows
 from pipeline.training.frozen import Forward, frozen_forward
 from pipeline.training.loader import Batch, ViewDataset, ViewLoader
+from pipeline.training.memory import GPU_VIEWS
 
 
 class Inputs(ABC):
@@ -76,6 +79,12 @@ class TrainSet:
     has_several: bool = False
 
 
+def images_at_once(experiment: Experiment, num_views: int) -> int:
+    """Return how many images are predicted at once: on a GPU more than are learned from."""
+    size = experiment.train.micro_batch_size or experiment.train.batch_size
+    return max(size, GPU_VIEWS // num_views) if pick_device().type == "cuda" else size
+
+
 class PixelInputs(Inputs):
     """Views of images, drawn anew; what is frozen runs without gradient.
 
@@ -99,6 +108,7 @@ class PixelInputs(Inputs):
     ) -> None:
         dataset = ViewDataset(copies, images, experiment.images, experiment.views)
         self._loader = ViewLoader(dataset, device.type)
+        self._first = 0
         self._experiment = experiment
         self._device = device
         precision = Precision.choose(experiment.train.precision, device)
@@ -106,7 +116,22 @@ class PixelInputs(Inputs):
 
     def load(self, views: Sequence[View], batches: Sequence[list[int]]) -> Iterator[Tensor]:
         """See `Inputs.load`; yields `(B, V, size_px, size_px, 3)` uint8."""
-        return self._loader.load([Batch(rows, tuple(views)) for rows in batches])
+        first, together = self._first, tuple(views)
+        own = [Batch([first + row for row in rows], together) for rows in batches]
+        return self._loader.load(own, self._most_bytes())
+
+    def rows_from(self, first: int) -> Self:
+        """Return the images from this row on, read by the same processes, not at the same time."""
+        shared = copy.copy(self)
+        shared._first = self._first + first
+        return shared
+
+    def _most_bytes(self) -> int:
+        """Return what the largest batch takes, learned from or predicted."""
+        num_views = len(plain_views(self._experiment))
+        predicted = num_views * images_at_once(self._experiment, num_views)
+        num_views_most = max(self._experiment.train.batch_size, predicted)
+        return int(num_views_most * self._experiment.images.size_px**2 * 3)
 
     def prepare(self, loaded: Tensor) -> Tensor:
         """See `Inputs.prepare`; `(N, H, W, 3)` uint8 in."""

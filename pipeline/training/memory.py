@@ -16,6 +16,9 @@ from pipeline.machine import num_processes
 from pipeline.training import processes
 from pipeline.training.sampling import part_slices
 
+# Views that a GPU computes at once, where nothing is learned: fewer leave it idle.
+GPU_VIEWS = 256
+
 # What CUDA's libraries, MPS and the CPU's allocator say, where they don't raise torch's own error.
 # Libraries that find no room for their workspace say that they can't begin, or know no algorithm.
 _MARKS = (

@@ -4,28 +4,20 @@ Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization", arXiv 1710.09412
 "CutMix", arXiv 1905.04899.
 """
 
-from typing import NamedTuple
-
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from pipeline.config.train_table import MixingConfig
 from pipeline.errors import ConfigError
-from pipeline.training.device import to_device
 
+# Pairs that are drawn together, each from its place in a stream of its own number.
+PAIRS_AT_ONCE = 512
 
-class Mixture(NamedTuple):
-    """How an image is mixed: inside the box it is its partner, outside it keeps the share `lam`.
-
-    Mixup has no box, CutMix a `lam` of 1; without both, an image stays as it is.
-    """
-
-    lam: float = 1.0
-    top: int = 0
-    bottom: int = 0
-    left: int = 0
-    right: int = 0
+# What is drawn of an image: lam, its share outside the box; the box's sides and its centre, as
+# shares of the image's sides; and where its partner is, counted from it.
+LAM, SIDE, ROW, COLUMN, PARTNER = range(5)
 
 
 class Mixing:
@@ -67,17 +59,37 @@ class Mixing:
         has_odd_one = stop == count and count % 2 == 1
         return slice(max(min(start, count - 3), 0) if has_odd_one else start, stop)
 
-    def apply(
-        self, inputs: Tensor, targets: Tensor, epoch: int, first: int
-    ) -> tuple[Tensor, Tensor]:
+    def draw(self, count: int, epoch: int, first: int) -> Tensor:
+        """Draw how images are mixed: once for a batch, of which parts are applied.
+
+        Args:
+            count: Images of the batch, or of a share of it as `with_partners` has them.
+            epoch: Counted from 0.
+            first: Place of the first image in the epoch's order, an even one in its batch.
+
+        Returns:
+            `(count, 5)` float32 on the CPU, a row for each image; `(count, 0)` where mixing is off.
+        """
+        if not self.is_on:
+            return torch.empty(count, 0)
+        start = first // 2
+        drawn = self._of_pairs(epoch, start, start + count // 2).repeat(2, axis=0)
+        partners = np.resize([1.0, -1.0], len(drawn))
+        if count % 2:
+            # The next batch's first pair may have the same number, so its stream is another.
+            last = (first + count - 1) // 2
+            drawn = np.concatenate([drawn, self._of_pairs(epoch, last, last + 1, 1)])
+            partners = np.append(partners, -1.0 if count > 1 else 0.0)  # alone, it is its own
+        return torch.from_numpy(np.column_stack([drawn, partners]).astype(np.float32))
+
+    def apply(self, inputs: Tensor, targets: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
         """Mix a batch, or as much of it as `with_partners` says.
 
         Args:
             inputs: Images `(B, C, H, W)`, square maps of features, `(B, H, W, C)` too, or for mixup
                 alone any features `(B, ...)`; float.
             targets: `(B, K)` float, rows sum to 1.
-            epoch: Counted from 0.
-            first: Place of the first image in the epoch's order.
+            drawn: Their rows of what `draw` returned, on the same device.
 
         Returns:
             Mixed inputs and targets, of the same shapes; what came in is unchanged.
@@ -93,50 +105,35 @@ class Mixing:
                 f"which have no places, is {self._config.cutmix_alpha}; use mixup_alpha"
             )
         if self._config.cutmix_alpha > 0 and _has_channels_last(inputs.shape):
-            mixed, targets = self._mix(inputs.movedim(-1, 1), targets, epoch, first)
+            mixed, targets = _mix(inputs.movedim(-1, 1), targets, drawn)
             return mixed.movedim(1, -1), targets
-        return self._mix(inputs, targets, epoch, first)
+        return _mix(inputs, targets, drawn)
 
-    def _mix(
-        self, inputs: Tensor, targets: Tensor, epoch: int, first: int
-    ) -> tuple[Tensor, Tensor]:
-        """See `apply`; what has places has its channels before them."""
-        drawn = torch.tensor(self._mixtures(inputs, epoch, first))  # (B, 5)
-        mixtures = to_device(drawn, inputs.device)
-        partners = torch.arange(len(inputs), device=inputs.device) ^ 1
-        partners[-1] = max(len(inputs) - 2, 0)  # where there is one image, it is its own partner
-        kept, shares = _kept(mixtures, inputs)
-        # lerp is exact at both ends: what isn't mixed keeps its bits.
-        mixed = torch.lerp(inputs[partners], inputs, kept.to(inputs.dtype))
-        return mixed, torch.lerp(targets[partners], targets, shares.to(targets.dtype))
-
-    def _mixtures(self, inputs: Tensor, epoch: int, first: int) -> list[Mixture]:
-        """Draw one for both images of a pair, and one for the last of an odd number."""
-        size = tuple(inputs.shape[2:])
-        mixtures = []
-        for place in range(first, first + len(inputs) - 1, 2):
-            # Seeds are padded with zeros: without the 1, the first pair would draw from the stream
+    def _of_pairs(self, epoch: int, start: int, stop: int, *stream: int) -> npt.NDArray[np.float64]:
+        """Return what pairs draw, `(stop - start, 4)`, whichever others are asked for."""
+        begin = start - start % PAIRS_AT_ONCE
+        parts = [
+            # Seeds are padded with zeros: without the 1, the first pairs would draw from the stream
             # that shuffled the epoch.
-            mixtures += 2 * [self._draw((self._seed, epoch, 1 + place // 2), size)]
-        if len(inputs) % 2:
-            # The next batch's first pair may have the same number.
-            last = first + len(inputs) - 1
-            mixtures.append(self._draw((self._seed, epoch, 1 + last // 2, 1), size))
-        return mixtures
+            self._draw((self._seed, epoch, 1 + number // PAIRS_AT_ONCE, *stream))
+            for number in range(begin, stop, PAIRS_AT_ONCE)
+        ]
+        return np.concatenate([np.empty((0, 4)), *parts])[start - begin : stop - begin]
 
-    def _draw(self, stream: tuple[int, ...], size: tuple[int, ...]) -> Mixture:
-        config = self._config
+    def _draw(self, stream: tuple[int, ...]) -> npt.NDArray[np.float64]:
+        config, count = self._config, PAIRS_AT_ONCE
         random = np.random.default_rng(stream)
-        if random.random() >= config.probability:
-            return Mixture()
-        is_cutmix = config.cutmix_alpha > 0 and (config.mixup_alpha == 0 or random.random() < 0.5)
-        if not is_cutmix:
-            return Mixture(lam=random.beta(config.mixup_alpha, config.mixup_alpha))
-        lam = random.beta(config.cutmix_alpha, config.cutmix_alpha)
+        is_mixed = random.random(count) < config.probability
+        is_either = (config.mixup_alpha == 0) | (random.random(count) < 0.5)
+        is_cutmix = (config.cutmix_alpha > 0) & is_either
+        mixup, cutmix = (
+            random.beta(alpha, alpha, count) if alpha > 0 else np.ones(count)
+            for alpha in (config.mixup_alpha, config.cutmix_alpha)
+        )
+        lam = np.where(is_mixed & np.logical_not(is_cutmix), mixup, 1.0)
         # Its sides are sqrt(1 - lam) of the image's, its centre is anywhere (eq. 2).
-        top, bottom = _side(size[0], lam, random)
-        left, right = _side(size[1], lam, random)
-        return Mixture(1.0, top, bottom, left, right)
+        side = np.where(is_mixed & is_cutmix, np.sqrt(1 - cutmix), 0.0)
+        return np.column_stack([lam, side, random.random((count, 2))])
 
 
 def _has_channels_last(shape: torch.Size) -> bool:
@@ -145,30 +142,51 @@ def _has_channels_last(shape: torch.Size) -> bool:
     return first == middle != last
 
 
-def _side(length: int, lam: float, random: np.random.Generator) -> tuple[int, int]:
-    """Draw a side of CutMix's box, cut off where it leaves the image."""
-    half = int(length * np.sqrt(1 - lam)) // 2
-    centre = int(random.integers(length))
-    return max(centre - half, 0), min(centre + half, length)
+def _mix(inputs: Tensor, targets: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
+    """See `Mixing.apply`; what has places has its channels before them."""
+    places = torch.arange(len(inputs), device=inputs.device)
+    partners = places + drawn[:, PARTNER].to(places.dtype)
+    kept, shares = _kept(drawn, inputs)
+    # lerp is exact at both ends: what isn't mixed keeps its bits.
+    mixed = torch.lerp(inputs[partners], inputs, kept.to(inputs.dtype))
+    return mixed, torch.lerp(targets[partners], targets, shares.to(targets.dtype))
 
 
-def _kept(mixtures: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
+def _kept(drawn: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
     """Return what each place keeps of itself, and what an image does on the average.
 
     Args:
-        mixtures: `(B, 5)`, a `Mixture` each.
-        inputs: `(B, C, H, W)`, or `(B, ...)` where no mixture has a box.
+        drawn: `(B, 5)`, see `Mixing.draw`.
+        inputs: `(B, C, H, W)`, or `(B, ...)` where no image has a box.
 
     Returns:
         Places, `(B, 1, H, W)` or `(B, 1, ...)` of length 1 each; images, `(B, 1)`. The latter is
         the area that was left, not the lam that was drawn.
     """
-    lam, top, bottom, left, right = mixtures.T.view(5, -1, *[1] * (inputs.ndim - 1))
+    lam = drawn[:, LAM].view(-1, *[1] * (inputs.ndim - 1))
     if inputs.ndim != 4:
-        return lam, mixtures[:, :1]
+        return lam, drawn[:, :1]
     height, width = inputs.shape[2:]
-    rows = torch.arange(height, device=inputs.device).view(1, 1, -1, 1)
-    columns = torch.arange(width, device=inputs.device)
-    is_inside = (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
-    box_share = (bottom - top) * (right - left) / (height * width)  # (B, 1, 1, 1)
-    return torch.where(is_inside, 0.0, lam), (lam * (1 - box_share)).flatten(1)
+    is_in_row, in_rows = _side_of_box(height, drawn[:, SIDE], drawn[:, ROW])
+    is_in_column, in_columns = _side_of_box(width, drawn[:, SIDE], drawn[:, COLUMN])
+    is_inside = is_in_row[:, None, :, None] & is_in_column[:, None, None, :]
+    box_share = (in_rows * in_columns / (height * width))[:, None]
+    return torch.where(is_inside, 0.0, lam), drawn[:, :1] * (1 - box_share)
+
+
+def _side_of_box(length: int, side: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
+    """Tell which places of a side are in CutMix's boxes, cut off where these leave the image.
+
+    Args:
+        length: Of the images' side.
+        side: Of the box, as a share of it, `(B,)`.
+        centre: Of the box, as a share of it, `(B,)`.
+
+    Returns:
+        Whether they are, `(B, length)`; how many are, `(B,)` float.
+    """
+    half = (side * (length / 2)).floor()[:, None]
+    middle = (centre * length).floor().clamp(max=length - 1)[:, None]
+    places = torch.arange(length, device=side.device)
+    is_inside = (places >= middle - half) & (places < middle + half)
+    return is_inside, is_inside.sum(dim=1).to(side.dtype)

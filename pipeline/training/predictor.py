@@ -1,6 +1,6 @@
 """Predict the probabilities of images, averaged over their views."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from pipeline.config.experiment import Experiment
 from pipeline.console import Advance
-from pipeline.images.views import plain_views
+from pipeline.images.views import View, plain_views
 from pipeline.machine import num_processes, rank
 from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.training import processes
 from pipeline.training.device import Precision, frozen_backend, pick_device
 from pipeline.training.frozen import Forward
-from pipeline.training.inputs import Inputs
+from pipeline.training.inputs import Inputs, images_at_once
 from pipeline.training.memory import ChunkedForward
 from pipeline.training.readback import delayed_by_one
 
@@ -51,19 +51,21 @@ def predict(  # noqa: PLR0913 (what to predict, with what, and how)
     rows: IntArray,
     advance: Advance | None = None,
     *,
+    views: Sequence[View] | None = None,
     is_final: bool = False,
     has_several: bool = False,
 ) -> FloatArray:
-    """Average probabilities over the plain views; processes of a launch share the work.
+    """Average probabilities over views; processes of a launch share the work.
 
     Memory doesn't grow with the number of images, but for the result.
 
     Args:
-        experiment: Says which views, and in which precision.
+        experiment: Says how views are made, and in which precision.
         module: Inputs `(N, ...)` → logits `(N, K)`; switched to evaluation.
         inputs: Where images come from.
         rows: Which rows of their table, `(n,)`.
         advance: Moves a progress bar.
+        views: The views; None for all plain ones.
         is_final: Whether the module learns no more, so that it may be converted to run faster.
         has_several: As of `average_probs`.
 
@@ -72,9 +74,9 @@ def predict(  # noqa: PLR0913 (what to predict, with what, and how)
     """
     module.train()  # some networks keep what they derive from their weights, until they train again
     module.eval()
-    views = plain_views(experiment)
+    views = views or plain_views(experiment)
     own = np.array_split(rows, num_processes())[rank()]
-    size = experiment.train.micro_batch_size or experiment.train.batch_size
+    size = images_at_once(experiment, len(views))
     batches = [own[start : start + size].tolist() for start in range(0, len(own), size)]
 
     forward = _forward(experiment, module, inputs, is_final=is_final)

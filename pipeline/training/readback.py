@@ -1,10 +1,14 @@
 """Read numbers back from the device without stopping its queue, as who asks too early does.
 
-Losses are read one step late, and the first one that isn't finite ends the training.
+Losses are read one step late, and the first one that isn't finite ends the training. States are
+copied in the queue and written by a thread.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -48,6 +52,75 @@ def delayed_by_one(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
         before = reading
     if before:
         yield before.get()
+
+
+class StateWriter:
+    """Writes states of a training, on a GPU while it goes on; leaving the context waits for it.
+
+    The copies are made in the device's queue, before whatever changes the tensors next; the thread
+    waits until they are there. One state is written at a time.
+
+    Args:
+        in_background: Whether a thread writes.
+    """
+
+    def __init__(self, *, in_background: bool) -> None:
+        self._thread = ThreadPoolExecutor(1, "writes states") if in_background else None
+        self._writing: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        """Wait for the last state; raise what writing it raised, unless there is an error."""
+        if error is None:
+            self._wait()
+        elif self._writing:
+            self._writing.exception()
+
+    def write(self, save: Callable[[Any], None], state: Any) -> None:
+        """Write a state as it is now.
+
+        Args:
+            save: Writes it.
+            state: Tensors and plain values in dictionaries and lists.
+
+        Raises:
+            Exception: What writing this one raised, or in the background the one before.
+        """
+        self._wait()
+        if self._thread is None:
+            save(state)
+            return
+        copied = _mapped(_copy, state)
+        self._writing = self._thread.submit(lambda: save(_mapped(_fetched, copied)))
+
+    def _wait(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing:
+            writing.result()
+
+
+def _mapped(change: Callable[[Any], Any], value: Any) -> Any:
+    """Return what is nested in dictionaries and lists, each leaf changed."""
+    if isinstance(value, dict):
+        return {key: _mapped(change, one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_mapped(change, one) for one in value)
+    return change(value)
+
+
+def _copy(leaf: Any) -> Any:
+    if not isinstance(leaf, Tensor):
+        return leaf
+    return leaf.detach().clone() if leaf.is_cpu else Readback(leaf)
+
+
+def _fetched(leaf: Any) -> Any:
+    return leaf.get() if isinstance(leaf, Readback) else leaf
 
 
 @dataclass(frozen=True)

@@ -212,13 +212,15 @@ class Stepper:
         loaded, prepare, targets, seed, epoch, first = batch
         torch.manual_seed(seed)
         share = processes.share_of(len(targets))
-        total = torch.zeros((), device=self._accelerator.device)
+        device = self._accelerator.device
+        total = torch.zeros((), device=device)
+        # Sent once, not with every micro-batch.
+        targets_there = to_device(targets[share.rows], device)
+        drawn = to_device(self._mixing.draw(len(loaded), epoch, first + share.rows.start), device)
         for own in parts:
             seen = self._mixing.with_partners(own, len(loaded))
-            place = slice(share.rows.start + seen.start, share.rows.start + seen.stop)
             inputs = prepare(loaded[seen])
-            soft = to_device(targets[place], inputs.device)
-            mixed = self._mixing.apply(inputs, soft, epoch, first + place.start)
+            mixed = self._mixing.apply(inputs, targets_there[seen], drawn[seen])
             inputs, soft = (one[own.start - seen.start :][: own.stop - own.start] for one in mixed)
             syncing = nullcontext() if own == parts[-1] else self._accelerator.no_sync(learner)
             with syncing, self._kernels:

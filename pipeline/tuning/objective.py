@@ -174,6 +174,8 @@ class Objective:
 
     def _task(self, trial: Trial, fold: int, num_folds_left: int) -> FoldTask:
         def report(row: dict[str, float]) -> None:
+            if "val_score" not in row:
+                return
             epoch = int(row["epoch"])
             trial.report(row["val_score"], epoch_step(fold, epoch))
             if trial.should_prune():

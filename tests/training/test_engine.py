@@ -1,5 +1,6 @@
 """The training loop, on the tiny drawn competition and small networks."""
 
+import dataclasses
 import itertools
 import re
 import signal
@@ -14,11 +15,15 @@ from accelerate.state import AcceleratorState
 
 from pipeline.config.experiment import Experiment
 from pipeline.errors import ArtifactError, ConfigError, StoppedError
+from pipeline.images.views import View
 from pipeline.models.registry import build_model, trunk_of
 from pipeline.scoring.oof import class_indices
 from pipeline.store.tables import load_test, load_train
+from pipeline.training import inputs
 from pipeline.training.checkpoint import close_state
 from pipeline.training.finetune import Finetune
+from pipeline.training.loader import ViewLoader
+from pipeline.training.predictor import predict
 from pipeline.training.probe import Probe
 from pipeline.training.stepper import Stepper
 from pipeline.training.task import FoldResult, FoldTask, TrainingData
@@ -194,6 +199,66 @@ def test_the_best_epoch_is_kept_where_it_is_asked_for(fit, data):
     targets = data[1].targets[-4:]
     kept = (result.val_probs.argmax(axis=1) == targets).mean()
     assert kept == result.history["val_score"].max()
+
+
+def test_epochs_are_validated_as_often_as_asked_and_at_the_end(fit):
+    every, some = (fit(finetune(epochs=5, validate_every=number)) for number in (1, 2))
+    has_score = some.history["val_score"].notna()
+    assert has_score.tolist() == [False, True, False, True, True]
+    measured = [name for name in some.history if name.startswith("val_")]
+    assert len(measured) == 3
+    pd.testing.assert_frame_equal(
+        some.history[has_score][measured], every.history[has_score][measured]
+    )
+    np.testing.assert_array_equal(some.val_probs, every.val_probs)
+
+
+def test_the_best_is_of_the_epochs_that_were_validated(fit, data):
+    optimizer = {"name": "sgd", "learning_rate": 0.5}
+    settings: Any = {"epochs": 6, "keep": "best", "optimizer": optimizer, "validate_every": 3}
+    result = fit(finetune(**settings, stop_after=2))
+    kept = (result.val_probs.argmax(axis=1) == data[1].targets[-4:]).mean()
+    assert kept == result.history["val_score"].max()
+    assert result.history["val_score"].notna().tolist()[:3] == [False, False, True]
+
+
+def test_mirrored_views_are_for_the_end(fit, monkeypatch):
+    seen = []
+
+    def spying(*arguments: Any, views: Any = None, **named: Any) -> Any:
+        seen.append(views)
+        return predict(*arguments, views=views, **named)
+
+    monkeypatch.setattr("pipeline.training.finetune.predict", spying)
+    fit(tiny.experiment(**finetune(epochs=2).model_dump() | {"views": {"recipe": "none"}}))
+    assert seen == [[View()], [View()], None, None]  # two epochs, held-out images, test images
+
+
+def test_a_gpu_predicts_more_at_once_than_it_learns_from(monkeypatch):
+    monkeypatch.setattr(inputs, "pick_device", lambda: torch.device("cuda"))
+    sizes = [inputs.images_at_once(finetune(batch_size=size), 2) for size in (8, 512)]
+    assert sizes == [128, 512]
+    monkeypatch.undo()
+    assert inputs.images_at_once(finetune(batch_size=8), 2) == 8
+
+
+def test_the_same_processes_read_what_is_learned_from_held_out_and_tested(
+    data, tmp_path, monkeypatch
+):
+    paths, images = data
+    again = dataclasses.replace(images, test=images.train.tail(4))
+    task = FoldTask(0, np.arange(16) >= 12, "key", tmp_path / "training.pt")
+    made = []
+
+    class Counting(ViewLoader):
+        def __init__(self, *arguments: Any) -> None:
+            made.append(self)
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(inputs, "ViewLoader", Counting)
+    result = Finetune(paths, finetune(epochs=2), again).fit_fold(task)
+    assert len(made) == 1
+    np.testing.assert_array_equal(result.test_probs, result.val_probs)  # of the same images
 
 
 def test_loss_that_is_not_finite_stops_at_once_and_names_the_images(fit):

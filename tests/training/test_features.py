@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pipeline.config.experiment import Experiment
-from pipeline.errors import ArtifactError, DataError
+from pipeline.errors import ArtifactError, DataError, DiskError
 from pipeline.images.views import View, ViewMaker
 from pipeline.images.working_copy import working_copy, working_side_px
 from pipeline.models.registry import build_trunk
@@ -298,6 +298,20 @@ def test_rows_come_in_any_order_from_however_few_open_files(paths, images, monke
     np.testing.assert_array_equal(rows.take(order), expected[order])
     assert extractor.cache._open.cache_info().currsize == 1
     assert rows.take([]).shape == (0, 96)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_what_writing_a_block_raises_ends_the_run_and_claims_nothing(paths, images, monkeypatch):
+    def fail(*_):
+        raise DiskError("disk: must have room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(features.FeatureCache, "write", fail)
+        with pytest.raises(DiskError, match="must have room"):
+            extract(paths, images)
+    assert not cached(paths)
+    extract(paths, images)
+    assert cached(paths)
 
 
 @pytest.mark.usefixtures("small_blocks")

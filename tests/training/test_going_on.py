@@ -11,6 +11,7 @@ from pipeline.errors import StoppedError
 from pipeline.stages import train
 from pipeline.store.predictions import load_predictions
 from pipeline.training import engine, experiment_run
+from pipeline.training.readback import StateWriter
 from tests import tiny
 
 TRAIN = """
@@ -72,7 +73,13 @@ def epochs(files):
 
 
 @pytest.mark.parametrize(
-    "change", ["train.stop_after=9", 'train.keep="best"', "train.measure_train=true"]
+    "change",
+    [
+        "train.stop_after=9",
+        'train.keep="best"',
+        "train.measure_train=true",
+        "train.validate_every=2",
+    ],
 )
 def test_what_decides_no_step_may_change_on_the_way(site, capsys, change):
     site(stop=1)
@@ -88,6 +95,14 @@ def test_the_steps_are_those_of_a_straight_run(site):
     shutil.rmtree(files.fold_dir)
     site(stop=2)
     np.testing.assert_array_equal(probs(site("train.stop_after=8")), straight)
+
+
+def test_a_state_that_a_thread_wrote_goes_on_to_the_same(site, monkeypatch):
+    expected = probs(site())
+    shutil.rmtree(site().fold_dir)
+    monkeypatch.setattr(engine, "StateWriter", lambda **_: StateWriter(in_background=True))
+    site(stop=2)
+    np.testing.assert_array_equal(probs(site()), expected)
 
 
 def test_best_of_the_rest_is_kept_where_keep_is_changed(site, capsys):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pipeline.config.train_table import MixingConfig
 from pipeline.errors import ConfigError
-from pipeline.training.mixing import Mixing
+from pipeline.training.mixing import PAIRS_AT_ONCE, Mixing
 
 MIXUP = MixingConfig(mixup_alpha=0.4)
 CUTMIX = MixingConfig(cutmix_alpha=1.0)
@@ -20,8 +20,13 @@ def images(num, height=12, width=10):
 
 
 def mix(config, num, seed=0, epoch=0, first=0):
-    inputs, targets = images(num)
-    return Mixing(config, seed).apply(inputs, targets, epoch, first)
+    return mixed_by(Mixing(config, seed), *images(num), epoch, first)
+
+
+def mixed_by(mixing, inputs, targets, epoch=0, first=0):
+    """Mix a whole batch."""
+    drawn = mixing.draw(len(inputs), epoch, first)
+    return mixing.apply(inputs, targets, drawn.to(inputs.device))
 
 
 def shares_of_pixels(mixed):
@@ -106,14 +111,23 @@ def test_any_cut_into_parts_gives_the_same(lengths, first):
     count = sum(lengths)
     inputs, targets = images(count)
     mixing = Mixing(BOTH, seed=3)
-    whole = mixing.apply(inputs, targets, 5, first)
+    drawn = mixing.draw(count, 5, first)
+    whole = mixing.apply(inputs, targets, drawn)
     stops = np.cumsum(lengths).tolist()
     for start, stop in zip([0, *stops[:-1]], stops, strict=True):
         seen = mixing.with_partners(slice(start, stop), count)
         assert seen.stop - seen.start <= stop - start + 2
-        part = mixing.apply(inputs[seen], targets[seen], 5, first + seen.start)
+        part = mixing.apply(inputs[seen], targets[seen], drawn[seen])
         for mixed, expected in zip(part, whole, strict=True):
             assert torch.equal(mixed[start - seen.start :][: stop - start], expected[start:stop])
+
+
+def test_a_pair_draws_the_same_whatever_batch_it_is_in():
+    mixing = Mixing(BOTH, seed=3)
+    whole = mixing.draw(3 * 2 * PAIRS_AT_ONCE, 5, 0)
+    for first, count in ((0, 4), (1000, 100), (2 * PAIRS_AT_ONCE, 2), (3000, 72)):
+        assert torch.equal(mixing.draw(count, 5, first), whole[first : first + count])
+    assert len(whole[:, :4].unique(dim=0)) == 3 * PAIRS_AT_ONCE
 
 
 def test_seeds_epochs_and_pairs_draw_anew():
@@ -139,9 +153,9 @@ def test_the_first_pair_does_not_draw_from_the_stream_that_shuffled_the_epoch():
 
 def test_features_without_places_are_mixed_as_images_are():
     inputs, targets = images(5)
-    mixed, mixed_targets = Mixing(MIXUP, 0).apply(inputs, targets, 0, 0)
+    mixed, mixed_targets = mixed_by(Mixing(MIXUP, 0), inputs, targets)
     for shape in ((5, 360), (5, 3, 120)):
-        flat, flat_targets = Mixing(MIXUP, 0).apply(inputs.reshape(shape), targets, 0, 0)
+        flat, flat_targets = mixed_by(Mixing(MIXUP, 0), inputs.reshape(shape), targets)
         assert torch.equal(flat, mixed.reshape(shape))
         assert torch.equal(flat_targets, mixed_targets)
 
@@ -150,8 +164,8 @@ def test_features_without_places_are_mixed_as_images_are():
 def test_maps_with_channels_last_are_cut_by_place(config):
     inputs, targets = images(7, 8, 8)
     maps = inputs.repeat(1, 2, 1, 1)  # 6 channels
-    expected, their_targets = Mixing(config, 3).apply(maps, targets, 0, 0)
-    mixed, own_targets = Mixing(config, 3).apply(maps.movedim(1, -1), targets, 0, 0)
+    expected, their_targets = mixed_by(Mixing(config, 3), maps, targets)
+    mixed, own_targets = mixed_by(Mixing(config, 3), maps.movedim(1, -1), targets)
     assert torch.equal(mixed, expected.movedim(1, -1))
     assert torch.equal(own_targets, their_targets)
     assert not torch.equal(mixed, maps.movedim(1, -1))
@@ -160,21 +174,21 @@ def test_maps_with_channels_last_are_cut_by_place(config):
 def test_cutmix_of_features_without_places_is_refused():
     expected = r"^train\.mixing\.cutmix_alpha: must be 0 where .* no places, is 1\.0; use mixup"
     with pytest.raises(ConfigError, match=expected):
-        Mixing(CUTMIX, 0).apply(torch.zeros(4, 8), torch.eye(4), 0, 0)
+        mixed_by(Mixing(CUTMIX, 0), torch.zeros(4, 8), torch.eye(4))
 
 
 @pytest.mark.parametrize("config", [MixingConfig(), MixingConfig(mixup_alpha=1.0, probability=0.0)])
 def test_nothing_is_mixed_where_mixing_is_off(config):
     inputs, targets = images(4)
     assert not Mixing(config, 0).is_on
-    assert Mixing(config, 0).apply(inputs, targets, 0, 0) == (inputs, targets)
+    assert mixed_by(Mixing(config, 0), inputs, targets) == (inputs, targets)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_inputs_keep_their_type_layout_and_values(dtype):
     inputs = torch.randn(4, 3, 8, 8).to(dtype, memory_format=torch.channels_last)
     before = inputs.clone()
-    mixed, _ = Mixing(BOTH, 0).apply(inputs, torch.eye(4), 0, 0)
+    mixed, _ = mixed_by(Mixing(BOTH, 0), inputs, torch.eye(4))
     assert mixed.dtype == dtype
     assert mixed.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(inputs, before)
@@ -183,6 +197,6 @@ def test_inputs_keep_their_type_layout_and_values(dtype):
 @pytest.mark.gpu
 def test_a_gpu_mixes_as_the_cpu_does():
     inputs, targets = images(9)
-    on_gpu = Mixing(BOTH, 0).apply(inputs.cuda(), targets.cuda(), 0, 0)
-    for there, here in zip(on_gpu, Mixing(BOTH, 0).apply(inputs, targets, 0, 0), strict=True):
+    on_gpu = mixed_by(Mixing(BOTH, 0), inputs.cuda(), targets.cuda())
+    for there, here in zip(on_gpu, mixed_by(Mixing(BOTH, 0), inputs, targets), strict=True):
         torch.testing.assert_close(there.cpu(), here)

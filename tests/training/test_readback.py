@@ -1,7 +1,10 @@
+import threading
+
 import pytest
 import torch
 
-from pipeline.training.readback import Readback, delayed_by_one
+from pipeline.errors import ArtifactError, DiskError
+from pipeline.training.readback import Readback, StateWriter, delayed_by_one
 
 
 def test_tensors_come_in_order_each_after_the_next_was_begun():
@@ -18,6 +21,64 @@ def test_tensors_come_in_order_each_after_the_next_was_begun():
 
 def test_of_nothing_comes_nothing():
     assert list(delayed_by_one([])) == []
+
+
+def test_a_state_is_written_as_it_was_when_it_was_given():
+    state = {"weights": [torch.zeros(3)], "position": {"losses": [1.0], "best": None}}
+    goes_on, written = threading.Event(), []
+
+    def save(copied):
+        assert goes_on.wait(60)
+        written.append(copied)
+
+    with StateWriter(in_background=True) as writer:
+        writer.write(save, state)
+        state["weights"][0] += 1  # as a step does, in place
+        state["position"]["losses"].append(2.0)
+        goes_on.set()
+    ((weights,), position) = written[0].values()
+    assert weights.tolist() == [0, 0, 0]
+    assert position == {"losses": [1.0], "best": None}
+
+
+def test_states_are_written_one_after_the_other():
+    written = []
+    with StateWriter(in_background=True) as writer:
+        for number in range(5):
+            writer.write(written.append, number)
+            assert len(written) >= number
+    assert written == [0, 1, 2, 3, 4]
+
+
+def test_in_the_foreground_the_state_itself_is_written_at_once():
+    state, written = {"weights": torch.zeros(1)}, []
+    StateWriter(in_background=False).write(written.append, state)
+    assert written[0] is state
+
+
+def fail(_):
+    raise DiskError("disk: must have room")
+
+
+def write_failing(count, error=None):
+    """Write so many states in vain, then raise an error."""
+    with StateWriter(in_background=True) as writer:
+        for number in range(count):
+            assert number < 2, "the first one's error was kept"
+            writer.write(fail, {})
+        if error:
+            raise error
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_what_writing_raised_is_raised_by_the_next_write_or_at_the_end(count):
+    with pytest.raises(DiskError, match="must have room"):
+        write_failing(count)
+
+
+def test_an_error_of_the_training_is_not_hidden_by_that_of_writing():
+    with pytest.raises(ArtifactError, match="the loss"):
+        write_failing(1, ArtifactError("the loss must be finite"))
 
 
 @pytest.mark.gpu

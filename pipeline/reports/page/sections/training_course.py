@@ -122,9 +122,10 @@ def _chart(name: str, folds: list[pd.DataFrame]) -> Chart:
 def _lines(axes: "Axes", folds: list[pd.DataFrame], column: str, place: int) -> None:
     if column not in folds[0]:
         return
-    for fold in folds:
-        axes.plot(fold["epoch"], fold[column], linewidth=0.6, alpha=0.6, **line(place))
-    mean = pd.concat([fold.set_index("epoch")[column] for fold in folds], axis=1).mean(axis=1)
+    courses = [fold.set_index("epoch")[column].dropna() for fold in folds]  # of validated epochs
+    for course in courses:
+        axes.plot(course.index, course, linewidth=0.6, alpha=0.6, **line(place))
+    mean = pd.concat(courses, axis=1).mean(axis=1)
     axes.plot(mean.index, mean, linewidth=2, label=column.partition("_")[0], **line(place))
 
 
