@@ -8,9 +8,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 
@@ -21,7 +21,6 @@ from pipeline.images.views import View
 from pipeline.images.working_copy import WorkingCopies, working_side_px
 from pipeline.models.registry import build_trunk
 from pipeline.store.paths import Paths
-from pipeline.training import engine
 from pipeline.training.device import Precision, pick_device, set_up
 from pipeline.training.finetune import Finetune
 from pipeline.training.loader import Batch, ViewDataset, ViewLoader
@@ -39,8 +38,9 @@ def _data(images: pd.DataFrame, num_test: int) -> TrainingData:
     return TrainingData(images, targets, images.head(num_test), NUM_CLASSES, "accuracy")
 
 
-def _is_val(images: pd.DataFrame) -> "np.ndarray[Any, np.dtype[np.bool_]]":
-    return np.arange(len(images)) % 5 == 0
+def _is_val(images: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    is_val: npt.NDArray[np.bool_] = np.arange(len(images)) % 5 == 0
+    return is_val
 
 
 def readers(setting: Setting) -> Iterator[Row]:
@@ -94,15 +94,12 @@ def whole_fold(setting: Setting) -> Iterator[Row]:
 
 
 def fold_in_process(folder: str, dry: str, name: str) -> None:
-    """Train a fold with its state on the disk, saved in the background after every step."""
+    """Train a fold with its state on the disk, saved after every step."""
     setting, out = Setting(Path(folder), dry == "dry"), Path(folder) / name
     out.mkdir(exist_ok=True)
     images = setting.images(*RESUMED)
     task = FoldTask(0, _is_val(images), "check", out / "training.pt", out / "training.csv")
     train = {"epochs": 6, "batch_size": setting.of(64, 8), "ema_decay": 0.9, "save_minutes": 0.0}
-    if dry == "dry":  # as on a GPU
-        real = engine.StateWriter
-        engine.StateWriter = lambda **_: real(in_background=True)  # type: ignore[assignment, misc]
     data, paths = _data(images, 8), Paths(setting.folder, "check")
     fold = Finetune(paths, setting.experiment(train=train), data).fit_fold(task)
     np.save(out / "probs.npy", fold.val_probs)

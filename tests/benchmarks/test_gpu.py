@@ -1,6 +1,8 @@
 """The checks for a GPU run on a CPU, at sizes that tell nothing."""
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,7 @@ def test_every_part_ends_in_a_dry_run(name, tmp_path, monkeypatch):
     assert not [row for row in rows if row.is_right is False]
 
 
+@pytest.mark.slow
 def test_parts_are_processes_whose_lines_make_the_table(tmp_path, capsys):
     gpu.main(["--parts", "preflight", "--minutes", "5", "--out", str(tmp_path), "--dry"])
     rows = json.loads((tmp_path / "gpu.json").read_text())["preflight"]
@@ -43,13 +46,13 @@ class Stopped:
 
     def wait(self, limit=None):
         if limit is not None:
-            raise gpu.subprocess.TimeoutExpired("part", limit)
+            raise subprocess.TimeoutExpired("part", limit)
 
 
 def test_what_a_part_had_found_before_its_limit_counts(tmp_path, monkeypatch):
     killed = []
-    monkeypatch.setattr(gpu.subprocess, "Popen", Stopped)
-    monkeypatch.setattr(gpu.os, "killpg", lambda *given: killed.append(given))
+    monkeypatch.setattr(subprocess, "Popen", Stopped)
+    monkeypatch.setattr(os, "killpg", lambda *given: killed.append(given))
     rate, end = gpu.watch("steps", tmp_path, 20, is_dry=True)
     assert (rate.what, rate.found) == ("rate", "7")
     assert end.found.startswith("was stopped by its limit")

@@ -306,7 +306,7 @@ def test_what_writing_a_block_raises_ends_the_run_and_claims_nothing(paths, imag
         raise DiskError("disk: must have room")
 
     with monkeypatch.context() as patch:
-        patch.setattr(features.FeatureCache, "write", fail)
+        patch.setattr(FeatureCache, "write", fail)
         with pytest.raises(DiskError, match="must have room"):
             extract(paths, images)
     assert not cached(paths)

@@ -20,7 +20,8 @@ def images(num, height=12, width=10):
 
 
 def mix(config, num, seed=0, epoch=0, first=0):
-    return mixed_by(Mixing(config, seed), *images(num), epoch, first)
+    inputs, targets = images(num)
+    return mixed_by(Mixing(config, seed), inputs, targets, epoch, first)
 
 
 def mixed_by(mixing, inputs, targets, epoch=0, first=0):

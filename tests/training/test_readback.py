@@ -1,4 +1,5 @@
 import threading
+from typing import Any
 
 import pytest
 import torch
@@ -24,8 +25,10 @@ def test_of_nothing_comes_nothing():
 
 
 def test_a_state_is_written_as_it_was_when_it_was_given():
-    state = {"weights": [torch.zeros(3)], "position": {"losses": [1.0], "best": None}}
-    goes_on, written = threading.Event(), []
+    weights, losses = torch.zeros(3), [1.0]
+    state = {"weights": [weights], "position": {"losses": losses, "best": None}}
+    goes_on = threading.Event()
+    written: list[Any] = []
 
     def save(copied):
         assert goes_on.wait(60)
@@ -33,16 +36,15 @@ def test_a_state_is_written_as_it_was_when_it_was_given():
 
     with StateWriter(in_background=True) as writer:
         writer.write(save, state)
-        state["weights"][0] += 1  # as a step does, in place
-        state["position"]["losses"].append(2.0)
+        weights += 1  # as a step does, in place
+        losses.append(2.0)
         goes_on.set()
-    ((weights,), position) = written[0].values()
-    assert weights.tolist() == [0, 0, 0]
-    assert position == {"losses": [1.0], "best": None}
+    assert written[0]["weights"][0].tolist() == [0, 0, 0]
+    assert written[0]["position"] == {"losses": [1.0], "best": None}
 
 
 def test_states_are_written_one_after_the_other():
-    written = []
+    written: list[int] = []
     with StateWriter(in_background=True) as writer:
         for number in range(5):
             writer.write(written.append, number)
@@ -51,7 +53,8 @@ def test_states_are_written_one_after_the_other():
 
 
 def test_in_the_foreground_the_state_itself_is_written_at_once():
-    state, written = {"weights": torch.zeros(1)}, []
+    state = {"weights": torch.zeros(1)}
+    written: list[Any] = []
     StateWriter(in_background=False).write(written.append, state)
     assert written[0] is state
 
