@@ -266,6 +266,8 @@ class Experiment(Table):
         for key in ("pool", "beside"):  # later keys: what was trained before stays up to date
             if not values["model"][key]:
                 del values["model"][key]
+        if self.train.validate_every == 1:
+            del values["train"]["validate_every"]
         return values
 
     def allowed_by(self, competition: Competition) -> "Experiment":

@@ -220,3 +220,9 @@ def test_a_value_of_a_table_that_is_unused_as_a_whole_is_not_named_again():
 def test_no_shipped_experiment_sets_what_decides_nothing(name):
     for experiment in load_experiments(name, []):
         assert experiment.unused_keys == {}
+
+
+def test_a_training_that_is_validated_always_is_stamped_as_before_there_was_the_key():
+    assert "validate_every" not in tiny.experiment().as_given()["train"]
+    given = tiny.experiment(train={"validate_every": 3})
+    assert given.as_given()["train"]["validate_every"] == 3
