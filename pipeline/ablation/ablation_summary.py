@@ -42,7 +42,13 @@ class AblationResult:
     layout_targets: IntArray
 
 
-def analyse(by_recipe: ByRecipe, targets: IntArray, folds: IntArray, metric: str) -> AblationResult:
+def analyse(
+    by_recipe: ByRecipe,
+    targets: IntArray,
+    folds: IntArray,
+    metric: str,
+    groups: IntArray | None = None,
+) -> AblationResult:
     """Compute all numbers of an ablation from its trainings.
 
     Args:
@@ -50,11 +56,12 @@ def analyse(by_recipe: ByRecipe, targets: IntArray, folds: IntArray, metric: str
         targets: Class indices of the images, `(N,)`.
         folds: The fold of each, `(N,)`.
         metric: The competition's.
+        groups: The group of each, `(N,)`; None for each by itself.
     """
     first = {recipe: seeds[0].features for recipe, seeds in by_recipe.items()}
     start = principal_start(next(iter(first.values())))
     return AblationResult(
-        summarise(by_recipe, targets, metric),
+        summarise(by_recipe, targets, metric, groups),
         curve_points(by_recipe, targets),
         {recipe: tsne(features, start) for recipe, features in first.items()},
         targets[folds == folds.min()],
@@ -67,7 +74,7 @@ def compared_metrics(metric: str) -> list[str]:
 
 
 def compare_recipes(
-    by_recipe: ByRecipe, targets: IntArray, metric: str
+    by_recipe: ByRecipe, targets: IntArray, metric: str, groups: IntArray | None = None
 ) -> dict[str, dict[str, Comparison]]:
     """Compare every recipe with the first by every metric.
 
@@ -83,14 +90,16 @@ def compare_recipes(
     probs = {name: [one.oof_probs for one in seeds] for name, seeds in by_recipe.items()}
     challengers = {name: probs[name] for name in others}
     return {
-        one: compare_trainings(one, targets, probs[baseline], challengers, confidence)
+        one: compare_trainings(one, targets, probs[baseline], challengers, confidence, groups)
         for one in metrics
     }
 
 
-def summarise(by_recipe: ByRecipe, targets: IntArray, metric: str) -> list[Row]:
+def summarise(
+    by_recipe: ByRecipe, targets: IntArray, metric: str, groups: IntArray | None = None
+) -> list[Row]:
     """Return a row per recipe, all values means over the seeds."""
-    comparisons = compare_recipes(by_recipe, targets, metric)
+    comparisons = compare_recipes(by_recipe, targets, metric, groups)
     rows = []
     for recipe, seeds in by_recipe.items():
         row: Row = {"recipe": recipe}

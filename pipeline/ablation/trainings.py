@@ -13,7 +13,7 @@ from pipeline.config.strict import did_you_mean
 from pipeline.data.training_table import Tables, subsample
 from pipeline.errors import ConfigError
 from pipeline.scoring.metrics import score
-from pipeline.scoring.oof import class_indices
+from pipeline.scoring.oof import class_indices, image_groups
 from pipeline.scoring.separation import scatter_ratio, silhouette
 from pipeline.store.freshness import digest
 from pipeline.store.paths import AblationPaths, Paths
@@ -105,6 +105,7 @@ class AblationTrainings:
     Attributes:
         targets: Class indices of the images that folds hold out, `(N,)`.
         folds: The fold of each, `(N,)`.
+        groups: The group of each, `(N,)`; None for each by itself.
     """
 
     def __init__(
@@ -125,6 +126,7 @@ class AblationTrainings:
         self._image_ids: list[str] = held["image_id"].tolist()
         self.targets: IntArray = class_indices(competition, held)
         self.folds: IntArray = held["fold"].to_numpy()
+        self.groups = image_groups(held)
         self._all_targets: IntArray = class_indices(competition, used.train)
         self._all_folds: IntArray = used.folds["fold"].to_numpy()
 

@@ -124,6 +124,7 @@ def score_policies(
     by_view: FloatArray,
     seconds: float,
     policies: Mapping[str, tuple[View, ...]] = POLICIES,
+    groups: IntArray | None = None,
 ) -> list[PolicyScore]:
     """Score the policies, the cheapest first; each must beat the best cheaper one beyond noise.
 
@@ -133,6 +134,7 @@ def score_policies(
         by_view: As `oof_by_view` returns it.
         seconds: That a view of an image takes.
         policies: Those that are compared.
+        groups: The group of every image, `(N,)`; None for each by itself.
     """
     views = all_views(policies)
     confidence = bonferroni(0.95, len(policies) - 1)
@@ -142,12 +144,13 @@ def score_policies(
         probs = by_view[[views.index(view) for view in policy]].mean(axis=0)
         gain, is_worth_it = "", chosen is None
         if chosen is not None:
-            comparison = compare(metric, targets, chosen, probs, confidence)
+            comparison = compare(metric, targets, chosen, probs, confidence, groups)
             gain, is_worth_it = str(comparison), comparison.verdict == "better"
         if is_worth_it:
             chosen = probs
         cost = 1000 * seconds * len(policy)
-        scores.append(PolicyScore(name, evaluate(metric, targets, probs), cost, gain, is_worth_it))
+        found = evaluate(metric, targets, probs, groups)
+        scores.append(PolicyScore(name, found, cost, gain, is_worth_it))
     return scores
 
 

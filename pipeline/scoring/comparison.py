@@ -62,10 +62,11 @@ def compare(
     baseline: FloatArray,
     challenger: FloatArray,
     confidence: float = 0.95,
+    groups: IntArray | None = None,
 ) -> Comparison:
     """Compare two sets of probabilities of the same images; see `compare_all`."""
     only = {"challenger": challenger}
-    return compare_all(metric, targets, baseline, only, confidence)["challenger"]
+    return compare_all(metric, targets, baseline, only, confidence, groups)["challenger"]
 
 
 def compare_all(
@@ -74,6 +75,7 @@ def compare_all(
     baseline: FloatArray,
     challengers: Mapping[str, FloatArray],
     confidence: float = 0.95,
+    groups: IntArray | None = None,
 ) -> dict[str, Comparison]:
     """Compare several sets of probabilities with one, by a paired bootstrap over the images.
 
@@ -87,13 +89,14 @@ def compare_all(
         challengers: Others of the same images, by name.
         confidence: Of each interval; where the best of several challengers is to be named, raise
             it by `bonferroni`.
+        groups: The group of each image, `(N,)`, which are drawn together; see `image_groups`.
 
     Raises:
         ConfigError: There is no such metric.
         ArtifactError: A probability is NaN or infinite.
     """
     alone = {name: [probs] for name, probs in challengers.items()}
-    return compare_trainings(metric, targets, [baseline], alone, confidence)
+    return compare_trainings(metric, targets, [baseline], alone, confidence, groups)
 
 
 def compare_trainings(
@@ -102,6 +105,7 @@ def compare_trainings(
     baseline: Sequence[FloatArray],
     challengers: Mapping[str, Sequence[FloatArray]],
     confidence: float = 0.95,
+    groups: IntArray | None = None,
 ) -> dict[str, Comparison]:
     """Compare settings that were trained with several seeds each, by their means over the seeds.
 
@@ -114,6 +118,7 @@ def compare_trainings(
         baseline: Probabilities by seed, `(N, K)` each.
         challengers: Others' with the same seeds, by name.
         confidence: As of `compare_all`.
+        groups: As of `compare_all`.
 
     Raises:
         ConfigError: There is no such metric.
@@ -124,7 +129,9 @@ def compare_trainings(
     assert all(len(one) == num_seeds for one in settings), "every setting needs every seed"
     measures = [make_measure(metric, targets, probs) for one in settings for probs in one]
     point = np.array([one.of_sample() for one in measures]).reshape(-1, num_seeds).mean(axis=1)
-    drawn = bootstrap_measures(measures).reshape(len(settings), num_seeds, -1)  # (1 + C, S, R)
+    drawn = bootstrap_measures(measures, groups).reshape(
+        len(settings), num_seeds, -1
+    )  # (1 + C, S, R)
     seeds = np.random.default_rng(0).integers(0, num_seeds, drawn.shape[1:])
     means = np.take_along_axis(drawn, seeds[None], axis=1).mean(axis=1)  # (1 + C, R)
     lows, highs = np.nanquantile(means[1:] - means[0], interval_quantiles(confidence), axis=1)

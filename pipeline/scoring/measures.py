@@ -195,23 +195,70 @@ def bootstrap(values: Values, summary: Callable[[Values], Values]) -> Values:
     return np.concatenate(batches, axis=-1)
 
 
-def bootstrap_measures(measures: Sequence[Measure]) -> Values:
+def bootstrap_measures(measures: Sequence[Measure], groups: IntArray | None = None) -> Values:
     """Compute measures for resamples of the images, drawn with a seed.
 
     Args:
         measures: C of them, of the same N images: resampled together, so that differences between
             them are paired.
+        groups: The group of each image, `(N,)`, counted from 0: they are drawn, as new images come
+            of new groups; None where each image stands for itself.
 
     Returns:
         `(C, NUM_RESAMPLES)`; NaN where a measure isn't defined for a resample.
     """
     means = [measure.values for measure in measures if isinstance(measure, ImageMean)]
+    if groups is not None:
+        return _bootstrap_groups(measures, means, groups)
     if len(means) == len(measures):
         return bootstrap(np.stack(means), lambda drawn: np.asarray(drawn.mean(axis=-1)))
     rng = np.random.default_rng(0)
     num = len(measures[0].units)
     draws = (rng.integers(0, num, num) for _ in range(NUM_RESAMPLES))
     return np.array([[measure.of(drawn) for measure in measures] for drawn in draws]).T
+
+
+def _bootstrap_groups(
+    measures: Sequence[Measure], means: Sequence[Values], groups: IntArray
+) -> Values:
+    """Draw groups; the images of one that comes twice count twice."""
+    sizes = np.bincount(groups).astype(np.float64)
+    if len(means) == len(measures):
+        sums = [np.bincount(groups, values) for values in means]
+        drawn = bootstrap(np.stack([*sums, sizes]), lambda one: np.asarray(one.sum(axis=-1)))
+        return np.asarray(drawn[:-1] / drawn[-1])
+    rng = np.random.default_rng(0)
+    values = np.empty((len(measures), NUM_RESAMPLES))
+    for number in range(NUM_RESAMPLES):
+        times = np.bincount(rng.integers(0, len(sizes), len(sizes)), minlength=len(sizes))[groups]
+        for place, measure in enumerate(measures):
+            counts = np.bincount(measure.units, times, measure.num_units).astype(np.int64)
+            values[place, number] = measure.value(counts)
+    return values
+
+
+def num_independent(values: Values, groups: IntArray | None) -> float:
+    """Count the independent images that would tell a share as well as images in groups do.
+
+    It is their number by the design effect (Kish 1965, "Survey Sampling"): the variance of the
+    share, groups drawn, over that of as many images drawn by themselves. Where all values are the
+    same, images of a group are taken for one and the same.
+
+    Args:
+        values: 1 or 0 for each image, `(N,)`.
+        groups: As of `bootstrap_measures`.
+
+    Returns:
+        From 1 to N.
+    """
+    num, share = len(values), float(values.mean())
+    if groups is None:
+        return num
+    sizes = np.bincount(groups)
+    if not 0 < share < 1:
+        return float(num**2 / np.square(sizes).sum())
+    variance = float(np.square(np.bincount(groups, values - share)).sum()) / num**2
+    return float(np.clip(share * (1 - share) / max(variance, 1e-12), 1, num))
 
 
 def interval_quantiles(confidence: float) -> tuple[float, float]:

@@ -1,7 +1,9 @@
 """Score predictions by a competition's metric, with a confidence interval, and rank results."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -10,6 +12,7 @@ from pipeline.errors import ArtifactError, ConfigError
 from pipeline.scoring.measures import SMALLEST_PROB as SMALLEST_PROB
 from pipeline.scoring.measures import (
     UNDEFINED,
+    ImageMean,
     LogLoss,
     Measure,
     Probs,
@@ -17,6 +20,7 @@ from pipeline.scoring.measures import (
     bootstrap_measures,
     interval_quantiles,
     macro_f1_measure,
+    num_independent,
     quadratic_kappa,
 )
 from pipeline.scoring.probability_measures import (
@@ -125,7 +129,11 @@ def score(metric: str, targets: IntArray, probs: Probs) -> float:
 
 
 def interval(
-    metric: str, targets: IntArray, probs: Probs, confidence: float = 0.95
+    metric: str,
+    targets: IntArray,
+    probs: Probs,
+    confidence: float = 0.95,
+    groups: IntArray | None = None,
 ) -> tuple[float, float]:
     """Compute the confidence interval of a score, for other images of the same kind.
 
@@ -135,11 +143,15 @@ def interval(
     NaN. Resamples of images that are all right know nothing of errors: there the worse end is at
     least what it would be if the share that Wilson's interval allows for were wrong.
 
+    Where images come in groups, as those of a patient or copies do, groups are drawn, and N counts
+    independent images; see `num_independent`.
+
     Args:
         metric: A key of METRICS.
         targets: True class indices, `(N,)`, at least one.
         probs: Probabilities, `(N, K)`.
         confidence: Share of such intervals that hold the true value, in (0, 1).
+        groups: The group of each image, `(N,)`, see `image_groups`; None for each by itself.
 
     Raises:
         ConfigError: There is no such metric.
@@ -147,29 +159,33 @@ def interval(
     """
     chosen = get_metric(metric)
     measure = make_measure(metric, targets, probs)
-    if not chosen.is_share or targets.ndim > 1:
-        values = bootstrap_measures([measure])[0]
+    if not (chosen.is_share and isinstance(measure, ImageMean)):
+        values = bootstrap_measures([measure], groups)[0]
         defined = values[~np.isnan(values)]
         if not len(defined):
             return UNDEFINED, UNDEFINED
         low, high = map(float, np.quantile(defined, interval_quantiles(confidence)))
-        worse = measure.with_unseen_errors(lambda num: 1 - _wilson(num, num, confidence)[0])
+        num = num_independent(np.ones(len(targets)), groups)
+        worse = measure.with_unseen_errors(lambda _: 1 - _wilson(1.0, num, confidence)[0])
         if worse is None:
             return low, high
         return (min(low, worse), high) if chosen.greater_is_better else (low, max(high, worse))
-    return _wilson(round(measure.of_sample() * len(targets)), len(targets), confidence)
+    return _wilson(measure.of_sample(), num_independent(measure.values, groups), confidence)
 
 
-def _wilson(num_hits: int, num: int, confidence: float) -> tuple[float, float]:
-    from scipy.stats import binomtest  # here: a stage that is up to date needn't wait for it
+def _wilson(share: float, num: float, confidence: float) -> tuple[float, float]:
+    """Compute the interval of a share of so many images, which needn't be a whole number."""
+    z = NormalDist().inv_cdf(interval_quantiles(confidence)[1])
+    width = 1 + z**2 / num
+    center = (share + z**2 / (2 * num)) / width
+    half = z * math.sqrt(share * (1 - share) / num + (z / (2 * num)) ** 2) / width
+    # The ends are the share itself where it is 0 or 1, but for what rounding makes of them.
+    return min(share, max(0.0, center - half)), max(share, min(1.0, center + half))
 
-    found = binomtest(num_hits, num).proportion_ci(confidence, "wilson")
-    return float(found.low), float(found.high)
 
-
-def evaluate(metric: str, targets: IntArray, probs: Probs) -> Score:
+def evaluate(metric: str, targets: IntArray, probs: Probs, groups: IntArray | None = None) -> Score:
     """Compute the score with its 95 % interval; see `score` and `interval`."""
-    low, high = interval(metric, targets, probs)
+    low, high = interval(metric, targets, probs, groups=groups)
     return Score(metric, score(metric, targets, probs), low, high)
 
 

@@ -29,6 +29,19 @@ def class_indices(competition: Competition, images: pd.DataFrame) -> IntArray:
     return np.array([index[label] for label in images["label"]], dtype=np.int64)
 
 
+def image_groups(images: pd.DataFrame) -> IntArray | None:
+    """Number the groups of images that new images don't come from, as copies or one patient's.
+
+    Args:
+        images: Column group.
+
+    Returns:
+        `(N,)`, counted from 0 in the order of their first rows; None where each image is alone.
+    """
+    groups: IntArray = pd.factorize(images["group"])[0].astype(np.int64)
+    return groups if len(groups) > 1 + groups.max(initial=-1) else None
+
+
 def assemble_oof(fold_probs: Mapping[int, FloatArray], folds: pd.DataFrame) -> FloatArray:
     """Put each fold's validation probabilities at its rows of the fold table.
 
@@ -120,7 +133,7 @@ def describe_oof(
     targets = class_indices(competition, folds)
     in_folds = folds["fold"].to_numpy()
     raw_probs, oof_probs = oof_probs, decided(competition.metric, targets, oof_probs, in_folds)
-    pooled = evaluate(competition.metric, targets, oof_probs)
+    pooled = evaluate(competition.metric, targets, oof_probs, image_groups(folds))
     if math.isnan(pooled.value):
         raise ArtifactError(
             f"{competition.metric}: must be measured on images of several classes, the "

@@ -73,7 +73,9 @@ def run(
     else:
         say(f"{title}: measures {len(recipes) * num_seeds} trainings")
         by_recipe = {recipe: trainings.load_results(recipe) for recipe in recipes}
-        ablation = analyse(by_recipe, trainings.targets, trainings.folds, competition.metric)
+        ablation = analyse(
+            by_recipe, trainings.targets, trainings.folds, competition.metric, trainings.groups
+        )
         record = {
             "metric": competition.metric,
             "num_images": len(trainings.targets),

@@ -25,7 +25,7 @@ from pipeline.scoring.ensembling.build import (
 )
 from pipeline.scoring.ensembling.ensemble_methods import METHODS
 from pipeline.scoring.ensembling.selection import AUTO
-from pipeline.scoring.oof import class_indices, describe_oof
+from pipeline.scoring.oof import class_indices, describe_oof, image_groups
 from pipeline.store.atomic import remove, write_text
 from pipeline.store.freshness import Stamp, digest, file_sha256
 from pipeline.store.locks import held
@@ -192,6 +192,7 @@ def _load(paths: Paths, competition: Competition, names: list[str]) -> _Inputs:
         targets=class_indices(competition, held),
         folds=held["fold"].to_numpy(),
         metric=competition.metric,
+        groups=image_groups(held),
     )
     return _Inputs(folds, test, members, probs)
 

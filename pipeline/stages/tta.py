@@ -15,7 +15,7 @@ from pipeline.inference.tta_policies import (
     record,
     score_policies,
 )
-from pipeline.scoring.oof import class_indices
+from pipeline.scoring.oof import class_indices, image_groups
 from pipeline.store.atomic import write_text
 from pipeline.store.paths import Paths
 from pipeline.store.results import load_probs
@@ -44,7 +44,8 @@ def run(paths: Paths, competition: Competition, experiment_name: str) -> None:
         by_view, seconds = oof_by_view(paths, models, train, folds, advance)
     targets = class_indices(competition, train)
     policies = allowed_policies(models.experiment)
-    scores = score_policies(competition.metric, targets, by_view, seconds, policies)
+    groups = image_groups(train)
+    scores = score_policies(competition.metric, targets, by_view, seconds, policies, groups)
     table = Table("views", f"OOF {competition.metric}", "gain", "ms per image", "worth it")
     for one in scores:
         is_worth_it = "yes" if one.is_worth_it else "not beyond noise"

@@ -20,7 +20,7 @@ Matrix = npt.NDArray[np.float64]
 # Loads rows, `(n, D)` float32, part by part: as often as it is called, in the same order.
 Parts = Callable[[], Iterable[FloatArray]]
 
-HELD_OUT = 5  # every fifth image of a class says how sure the head may be
+HELD_OUT = 5  # every fifth group of a class says how sure the head may be
 SMALLEST_VARIANCE = 1e-6  # of features that are the same in all images
 
 
@@ -73,24 +73,24 @@ def fit_discriminant(
     targets: IntArray,
     num_classes: int,
     shrinkage: float,
-    images: IntArray,
+    groups: IntArray,
 ) -> tuple[Matrix, Matrix]:
     """Fit the analysis to all rows, as sure as it is right on images it didn't learn from.
 
     With about as many features as rows, its logits are several times too large. Their temperature
-    is that of a fit to four fifths of the images, on the last fifth.
+    is that of a fit to four fifths of the groups, on the last fifth.
 
     Args:
         parts: The features, `(N, D)` altogether, standardised.
         targets: `(N,)` class indices.
         num_classes: K.
         shrinkage: From 0, the covariance as it is, to 1, none but the features' common spread.
-        images: `(N,)`, which image a row is a view of; all views of one are held out together.
+        groups: `(N,)`, which rows are held out together: views of an image, images of a subject.
 
     Returns:
         Weight `(K, D)` and bias `(K,)`; -inf for a class without rows.
     """
-    is_held = _held_out(images, targets)
+    is_held = _held_out(groups, targets)
     learned, held = (_moments(parts, targets, rows, num_classes) for rows in (~is_held, is_held))
     weight, bias = (learned + held).discriminant(shrinkage)
     is_known = is_held & (learned.counts[targets] > 0)  # a class it never saw says nothing of it
@@ -128,9 +128,9 @@ def _moments(
     return functools.reduce(operator.add, sums)
 
 
-def _held_out(images: IntArray, targets: IntArray) -> npt.NDArray[np.bool_]:
-    """Tell which rows are of every fifth image, the images in the order of their classes."""
-    numbers, first, number_of = np.unique(images, return_index=True, return_inverse=True)
+def _held_out(groups: IntArray, targets: IntArray) -> npt.NDArray[np.bool_]:
+    """Tell which rows are of every fifth group, the groups in the order of their classes."""
+    numbers, first, number_of = np.unique(groups, return_index=True, return_inverse=True)
     places = np.empty(len(numbers), dtype=np.int64)
     places[np.argsort(targets[first], kind="stable")] = np.arange(len(numbers))
     held: npt.NDArray[np.bool_] = (places % HELD_OUT == HELD_OUT - 1)[number_of]

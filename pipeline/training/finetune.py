@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pipeline.config.experiment import Experiment
-from pipeline.console import Advance, log_off_terminal, progress
+from pipeline.console import Advance, log_off_terminal, progress, say
 from pipeline.errors import ConfigError
 from pipeline.images.cache import CachedCopies
 from pipeline.images.transforms import check_recipe
@@ -42,9 +42,24 @@ from pipeline.training.task import (
 
 
 class Finetune:
-    """Trains a network of one experiment for every fold."""
+    """Trains a network of one experiment for every fold.
 
-    def __init__(self, paths: Paths, experiment: Experiment, data: TrainingData) -> None:
+    Args:
+        paths: Where the images lie and what is cached.
+        experiment: How to.
+        data: The images.
+        asks_of_flips: Whether to say if mirrored views do harm, by the probe that the heads begin
+            with; where they begin with none, that nothing tries it.
+    """
+
+    def __init__(
+        self,
+        paths: Paths,
+        experiment: Experiment,
+        data: TrainingData,
+        *,
+        asks_of_flips: bool = False,
+    ) -> None:
         check_recipe(experiment.views, experiment.images)
         if data.has_several:
             _check_for_labels(experiment)
@@ -53,6 +68,16 @@ class Finetune:
         self._data = data
         self._begun = time.time_ns()
         self._probe: Probe | None = None  # made when the first fold's head is wanted
+        self._asks_of_flips = asks_of_flips
+        views = experiment.views
+        mirrors = views.horizontal_flip and (views.flip or views.recipe != "none")
+        tries = experiment.train.init_head == "probe" and len(plain_views(experiment)) > 1
+        if asks_of_flips and mirrors and not tries:
+            say(
+                f"{experiment.name}: images are mirrored, and nothing here tries whether they "
+                "still show their class: a probe does (--experiment lite0-probe), or write "
+                "horizontal_flip = true or false in the competition's file"
+            )
 
     def fit_fold(self, task: FoldTask) -> FoldResult:
         """Train on the other folds, predict this one and the test images."""
@@ -171,7 +196,10 @@ class Finetune:
         """Put the head there that a probe of the frozen trunk would fit."""
         if self._probe is None:
             trunk = trunk_of(network)
-            self._probe = Probe(self._paths, self._experiment, self._data, trunk)
+            asks = self._asks_of_flips
+            own = self._paths, self._experiment, self._data, trunk
+            self._probe = Probe(*own, asks_of_flips=asks)
+        self._probe.try_without_flips(task)
         head, _ = self._probe.fit_head(~task.is_val)
         weight, bias = head.linear()
         set_classifier(network, torch.from_numpy(weight), torch.from_numpy(bias))

@@ -87,7 +87,7 @@ def fit_head(
     targets: IntArray,
     num_classes: int,
     config: HeadConfig,
-    images: IntArray | None = None,
+    groups: IntArray | None = None,
 ) -> tuple[LinearHead, int]:
     """Fit a linear head to features and their classes.
 
@@ -100,7 +100,8 @@ def fit_head(
             each gets a regression of its own.
         num_classes: K.
         config: Which head, and how simple it is to be.
-        images: `(N,)`, which image a row is a view of; None for an image each.
+        groups: `(N,)`, which rows are held out together, as views of one image are; None for a
+            row each.
 
     Returns:
         The head and the number of L-BFGS steps taken; 1 of what is solved directly.
@@ -119,7 +120,7 @@ def fit_head(
         if config.kind == "logistic":
             weight, bias, num_steps = _fit_logistic(features, targets, num_classes, config)
             return LinearHead(mean, std, weight, bias), num_steps
-        own = np.arange(len(features)) if images is None else images
+        own = np.arange(len(features)) if groups is None else groups
         found = fit_discriminant(lambda: [features], targets, num_classes, config.shrinkage, own)
     return discriminant_head(mean, std, *found), 1
 
@@ -157,7 +158,7 @@ def fit_head_in_parts(
     targets: IntArray,
     num_classes: int,
     config: HeadConfig,
-    images: IntArray,
+    groups: IntArray,
 ) -> tuple[LinearHead, int]:
     """Fit a linear head to features that are loaded part by part, several times.
 
@@ -167,7 +168,7 @@ def fit_head_in_parts(
         targets: `(N,)` class indices, or `(N, K)` of several labels; as of `fit_head`.
         num_classes: K.
         config: Which head, and how simple it is to be.
-        images: `(N,)`, which image a row is a view of.
+        groups: `(N,)`, which rows are held out together, as views of one image are.
 
     Returns:
         The head and the number of L-BFGS steps taken; 1 of what is solved directly.
@@ -187,7 +188,7 @@ def fit_head_in_parts(
         if config.kind == "logistic":
             weight, bias, num_steps = _fit_in_parts(standardised, targets, num_classes, config)
             return LinearHead(mean, std, weight, bias), num_steps
-        found = fit_discriminant(standardised, targets, num_classes, config.shrinkage, images)
+        found = fit_discriminant(standardised, targets, num_classes, config.shrinkage, groups)
     return discriminant_head(mean, std, *found), 1
 
 

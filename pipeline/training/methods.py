@@ -39,7 +39,7 @@ def build_method(
         competition: Its classes and metric, and whether views may be mirrored.
         experiment: How to train.
         tables: The images and their folds.
-        asks_of_flips: Whether a probe says if mirrored views do harm, where the competition's file
+        asks_of_flips: Whether to say if mirrored views do harm, where the competition's file
             doesn't say whether they may.
 
     Raises:
@@ -54,7 +54,7 @@ def build_method(
         competition.metric,
     )
     experiment = prepared(experiment.allowed_by(competition))
-    if experiment.method == "finetune":
-        return Finetune(paths, experiment, data)
     is_open = asks_of_flips and competition.horizontal_flip is None
+    if experiment.method == "finetune":
+        return Finetune(paths, experiment, data, asks_of_flips=is_open)
     return Probe(paths, experiment, data, asks_of_flips=is_open)

@@ -67,7 +67,8 @@ class Probe:
         extractor = FeatureExtractor(paths, experiment, trunk)
         self._num_plain = len(plain)
         self._asks_of_flips = asks_of_flips and len(plain) == 2
-        self._flips: list[tuple[IntArray, FloatArray, FloatArray]] = []  # targets, both, plain
+        # Of each fold: rows, and what plain and mirrored views and plain views alone predict.
+        self._flips: list[tuple[IntArray, FloatArray, FloatArray]] = []
         self._train = extractor.extract(data.train, [*plain, *augmented], "train")
         self._test = extractor.extract(data.test, plain, "test")
 
@@ -86,25 +87,30 @@ class Probe:
     ) -> tuple[LinearHead, int]:
         rows = np.flatnonzero(is_train)
         targets = np.concatenate([self._data.targets[rows]] * len(views))
-        images = np.tile(rows, len(views))
+        groups = np.tile(self._data.groups[rows], len(views))
         config, num_classes = self._experiment.head, self._data.num_classes
         dim = views[0].take([]).shape[1]
         if len(targets) * dim * 4 > MOST_BYTES:
             parts = partial(_parts, views, rows)
-            return fit_head_in_parts(parts, targets, num_classes, config, images)
+            return fit_head_in_parts(parts, targets, num_classes, config, groups)
         features = np.empty((len(targets), dim), dtype=np.float32)
         for number, view in enumerate(views):
             features[number * len(rows) :][: len(rows)] = view.take(rows)
-        return fit_head(features, targets, num_classes, config, images)
+        return fit_head(features, targets, num_classes, config, groups)
 
-    def _try_without_flips(self, task: FoldTask) -> None:
-        """Predict a fold by a head of plain and mirrored views, and by one of plain views alone."""
+    def try_without_flips(self, task: FoldTask) -> None:
+        """Predict a fold by a head of plain and mirrored views, and by one of plain views alone.
+
+        After the last fold it warns if mirrored views do harm. Does nothing unless it is to ask.
+        """
+        if not self._asks_of_flips:
+            return
         rows = np.flatnonzero(task.is_val)
         heads = {count: self._fit_on(self._train[:count], ~task.is_val)[0] for count in (2, 1)}
         both, plain = (
             self._predict(head, self._train[:count], rows) for count, head in heads.items()
         )
-        self._flips.append((self._data.targets[rows], both, plain))
+        self._flips.append((rows, both, plain))
         if task.num_folds_left == 1 and (doubt := self._doubt_about_flips()):
             warn(f"{self._experiment.name}: {doubt}")
 
@@ -114,8 +120,10 @@ class Probe:
         Accuracy tells, of all folds so far: with few images, views more or less change log loss by
         how sure a head is.
         """
-        targets, both, plain = map(np.concatenate, zip(*self._flips, strict=True))
-        comparison = compare("accuracy", targets, both, plain, FLIP_CONFIDENCE)
+        rows, both, plain = map(np.concatenate, zip(*self._flips, strict=True))
+        targets, groups = self._data.targets[rows], self._data.groups[rows]
+        groups = np.unique(groups, return_inverse=True)[1]
+        comparison = compare("accuracy", targets, both, plain, FLIP_CONFIDENCE, groups)
         if comparison.verdict != "better":
             return ""
         return (
@@ -130,8 +138,7 @@ class Probe:
 
         The fit is convex, so nothing is drawn that could depend on the fold's number.
         """
-        if self._asks_of_flips:
-            self._try_without_flips(task)
+        self.try_without_flips(task)
         head, num_steps = self.fit_head(~task.is_val)
         plain = self._train[: self._num_plain]
         row: dict[str, float] = {"step": num_steps}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pandas as pd
 
 from pipeline.config.competition import Competition
 from pipeline.config.experiment import Experiment
+from pipeline.scoring.oof import image_groups
 from pipeline.store.paths import ExperimentPaths, Paths
 from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.training.checkpoint import Tensors
@@ -64,6 +66,12 @@ class TrainingData:
     test: pd.DataFrame
     num_classes: int
     metric: str
+
+    @cached_property
+    def groups(self) -> IntArray:
+        """The group of each training image, `(N,)`, counted from 0: copies, or one subject's."""
+        groups = image_groups(self.train)
+        return np.arange(len(self.train)) if groups is None else groups
 
     @property
     def has_several(self) -> bool:

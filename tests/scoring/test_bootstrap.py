@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 
 from pipeline.scoring import measures as module
-from pipeline.scoring.measures import NUM_RESAMPLES, bootstrap, interval_quantiles
+from pipeline.scoring.measures import (
+    NUM_RESAMPLES,
+    LogLoss,
+    bootstrap,
+    bootstrap_measures,
+    interval_quantiles,
+    macro_f1_measure,
+    num_independent,
+)
+from tests.scoring.drawn import TARGETS, member
 
 
 def mean(values):
@@ -38,3 +47,41 @@ def test_spread_is_the_standard_error():
 
 def test_tails_leave_out_the_rest_evenly():
     assert interval_quantiles(0.9) == pytest.approx((0.05, 0.95))
+
+
+MEASURES = {"mean": LogLoss, "matrix": macro_f1_measure}
+
+
+@pytest.mark.parametrize("kind", MEASURES)
+def test_images_in_groups_of_one_are_drawn_as_images_are(kind):
+    one, other = (MEASURES[kind](TARGETS, member(1.0, seed)) for seed in (0, 1))
+    alone = bootstrap_measures([one, other], np.arange(len(TARGETS)))
+    np.testing.assert_allclose(alone, bootstrap_measures([one, other]))
+
+
+@pytest.mark.parametrize("kind", MEASURES)
+def test_copies_tell_no_more_than_what_they_are_copies_of(kind):
+    targets, probs = np.repeat(TARGETS, 4), np.repeat(member(1.0, 0), 4, axis=0)
+    groups = np.repeat(np.arange(len(TARGETS)), 4)
+    copied = bootstrap_measures([MEASURES[kind](targets, probs)], groups)
+    single = bootstrap_measures([MEASURES[kind](TARGETS, member(1.0, 0))])
+    np.testing.assert_allclose(copied, single)
+
+
+def test_images_of_large_groups_weigh_as_much_as_they_are():
+    values = np.array([1.0, 0.0, 0.0, 0.0])
+    measure = LogLoss(np.zeros(4, np.int64), np.eye(2)[[0, 0, 0, 0]])
+    measure.values = values
+    drawn = bootstrap_measures([measure], np.array([0, 1, 1, 1]))
+    assert set(np.round(drawn.ravel(), 9)) == {0.0, 0.25, 1.0}
+
+
+def test_images_count_for_as_many_as_tell_as_much():
+    values = np.repeat([1.0, 1.0, 0.0, 1.0], 5)
+    groups = np.repeat(np.arange(4), 5)
+    assert num_independent(values, None) == 20
+    assert num_independent(values, groups) == pytest.approx(4)
+    assert num_independent(np.ones(20), groups) == pytest.approx(4)
+    assert num_independent(np.ones(4), np.array([0, 0, 0, 1])) == pytest.approx(1.6)
+    mixed = np.tile([1.0, 1.0, 0.0, 1.0, 0.0], 4)  # groups that say the same hide nothing
+    assert num_independent(mixed, groups) == 20

@@ -155,6 +155,24 @@ def test_worse_end_of_a_perfect_score_is_that_of_what_may_be_wrong():
     assert interval("log_loss", targets, probs)[1] < expected
 
 
+@pytest.mark.parametrize("metric", ["accuracy", "log_loss", "roc_auc", "macro_f1"])
+def test_interval_of_images_in_groups_is_that_of_one_image_each(metric):
+    targets, probs = drawn(num=100, num_classes=2)
+    alone = interval(metric, targets, probs)
+    groups = np.repeat(np.arange(100), 3)
+    grouped = interval(metric, np.repeat(targets, 3), np.repeat(probs, 3, axis=0), groups=groups)
+    assert grouped == pytest.approx(alone, abs=0.002)
+    assert interval(metric, targets, probs, groups=np.arange(100)) == pytest.approx(alone)
+
+
+def test_worse_end_of_a_perfect_score_knows_that_images_come_in_groups():
+    targets = np.arange(200) % 2
+    probs, groups = np.eye(2)[targets], np.arange(200) // 10
+    for metric in ("accuracy", "macro_f1"):
+        few = interval(metric, targets[:20], probs[:20])[0]
+        assert interval(metric, targets, probs, groups=groups)[0] == pytest.approx(few)
+
+
 @pytest.mark.parametrize("metric", ["roc_auc", "macro_f1", "quadratic_kappa"])
 def test_interval_holds_the_score_and_is_that_of_resampled_images(metric):
     targets, probs = drawn(num=200, num_classes=2)

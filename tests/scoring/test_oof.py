@@ -7,13 +7,14 @@ import pytest
 from pipeline.config.competition import load_competition
 from pipeline.errors import ArtifactError
 from pipeline.scoring.metrics import score
-from pipeline.scoring.oof import assemble_oof, class_indices, describe_oof
+from pipeline.scoring.oof import assemble_oof, class_indices, describe_oof, image_groups
 from pipeline.store.predictions import FloatArray
 
 FOLDS = pd.DataFrame(
     {
         "image_id": list("abcdefg"),
         "label": ["cat", "dog", "cat", "dog", "cat", "dog", "cat"],
+        "group": list("abcdefg"),
         "fold": [2, 0, 1, 0, 2, 1, 0],
     }
 )
@@ -93,3 +94,22 @@ def test_metric_that_is_not_defined_for_the_pool_is_refused_in_one_line():
     line = r"^roc_auc: must be measured on images of several classes, the 7 images here are of 1; "
     with pytest.raises(ArtifactError, match=line):
         describe_oof(competition, cats, assemble_oof(by_fold(), cats))
+
+
+def test_groups_are_numbered_as_they_come_and_single_images_are_in_none():
+    assert image_groups(FOLDS) is None
+    twins = FOLDS.assign(group=list("zyzxwzv"))
+    groups = image_groups(twins)
+    assert groups is not None
+    assert groups.tolist() == [0, 1, 0, 2, 3, 0, 4]
+
+
+def test_intervals_of_images_in_groups_are_wider():
+    table = pd.concat([FOLDS.assign(image_id=FOLDS["image_id"] + str(n)) for n in range(9)])
+    probs = np.tile(rows(0.6, 0.1, 0.4, 0.2, 0.7, 0.5, 0.3), (9, 1))
+    alone = table.assign(group=table["image_id"])
+    widths = []
+    for one in (table, alone):
+        low, high = describe_oof(load_competition("demo"), one, probs)["oof_interval_95"]
+        widths.append(high - low)
+    assert widths[0] > 2 * widths[1]

@@ -152,6 +152,25 @@ def test_a_probed_head_predicts_before_anything_is_learned_as_the_probe_does(fit
     np.testing.assert_allclose(fit(experiment).val_probs, probe.val_probs, atol=0.02)
 
 
+def test_the_probe_that_a_head_begins_with_tries_whether_mirrors_do_harm(data, monkeypatch):
+    tried = []
+    monkeypatch.setattr(Probe, "try_without_flips", lambda probe, task: tried.append((probe, task)))
+    paths, images = data
+    mirrored = finetune(init_head="probe").model_copy(update={"views": tiny.experiment().views})
+    method = Finetune(paths, mirrored, images, asks_of_flips=True)
+    task = FoldTask(0, np.arange(len(images.train)) < 4, "", None)
+    method.fit_fold(task)
+    assert [(probe._asks_of_flips, one) for probe, one in tried] == [(True, task)]
+
+
+@pytest.mark.parametrize(("asks", "flip"), [(True, True), (True, False), (False, True)])
+def test_mirrors_that_nothing_tries_are_told(data, capsys, asks, flip):
+    views = tiny.experiment(views={"horizontal_flip": flip}).views
+    Finetune(data[0], finetune().model_copy(update={"views": views}), data[1], asks_of_flips=asks)
+    told = capsys.readouterr()
+    assert ("nothing here tries whether they" in told.out + told.err) == (asks and flip)
+
+
 def test_a_ctrl_c_while_the_last_epoch_is_validated_stops_the_fold_and_costs_nothing(
     fit, data, tmp_path
 ):

@@ -67,6 +67,19 @@ def test_a_discriminant_head_is_as_sure_as_it_is_right():
     assert 0.7 < fit_temperature(probs, targets[new]).temperature < 1.4
 
 
+def test_a_discriminant_head_of_copies_is_as_sure_as_without_them():
+    rng = np.random.default_rng(0)
+    targets = np.arange(120) % 3
+    features = rng.normal(size=(120, 90)).astype(np.float32)
+    features[:, :3] += 1.5 * np.eye(3, dtype=np.float32)[targets]
+    alone, _ = fit_head(features.copy(), targets, 3, lda(0.1))
+    copies, twice = np.repeat(features, 2, axis=0), np.repeat(targets, 2)
+    grouped, _ = fit_head(copies.copy(), twice, 3, lda(0.1), np.repeat(np.arange(120), 2))
+    np.testing.assert_allclose(grouped.weight, alone.weight, rtol=0.01, atol=1e-3)
+    torn, _ = fit_head(copies, twice, 3, lda(0.1))  # most copies of what is held out are learned
+    assert np.linalg.norm(torn.weight) > 1.2 * np.linalg.norm(alone.weight)
+
+
 def test_a_discriminant_head_of_very_few_rows_is_finite():
     features, targets = sample(3, num=3)
     head, _ = fit_head(features.copy(), targets, 4, lda(0.5))
@@ -188,10 +201,10 @@ def test_a_damaged_head_is_refused(tmp_path, damage):
 @pytest.mark.parametrize("num_classes", [2, 3, 5])
 def test_features_that_come_in_parts_give_the_same_head(config, num_classes):
     features, targets = sample(num_classes, num=97)
-    images = np.arange(97) // 2
-    whole, _ = fit_head(features.copy(), targets, num_classes, config, images)
+    groups = np.arange(97) // 2
+    whole, _ = fit_head(features.copy(), targets, num_classes, config, groups)
     parts = lambda: (part.copy() for part in np.array_split(features, 4))  # noqa: E731
-    found, steps = fit_head_in_parts(parts, targets, num_classes, config, images)
+    found, steps = fit_head_in_parts(parts, targets, num_classes, config, groups)
     expected = softmax(whole.logits(features), axis=1)
     np.testing.assert_allclose(softmax(found.logits(features), axis=1), expected, atol=2e-3)
     np.testing.assert_allclose(found.mean, whole.mean, rtol=1e-5, atol=1e-6)

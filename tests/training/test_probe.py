@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pipeline.images.views import View
@@ -38,16 +39,16 @@ def make(monkeypatch, views):
             pass
 
         def extract(self, images, wanted, what):
-            asked[what] = (images, wanted)
+            asked[what] = (len(images), wanted)
             given = features if what == "train" else features[:NUM_PLAIN, :NUM_TEST]
             return [FeatureRows([view], [len(view)]) for view in given]
 
     monkeypatch.setattr(probe, "FeatureExtractor", Extractor)
 
-    def build(own_targets=targets):
-        parts: Any = ("train.csv", "test.csv")
+    def build(own_targets=targets, groups=None):
         files: Any = "paths"
-        data = TrainingData(parts[0], own_targets, parts[1], num_classes=2, metric="accuracy")
+        table = pd.DataFrame({"group": np.arange(NUM) if groups is None else groups})
+        data = TrainingData(table, own_targets, table.head(0), num_classes=2, metric="accuracy")
         return Probe(files, tiny.experiment(), data), asked
 
     return build
@@ -60,7 +61,7 @@ def held_out(fold, is_val):
 def test_training_sees_all_views_and_predictions_the_plain_ones(make):
     _, asked = make()
     plain = [View(), View(is_mirrored=True)]
-    assert asked == {"train": ("train.csv", [*plain, View("light")]), "test": ("test.csv", plain)}
+    assert asked == {"train": (NUM, [*plain, View("light")]), "test": (0, plain)}
 
 
 def test_a_fold_is_predicted_and_told(make, views):
@@ -103,14 +104,14 @@ def test_folds_do_not_disturb_each_other(make):
 def test_every_view_of_an_image_teaches_its_own_label(make, views, monkeypatch):
     seen = {}
 
-    def fit(features, targets, num_classes, config, images):
-        np.testing.assert_array_equal(images, np.tile(np.arange(10, NUM), 3))
+    def fit(features, targets, num_classes, config, groups):
+        np.testing.assert_array_equal(groups, np.tile(np.arange(10, NUM) // 2, 3))
         seen["features"], seen["targets"] = features.copy(), targets
         return fit_head(features, targets, num_classes, config)
 
     monkeypatch.setattr(probe, "fit_head", fit)
     is_val = np.arange(NUM) < 10
-    make()[0].fit_fold(held_out(0, is_val))
+    make(groups=np.arange(NUM) // 2)[0].fit_fold(held_out(0, is_val))
     features, targets = views
     np.testing.assert_array_equal(seen["targets"], np.tile(targets[10:], 3))
     np.testing.assert_array_equal(seen["features"], np.concatenate(list(features[:, 10:])))

@@ -84,7 +84,7 @@ def recalibrate(candidates: Candidates, method: str) -> Recalibration:
     for fold, chosen in candidates.by_fold(method).items():
         is_val, probs = candidates.folds == fold, candidates.oof(chosen)
         scaled[is_val] = fit(probs[~is_val], targets[~is_val]).apply(probs[is_val])
-    change = compare("log_loss", targets, oof_probs, scaled)
+    change = compare("log_loss", targets, oof_probs, scaled, groups=candidates.groups)
     return Recalibration(
         calibration=fit(candidates.oof(candidates.resolve(method)), targets),
         oof_probs=scaled,
@@ -105,6 +105,7 @@ class MemberProbs:
         targets: True class indices, `(N,)`.
         folds: Fold of every training image, `(N,)`.
         metric: The competition's.
+        groups: The group of every training image, `(N,)`; None for each by itself.
     """
 
     oof: FloatArray
@@ -112,6 +113,7 @@ class MemberProbs:
     targets: IntArray
     folds: IntArray
     metric: str
+    groups: IntArray | None = None
 
     def select(self, kept: list[int]) -> "MemberProbs":
         """Keep some of the members, by index."""
@@ -163,22 +165,23 @@ def build(probs: MemberProbs, method: str, *, prune: bool) -> FittedEnsemble:
     if probs.targets.ndim > 1:
         return _plain_mean(probs)
     truth = probs.targets, probs.folds
-    candidates = Candidates(probs.oof, *truth, probs.metric)
+    candidates = Candidates(probs.oof, *truth, probs.metric, probs.groups)
     kept = list(range(len(probs.oof)))
     if prune:
-        kept = Contributions(METHODS[candidates.resolve(method)], probs.oof, *truth).prune()
+        used = METHODS[candidates.resolve(method)]
+        kept = Contributions(used, probs.oof, *truth, probs.groups).prune()
         probs = probs.select(kept)
-        candidates = Candidates(probs.oof, *truth, probs.metric)
-    used = candidates.resolve(method)
-    fitted = candidates.fitted(used)
+        candidates = Candidates(probs.oof, *truth, probs.metric, probs.groups)
+    chosen = candidates.resolve(method)
+    fitted = candidates.fitted(chosen)
     oof_probs, test_probs = candidates.oof(method), fitted.apply(probs.test)
     recalibration = recalibrate(candidates, method)
     if recalibration.is_applied:
         oof_probs = recalibration.oof_probs
         test_probs = recalibration.calibration.apply(test_probs)
-    contributions = Contributions(METHODS[used], probs.oof, *truth)
+    contributions = Contributions(METHODS[chosen], probs.oof, *truth, probs.groups)
     return FittedEnsemble(
-        method=used,
+        method=chosen,
         kept=kept,
         weights=fitted.weights,
         lacks=contributions.leave_one_out() if len(kept) > 1 else [],
@@ -197,7 +200,9 @@ def _plain_mean(probs: MemberProbs) -> FittedEnsemble:
         str(index): np.delete(probs.oof, index, axis=0).mean(axis=0, dtype=np.float32)
         for index in range(num_members if num_members > 1 else 0)
     }
-    lacks = compare_all("log_loss", probs.targets, whole, rests) if rests else {}
+    lacks = {}
+    if rests:
+        lacks = compare_all("log_loss", probs.targets, whole, rests, groups=probs.groups)
     return FittedEnsemble(
         method="mean",
         kept=list(range(num_members)),

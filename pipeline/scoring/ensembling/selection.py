@@ -36,15 +36,22 @@ class Candidates:
         targets: True class indices, `(N,)`.
         folds: Fold of every image, `(N,)`.
         metric: The competition's.
+        groups: The group of every image, `(N,)`; None for each by itself.
     """
 
     def __init__(
-        self, members: FloatArray, targets: IntArray, folds: IntArray, metric: str
+        self,
+        members: FloatArray,
+        targets: IntArray,
+        folds: IntArray,
+        metric: str,
+        groups: IntArray | None = None,
     ) -> None:
         self.members = members
         self.targets = targets
         self.folds = folds
         self.metric = metric
+        self.groups = groups
         self._cross_fits: dict[str, CrossFits[Ensemble]] = {
             name: CrossFits(method, members, targets, folds) for name, method in METHODS.items()
         }
@@ -76,7 +83,7 @@ class Candidates:
 
     def against_fallback(self) -> dict[str, Comparison]:
         """Compare the other methods with FALLBACK, by name; see `choose`."""
-        return _against_fallback(self._cross_fitted, self.targets)
+        return _against_fallback(self._cross_fitted, self.targets, self.groups)
 
     @cached_property
     def _fold_numbers(self) -> list[int]:
@@ -90,7 +97,7 @@ class Candidates:
     def _choice(self) -> str:
         if len(self._fold_numbers) < MIN_FOLDS:
             return FALLBACK
-        return choose(self._cross_fitted, self.targets, self.metric)
+        return choose(self._cross_fitted, self.targets, self.metric, self.groups)
 
     @cached_property
     def _choices(self) -> dict[int, str]:
@@ -100,10 +107,21 @@ class Candidates:
         if len(self._fold_numbers) < MIN_FOLDS:
             return FALLBACK
         by_method = {name: fits.oof(fold) for name, fits in self._cross_fits.items()}
-        return choose(by_method, self.targets[self.folds != fold], self.metric)
+        is_other = self.folds != fold
+        groups = (
+            None
+            if self.groups is None
+            else np.unique(self.groups[is_other], return_inverse=True)[1]
+        )
+        return choose(by_method, self.targets[is_other], self.metric, groups)
 
 
-def choose(by_method: Mapping[str, FloatArray], targets: IntArray, metric: str) -> str:
+def choose(
+    by_method: Mapping[str, FloatArray],
+    targets: IntArray,
+    metric: str,
+    groups: IntArray | None = None,
+) -> str:
     """Choose FALLBACK, unless another method is better beyond noise.
 
     Better is a lower log loss, each method at its best temperature, by a paired bootstrap whose
@@ -115,22 +133,24 @@ def choose(by_method: Mapping[str, FloatArray], targets: IntArray, metric: str) 
         by_method: Cross-fitted OOF probabilities, `(N, K)`, of all METHODS.
         targets: True class indices, `(N,)`.
         metric: The competition's.
+        groups: The group of every image, `(N,)`; None for each by itself.
     """
-    losses = _against_fallback(by_method, targets)
+    losses = _against_fallback(by_method, targets, groups)
     better = [name for name in losses if losses[name].verdict == "better"]
     for name in sorted(better, key=lambda name: losses[name].difference):
-        score = compare(metric, targets, by_method[FALLBACK], by_method[name], CONFIDENCE)
+        both = by_method[FALLBACK], by_method[name]
+        score = compare(metric, targets, *both, CONFIDENCE, groups)
         if score.verdict != "worse":
             return name
     return FALLBACK
 
 
 def _against_fallback(
-    by_method: Mapping[str, FloatArray], targets: IntArray
+    by_method: Mapping[str, FloatArray], targets: IntArray, groups: IntArray | None
 ) -> dict[str, Comparison]:
     scaled = {name: at_best_temperature(probs, targets) for name, probs in by_method.items()}
     baseline = scaled.pop(FALLBACK)
-    return compare_all("log_loss", targets, baseline, scaled, CONFIDENCE)
+    return compare_all("log_loss", targets, baseline, scaled, CONFIDENCE, groups)
 
 
 @dataclass(frozen=True)
@@ -179,8 +199,8 @@ def score_methods(candidates: Candidates, methods: Sequence[str]) -> list[Method
         scores.append(
             MethodScore(
                 method=method,
-                score=evaluate(metric, targets, oof_probs),
-                log_loss=evaluate("log_loss", targets, oof_probs),
+                score=evaluate(metric, targets, oof_probs, candidates.groups),
+                log_loss=evaluate("log_loss", targets, oof_probs, candidates.groups),
                 fitted_score=score(metric, targets, fitted_probs),
                 fitted_log_loss=score("log_loss", targets, fitted_probs),
                 against_fallback=against.get(method),
@@ -200,15 +220,22 @@ class Contributions:
         members: OOF probabilities, `(M, N, K)`.
         targets: True class indices, `(N,)`.
         folds: Fold of every image, `(N,)`.
+        groups: The group of every image, `(N,)`; None for each by itself.
     """
 
     def __init__(
-        self, method: Method, members: FloatArray, targets: IntArray, folds: IntArray
+        self,
+        method: Method,
+        members: FloatArray,
+        targets: IntArray,
+        folds: IntArray,
+        groups: IntArray | None = None,
     ) -> None:
         self._method = method
         self._members = members
         self._targets = targets
         self._folds = folds
+        self._groups = groups
         self._whole = self._predictions(list(range(len(members))))
 
     def leave_one_out(self) -> list[Comparison]:
@@ -243,7 +270,7 @@ class Contributions:
             str(index): self._predictions([other for other in kept if other != index])
             for index in kept
         }
-        losses = compare_all("log_loss", self._targets, self._whole, rests)
+        losses = compare_all("log_loss", self._targets, self._whole, rests, groups=self._groups)
         return dict(zip(kept, losses.values(), strict=True))
 
     def _predictions(self, chosen: list[int]) -> FloatArray:
