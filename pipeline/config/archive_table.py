@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from pipeline.config.strict import Name, Table
+from pipeline.config.strict import MAX_NAME_LENGTH, Table
 
 Container = Literal["zip", "tar", "7z"]
 CONTAINERS: dict[str, Container] = {
@@ -21,13 +21,19 @@ CONTAINERS: dict[str, Container] = {
 }
 
 
+# As people call files, in any script, spaces included; no path, and nothing hidden.
+FileName = Annotated[
+    str, Field(pattern=r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*$", max_length=MAX_NAME_LENGTH)
+]
+
+
 class Archive(Table):
     """A file to download: a zip, tar or 7z that is unpacked, or a plain file (a label list)."""
 
-    name: Name
+    name: FileName
     """The file's name; its suffix says what it is unpacked as."""
 
-    aliases: tuple[Name, ...] = ()
+    aliases: tuple[FileName, ...] = ()
     """Other names under which a user's folder may hold the same file."""
 
     urls: tuple[str, ...] = ()

@@ -81,8 +81,8 @@ class Competition(Table):
     horizontal_flip: bool | None = None
     """Whether a mirrored image still shows its class. Where it is false, as for arrows, digits,
     letters and whatever is left or right, no view is mirrored, in training or prediction, whatever
-    an experiment says; where it is left out, probes are tried without and `train` says so if
-    mirrors do harm."""
+    an experiment says; where it is left out, probes are tried without, those that begin a
+    fine-tuning included, and `train` says so if mirrors do harm."""
 
     duplicates: Literal["near", "exact", "none"] | None = None
     """Which copies share a fold: "near", pictures that look the same; "exact", files of the same

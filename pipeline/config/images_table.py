@@ -5,7 +5,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.config.labels_table import CocoLabels, CsvLabels, Labels, OneHotLabels
+from pipeline.config.labels_table import (
+    CocoLabels,
+    CsvLabels,
+    Labels,
+    ListFileLabels,
+    OneHotLabels,
+)
 from pipeline.config.strict import Separator, Table, Text
 
 
@@ -31,6 +37,10 @@ class KeyColumn(Table):
     id_column: Text | None = None
     """The column of `file` that names the image."""
 
+    columns: tuple[Text, ...] = ()
+    """Where `file` has no header, what its columns are called, from left to right: one is "image",
+    which is `id_column` then, and one is `column`."""
+
     separator: Separator = ","
     """What stands between the columns of `file`."""
 
@@ -44,8 +54,11 @@ class KeyColumn(Table):
         return self._with_whole_file()
 
     def _with_whole_file(self) -> Self:
-        if (self.file is None) != (self.id_column is None):
-            raise ValueError("file and id_column must both be given, or neither")
+        has_ids = self.id_column is not None or bool(self.columns)
+        if (self.file is None) == has_ids or (self.id_column is not None and self.columns):
+            raise ValueError("file and one of id_column and columns must be given, or none of them")
+        if self.columns and (self.columns.count("image"), self.column in self.columns) != (1, True):
+            raise ValueError("columns must name 'image' once, and what column says")
         if self.file is None and (self.separator != "," or self.extension):
             raise ValueError("file must be given where separator or extension is")
         return self
@@ -96,8 +109,14 @@ class TrainImages(ImageFolders):
     def _has_lists_of_columns(self) -> Self:
         for name in ("groups", "folds"):
             keys: KeyColumn | None = getattr(self, name)
-            in_labels = keys is not None and keys.column is not None and keys.file is None
-            if in_labels and not isinstance(self.labels, CsvLabels | OneHotLabels | CocoLabels):
+            if keys is None or keys.column is None or keys.file is not None:
+                continue
+            if isinstance(self.labels, ListFileLabels):
+                if keys.column not in {*self.labels.columns} - {"image", "label"}:
+                    raise ValueError(
+                        f"{name}.column must be one of labels.columns, beside 'image' and 'label'"
+                    )
+            elif not isinstance(self.labels, CsvLabels | OneHotLabels | CocoLabels):
                 raise ValueError(
                     f"{name}.file must name the CSV of its column where the labels are in none"
                 )

@@ -61,8 +61,9 @@ class ListFileLabels(AnyLabels):
     """What stands between columns; the image's name may hold it, too. A space is any number of
     them."""
 
-    columns: tuple[Literal["image", "label", "other"], ...] = ("image", "label")
-    """What stands in a line, from left to right; "other" isn't read."""
+    columns: tuple[Text, ...] = ("image", "label")
+    """What stands in a line, from left to right: "image", "label", and other names, which `groups`
+    and `folds` may refer to."""
 
     values: Literal["index", "name"] = "index"
     """Whether a label is the class's number in `classes`, from 0, or its name."""
@@ -88,6 +89,10 @@ class CsvLabels(AnyLabels):
 
     label_column: Text
     """The column that holds the label."""
+
+    label_separator: Separator = " "
+    """What stands between the labels of an image that has several; a space is any number of
+    them."""
 
     separator: Separator = ","
     """What stands between columns."""

@@ -11,14 +11,20 @@ import pandas as pd
 
 from pipeline.config.competition import Competition
 from pipeline.config.images_table import KeyColumn
-from pipeline.config.labels_table import CocoLabels, CsvLabels, OneHotLabels, label_files
+from pipeline.config.labels_table import (
+    CocoLabels,
+    CsvLabels,
+    ListFileLabels,
+    OneHotLabels,
+    label_files,
+)
 from pipeline.data.audit import Scan
 from pipeline.data.duplicates import clusters, near_duplicates
 from pipeline.data.joining import NameJoin, join_names, names_beside
-from pipeline.data.label_lists import read_listing, with_extension
+from pipeline.data.label_lists import listed_column, read_listing, with_extension
 from pipeline.data.labels import find_listing, folder_below
 from pipeline.errors import DataError
-from pipeline.store.foreign import unusual_names
+from pipeline.store.foreign import read_foreign_csv, unusual_names
 
 Pair = tuple[int, int]
 
@@ -215,30 +221,48 @@ def _in_column(
     source_dirs: Sequence[Path],
 ) -> dict[str, str]:
     """Read a column by image_id; where an image stands several times, it must say the same."""
-    labels, column = competition.train.labels, str(keys.column)
-    files: tuple[str, ...]
-    if keys.file is not None:
-        files, form = (keys.file,), (str(keys.id_column), keys.separator, keys.extension)
-    elif isinstance(labels, CocoLabels):
-        files, form = label_files(labels), ("file_name", ",", "")
-    else:
-        assert isinstance(labels, CsvLabels | OneHotLabels)
-        files = label_files(labels)
-        form = (labels.id_column, labels.separator, labels.extension)
     found: dict[str, str] = {}
     join = NameJoin(image_ids)
-    for file in files:
+    own = () if keys.file is None else (keys.file,)
+    for file in own or label_files(competition.train.labels):
         path = find_listing(competition, file, source_dirs)
-        table = read_listing(path, form[1], unusual_names(join.names))
-        rows = [fields for _, fields in table.columns([form[0], column])]
-        names = [with_extension(name, form[2]) for name, _ in rows]
-        names = names_beside(join, folder_below(path, source_dirs), names)
+        rows = _read_column(competition, keys, path, unusual_names(join.names))
+        names = names_beside(join, folder_below(path, source_dirs), [name for name, _ in rows])
         image_of = join_names(names, join).images
         for name, (_, value) in zip(names, rows, strict=True):
             image_id = image_of.get(name)
             if image_id and value and found.setdefault(image_id, value) != value:
                 raise DataError(
-                    f"{path}: column '{column}' must hold one value for each image, holds "
+                    f"{path}: column '{keys.column}' must hold one value for each image, holds "
                     f"'{found[image_id]}' and '{value}' for '{image_id}'; correct it"
                 )
     return found
+
+
+def _read_column(
+    competition: Competition, keys: KeyColumn, path: Path, known: str
+) -> list[tuple[str, str]]:
+    """Read names of images and what a column says of them, of a list with or without a header."""
+    labels, column = competition.train.labels, str(keys.column)
+    if keys.file is not None and keys.columns:
+        image, value = keys.columns.index("image"), keys.columns.index(column)
+        rows = [fields for _, fields in read_foreign_csv(path, keys.separator, known).rows]
+        short = [fields for fields in rows if len(fields) <= max(image, value)]
+        if short:
+            raise DataError(
+                f"{path}: must have the columns {list(keys.columns)} in every line, one holds "
+                f"{short[0]}; compare columns and separator in the competition's file"
+            )
+        named = [(fields[image], fields[value]) for fields in rows]
+        return [(with_extension(name, keys.extension), one) for name, one in named]
+    if keys.file is None and isinstance(labels, ListFileLabels):
+        return [(line.image, line.label) for line in listed_column(path, labels, column, known)]
+    if keys.file is not None:
+        id_column, separator, extension = str(keys.id_column), keys.separator, keys.extension
+    elif isinstance(labels, CocoLabels):
+        id_column, separator, extension = "file_name", ",", ""
+    else:
+        assert isinstance(labels, CsvLabels | OneHotLabels)
+        id_column, separator, extension = labels.id_column, labels.separator, labels.extension
+    table = read_listing(path, separator, known).columns([id_column, column])
+    return [(with_extension(name, extension), value) for _, (name, value) in table]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 ZEROS = re.compile(r"(?<![^/])0+(?=[0-9]+(\.[^/]*)?$)")  # before a name that is a number
+FRACTION = re.compile(r"(?<![^/])([0-9]+)\.0+$")  # of a number that a table made a float
 SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,4}$")
 
 Form = Callable[[str], str]
@@ -18,7 +19,7 @@ def _stem(path: str) -> str:
 
 
 def _respelled(path: str) -> str:
-    return ZEROS.sub("", unicodedata.normalize("NFC", path).casefold())
+    return ZEROS.sub("", FRACTION.sub(r"\1", unicodedata.normalize("NFC", path).casefold()))
 
 
 def _respelled_stem(path: str) -> str:
@@ -46,8 +47,9 @@ class NameJoin:
     Lists and archives seldom agree on the folders around an image, so a name stands for the image
     that has it as image_id, else for those whose path ends alike, else for those of its file name,
     with or without the suffix. Where there are none, capitals, forms of Unicode and the zeros
-    before a number, which spreadsheets drop, don't count; where there are none either, nor does the
-    suffix (`7.jpg` for `7.jpeg`). A name stands for none where they are several.
+    before a number, which spreadsheets drop, or behind its point don't count; where there are none
+    either, nor does the suffix (`7.jpg` for `7.jpeg`). A name stands for none where they are
+    several.
     """
 
     def __init__(self, image_ids: Iterable[str]) -> None:

@@ -43,8 +43,8 @@ def listed_labels(
         source: How it is laid out.
         classes: The class names; empty where they are still to be read from it.
         known: Names of images, by which its encoding is told, see `unusual_names`.
-        has_several: Whether an image may have several labels, marked or with spaces between them;
-            they become one text, see `join_labels`.
+        has_several: Whether an image may have several labels, marked or in one column; they become
+            one text, see `join_labels`.
 
     Raises:
         DataError: The file is malformed.
@@ -83,8 +83,10 @@ def _mark(text: str) -> bool | None:
     return bool(number) if number in (0, 1) else None
 
 
-def _list_lines(path: Path, source: ListFileLabels, text: str) -> list[Listed]:
-    image, label = map(source.columns.index, ("image", "label"))
+def _list_lines(
+    path: Path, source: ListFileLabels, text: str, column: str = "label"
+) -> list[Listed]:
+    image, label = map(source.columns.index, ("image", column))
     lines = []
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
@@ -96,6 +98,15 @@ def _list_lines(path: Path, source: ListFileLabels, text: str) -> list[Listed]:
             raise DataError(f"{at} must be {form}, is {line!r}")
         lines.append(Listed(at, fields[image], fields[label]))
     return lines
+
+
+def listed_column(path: Path, source: ListFileLabels, column: str, known: str = "") -> list[Listed]:
+    """Read another column of a list of labels than that of the labels.
+
+    Raises:
+        DataError: The file is malformed.
+    """
+    return _list_lines(path, source, read_foreign_text(path, known), column)
 
 
 def _cut(line: str, source: ListFileLabels) -> list[str]:
@@ -113,9 +124,15 @@ def _csv(table: ForeignCsv, source: CsvLabels, *, has_several: bool) -> list[Lis
         at = f"{table.path}: line {line}"
         if not name:
             raise DataError(f"{at} must hold an id and a label, holds {name!r} and {label!r}")
-        label = join_labels(label.split()) if has_several and label else label
+        label = join_labels(cut_labels(label, source)) if has_several and label else label
         rows.append(Listed(at, with_extension(name, source.extension), label))
     return rows
+
+
+def cut_labels(text: str, source: CsvLabels) -> list[str]:
+    """Cut what a list writes of an image into its labels."""
+    separator = None if source.label_separator == " " else source.label_separator
+    return [name for one in text.split(separator) if (name := one.strip())]
 
 
 def _one_hot(

@@ -82,7 +82,7 @@ def read_labels(
     classes = competition.classes or names_in(x for line in listed for x in labels_in(line.label))
     class_of = _in_all(competition, (_named if tells_names(source) else _indexed)(classes))
     named = [line._replace(label=line.label and class_of(line.label, line.at)) for line in listed]
-    images = _join(named, ids, join)
+    images = _join(named, ids, join, has_several=competition.has_several)
     images.classes = () if competition.classes else classes
     return images
 
@@ -213,14 +213,21 @@ def _in_all(competition: Competition, change: ClassOf) -> ClassOf:
     return changed
 
 
-def _join(listed: Sequence[Listed], ids: Sequence[str], join: NameJoin) -> LabelledImages:
+def _join(
+    listed: Sequence[Listed], ids: Sequence[str], join: NameJoin, *, has_several: bool
+) -> LabelledImages:
+    """Join labels to images; those of an image that may have several add up over its lines."""
     joined = join_names([line.image for line in listed], join)
     images = LabelledImages(missing=joined.missing)
     images.respelled = {name: joined.images[name] for name in joined.respelled}
     contradictory = set()
     for _, name, label in listed:
         image_id = joined.images.get(name)
-        if image_id and label and images.labels.setdefault(image_id, label) != label:
+        known = images.labels.setdefault(image_id, label) if image_id and label else label
+        if image_id and known != label and has_several:
+            both = {*split_labels(known), *split_labels(label)}
+            images.labels[image_id] = join_labels(sorted(both))
+        elif image_id and known != label:
             contradictory.add(image_id)
     mentioned = set(joined.images.values())
     images.contradictory = sorted(contradictory)

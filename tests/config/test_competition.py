@@ -79,7 +79,7 @@ FAULTS = [
     (
         'name = "train.zip"',
         'name = "../train.zip"',
-        "'archives.0.name': string should match pattern '^[A-Za-z0-9][A-Za-z0-9._-]*$', "
+        r"'archives.0.name': string should match pattern '^[^./\\\x00-\x1f][^/\\\x00-\x1f]*$', "
         "got '../train.zip'",
     ),
     (

@@ -88,6 +88,43 @@ def test_subjects_of_another_list_leave_the_others_alone_and_say_so(write, capsy
     assert "groups: 6 of 24 training images have none and stand for themselves" in said
 
 
+IN_LINES = """{ source = "list_file", file = "lines.txt", separator = " ", values = "name",
+columns = ["ring", "image", "label"] }""".replace("\n", " ")
+HEADERLESS = {
+    "of the labels' list": ('groups = { column = "ring" }', IN_LINES),
+    "of another list": (
+        'groups = { column = "ring", file = "lines.txt", separator = " ", '
+        'columns = ["ring", "image", "wing"] }',
+        IN_NAMES,
+    ),
+}
+
+
+@pytest.mark.parametrize("form", HEADERLESS)
+def test_subjects_are_read_off_lists_without_a_header(write, tmp_path, form):
+    train, labels = HEADERLESS[form]
+    paths, competition = write(train, labels=labels)
+    photos = tmp_path / "photos" / "train"
+    lines = []
+    for n in range(NUM):
+        side = ("left", "right")[n % 2]
+        (photos / f"bird{n // 3}_{n}.png").rename(photos / f"{side}{n}.png")
+        lines.append(f"r{n // 4} {side}{n}.png {side}_wing")
+    save_list(tmp_path / "photos", "lines.txt", *lines)
+    if form == "of another list":
+        competition = competition.model_copy(update={"classes": ("left", "right")})
+    prepare.run(paths, competition, 1)
+    assert load_train(paths).groupby("group").size().tolist() == [4] * 6
+
+
+def test_lines_that_lack_the_column_of_groups_are_refused(write, tmp_path):
+    train, _ = HEADERLESS["of another list"]
+    paths, competition = write(train)
+    save_list(tmp_path / "photos", "lines.txt", "r0 bird0_0.png wing", "r0")
+    with pytest.raises(DataError, match=r"must have the columns .* in every line, one holds"):
+        prepare.run(paths, competition, 1)
+
+
 def test_groups_that_fit_nothing_are_refused(write):
     paths, competition = write("groups = { pattern = '(?P<group>fish)' }")
     with pytest.raises(DataError, match=r"train\.groups must fit .* fits none of 24"):
@@ -145,7 +182,10 @@ def test_organisers_folds_are_forgotten_with_their_key(write):
         ("groups = { }", "must have one of pattern and column"),
         ("groups = { pattern = '(?P<group>a)', column = \"b\" }", "must have one of pattern and"),
         ("groups = { pattern = 'bird' }", r"must hold a group \(\?P<group>"),
-        ('groups = { column = "a", file = "b.csv" }', "file and id_column must both be given"),
+        (
+            'groups = { column = "a", file = "b.csv" }',
+            "file and one of id_column and columns must be given",
+        ),
         ("folds = { }", "column must name a column"),
         ('folds = { column = "a", extension = ".jpg" }', "file must be given where"),
     ],

@@ -32,6 +32,7 @@ from pipeline.data.init.label_columns import Asked, LabelSource
 from pipeline.data.init.user_files import UserFiles
 from pipeline.data.init.user_lists import ForeignList, Ids
 from pipeline.data.init.words import (
+    describe_sidecars,
     describe_unread,
     doubt_of_mirrors,
     is_unread_archive,
@@ -49,6 +50,10 @@ METRICS = {
     "index": ("accuracy", '"macro_f1", "micro_f1", "quadratic_kappa"'),
     "probability": ("log_loss", '"roc_auc"'),
     "probabilities": ("log_loss", '"mean_column_auc", "accuracy"'),
+}
+METRICS_OF_SEVERAL = {
+    "labels": ("sample_f1", '"micro_f1", "macro_f1", "sample_f2", "micro_f2", "macro_f2"'),
+    "probabilities": ("mean_column_auc", '"log_loss", "macro_f1"'),
 }
 
 
@@ -83,6 +88,7 @@ def infer(name: str, user_files: UserFiles, given: GivenPaths) -> Inferred:
         DataError: There are no images, or a list has a form that no file can describe.
     """
     notes = describe_unread(user_files.unread)
+    notes += describe_sidecars(user_files.images, user_files.files)
     if user_files.meta is not None:
         return Inferred(_infer_batches(name, user_files, given), notes)
     lists = read_lists(user_files, given)
@@ -244,8 +250,11 @@ def _head(name: str, labels: LabelSource, answer: Answer, names: Iterable[str]) 
     section.guess("title", name, "what people call it")
     section.unknown("url", "https://", "its page")
     section.unknown("kaggle", name, "its name in URLs of kaggle.com, for 'submit --to-kaggle'")
-    metric, others = METRICS[answer.label]
+    metric, others = (METRICS_OF_SEVERAL if labels.several_why else METRICS)[answer.label]
     section.guess("metric", metric, f"usual for such answers; else {others}")
+    if labels.several_why:
+        add = section.found if labels.is_target_certain else section.guess
+        add("target", "several_labels", labels.several_why)
     if labels.classes:
         is_certain = labels.are_classes_certain and labels.is_certain
         names = list(answer.classes or labels.classes)
@@ -288,7 +297,10 @@ def _train(train: Split, labels: LabelSource, unread: Sequence[PurePosixPath]) -
     if labels.keys:
         (section.found if labels.is_certain else section.guess)("labels", labels.keys, labels.why)
     else:
-        section.guess("labels", {"source": "folder"}, "no labels were found, see the other sources")
+        # Of several folders of images each would be a class; a list that isn't there is refused.
+        unnamed = {"file": "labels.csv", "id_column": "image", "label_column": "label"}
+        keys = {"source": "csv", **unnamed} if len(train.folders) > 1 else {"source": "folder"}
+        section.guess("labels", keys, "no labels were found, see the other sources")
     return section
 
 

@@ -12,7 +12,7 @@ from pipeline.config.class_names import (
 )
 from pipeline.config.submission_table import LabelForm
 from pipeline.data.init.label_columns import LabelSource
-from pipeline.data.init.user_lists import ForeignList
+from pipeline.data.init.user_lists import BETWEEN, ForeignList
 
 MOST_SHOWN = 3
 # How one spelling of names becomes another, where the sample shows some of them.
@@ -52,6 +52,11 @@ def infer_answer(sample: ForeignList, rows: Sequence[Sequence[str]], labels: Lab
         return _of_columns(sample, labels, has_header=len(rows) < len(sample.rows))
     values = {row[1] for row in rows if row[1]}
     why = f"{sample.name} answers {_shown(sorted(values)) or 'nothing'}"
+    return (_of_sets if labels.several_why else _of_one)(values, why, labels)
+
+
+def _of_one(values: set[str], why: str, labels: LabelSource) -> Answer:
+    """Tell how the one class of an image is answered, or the likeliest ones."""
     if not values or not labels.classes:
         return Answer("name", is_certain=False, why=why, classes=labels.classes)
     lists = [value.split(" ") for value in values]
@@ -72,6 +77,19 @@ def _of_columns(sample: ForeignList, labels: LabelSource, *, has_header: bool) -
     else:
         doubt = ", not called as the classes, so taken for these in their order"
     return Answer("probabilities", not doubt, why + doubt, classes)
+
+
+def _of_sets(values: set[str], why: str, labels: LabelSource) -> Answer:
+    """Tell how several labels of an image are answered in one field."""
+    classes = labels.classes
+    for separator in BETWEEN[::-1]:
+        names = {one.strip() for value in values for one in value.split(separator)} - {""}
+        if names and names <= set(classes):
+            is_written = separator == " " or not any(separator in value for value in values)
+            doubt = "" if is_written else f"; not {separator!r} but spaces are written between them"
+            return Answer("labels", is_certain=is_written, why=why + doubt, classes=classes)
+    doubt = f"which none of the labels is: {_shown(classes)}" if values else "labels, if any"
+    return Answer("labels", is_certain=False, why=f"{why}, {doubt}", classes=classes)
 
 
 def _of_values(values: set[str], why: str, labels: LabelSource) -> Answer:

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -66,46 +66,55 @@ class Candidate:
 
 @dataclass(frozen=True)
 class _Joined:
-    """A list with a header that names images.
+    """A list that names images, its columns named by a header or where they stand.
 
     Attributes:
-        table: The list.
+        table: The list, names of columns first.
         ids: The number of the column that names them.
+        has_header: Whether it names its columns itself.
         rows: The rows of those that it names, by image_id.
     """
 
     table: ForeignList
     ids: int
+    has_header: bool
     rows: Mapping[str, Sequence[str]]
 
     @classmethod
     def of(cls, table: ForeignList, images: Split) -> "_Joined | None":
-        """Join a list; None where it names too few of the images, or its columns have no names."""
+        """Join a list; None where it names too few of the images."""
         ids = find_ids(table, images.join) if table.num_columns > 1 else None
-        if ids is None or not ids.has_header:
+        if ids is None:
             return None
+        if not ids.has_header:
+            numbers = range(table.num_columns)
+            named = ["image" if one == ids.column else f"column_{one + 1}" for one in numbers]
+            table = replace(table, rows=[named, *table.rows])
         names = names_beside(images.join, table.folder, table.column(ids.column)[1:])
         image_of = join_names(names, images.join).images
         rows = zip(names, table.rows[1:], strict=True)
-        return cls(table, ids.column, {image_of[one]: row for one, row in rows if one in image_of})
+        known = {image_of[one]: row for one, row in rows if one in image_of}
+        return cls(table, ids.column, ids.has_header, known)
 
     def column(self, name: str) -> dict[str, str]:
         """Read a column by image_id, of the images that have something in it."""
         place = self.table.rows[0].index(name)
         return {one: row[place] for one, row in self.rows.items() if row[place]}
 
-    def place(self, labels: LabelSource) -> dict[str, str]:
+    def place(self, labels: LabelSource) -> dict[str, Any]:
         """Name the list in the table of keys; nothing where it is the one of the labels."""
         if self.is_of(labels):
             return {}
-        name = self.table.rows[0][self.ids]
-        return {"file": self.table.name, "id_column": name, **self.table.form}
+        names = self.table.rows[0]
+        place = {"id_column": names[self.ids]} if self.has_header else {"columns": names}
+        return {"file": self.table.name, **place, **self.table.form}
 
     def is_of(self, labels: LabelSource) -> bool:
         """Whether the labels are read off this list, by the names of its columns."""
         file = labels.keys.get("file", "")
         files = [file] if isinstance(file, str) else file
-        return labels.keys.get("source") in ("csv", "one_hot") and self.table.name in files
+        sources = ("csv", "one_hot", "list_file")
+        return labels.keys.get("source") in sources and self.table.name in files
 
 
 def add_groups(
@@ -152,6 +161,10 @@ def _in_lists(
     ours: Sequence[_Joined], theirs: Sequence[_Joined], labels: LabelSource
 ) -> Iterable[Candidate]:
     used = {labels.keys.get("id_column"), labels.keys.get("label_column"), *labels.classes, ""}
+    if "label" in labels.keys.get("columns", ()):
+        used.add(f"column_{labels.keys['columns'].index('label') + 1}")
+    elif labels.keys.get("source") == "list_file":
+        used.add("column_2")
     for joined in ours:
         header = joined.table.rows[0]
         for name in header[: joined.ids] + header[joined.ids + 1 :]:
@@ -160,10 +173,17 @@ def _in_lists(
                 continue
             if not _tells_label(joined, name, labels):
                 others = _others(theirs, name, set(value_of.values()))
-                is_called_so = not (SUBJECT_WORDS | PLACES).isdisjoint(words_of(name))
+                is_called_so = _is_called_so(name, value_of.values())
                 what = f"column '{name}' of {joined.table.name}"
                 keys = {"column": name, **joined.place(labels)}
                 yield Candidate(keys, what, value_of, is_called_so, others)
+
+
+def _is_called_so(name: str, values: Iterable[str]) -> bool:
+    """Whether a column is called after subjects, or all that stands in it is."""
+    return not (SUBJECT_WORDS | PLACES).isdisjoint(words_of(name)) or all(
+        re.fullmatch(rf"({SUBJECT})[ _-]?\d+", value, re.IGNORECASE) for value in values
+    )
 
 
 def _may_be(name: str, values: Iterable[str]) -> bool:

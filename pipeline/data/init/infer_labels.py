@@ -38,9 +38,6 @@ def find_labels(lists: Sequence[ForeignList], train: Split, asked: Asked) -> Lab
         lists: Those that may be label lists.
         train: The training images.
         asked: What the sample submission says of labels.
-
-    Raises:
-        DataError: A list gives images several labels, and the sample asks for these.
     """
     found = [
         (table, ids)
@@ -49,6 +46,7 @@ def find_labels(lists: Sequence[ForeignList], train: Split, asked: Asked) -> Lab
     ]
     if not found:
         source = _from_folders(train.ids, asked) or _in_names(train.ids) or LabelSource()
+        source, lists = _by_listed_folders(source, lists, train, asked)
         # A list that may hold labels and doesn't fit: what folders say may be something else.
         idle = [f"in {table.name}, which names other images" for table in lists if _is_table(table)]
         return with_doubt(source, idle) if source.keys else source
@@ -67,7 +65,7 @@ def find_labels(lists: Sequence[ForeignList], train: Split, asked: Asked) -> Lab
     if len(parts) > 1:
         names = sorted(table.name for table, _ in parts)
         source = replace(source, keys={**source.keys, "file": names})
-    source = with_doubt(source, _in_pairs(best, train))
+    source = with_doubt(source, [*_in_pairs(best, train), *_in_rest(source, train, asked)])
     others = [table for table, _ in found[1:] if not any(table is part for part, _ in parts)]
     return with_doubt(source, [f"in {table.name}" for table in others if table is not best[0]])
 
@@ -86,6 +84,13 @@ def _in_pairs(named: Named, train: Split) -> list[str]:
         if num_others >= MIN_SHARE * ids.num_joined:
             return [f"for pairs of images: column {number + 1} names some, too"]
     return []
+
+
+def _in_rest(source: LabelSource, train: Split, asked: Asked) -> list[str]:
+    """Name the folders of the other images, where a list names few, as of a validation set."""
+    rest = [one for one in train.ids if one not in source.images]
+    folders = _from_folders(rest, asked) if len(rest) > MIN_SHARE * len(train.ids) else None
+    return [f"in the folders of the {len(rest):,} others"] if folders is not None else []
 
 
 def _is_table(table: ForeignList) -> bool:
@@ -158,7 +163,7 @@ def with_class_names(
     """
     numbers = [as_integer(name) for name in labels.classes]
     if None in numbers or not labels.keys:
-        return labels
+        return _in_listed_order(labels, lists)
     for table in lists:
         names = _names(table, [number for number in numbers if number is not None])
         if not names:
@@ -171,6 +176,16 @@ def with_class_names(
             why = f"{table.name} names the numbers in the labels, the sample has such names"
             keys = {**labels.keys, "names": called}
             return replace(labels, keys=keys, classes=names, classes_why=why)
+    return labels
+
+
+def _in_listed_order(labels: LabelSource, lists: Iterable[ForeignList]) -> LabelSource:
+    """Put class names in the order of a list that holds all of them, as the judge may count."""
+    for table in lists:
+        names = _names(table, list(range(len(labels.classes))))
+        if names and names != labels.classes and set(names) == set(labels.classes):
+            why = f"{labels.classes_why}, in the order of {table.name}"
+            return replace(labels, classes=names, classes_why=why)
     return labels
 
 
@@ -200,6 +215,64 @@ MOST_SHOWN = 3
 MAX_STRAYS = 0.1  # share of the images that lie beside the folders of the others
 
 Level = list[str]  # the name of each image's folder
+
+
+def _by_listed_folders(
+    source: LabelSource, lists: Sequence[ForeignList], train: Split, asked: Asked
+) -> tuple[LabelSource, Sequence[ForeignList]]:
+    """Call the folders of the training images as a list calls them, if one does.
+
+    A list that gives several folders one class says the classes; one that gives each folder a name
+    of its own does where the sample answers such names.
+
+    Returns:
+        The labels, and the lists that may hold others.
+    """
+    folders = [[same_form(part) for part in PurePosixPath(one).parent.parts] for one in train.ids]
+    for level in _levels([parts for parts in folders if parts]):
+        for table in lists:
+            found = _named_folders(table, set(level), asked)
+            if found is None or _asked_for([level], asked):
+                continue
+            named, is_called_so = found
+            rest = [one for one in lists if one is not table]
+            classes = names_in(named.values())
+            is_told = is_called_so or bool({*asked.values, *asked.columns} & {*classes})
+            are_numbered = all(map(COUNTED.fullmatch, named)) or all(one.isdigit() for one in named)
+            if not is_told and (len(classes) == len(named) or not are_numbered):
+                doubt = f"; {table.name} calls them otherwise: {_shown(list(named.values()))}"
+                told = source.classes_why + doubt
+                return replace(source, classes_why=told, are_classes_certain=False), rest
+            keys = {"source": "folder", "names": named}
+            why = f"{table.name} names the classes of {len(named):,} folders of training images"
+            told = f"{len(classes)} labels in {table.name}"
+            return LabelSource(keys, why, classes, told, is_certain=is_told), rest
+    return source, lists
+
+
+def _named_folders(
+    table: ForeignList, level: set[str], asked: Asked
+) -> tuple[dict[str, str], bool] | None:
+    """Read what a list calls each folder; None where it doesn't list all of them, each once.
+
+    Also tells whether the column is called as one of labels is.
+    """
+    if table.num_columns < 2 or len(level) < 2:
+        return None
+    for number in range(table.num_columns):
+        rows = {same_form(PurePosixPath(row[number]).name): row for row in table.rows}
+        if not level <= set(rows) or sum(row[number] in level for row in table.rows) > len(level):
+            continue
+        others = [one for one in range(table.num_columns) if one != number]
+        header = {table.rows[0][one].lower(): one for one in others}
+        called = [header[name] for name in header if name in asked.names]
+        likely = called or [one for one in others if len({rows[name][one] for name in level}) > 1]
+        if not likely:
+            return None
+        column = min(likely, key=lambda one: len({rows[name][one] for name in level}))
+        named = {name: rows[name][column] for name in sorted(level)}
+        return (named, bool(called)) if all(map(is_plain, named.values())) else None
+    return None
 
 
 def _from_folders(image_ids: Sequence[str], asked: Asked) -> LabelSource | None:

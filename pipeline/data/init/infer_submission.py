@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from pipeline.config.class_names import ClassLookup
-from pipeline.config.submission_table import IdForm, SubmissionFormat
+from pipeline.config.submission_table import IdForm, LabelForm, SubmissionFormat
 from pipeline.data.init.draft import Section
 from pipeline.data.init.file_roles import ArrangedSample, IdList
 from pipeline.data.init.infer_answer import Answer, infer_answer
@@ -21,6 +21,7 @@ from pipeline.submission.judge_ids import submission_id
 
 ID_FORMS: tuple[IdForm, ...] = ("integer", "stem", "file_name", "path")
 ASK = "no sample submission was given, compare the judge's page"
+SEVERAL = "an image may have several labels"
 SUM_TOLERANCE = 1e-3
 MOST_EXAMPLES = 10  # rows of a sample that is likely to be an example, where more images are there
 SHARE_OF_EXAMPLES = 0.5
@@ -35,11 +36,18 @@ def without_sample(test_ids: Sequence[str], labels: LabelSource) -> tuple[Sectio
     forms: tuple[IdForm, ...] = ("integer", "file_name", "path")
     apart = [form for form in forms if len(_formed(form, "", test_ids)) == len(test_ids) > 0]
     section.guess("id", (*apart, "file_name")[0], ASK)
-    section.guess("label", "name", f'{ASK}; else "index", "probability", "probabilities"')
+    label: LabelForm = "name"
+    if labels.several_why:
+        label = "probabilities" if any(" " in name for name in labels.classes) else "labels"
+    others = {"labels": '"probabilities"', "probabilities": "no other, with such names"}
+    usual = '"index", "probability", "probabilities"'
+    section.guess("label", label, f"{ASK}; else {others.get(label, usual)}")
+    if label == "probabilities":
+        section.found("rows_sum_to_1", value=False, why=SEVERAL)
     section.guess("has_header", value=True, why=ASK)
     section.unknown("columns", ["id", "label"], "the header's columns, if they are others")
     section.unknown("sample", "sample_submission.csv", "the judge's sample, if there is one")
-    return section, Answer("name", is_certain=False, why=ASK, classes=labels.classes)
+    return section, Answer(label, is_certain=False, why=ASK, classes=labels.classes)
 
 
 def from_sample(
@@ -61,9 +69,7 @@ def from_sample(
         form, prefix, why, is_known = "listed", "", id_list.why, True
     rows = sample.rows[has_header:]
     answer = infer_answer(sample, rows, labels)
-    if any(COMMA.fullmatch(field) for row in rows[:MOST_LOOKED_AT] for field in row[1:]):
-        why_not = f"{answer.why}; numbers have commas there, in the submission they have points"
-        answer = replace(answer, is_certain=False, why=why_not)
+    answer = _doubt_commas(answer, rows)
     section = Section("[submission]")
     (section.found if is_known or not test_ids else section.guess)("id", form, why)
     if prefix:
@@ -80,9 +86,18 @@ def from_sample(
     section.found("has_header", bool(has_header), f"the first line of {sample.name}")
     _add_rows(section, arranged, len(rows), len(test_ids))
     _add_bytes(section, sample)
-    if answer.label == "probabilities" and not _sum_to_1(rows):
-        section.found("rows_sum_to_1", value=False, why=f"the rows of {sample.name} don't")
+    if answer.label == "probabilities" and (labels.several_why or not _sum_to_1(rows)):
+        why = SEVERAL if labels.several_why else f"the rows of {sample.name} don't"
+        section.found("rows_sum_to_1", value=False, why=why)
     return section, answer
+
+
+def _doubt_commas(answer: Answer, rows: Sequence[Sequence[str]]) -> Answer:
+    """Doubt answers that are written with commas as no submission is."""
+    if not any(COMMA.fullmatch(field) for row in rows[:MOST_LOOKED_AT] for field in row[1:]):
+        return answer
+    why_not = f"{answer.why}; numbers have commas there, in the submission they have points"
+    return replace(answer, is_certain=False, why=why_not)
 
 
 def _add_rows(section: Section, arranged: ArrangedSample, num_rows: int, num_images: int) -> None:

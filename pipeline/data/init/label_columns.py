@@ -4,8 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pipeline.config.class_names import ClassLookup, as_integer, as_number, names_in
-from pipeline.data.init.user_lists import ForeignList, Ids
+from pipeline.config.class_names import (
+    ClassLookup,
+    as_integer,
+    as_number,
+    classes_of_columns,
+    names_in,
+)
+from pipeline.data.init.user_lists import BETWEEN, ForeignList, Ids, LabelSets, find_label_sets
 from pipeline.data.init.words import splits_named, words_of
 from pipeline.data.label_lists import marked_columns
 from pipeline.errors import DataError
@@ -28,6 +34,7 @@ SUBJECT_WORDS = {
 SPLIT_NAMES = {"split", "set", "subset", "usage", "partition", "mode"}
 NO_LABEL = {"nan", "none", "null", "n/a", "na", "?", "unlabeled", "unlabelled"}
 MOST_SHOWN = 3
+MIN_SEVERAL = 0.1  # of the images; fewer that stand twice are mistakes
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,8 @@ class LabelSource:
         is_certain: Whether nothing else may hold them as well.
         are_classes_certain: Whether the names leave no doubt.
         images: image_ids that a list gives labels to; none where labels stand elsewhere.
+        several_why: Why an image may have several labels; empty where it has one class.
+        is_target_certain: Whether nothing speaks against that.
     """
 
     keys: Mapping[str, Any] = field(default_factory=dict)
@@ -51,6 +60,8 @@ class LabelSource:
     is_certain: bool = True
     are_classes_certain: bool = True
     images: frozenset[str] = frozenset()
+    several_why: str = ""
+    is_target_certain: bool = True
 
     @property
     def are_numbers(self) -> bool:
@@ -89,7 +100,7 @@ def read_columns(table: ForeignList, ids: Ids, asked: Asked) -> LabelSource:
     """Find the labels in a list that names images.
 
     Raises:
-        DataError: The list gives an image several labels, or none, and so does the sample.
+        DataError: It gives shares of classes instead of labels.
     """
     others = [number for number in range(table.num_columns) if number != ids.column]
     where = f"{table.name} names {ids.num_joined:,} training images"
@@ -99,20 +110,24 @@ def read_columns(table: ForeignList, ids: Ids, asked: Asked) -> LabelSource:
     keys = {"file": table.name, "id_column": header[ids.column], **table.form}
     called = [number for number in others if header[number].lower() in asked.names]
     marks = _mark_columns(table, others, asked)
-    if marks and not set(called) - set(marks):
-        keys = {"source": "one_hot", **keys}
-        why = f"{where}, each with one 1 among 0s"
-        rest = [header[number] for number in others if number not in marks]
-        classes = tuple(header[number] for number in marks)
-        source = LabelSource(keys, why, classes, "the columns that hold them")
-        is_asked = set(classes) <= set(asked.columns)
-        return with_doubt(source, [] if is_asked else [f"in '{name}'" for name in rest if name])
+    if marks and not set(called) - set(marks.columns):
+        rest = [header[number] for number in others if number not in marks.columns]
+        is_asked = {header[number] for number in marks.columns} <= set(asked.columns)
+        return _with_marks(keys, where, marks, header, [] if is_asked else rest)
     plain = [number for number in others if _may_be_label(header[number])]
     column = _label_column(rows, plain or others, called)
     column, names = _with_partner(rows, others, column, asked)
     keys = {"source": "csv", **keys, "label_column": header[column]}
     why = f"{where}, by their column {header[ids.column]}"
-    source = _with_values(keys, why, [row[column] for row in rows], header[column])
+    texts = [row[column] for row in rows]
+    sets = None if names else _asked_sets(find_label_sets(texts, header[column]), texts, asked)
+    if sets is None and not names:
+        sets = _sets_in_rows([(row[ids.column], row[column]) for row in rows], asked)
+    source = (
+        _with_values(keys, why, texts, header[column])
+        if sets is None
+        else _with_sets(keys, why, sets, header[column])
+    )
     tested = _of_test(header, rows)
     if tested:
         source = replace(source, why=f"{source.why}; {tested}", is_certain=False)
@@ -122,6 +137,23 @@ def read_columns(table: ForeignList, ids: Ids, asked: Asked) -> LabelSource:
     likely = [number for number in _varied(rows, plain) if header[number] and number != column]
     is_told = column in called or bool(names)
     return with_doubt(source, [] if is_told else [f"in '{header[number]}'" for number in likely])
+
+
+def _with_marks(
+    keys: Mapping[str, Any], where: str, marks: "_Marks", header: list[str], rest: list[str]
+) -> LabelSource:
+    """Describe a table with a column per class."""
+    classes = tuple(header[number] for number in marks.columns)
+    each = "any number of 1s" if marks.several else "one 1"
+    source = LabelSource(
+        {"source": "one_hot", **keys},
+        f"{where}, each with {each} among 0s",
+        classes,
+        "the columns that hold them",
+        several_why=marks.several,
+        is_target_certain=marks.is_certain,
+    )
+    return with_doubt(source, [f"in '{name}'" for name in rest if name])
 
 
 def _of_test(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -141,19 +173,35 @@ def _may_be_label(name: str) -> bool:
 
 def _in_lines(table: ForeignList, ids: Ids, others: list[int], why: str) -> LabelSource:
     column = _label_column(table.rows, others, [])
-    roles = {ids.column: "image", column: "label"}
+    varied = _varied(table.rows, others)
+    roles = {number: f"column_{number + 1}" for number in varied}  # groups may refer to them
+    roles |= {ids.column: "image", column: "label"}
     columns = [roles.get(number, "other") for number in range(table.num_columns)]
     keys: dict[str, Any] = {"source": "list_file", "file": table.name}
     keys["separator"] = table.separator
     if columns != ["image", "label"]:
         keys["columns"] = columns
     source = _with_values(keys, why, table.column(column), table.name)
-    likely = [number for number in _varied(table.rows, others) if number != column]
-    return with_doubt(source, [f"in column {number + 1}" for number in likely])
+    return with_doubt(source, [f"in column {number + 1}" for number in varied if number != column])
 
 
-def _mark_columns(table: ForeignList, others: list[int], asked: Asked) -> list[int]:
-    """Find the columns of a one-hot table; none where it is no such table."""
+@dataclass(frozen=True)
+class _Marks:
+    """Columns of 0 and 1, one per class.
+
+    Attributes:
+        columns: Their numbers.
+        several: Why a row may mark any number of them; empty where each marks one.
+        is_certain: Whether nothing speaks against that.
+    """
+
+    columns: list[int]
+    several: str = ""
+    is_certain: bool = True
+
+
+def _mark_columns(table: ForeignList, others: list[int], asked: Asked) -> _Marks | None:
+    """Find the columns of a table with one per class; None where it is no such table."""
     header, rows = table.rows[0], table.rows[1:]
     lookup = ClassLookup(header)
     wanted = [lookup.find(name) for name in asked.columns] if len(asked.columns) > 1 else []
@@ -162,17 +210,42 @@ def _mark_columns(table: ForeignList, others: list[int], asked: Asked) -> list[i
     marks = [number for number in marks if _are_marks([row[number] for row in rows])]
     counts = [len(marked_columns([row[n] for n in marks if row[n]]) or []) for row in rows]
     if len(marks) < 2 or (is_asked and len(marks) < len(wanted)):
-        return []
+        _refuse_shares(table, [one for one in wanted if one is not None] if is_asked else [])
+        return None
     num_labelled = sum(any(row[number] for number in marks) for row in rows)
     if set(counts) <= {0, 1} and sum(counts) == num_labelled:
-        return marks
+        return _Marks(marks)
+    why = f"{sum(count > 1 for count in counts):,} of {num_labelled:,} rows of {table.name} mark"
+    why += f" several of {len(marks)} columns" + f", {counts.count(0):,} none" * (0 in counts)
     if is_asked:
+        return _Marks(marks, f"{why}, for which the sample asks", max(counts) > 1)
+    return _unasked(why, [one for one in marks if _may_be_label(header[one])], header, asked)
+
+
+def _refuse_shares(table: ForeignList, columns: Sequence[int]) -> None:
+    """Refuse columns of probabilities in the place of labels.
+
+    Raises:
+        DataError: They are such.
+    """
+    texts = [row[number] for row in table.rows[1:] for number in columns]
+    numbers = [number for text in texts if (number := as_number(text)) is not None]
+    if columns and len(numbers) == len(texts) and all(0 <= number <= 1 for number in numbers):
+        odd = next(text for text in texts if as_integer(text) is None)
         raise DataError(
-            f"{table.path}: every row must mark one of the {len(marks)} classes that the sample "
-            f"asks for, {sum(count != 1 for count in counts):,} rows mark none or several; where "
-            "images have several labels, write the file by hand with target = 'several_labels'"
+            f"{table.path}: the columns of the {len(columns)} classes that the sample asks for "
+            f"must mark them by 1 and 0, hold shares as {odd}; write the likeliest class of each "
+            "image into a list of its own, and name that by --labels"
         )
-    return []
+
+
+def _unasked(why: str, marks: list[int], header: Sequence[str], asked: Asked) -> _Marks | None:
+    """Take columns for labels that the sample answers by their names, or where there is none."""
+    sets = [set(value.split()) for value in asked.values]
+    is_told = bool(sets) and all(own <= {header[number] for number in marks} for own in sets)
+    if len(marks) < 2 or not (is_told or not asked.columns):
+        return None
+    return _Marks(marks, why + "; else one of them alone is the label" * (not is_told), is_told)
 
 
 def _are_marks(column: Sequence[str]) -> bool:
@@ -230,6 +303,54 @@ def _are_numbers(values: Iterable[str]) -> bool:
 def _count_from_0(values: Iterable[str]) -> bool:
     found = names_in(values)
     return list(found) == [str(number) for number in range(len(found))]
+
+
+def _asked_sets(sets: LabelSets | None, texts: Iterable[str], asked: Asked) -> LabelSets | None:
+    """Believe that a column holds several labels an image, unless the sample asks for the texts."""
+    if sets is None or len(asked.columns) < 2:
+        return sets
+    if classes_of_columns(asked.columns, names_in(texts)) is not None:
+        return None
+    is_asked = classes_of_columns(asked.columns, sorted(sets.names)) is not None
+    return replace(sets, is_certain=sets.is_certain or is_asked)
+
+
+def _sets_in_rows(pairs: Sequence[tuple[str, str]], asked: Asked) -> LabelSets | None:
+    """Tell whether images stand in a row for each of several labels.
+
+    Args:
+        pairs: What the rows call the image, and the label.
+        asked: What the sample says.
+    """
+    of_image: dict[str, set[str]] = {}
+    for image, label in pairs:
+        of_image.setdefault(image, set()).update({label} - {""})
+    num_several = sum(len(labels) > 1 for labels in of_image.values())
+    if num_several < MIN_SEVERAL * len(of_image):
+        return None
+    names = frozenset().union(*of_image.values())
+    between = (one for one in (" ", *BETWEEN) if not any(one in name for name in names))
+    is_told = any(len(sets := value.split()) > 1 and names >= {*sets} for value in asked.values)
+    why = f"{num_several:,} of {len(of_image):,} images stand in several rows, with other labels"
+    return LabelSets(next(between, "\t"), names, is_told, why)
+
+
+def _with_sets(keys: Mapping[str, Any], why: str, sets: LabelSets, where: str) -> LabelSource:
+    """Describe a column of several labels an image."""
+    if sets.separator != " ":
+        keys = {**keys, "label_separator": sets.separator}
+    classes = names_in(sets.names)
+    made = f"texts in {where} are made of {len(classes)} labels with {sets.separator!r} between"
+    several = sets.why or made
+    several += "" if sets.is_certain else '; if an image has one class, "one_class"'
+    return LabelSource(
+        keys,
+        why,
+        classes,
+        f"{len(classes)} labels in {where}",
+        several_why=several,
+        is_target_certain=sets.is_certain,
+    )
 
 
 def _with_values(

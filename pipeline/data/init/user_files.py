@@ -197,7 +197,7 @@ def _add_folder(user_files: UserFiles, folder: Path, name: str, *, is_plain: boo
 
 def _add_file(user_files: UserFiles, path: Path) -> None:
     file = PurePosixPath(path.name)
-    if unread_kind(file):
+    if container_of(path.name) is None and unread_kind(file):
         user_files.unread.append(file)
     elif path.suffix.lower() in LIST_SUFFIXES and not is_litter(file):
         user_files.lists[path.name] = UserList(path, None)

@@ -1,7 +1,8 @@
 """Read lists of unknown form: separator, header, and which column names the images."""
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -144,6 +145,56 @@ def _shape(name: str) -> str:
     return (
         "0" if as_number(name) is not None else re.sub(r"[^\W\d_]", "a", re.sub(r"\d", "0", name))
     )
+
+
+BETWEEN = (";", "|", ",", "+", " ")  # several labels of an image, from the surest sign to the least
+FRACTION = re.compile(r"-?\d+(,\d+)?")  # a number as some countries write it
+LABEL_SETS = {"labels", "tags", "classes", "categories", "attributes", "ids", "annotations", "标签"}
+
+
+@dataclass(frozen=True)
+class LabelSets:
+    """Labels of which an image has several.
+
+    Attributes:
+        separator: What stands between those of an image.
+        names: The different labels, of all images.
+        is_certain: Whether nothing else is likely to be meant.
+        why: What says so, where it isn't what the texts are made of.
+    """
+
+    separator: str
+    names: frozenset[str]
+    is_certain: bool
+    why: str = ""
+
+
+def find_label_sets(texts: Iterable[str], header: str) -> LabelSets | None:
+    """Tell whether a column holds several labels an image, by what its texts are made of.
+
+    They are if the texts are made of fewer different parts than there are texts, not all of them
+    of as many: names of two words each, as of a colour and a fruit, are names. As few parts will do
+    where they are numbers, or the column is called after labels or tags.
+
+    Args:
+        texts: What stands in the column; empty ones say nothing.
+        header: What the column is called.
+    """
+    different = set(texts) - {""}
+    if all(map(FRACTION.fullmatch, different)):
+        return None
+    for separator in BETWEEN:
+        cut = None if separator == " " else separator
+        sets = [[one.strip() for one in text.split(cut)] for text in different]
+        names = Counter(one for own in sets for one in own)
+        num_again = sum(count > 1 for count in names.values())
+        are_numbers = all(as_number(name) is not None for name in names)
+        is_told = are_numbers or not LABEL_SETS.isdisjoint(words_of(header))
+        are_parts = len(names) < len(sets) + is_told and num_again >= len(names) / 2
+        are_sets = len(set(map(len, sets))) > 1 and all(len(own) == len({*own}) for own in sets)
+        if are_parts and are_sets and "" not in names:
+            return LabelSets(separator, frozenset(names), is_told or separator != " ")
+    return None
 
 
 def name_files(names: Sequence[str]) -> bool:

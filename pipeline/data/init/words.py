@@ -214,3 +214,18 @@ def describe_unread(files: Iterable[PurePosixPath]) -> list[str]:
         more = f" and {len(names) - MOST_SHOWN:,} more" * (len(names) > MOST_SHOWN)
         lines.append(f"{shown}{more}: {kind}, not looked into; {KINDS[kind][1]}")
     return lines
+
+
+SIDECARS = {".cls", ".txt"}  # of WebDataset and others; .json and .xml are named as lists
+
+
+def describe_sidecars(images: Sequence[PurePosixPath], files: Iterable[PurePosixPath]) -> list[str]:
+    """Say in one line if most images have a file of their name beside them, which isn't read."""
+    stems = {image.with_suffix("") for image in images}
+    beside = [file for file in files if file.suffix in SIDECARS and file.with_suffix("") in stems]
+    if len(beside) <= len(images) / 2:
+        return []
+    return [
+        f"{len(beside):,} files called as the images, as {min(beside)}: not looked into; if they "
+        "hold labels, write these as CSV: image,label"
+    ]

@@ -155,3 +155,30 @@ def test_other_classes_are_asked_about(tmp_path, classes):
     save_files(folder, [f"train/{name}/{n}.jpg" for name in classes for n in range(4)])
     save_files(folder, [f"test/{n}.jpg" for n in range(3)])
     assert infer(folder).competition.horizontal_flip is None
+
+
+@pytest.mark.parametrize("name", ["train.txt", "drivers.txt"])
+def test_columns_of_lists_without_a_header_can_be_referred_to(folder, name):
+    label = (lambda n: f" {('benign', 'malign')[n % 2]}") if name == "train.txt" else lambda _: ""
+    if name != "train.txt":
+        save_labels(folder, "width", lambda n: 100 + n)
+    save_list(folder, name, *(f"{n}.jpg{label(n)} driver_{n // 6}" for n in range(NUM)))
+    found = infer(folder)
+    assert found.is_guess("groups")
+    groups = found.competition.train.groups
+    assert groups is not None
+    if name == "train.txt":
+        assert groups == Groups(column="column_3")
+        named = found.competition.train.labels.model_dump()["columns"]
+        assert named == ("image", "label", "column_3")
+    else:
+        columns = ("image", "column_2")
+        assert groups == Groups(column="column_2", file=name, columns=columns, separator=" ")
+
+
+def test_numbers_in_a_list_without_a_header_are_asked_about(folder):
+    rows = [f"{n}.jpg,{('benign', 'malign')[n % 2]},{n // 6}" for n in range(NUM)]
+    save_list(folder, "train.txt", *rows)
+    found = infer(folder)
+    assert found.competition.train.groups is None
+    assert '# groups = {column = "column_3"}' in found.text.replace("{ ", "{").replace(" }", "}")

@@ -1,5 +1,7 @@
 """Which list is what, which file an id is of, and what a sample says."""
 
+import shutil
+import tarfile
 import zipfile
 
 import numpy as np
@@ -86,6 +88,7 @@ SPELLINGS = {
     "zeros": ("000{n}", "stem"),
     "capitals and another suffix": ("{n}.JPEG", "file_name"),
     "a folder": ("data/test/{n}.png", "file_name"),
+    "a table's floats": ("{n}.0", "stem"),
 }
 
 
@@ -300,3 +303,64 @@ def test_archives_of_one_name_are_refused(tmp_path):
             packed.writestr("x.jpg", b"")
     with pytest.raises(DataError, match=r"archives must differ in name, .* first is 'images\.zip'"):
         infer(tmp_path / "folder")
+
+
+def test_archives_and_lists_may_be_called_as_people_call_files(tmp_path):
+    folder = tmp_path / "folder"
+    save_pictures(folder / "in", [f"训练集/{n}.png" for n in range(8)])
+    save_pictures(folder / "in", [f"测试集/{n}.png" for n in range(20, 24)])
+    with zipfile.ZipFile(folder / "图片 (1).zip", "w") as archive:
+        for file in sorted((folder / "in").rglob("*.png")):
+            archive.write(file, file.relative_to(folder / "in"))
+    shutil.rmtree(folder / "in")
+    save_labels(folder, "训练 标签.csv")
+    paths, competition = bring(infer(folder), folder)
+    assert (len(load_train(paths)), len(load_test(paths))) == (8, 4)
+    assert {archive.name for archive in competition.archives} == {"图片 (1).zip", "训练 标签.csv"}
+
+
+def test_archive_that_is_read_is_not_called_unread(folder, capsys):
+    save_labels(folder)
+    with tarfile.open(folder / "test.tar.gz", "w:gz") as archive:
+        archive.add(folder / "test", "test")
+    shutil.rmtree(folder / "test")
+    infer(folder)
+    assert "not looked into" not in capsys.readouterr().err
+
+
+def test_classes_are_in_the_order_of_a_list_of_them(tmp_path):
+    folder, kinds = tmp_path / "folder", ["yew", "ash", "oak"]
+    save_pictures(folder, [f"train/{kind}/{n}.png" for kind in kinds for n in range(2)])
+    save_pictures(folder, ["test/20.png", "test/21.png"])
+    save_list(folder, "classes.txt", *kinds)
+    save_list(folder, "sample_submission.csv", "id,kind", "20,0", "21,2")
+    found = infer(folder)
+    assert found.competition.classes == ("yew", "ash", "oak")
+    assert (found.competition.submission.label, found.is_guess("label")) == ("index", True)
+
+
+def test_labels_beside_each_image_are_told_and_folders_of_parts_are_no_classes(tmp_path, capsys):
+    folder = tmp_path / "folder"
+    save_pictures(folder, [f"train-{n // 3}/{n}.png" for n in range(6)] + ["test/20.png"])
+    for n in range(6):
+        save_list(folder, f"train-{n // 3}/{n}.cls", str(n % 2))
+    found = infer(folder)
+    assert "6 files called as the images, as " in capsys.readouterr().err
+    with pytest.raises(DataError, match=r"the file 'labels\.csv' must be in"):
+        bring(found, folder)
+
+
+def test_list_of_few_images_beside_folders_of_classes_is_doubted(folder):
+    save_pictures(folder, [f"train/{('elm', 'oak')[n % 2]}/{n}.png" for n in range(30, 60)])
+    save_labels(folder)
+    found = infer(folder)
+    assert found.is_guess("labels")
+    assert "labels may also stand in the folders of the 30 others" in found.text
+
+
+def test_shares_of_classes_are_no_labels(folder):
+    rows = [f"{n},0.{n}5,0.{9 - n}5" for n in range(8)]
+    save_list(folder, "train.csv", "id,elm,oak", *rows)
+    save_list(folder, "sample_submission.csv", "id,elm,oak", "20,0.5,0.5", "21,0.5,0.5")
+    with pytest.raises(DataError, match=r"must mark them by 1 and 0, hold shares as 0\.05"):
+        infer(folder)
