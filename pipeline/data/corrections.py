@@ -75,6 +75,11 @@ class Corrections:
             del record["keep"]
         return record
 
+    def counted(self) -> str:
+        """Say how many there are, without names."""
+        counts = {"dropped": self.drop, "relabelled": self.relabel, "looked at and kept": self.keep}
+        return ", ".join(f"{len(names):,} {done}" for done, names in counts.items() if names)
+
     def __str__(self) -> str:
         parts = [
             f"{len(names):,} {done} ({_first(names)})"

@@ -182,6 +182,19 @@ def test_paper_shows_what_is_folded_and_every_card(started, path):
     context.close()
 
 
+def test_paper_shows_wide_tables_whole(started, tmp_path):
+    names = [f"a long class {number}" for number in range(16)]
+    rows = [[name, *range(len(names))] for name in names]
+    section = Section("one", "One", [table("Wide", ["true class", *names], rows)])
+    file = tmp_path / "wide.html"
+    file.write_text(render("wide", [section]), encoding="utf-8")
+    context = started.new_context(viewport={"width": 720, "height": 1000})
+    page = Seen(context.new_page(), file).page
+    page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 720
+    context.close()
+
+
 def test_the_page_fits_any_width(seen):
     widths = seen.page.evaluate(
         "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
@@ -189,16 +202,14 @@ def test_the_page_fits_any_width(seen):
     assert widths[0] <= widths[1]
 
 
-def test_axe_finds_nothing_serious(seen):
+def test_axe_finds_nothing(seen):
     for details in seen.page.locator("details").all():
         details.evaluate("one => one.open = true")
     axe = resources.files("axe_playwright_python") / "axe.min.js"
     seen.page.evaluate(axe.read_text(encoding="utf-8"))
     found = seen.page.evaluate("axe.run(document)")
     told = [
-        [one["id"], one["impact"], one["nodes"][0]["html"][:200]]
-        for one in found["violations"]
-        if one["impact"] in ("serious", "critical")
+        [one["id"], one["impact"], one["nodes"][0]["html"][:200]] for one in found["violations"]
     ]
     assert told == [], json.dumps(told, indent=1)
     assert len(found["passes"]) > 20

@@ -21,7 +21,7 @@ from pipeline.store.freshness import digest
 from pipeline.store.predictions import IntArray
 from pipeline.store.tables import SUSPECT_COLUMNS, load_train
 
-MOST_CARDS = {"conflict": 16, "suspect": 40, "mistake": 16, "unreadable": 8, "decided": 40}
+MOST_CARDS = {"conflict": 16, "suspect": 40, "mistake": 16, "unreadable": 8, "decided": 24}
 REASONS = {
     "conflict": "copies with other labels",
     "suspect": "label contradicted by the predictions",
@@ -130,7 +130,8 @@ def _cards(
     place = {name: row for row, name in enumerate(data.train["image_id"])}
     maps: dict[str, list[Picture]] = {}
     if grad_cam is not None and data.best is not None:
-        ids = [name for name in doubts if name in place]
+        # What is decided needs no arguments: its maps would only make the page larger.
+        ids = [name for name in doubts if name in place and name not in data.decided]
         rows = np.array([place[name] for name in ids], dtype=np.int64)
         own = data.best.targets[rows]
         others = [_other(data.best, int(row), doubts[name].suggested) for name, row in

@@ -90,7 +90,7 @@ def _mistakes(data: ReportData) -> Iterator[Finding]:
 
 def _labels(data: ReportData) -> Iterator[Finding]:
     corrections = recorded_corrections(data.paths)
-    parts = [f"In effect: {corrections}."] if corrections else []
+    parts = [f"In effect: {corrections.counted()}."] if corrections else []
     if data.best is not None:
         num, num_sure, num_decided = _num_suspects(data, data.best)
         parts.append(f"{num:,} are contradicted by the predictions, {num_sure:,} of them surely.")
