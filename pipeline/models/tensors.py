@@ -174,7 +174,8 @@ def _named(stored: Any) -> str:
             )
     if isinstance(stored, list | tuple) and any(_unwrap(one) for one in stored):
         return f"a list of {len(stored)} state dicts"
-    return f"a {type(stored).__name__} of other things"
+    is_empty = isinstance(stored, dict | list) and not stored
+    return "none" if is_empty else f"a {type(stored).__name__} of other things"
 
 
 def strip_prefixes(tensors: Tensors, own_names: Collection[str]) -> tuple[Tensors, list[str]]:

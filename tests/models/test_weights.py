@@ -72,10 +72,13 @@ def test_a_packages_tensor_of_another_shape_is_named(package):
         load_tiny(tiny_network())
 
 
-@pytest.mark.parametrize(("num", "found"), [(5, 5), (2, 2), (0, 0)])
+@pytest.mark.parametrize(
+    ("num", "found"),
+    [(5, "6 tensors, holds 5"), (2, "6 tensors, holds 2"), (0, "named tensors, holds none")],
+)
 def test_a_package_with_another_number_of_tensors_is_refused(package, num, found):
     torch.save(dict(list(tensors().items())[:num]), package)
-    with pytest.raises(ArtifactError, match=f"must hold 6 tensors, holds {found}; reinstall"):
+    with pytest.raises(ArtifactError, match=f"must hold {found}; reinstall"):
         load_tiny(tiny_network())
 
 
