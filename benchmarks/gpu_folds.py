@@ -123,7 +123,10 @@ def resumed(setting: Setting) -> Iterator[Row]:
     going_on = re.search(r"going on after step \d+", said)
     told = going_on[0] if going_on else f"exit code {again.returncode}: {said[-200:]}"
     yield Row("killed, and called again", told, "goes on", going_on is not None)
-    probs = [np.load(setting.folder / name / "probs.npy") for name in ("whole", "broken")]
+    probs = [
+        np.load(setting.folder / name / "probs.npy", allow_pickle=False)
+        for name in ("whole", "broken")
+    ]
     apart = float(np.abs(probs[0] - probs[1]).max())
     yield Row("probabilities differ by", f"{apart:.1e}", "< 0.1", apart < 0.1)
 
