@@ -10,6 +10,8 @@ import pytest
 from benchmarks import gpu
 from benchmarks.gpu_setting import Row
 
+pytestmark = pytest.mark.slow
+
 LONG = ("resume", "fold", "tests")  # several processes each
 
 

@@ -15,6 +15,8 @@ from pipeline.models.weights_source import weights_digest
 from pipeline.stages import predict, train
 from tests import tiny
 
+pytestmark = pytest.mark.slow
+
 RESNET, EFFICIENTNET = "timm/test_resnet", "timm/test_efficientnet"
 BOTH = ModelConfig(name=RESNET, weights="none", beside=(EFFICIENTNET,))
 

@@ -72,6 +72,7 @@ def epochs(files):
     return len(pd.read_csv(files.history))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -97,6 +98,7 @@ def test_the_steps_are_those_of_a_straight_run(site):
     np.testing.assert_array_equal(probs(site("train.stop_after=8")), straight)
 
 
+@pytest.mark.slow
 def test_a_state_that_a_thread_wrote_goes_on_to_the_same(site, monkeypatch):
     expected = probs(site())
     shutil.rmtree(site().fold_dir)
@@ -146,6 +148,7 @@ def test_a_finished_training_is_lengthened_where_its_schedule_allows(site, capsy
     np.testing.assert_array_equal(probs(files), straight)
 
 
+@pytest.mark.slow
 def test_a_finished_cosine_says_why_it_begins_anew(site, capsys):
     files = site()
     assert not files.training_state.is_file()
@@ -156,6 +159,7 @@ def test_a_finished_cosine_says_why_it_begins_anew(site, capsys):
     assert said(capsys, "can't go on with another train.keep, as the schedule 'cosine' has ended")
 
 
+@pytest.mark.slow
 def test_replacing_a_finished_training_is_said(site, capsys):
     site()
     site("train.loss.label_smoothing=0.1")

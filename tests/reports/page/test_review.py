@@ -168,6 +168,7 @@ def test_review_writes_the_file_itself_at_every_decision(own, started, project):
     check_and_apply(own, cards_in(project.sections), paths.corrections_csv)
 
 
+@pytest.mark.slow
 @with_browser
 def test_filters_search_and_buttons_do_what_they_say(started, project, tmp_path):
     path = tmp_path / "page.html"
@@ -294,6 +295,7 @@ def test_what_is_no_list_of_decisions_is_refused_and_nothing_written(server, bod
     assert not server.desk.paths.corrections_csv.exists()
 
 
+@pytest.mark.slow
 def test_an_earlier_review_is_gone_on_with_where_it_ended(own, monkeypatch):
     with serving(own) as first:
         decisions = [[0, "drop", None], [1, "keep", None]]
@@ -378,6 +380,7 @@ def test_a_damaged_file_of_decisions_is_told_and_not_overwritten(own):
     assert own[0].corrections_csv.read_text(encoding="utf-8") == "image_id\nx\n"
 
 
+@pytest.mark.slow
 def test_kept_labels_are_not_asked_for_again(own, project, monkeypatch):
     monkeypatch.undo()
     paths, competition = own
@@ -395,6 +398,7 @@ def test_kept_labels_are_not_asked_for_again(own, project, monkeypatch):
     assert kept == {card.image_id for card in cards}
 
 
+@pytest.mark.slow
 @with_browser
 def test_another_browser_sees_what_is_decided_and_takes_nothing_back(own, started):
     with serving(own) as server:
@@ -418,6 +422,7 @@ def test_another_browser_sees_what_is_decided_and_takes_nothing_back(own, starte
             page.context.close()
 
 
+@pytest.mark.slow
 @with_browser
 def test_two_tabs_of_the_page_count_each_others_decisions(started, project, tmp_path):
     path = tmp_path / "page.html"
@@ -431,6 +436,7 @@ def test_two_tabs_of_the_page_count_each_others_decisions(started, project, tmp_
     context.close()
 
 
+@pytest.mark.slow
 @with_browser
 def test_what_the_server_did_not_get_is_downloaded_or_sent_later(own, started, project, tmp_path):
     ids = [card.image_id for card in cards_in(project.sections)[:2]]
@@ -456,6 +462,7 @@ def test_what_the_server_did_not_get_is_downloaded_or_sent_later(own, started, p
     context.close()
 
 
+@pytest.mark.slow
 @with_browser
 def test_an_image_that_is_gone_opens_as_the_page_has_it(own, started):
     paths, _ = own
@@ -472,6 +479,7 @@ def test_an_image_that_is_gone_opens_as_the_page_has_it(own, started):
         page.context.close()
 
 
+@pytest.mark.slow
 @with_browser
 def test_keys_work_where_the_deck_is_seen_and_choose_the_class(started, project, tmp_path):
     path = tmp_path / "page.html"
