@@ -396,7 +396,7 @@ def _zeros(labels: Iterable[str]) -> str:
 
 def _joined_names(classes: Sequence[str]) -> list[str]:
     """Find labels that are made of several others, with a separator between them."""
-    for separator in (";", "|", ",", "+", " "):
+    for separator in BETWEEN:
         parts = {name: [one.strip() for one in name.split(separator)] for name in classes}
         known = {one for own in parts.values() for one in own if one}
         joined = [name for name, own in parts.items() if len(own) > 1 and set(own) & set(classes)]
