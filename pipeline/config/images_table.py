@@ -23,6 +23,10 @@ class ImageFolders(Table):
     of a path, as `train/images`. An archive is unpacked into a folder named after it, so its stem
     counts as a folder, too."""
 
+    leave_out: tuple[Text, ...] = ()
+    """Files and folders below them that are no images of the split, by patterns of how their paths
+    end: `"*_mask.png"`, `"unlabeled"`, `"2019/raw_*"`."""
+
 
 class KeyColumn(Table):
     """A column that says something else of each training image than its label."""

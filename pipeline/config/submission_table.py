@@ -120,7 +120,9 @@ class SubmissionFormat(Table):
             raise ValueError("top_k must be a number where label is 'names', only there")
         if len(set(self.columns)) != len(self.columns):
             raise ValueError("columns must differ from each other")
-        odd = [name for name in self.columns if not is_plain(name)]
+        odd = [
+            name for name in self.columns if name and not is_plain(name)
+        ]  # pandas' index has none
         if odd:
             raise ValueError(
                 f"columns must be printable text without spaces around it, {odd[0]!r} isn't"

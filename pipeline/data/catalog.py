@@ -19,7 +19,7 @@ from pipeline.data.labels import (
 )
 from pipeline.data.resolution import resolved
 from pipeline.data.sample import Sample, doubt_about_rows, find_doubts, load_sample
-from pipeline.data.split_folders import ImageFile, bare_images, find_images
+from pipeline.data.split_folders import ImageFile, bare_images, find_images, matched_by
 from pipeline.errors import DataError
 from pipeline.store.folders import find_file, is_litter, list_files
 from pipeline.store.foreign import doubt_of_encoding, unusual_names
@@ -162,12 +162,15 @@ def _audit_files(
     files: list[PurePosixPath],
     candidates: dict[str, list[ImageFile]],
 ) -> None:
-    """Note the files that are no images and none of the lists."""
+    """Note the files that are left out, those that are no images, and none of the lists."""
+    patterns = (*competition.train.leave_out, *competition.test.leave_out)
+    left_out = matched_by(files, patterns)
     images = {image.path for found in candidates.values() for image in found}
     listings = tuple(f"/{name}" for name in competition.listings)
     for file in files:
         if str(file) not in images and not f"/{file}".endswith(listings):
-            audit.add("litter" if is_litter(file) else "not-an-image", "", str(file))
+            other = "left-out" if file in left_out else "not-an-image"
+            audit.add("litter" if is_litter(file) else other, "", str(file))
 
 
 def _audit_lists(
@@ -199,6 +202,7 @@ def _check_submission_ids(competition: Competition, test: list[ImageFile]) -> No
     if repeated:
         raise DataError(
             f"{competition.name}: each test image must have an id of its own, {len(repeated)} ids "
-            f"stand for several, the first is '{repeated[0]}'; remove the extra copies and run "
+            f"stand for several, the first is '{repeated[0]}'; name one of several test sets in "
+            "[test] folders, else remove the extra copies, and run "
             f"'pipeline download {competition.name}'"
         )

@@ -86,13 +86,31 @@ def find_images(
         The images, sorted by image_id.
     """
     images = [file for file in files if is_image_name(file) or file in bare]
+    left_out = matched_by(images, folders.leave_out)
     splits = splits_of(images, {"ours": folders.folders, "other": other.folders})
-    images = [file for file in images if "ours" in splits[file]]
+    images = [file for file in images if "ours" in splits[file] and file not in left_out]
     if not images:
         return []
     common = PurePosixPath(os.path.commonpath([file.parent for file in images]))
     found = [ImageFile(str(file.relative_to(common)), str(file)) for file in images]
     return sorted(found, key=lambda image: image.image_id)
+
+
+def matched_by(files: Collection[PurePosixPath], patterns: Sequence[str]) -> set[PurePosixPath]:
+    """Find the files of which the path, or that of a folder around them, ends as a pattern says.
+
+    Args:
+        files: Files, relative.
+        patterns: As of a shell, each for as many parts of a path as it has.
+    """
+    if not patterns:
+        return set()
+    folders = {one for one in folders_around(files) if any(map(one.match, patterns))}
+    return {
+        file
+        for file in files
+        if any(map(file.match, patterns)) or not folders.isdisjoint(file.parents)
+    }
 
 
 def splits_of(

@@ -15,9 +15,11 @@ from pipeline.store.folders import same_form
 HIGH_BYTES = re.compile(rb"[\x80-\xff]+")
 WIDE = re.compile(rb"[\xe0-\xf4][\x80-\xbf]{2}")  # three bytes of UTF-8 and more
 IN_WORD = re.compile(rb"[A-Za-z][\x80-\xff]|[\x80-\xff][A-Za-z]")
+INSIDE_WORD = re.compile(rb"(?<=[A-Za-z])[\x80-\xff]+(?=[A-Za-z])")
 ALONE = re.compile(rb"(?<![0-9\x80-\xff])[\x80-\xff]+(?![0-9\x80-\xff])")
 UNUSUAL = re.compile(r"[^\x00-\x7f]+")
 LONGEST_LETTER = 2  # bytes
+SAID_SEPARATOR = re.compile(r"\A\ufeff?sep=(.)\r?\n", re.IGNORECASE)
 WESTERN_MARKS = "‘’“”„–—…€£§°´·²³½¼¾«»º¹ª®©™•¿¡ß"  # noqa: RUF001
 
 
@@ -113,7 +115,9 @@ def _likely_encoding(content: bytes) -> Encoding:
     if _can_decode(content, "utf-8"):
         return _utf_8_or_chinese(content, runs, is_chinese=is_chinese)
     are_western = bool(runs) and all(map(_is_western, runs))
-    if are_western and not is_chinese and len(IN_WORD.findall(content)) * 2 > len(runs):
+    # A pair may be one sign of Chinese, but hardly in the middle of words in Latin letters.
+    sure = INSIDE_WORD if is_chinese else IN_WORD
+    if are_western and len(sure.findall(content)) * 2 > len(runs):
         return Encoding("cp1252", "gb18030" if _can_decode(content, "gb18030") else "")
     return Encoding("gb18030" if is_chinese else "")
 
@@ -163,7 +167,7 @@ def read_foreign_text(path: Path, known: str = "") -> str:
         raise DataError(f"{path}: must be readable ({error.strerror})") from error
     encoding = detect_encoding(content, known).name
     if encoding:
-        return content.decode(encoding)
+        return SAID_SEPARATOR.sub("\n", content.decode(encoding), count=1)  # Excel's own line
     at = next((match.start() for match in re.finditer(rb"[\0\x80-\xff]", content)), 0)
     raise DataError(
         f"{path}: must be text in UTF-8 or GB18030, byte {at + 1:,} (0x{content[at]:02x}) is of "
@@ -205,7 +209,6 @@ def read_foreign_csv(path: Path, separator: str = ",", known: str = "") -> Forei
 # What spreadsheets save in where it isn't UTF-8: Chinese and Western Windows first.
 CODE_PAGES = ("gb18030", "cp1252", "big5", "cp932", "cp949", "cp1250", "cp1251")
 SEPARATORS = (",", ";", "\t", "|")
-SAID_SEPARATOR = re.compile(r"\ufeff?sep=(.)\r?\n", re.IGNORECASE)
 
 
 def saved_tables(path: Path, columns: Sequence[str]) -> Iterator[ForeignCsv]:

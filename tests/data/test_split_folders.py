@@ -81,3 +81,21 @@ def test_innermost_folder_decides_where_splits_are_nested():
     train, test = ImageFolders(folders=("train",)), ImageFolders(folders=("test",))
     assert [image.path for image in find_images(paths, train, test)] == ["train/train/cat_0.jpg"]
     assert [image.path for image in find_images(paths, test, train)] == ["train/test/0.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "left"),
+    [
+        ("*_mask.png", ["a/1.png", "b/2.png"]),
+        ("b", ["1.png", "1_mask.png"]),
+        ("a/1*", ["b/2.png"]),
+        ("train", []),
+    ],
+)
+def test_files_and_folders_that_a_pattern_names_are_left_out(pattern, left):
+    files = [PurePosixPath(f"train/{one}") for one in ("a/1.png", "a/1_mask.png", "b/2.png")]
+    ours = ImageFolders(folders=("train",), leave_out=(pattern,))
+    images = find_images(files, ours, ImageFolders(folders=("other",)))
+    assert [image.path.removeprefix("train/") for image in images] == [
+        one if "/" in one else f"a/{one}" for one in left
+    ]

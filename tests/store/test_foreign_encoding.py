@@ -2,7 +2,12 @@
 
 import pytest
 
-from pipeline.store.foreign import detect_encoding, doubt_of_encoding, read_foreign_text
+from pipeline.store.foreign import (
+    detect_encoding,
+    doubt_of_encoding,
+    read_foreign_csv,
+    read_foreign_text,
+)
 
 CERTAIN = {
     "plain": ("a,b\n", "ascii"),
@@ -25,6 +30,7 @@ def test_text_is_read_in_its_encoding(tmp_path, form):
 
 
 DOUBTFUL = {
+    "letters beside each other": ("Größe;Füße\nMaße;Späße\n", "cp1252", "might be GB18030"),
     "Western Windows": ("a,Größe\nb,Bär\n", "cp1252", "read as Windows-1252, might be GB18030"),
     "one Chinese character": ("a,猫\nb,dog\n", "gb18030", "read as GB18030, might be UTF-8"),
 }
@@ -44,3 +50,10 @@ def test_names_of_files_decide_between_encodings():
     assert detect_encoding(content).name == "gb18030"
     assert detect_encoding(content, "é.jpg") == type(detect_encoding(content))("utf-8")
     assert detect_encoding(content, "茅.jpg").name == "gb18030"
+
+
+@pytest.mark.parametrize("first", ["sep=;\r\n", "\ufeffSEP=;\n"])
+def test_excel_s_line_of_the_separator_is_no_row(tmp_path, first):
+    path = tmp_path / "list.csv"
+    path.write_bytes(f"{first}a;b\r\n1;2\r\n;\r\n".encode())
+    assert read_foreign_csv(path, ";").rows == [(2, ["a", "b"]), (3, ["1", "2"])]

@@ -9,7 +9,15 @@ from typing import Any
 from pipeline.config.submission_table import LineField, SubmissionFormat
 from pipeline.data.init.infer_splits import Split
 from pipeline.data.init.user_files import LIST_SUFFIXES, UserFiles
-from pipeline.data.init.user_lists import MIN_JOINED, ForeignList, Ids, find_ids, read_list
+from pipeline.data.init.user_lists import (
+    MIN_JOINED,
+    UNNAMED,
+    ForeignList,
+    Ids,
+    find_ids,
+    has_header_row,
+    read_list,
+)
 from pipeline.data.init.words import is_sample_name, is_submission_name, splits_named
 from pipeline.data.joining import NameJoin, join_names, names_beside
 from pipeline.data.split_folders import is_image_name
@@ -148,9 +156,6 @@ def _why_no_list(place: Path) -> str:
     return "has lines of several lengths, or is no text"
 
 
-UNNAMED = {"", "unnamed: 0"}  # what pandas calls the column of its row numbers
-
-
 @dataclass(frozen=True)
 class ArrangedSample:
     """A sample submission with its id first, whatever the order of its columns.
@@ -180,7 +185,7 @@ def arrange_sample(sample: ForeignList, images: NameJoin) -> ArrangedSample:
         raise DataError(f"{sample.path}: a sample must have an id and an answer, has one column")
     ids = find_ids(sample, images)
     has_rows = _first_row(sample.column(0)) is not None
-    is_unnamed = sample.rows[0][0].lower() in UNNAMED
+    is_unnamed = sample.rows[0][0] in UNNAMED
     usual = int(sample.num_columns > 2 and has_rows and is_unnamed)
     layout = _layout(sample, usual if ids is None else ids.column)
     if layout == ("id", "label"):
@@ -226,26 +231,35 @@ class IdList:
     Attributes:
         keys: The table `[test] csv`.
         why: What it was inferred from.
+        is_certain: Whether the ids can't be the files' own names, as in other lists.
     """
 
     keys: Mapping[str, Any]
     why: str
+    is_certain: bool = True
 
 
 def find_id_list(
-    tables: Iterable[ForeignList], asked: Sequence[str], images: NameJoin
+    tables: Iterable[ForeignList], sample: ForeignList, images: NameJoin
 ) -> IdList | None:
     """Find a list with ids in one column and files in another, where the ids aren't the files'.
 
+    Where the sample's ids may be names of files, too, it must call their column as the list does
+    for the answer to be certain; if it calls it as the column of the files, they are these.
+
     Args:
         tables: All lists but samples.
-        asked: The sample's ids.
+        sample: The sample, its ids first.
         images: The test images.
     """
+    has_header = has_header_row(sample, 0, images)
+    called = sample.rows[0][0].lower() if has_header else None
+    asked = sample.column(0)[has_header:]
     direct = join_names(asked, images).images
     for table in tables:
         files = find_ids(table, images) if table.num_columns > 1 else None
-        if files is None:
+        header = [name.lower() for name in table.rows[0]] if files and files.has_header else []
+        if files is None or (header and called == header[files.column] and direct):
             continue
         names = names_beside(images, table.folder, table.column(files.column))
         image_of = join_names(names, images).images
@@ -257,10 +271,12 @@ def find_id_list(
                 continue
             found = {one: image_of.get(name) for one, name in zip(ids, names, strict=True)}
             if any(found[one] != direct.get(one) for one in known):
+                is_certain = not direct or (bool(header) and header[column] == called)
                 why = (
                     f"it says of which file {len(known):,} of {len(asked):,} ids of the sample are"
                 )
-                return IdList(_keys(table, files, column), why)
+                why += "" if is_certain else "; else files are called as the ids: no csv"
+                return IdList(_keys(table, files, column), why, is_certain)
     return None
 
 

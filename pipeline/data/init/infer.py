@@ -24,13 +24,14 @@ from pipeline.data.init.infer_splits import (
     NO_SUCH,
     GivenFolders,
     Split,
+    find_left_out,
     split_by_list,
     split_images,
 )
-from pipeline.data.init.infer_submission import from_sample, without_sample
+from pipeline.data.init.infer_submission import ListedIds, from_sample, without_sample
 from pipeline.data.init.label_columns import Asked, LabelSource
 from pipeline.data.init.user_files import UserFiles
-from pipeline.data.init.user_lists import ForeignList, Ids
+from pipeline.data.init.user_lists import ForeignList, Ids, find_ids
 from pipeline.data.init.words import (
     describe_sidecars,
     describe_unread,
@@ -94,7 +95,8 @@ def infer(name: str, user_files: UserFiles, given: GivenPaths) -> Inferred:
     lists = read_lists(user_files, given)
     notes += describe_odd_lists(user_files, lists)
     _check_images(user_files, lists, notes)
-    found = _find(name, user_files, lists, given)
+    left_out = find_left_out(user_files.images)
+    found = _find(name, user_files, left_out.of(user_files.images), lists, given)
     asked = found.sample.table if found.sample else None
     used = [*_listed(found.labels), *([asked.name] if asked else [])]
     known = unusual_names(map(str, user_files.files))
@@ -106,16 +108,23 @@ def infer(name: str, user_files: UserFiles, given: GivenPaths) -> Inferred:
     submission, answer = _infer_submission(found, id_list)
     listing = _test_list(found, id_list)
     train = _train(found.train, labels, user_files.unread)
+    test = _test(found.test, listing, user_files.unread)
+    for section, others in ((train, labels.left_out), (test, ())):
+        if left_out.patterns or others:
+            unlabeled = f"{', '.join(others)}: without labels" if others else ""
+            why = "; ".join(filter(None, (left_out.why, unlabeled)))
+            section.guess("leave_out", [*left_out.patterns, *others], why)
     grouped_by = add_groups(train, found.roles.others, labels, found.train, found.test)
-    files = (listing[0].get("file") if listing else None, grouped_by)
+    files = (listing.keys["file"] if listing else None, grouped_by)
     sections = [
         _head(name, labels, answer, [*found.train.folders, *lists]),
         *_archives(user_files, [*used, *(str(file) for file in files if file)]),
         train,
-        _test(found.test, listing, user_files.unread),
+        test,
         submission,
         _experiments(),
     ]
+    doubts += [left_out.why] if left_out.why and not left_out.patterns else []
     samples = [one.name for one in found.roles.other_samples]
     if samples and asked is not None:
         doubts.append(
@@ -143,9 +152,12 @@ def _check_images(
 
 
 def _find(
-    name: str, user_files: UserFiles, lists: Mapping[str, ForeignList], given: GivenPaths
+    name: str,
+    user_files: UserFiles,
+    images: Sequence[PurePosixPath],
+    lists: Mapping[str, ForeignList],
+    given: GivenPaths,
 ) -> _Found:
-    images = user_files.images
     unread = [file.name for file in user_files.unread if is_unread_archive(file)]
     train, test = split_images(images, _places(name, user_files, given), unread)
     found = _with_roles(lists, given, train, test)
@@ -212,8 +224,7 @@ def _id_list(found: _Found) -> IdList | None:
     """Find the list that says of which images the sample's ids are, if one must."""
     if found.sample is None:
         return None
-    asked = found.sample.table.column(0)
-    return find_id_list(found.roles.others, asked, found.test.join)
+    return find_id_list(found.roles.others, found.sample.table, found.test.join)
 
 
 def _infer_submission(found: _Found, id_list: IdList | None) -> tuple[Section, Answer]:
@@ -222,20 +233,33 @@ def _infer_submission(found: _Found, id_list: IdList | None) -> tuple[Section, A
     known = found.labels.images if is_mixed else frozenset()
     test_ids = [image_id for image_id in found.test.ids if image_id not in known]
     if found.sample is None:
-        return without_sample(test_ids, found.labels)
+        return without_sample(test_ids, found.labels, _listed_ids(found))
     return from_sample(found.sample, test_ids, found.labels, id_list)
 
 
-def _test_list(found: _Found, id_list: IdList | None) -> tuple[Mapping[str, object], str] | None:
+def _listed_ids(found: _Found) -> ListedIds | None:
+    """Find what a list calls the test images, else the training images."""
+    if found.roles.test is not None:
+        table, ids = found.roles.test
+        return ListedIds(table.name, table.column(ids.column)[ids.has_header :], found.test.ids)
+    names = _listed(found.labels)
+    tables = (table for table in found.roles.labels if table.name in names)
+    for table in tables:
+        ids_of = find_ids(table, found.train.join)
+        if ids_of is not None:
+            column = table.column(ids_of.column)[ids_of.has_header :]
+            return ListedIds(table.name, column, found.train.ids)
+    return None
+
+
+def _test_list(found: _Found, id_list: IdList | None) -> IdList | None:
     """Describe the list of the test images that the competition's file must name."""
-    if id_list is not None:
-        return id_list.keys, id_list.why
-    if found.sample is not None or found.roles.test is None:
-        return None
+    if id_list is not None or found.sample is not None or found.roles.test is None:
+        return id_list
     table, ids = found.roles.test
-    return {"file": table.name, **_image_column(table, ids), **table.form}, (
-        f"it names {ids.num_joined:,} test images"
-    )
+    keys = {"file": table.name, **_image_column(table, ids), **table.form}
+    why = "; or ".join((f"it names {ids.num_joined:,} test images", *ids.doubts))
+    return IdList(keys, why, not ids.doubts)
 
 
 def _image_column(table: ForeignList, ids: Ids) -> dict[str, object]:
@@ -316,16 +340,13 @@ def _add_folders(
     section.guess("folders", outside or [name], why)
 
 
-def _test(
-    test: Split,
-    listing: tuple[Mapping[str, object], str] | None,
-    unread: Sequence[PurePosixPath],
-) -> Section:
+def _test(test: Split, listing: IdList | None, unread: Sequence[PurePosixPath]) -> Section:
     """Name the folder, and the list of test images or of their ids."""
     section = Section("[test]")
     _add_folders(section, test, "test", unread)
     if listing is not None:
-        section.found("csv", *listing)
+        add = section.found if listing.is_certain else section.guess
+        add("csv", dict(listing.keys), listing.why)
     return section
 
 

@@ -45,6 +45,7 @@ class Candidate:
         groups: What each training image has of it; images without are left out.
         is_called_so: Whether its name is one of subjects.
         others: Of how many of them test images are, too; None where nothing tells.
+        are_apart: Whether names of training and test images differ in it, and in less of them.
     """
 
     keys: Mapping[str, Any]
@@ -52,6 +53,7 @@ class Candidate:
     groups: Mapping[str, str]
     is_called_so: bool
     others: int | None = None
+    are_apart: bool = False
 
     @property
     def num(self) -> int:
@@ -61,7 +63,9 @@ class Candidate:
     @property
     def is_likely(self) -> bool:
         """Whether it is taken until the user says otherwise."""
-        return self.is_called_so and self.num >= MIN_GROUPS and not self.others
+        # Numbers in names that test images have, too, and other ones, are of subjects as a rule.
+        are_apart = self.are_apart and self.others == 0
+        return (self.is_called_so or are_apart) and self.num >= MIN_GROUPS and not self.others
 
 
 @dataclass(frozen=True)
@@ -214,14 +218,16 @@ def _others(theirs: Sequence[_Joined], name: str, known: set[str]) -> int | None
 
 
 def _in_paths(labels: LabelSource, train: Split, test: Split) -> Iterable[Candidate]:
+    are_apart = True
     for pattern, is_called_so in ((NAMED, True), (AT_BEGIN, False), (BEFORE_NUMBER, False)):
         groups, theirs = (_searched(pattern, split.ids) for split in (train, test))
         shared = len(set(groups.values()) & set(theirs.values())) if theirs else None
         if not groups or _are_labels(groups.values(), labels):
             continue
+        are_apart = are_apart and not shared  # else longer parts of names differ by accident
         example = min(groups.values())
         what = f"'{example}' and the like in the images' paths"
-        yield Candidate({"pattern": pattern}, what, groups, is_called_so, shared)
+        yield Candidate({"pattern": pattern}, what, groups, is_called_so, shared, are_apart)
     yield from _in_folders(labels, train, test)
 
 

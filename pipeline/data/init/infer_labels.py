@@ -17,7 +17,7 @@ from pipeline.data.init.file_roles import LIST_NAME
 from pipeline.data.init.infer_splits import Split
 from pipeline.data.init.label_columns import Asked, LabelSource, read_columns, with_doubt
 from pipeline.data.init.user_lists import ForeignList, Ids, find_ids, name_files
-from pipeline.data.init.words import splits_named
+from pipeline.data.init.words import is_unlabeled, splits_named
 from pipeline.data.joining import join_names
 from pipeline.store.folders import same_form
 
@@ -26,6 +26,7 @@ PATTERNS = {
     r"(?:^|/)\d+[._ -]+(?P<label>[^/]*[^/\d._ -])\.[^./]+$": "a number, then a label",
 }
 MIN_MATCHED = 0.99
+MIN_CLASSES = 2
 MIN_SHARE = 0.5  # of the images that the best list names
 
 Named = tuple[ForeignList, Ids]
@@ -65,7 +66,8 @@ def find_labels(lists: Sequence[ForeignList], train: Split, asked: Asked) -> Lab
     if len(parts) > 1:
         names = sorted(table.name for table, _ in parts)
         source = replace(source, keys={**source.keys, "file": names})
-    source = with_doubt(source, [*_in_pairs(best, train), *_in_rest(source, train, asked)])
+    inner = [*best[1].doubts, *_in_pairs(best, train), *_in_rest(source, train, asked)]
+    source = with_doubt(source, inner)
     others = [table for table, _ in found[1:] if not any(table is part for part, _ in parts)]
     return with_doubt(source, [f"in {table.name}" for table in others if table is not best[0]])
 
@@ -300,12 +302,17 @@ def _from_folders(image_ids: Sequence[str], asked: Asked) -> LabelSource | None:
     why += f", {num_strays:,} beside them" * bool(num_strays)
     doubt = f"; classes may also be {' or '.join(map(_shown, others))}" if others else ""
     classes = names_in(chosen)
+    unlabeled = tuple(name for name in classes if is_unlabeled(name) and name not in asked.columns)
+    classes = tuple(name for name in classes if name not in unlabeled)
+    if len(classes) < MIN_CLASSES:
+        return None
     return LabelSource(
         {"source": "folder"},
         why + doubt,
         classes,
         "the folders' names" + doubt,
         is_certain=is_told or not (others or num_strays),
+        left_out=unlabeled,
     )
 
 

@@ -7,13 +7,15 @@ from functools import cached_property
 from pathlib import PurePosixPath
 
 from pipeline.config.images_table import ImageFolders
-from pipeline.data.init.words import find_derived, splits_named
+from pipeline.config.strict import toml_value
+from pipeline.data.init.words import find_derived, find_made, is_unlabeled, splits_named
 from pipeline.data.joining import NameJoin
 from pipeline.data.split_folders import (
     Splits,
     deciding_folders,
     find_images,
     folders_around,
+    matched_by,
     splits_of,
 )
 
@@ -78,6 +80,42 @@ class _Part:
     is_given: bool = False
 
 
+MIN_MADE = 0.3  # of the images; of fewer the name may mean something else
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Files that are made of images and lie among them, as masks of segmentation do.
+
+    Attributes:
+        patterns: The key `leave_out`; none where it is only to be asked.
+        why: What says so, or what is to be asked; empty where there are no such files.
+    """
+
+    patterns: tuple[str, ...] = ()
+    why: str = ""
+
+    def of(self, images: Images) -> list[PurePosixPath]:
+        """Return the images that are left."""
+        left_out = matched_by(images, self.patterns)
+        return [image for image in images if image not in left_out]
+
+
+def find_left_out(images: Images) -> LeftOut:
+    """Find files that are called as images beside them, and after what is made of these."""
+    made = find_made(images)
+    files = set[PurePosixPath]().union(*made.values())
+    if not files:
+        return LeftOut()
+    what = f"{len(files):,} files are called as images beside them, as '{min(files).name}'"
+    patterns = tuple(sorted(made))
+    are_all = matched_by(images, patterns) == files
+    if are_all and len(files) >= MIN_MADE * (len(images) - len(files)):
+        return LeftOut(patterns, what)
+    asked = f"if they are made of these, leave_out = {toml_value(patterns)} in [train] and [test]"
+    return LeftOut(why=f"{what}; {asked}")
+
+
 def split_images(
     images: Images, given: GivenFolders, unread: Collection[str] = ()
 ) -> tuple[Split, Split]:
@@ -119,6 +157,8 @@ def _parts(images: Images, given: GivenFolders) -> tuple[_Part, _Part, _Part]:
         else frozenset(splits_named(folder.name))
         for folder in folders_around(images)
     }
+    if any("test" in named and not is_unlabeled(one.name) for one, named in names.items()):
+        names |= {one: frozenset() for one in names if is_unlabeled(one.name)}
     parts = {"train": _Part(), "test": _Part(), "": _Part()}
     deciding = deciding_folders(images, names)
     for image, folder in deciding.items():

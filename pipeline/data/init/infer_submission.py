@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from pipeline.config.class_names import ClassLookup
 from pipeline.config.submission_table import IdForm, LabelForm, SubmissionFormat
@@ -11,7 +12,7 @@ from pipeline.data.init.draft import Section
 from pipeline.data.init.file_roles import ArrangedSample, IdList
 from pipeline.data.init.infer_answer import Answer, infer_answer
 from pipeline.data.init.label_columns import LabelSource
-from pipeline.data.init.user_lists import ForeignList, has_header_row
+from pipeline.data.init.user_lists import ForeignList, doubt_of_shift, has_header_row
 from pipeline.data.init.words import words_of
 from pipeline.data.joining import NameJoin, join_names
 from pipeline.data.split_folders import is_image_name
@@ -30,12 +31,39 @@ COMMA = re.compile(r"-?\d+,\d+")  # a number as some countries write it
 WORD_END = re.compile(r"[^_./ -]*$")  # of what ids have in common, what may be of the first ones
 
 
-def without_sample(test_ids: Sequence[str], labels: LabelSource) -> tuple[Section, Answer]:
-    """Guess the usual, for want of a sample."""
+class ListedIds(NamedTuple):
+    """What a list calls the images of a split.
+
+    Attributes:
+        name: The list.
+        ids: What it calls them.
+        image_ids: The images.
+    """
+
+    name: str
+    ids: Sequence[str]
+    image_ids: Sequence[str]
+
+
+def without_sample(
+    test_ids: Sequence[str], labels: LabelSource, listed: ListedIds | None = None
+) -> tuple[Section, Answer]:
+    """Guess the usual, for want of a sample.
+
+    Args:
+        test_ids: image_ids of the test images.
+        labels: Where the labels stand.
+        listed: A list, after which the ids are likely to be formed.
+    """
     section = Section("[submission]")
     forms: tuple[IdForm, ...] = ("integer", "file_name", "path")
+    why = ASK
+    if listed is not None:
+        form, _, _, is_known = _ids(listed.ids, listed.image_ids)
+        forms = (form, *forms) if is_known else forms
+        why = f"as in {listed.name}; {ASK}" if is_known else ASK
     apart = [form for form in forms if len(_formed(form, "", test_ids)) == len(test_ids) > 0]
-    section.guess("id", (*apart, "file_name")[0], ASK)
+    section.guess("id", (*apart, "file_name")[0], why)
     label: LabelForm = "name"
     if labels.several_why:
         label = "probabilities" if any(" " in name for name in labels.classes) else "labels"
@@ -66,7 +94,7 @@ def from_sample(
     has_header = has_header_row(sample, 0, NameJoin(test_ids))
     form, prefix, why, is_known = _ids(sample.column(0)[has_header:], test_ids)
     if id_list is not None:
-        form, prefix, why, is_known = "listed", "", id_list.why, True
+        form, prefix, why, is_known = "listed", "", id_list.why, id_list.is_certain
     rows = sample.rows[has_header:]
     answer = infer_answer(sample, rows, labels)
     answer = _doubt_commas(answer, rows)
@@ -121,7 +149,7 @@ def _ids(ids: Sequence[str], test_ids: Sequence[str]) -> tuple[IdForm, str, str,
     """Tell form and prefix by how many of the sample's ids the test images have.
 
     Returns:
-        Form, prefix, what they were told by, and whether any id is a test image's.
+        Form, prefix, what they were told by, and whether the ids are the test images' for certain.
     """
     found = []
     last, common = ids[-1] if ids else "", _common_start(ids)
@@ -131,7 +159,9 @@ def _ids(ids: Sequence[str], test_ids: Sequence[str]) -> tuple[IdForm, str, str,
             found.append((len(formed & set(ids)), -len(prefix), -rank, form, prefix))
     count, _, _, form, prefix = max(found)
     if count:
-        return form, prefix, f"{count:,} of {len(ids):,} ids of the sample are so formed", True
+        why = f"{count:,} of {len(ids):,} ids of the sample are so formed"
+        shift = doubt_of_shift(ids, test_ids)
+        return form, prefix, f"{why}; or {shift}" if shift else why, not shift
     num_joined = len(join_names(ids, NameJoin(test_ids)).images)
     why = "the look of the sample's ids, none is a test image's"
     if num_joined:

@@ -23,7 +23,7 @@ LABEL_NAMES = (
 )  # fmt: skip
 # What tables say of images beside their labels; believed only where nothing else is there.
 OTHER_NAMES = {
-    "fold", "split", "set", "subset", "usage", "partition", "is_train", "mode", "width", "height",
+    "fold", "split", "set", "subset", "usage", "partition", "mode", "width", "height",
     "size", "channels", "format", "ext",
 }  # fmt: skip
 # Of whom or by what images are; a label only where nothing else may be one.
@@ -33,6 +33,7 @@ SUBJECT_WORDS = {
 }  # fmt: skip
 SPLIT_NAMES = {"split", "set", "subset", "usage", "partition", "mode"}
 NO_LABEL = {"nan", "none", "null", "n/a", "na", "?", "unlabeled", "unlabelled"}
+YES, NO = ("1", "true", "yes", "y", "t"), ("0", "false", "no", "n", "f")
 MOST_SHOWN = 3
 MIN_SEVERAL = 0.1  # of the images; fewer that stand twice are mistakes
 
@@ -51,6 +52,7 @@ class LabelSource:
         images: image_ids that a list gives labels to; none where labels stand elsewhere.
         several_why: Why an image may have several labels; empty where it has one class.
         is_target_certain: Whether nothing speaks against that.
+        left_out: Folders of images without labels among those of classes.
     """
 
     keys: Mapping[str, Any] = field(default_factory=dict)
@@ -62,6 +64,7 @@ class LabelSource:
     images: frozenset[str] = frozenset()
     several_why: str = ""
     is_target_certain: bool = True
+    left_out: tuple[str, ...] = ()
 
     @property
     def are_numbers(self) -> bool:
@@ -114,7 +117,11 @@ def read_columns(table: ForeignList, ids: Ids, asked: Asked) -> LabelSource:
         rest = [header[number] for number in others if number not in marks.columns]
         is_asked = {header[number] for number in marks.columns} <= set(asked.columns)
         return _with_marks(keys, where, marks, header, [] if is_asked else rest)
-    plain = [number for number in others if _may_be_label(header[number])]
+    plain = [
+        number
+        for number in others
+        if _may_be_label(header[number]) and not _are_splits([row[number] for row in rows])
+    ]
     column = _label_column(rows, plain or others, called)
     column, names = _with_partner(rows, others, column, asked)
     keys = {"source": "csv", **keys, "label_column": header[column]}
@@ -159,16 +166,29 @@ def _with_marks(
 def _of_test(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Say if a column calls some of the images test images, which the labels make training ones."""
     for number, name in enumerate(header):
-        values = [row[number] for row in rows] if name.lower() in SPLIT_NAMES else []
-        count = sum("test" in splits_named(value) for value in values)
+        values = [row[number].casefold() for row in rows]
+        is_split = name.lower() in SPLIT_NAMES or _are_splits(values)
+        count = sum("test" in splits_named(value) for value in values) if is_split else 0
+        if set(values) <= {*YES, *NO}:  # of is_test or is_train
+            answer = (
+                YES if "test" in splits_named(name) else NO if "train" in words_of(name) else ()
+            )
+            count = sum(value in answer for value in values)
         if count:
             what = f"column '{name}' calls {count:,} of them test images"
             return f"but {what}: name those in [test] csv"
     return ""
 
 
+def _are_splits(values: Sequence[str]) -> bool:
+    """Whether a column holds nothing but names of splits."""
+    different = set(values)
+    return len(different) > 1 and all(map(splits_named, different))
+
+
 def _may_be_label(name: str) -> bool:
-    return name.lower() not in OTHER_NAMES and SUBJECT_WORDS.isdisjoint(words_of(name))
+    is_other = name.lower() in OTHER_NAMES or bool(splits_named(name))
+    return not is_other and SUBJECT_WORDS.isdisjoint(words_of(name))
 
 
 def _in_lines(table: ForeignList, ids: Ids, others: list[int], why: str) -> LabelSource:

@@ -3,10 +3,10 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from pipeline.config.class_names import as_number
+from pipeline.config.class_names import as_integer, as_number
 from pipeline.data.init.user_files import UserList
 from pipeline.data.init.words import words_of
 from pipeline.data.joining import NameJoin, join_names, names_beside
@@ -18,7 +18,16 @@ SEPARATORS = ("\t", ",", ";", "|", " ")
 # A list is of images if so many of its names are theirs, or so many of them are named: strays,
 # missing files and cuts of a data set are common.
 MIN_JOINED = 0.5
+UNNAMED = {"", "Unnamed: 0"}  # what pandas calls the column of its row numbers
 ADDRESSES = ("http://", "https://", "s3://", "gs://", "ftp://")
+# What the column is called that names the image, in a table with several that may.
+CALLED_IMAGE = re.compile(
+    r"^(image|img|file|path|photo|picture|pic|frame|scan|slide)s?$|^fname$|^(file|image|img)name$"
+    r"|图|文件",
+    re.IGNORECASE,
+)
+CALLED_ROW = {"row", "rows", "index", "idx", "no", "nr", "num", "number", "line", "序号"}
+MIN_ALIKE = 0.9  # of the images that the best column names; others of measures name fewer
 # Columns that name other files of an image.
 OTHER_FILES = {"mask", "masks", "segmentation", "annotation", "depth", "thumbnail", "thumb"}
 
@@ -69,11 +78,13 @@ class Ids:
         column: Number of the column, from 0.
         has_header: Whether the first row names the columns.
         images: image_ids of those that it names.
+        doubts: What else may tell which images it names.
     """
 
     column: int
     has_header: bool
     images: frozenset[str]
+    doubts: tuple[str, ...] = ()
 
     @property
     def num_joined(self) -> int:
@@ -107,8 +118,8 @@ def _cut(name: str, user_list: UserList, separator: str, known: str) -> ForeignL
 def find_ids(table: ForeignList, images: NameJoin) -> Ids | None:
     """Find the column that names the most of the images; None if none names enough.
 
-    Of columns that name enough, one of file names is believed before one of ids: these may be
-    numbers of their own.
+    Of columns that name enough, one of file names is believed before one of ids, and one that is
+    called after images before others: these may be numbers of their own.
     """
     found = []
     for column in range(table.num_columns):
@@ -119,8 +130,51 @@ def find_ids(table: ForeignList, images: NameJoin) -> Ids | None:
             are_files = name_files(table.column(column)[ids.has_header :])
             is_main = OTHER_FILES.isdisjoint(words_of(header))
             # A column without a name may be pandas' row numbers, which look like ids, too.
-            found.append(((are_files, is_main, ids.num_joined, header != "", -column), ids))
-    return max(found, key=lambda one: one[0])[1] if found else None
+            sure = (are_files, is_main, header not in UNNAMED, is_called_image(header))
+            are_counted = not CALLED_ROW.isdisjoint(words_of(header))
+            found.append((sure, (not are_counted, ids.num_joined, -column), ids))
+    if not found:
+        return None
+    sure, _, best = max(found, key=lambda one: one[:2])
+    least = MIN_ALIKE * best.num_joined
+    likely = [ids.column for own, _, ids in found if own == sure and ids.num_joined >= least]
+    are_files = sure[0]  # such columns name pairs of images
+    others = [] if are_files else _others_of(table, best, likely, images)
+    doubts = [f"by '{name}', if that names the images" for name in others]
+    doubts.append(doubt_of_shift(table.column(best.column)[best.has_header :], images.names))
+    return replace(best, doubts=tuple(filter(None, doubts)))
+
+
+def doubt_of_shift(ids: Iterable[str], image_ids: Iterable[str]) -> str:
+    """Say if a list counts from 0 and the files from 1, or the other way; else nothing."""
+    listed, files = (
+        {as_integer(PurePosixPath(one).stem) for one in names} for names in (ids, image_ids)
+    )
+    ranges: list[set[int | None]] = [set(range(first, first + len(files))) for first in (0, 1)]
+    if [listed, files] not in (ranges, ranges[::-1]):
+        return ""
+    return f"one file on: the list counts from {ranges.index(listed)}, the files don't"
+
+
+def is_called_image(header: str) -> bool:
+    """Whether a column is called after the images that it names."""
+    return any(CALLED_IMAGE.search(word) for word in (header, *words_of(header)))
+
+
+def _others_of(
+    table: ForeignList, best: Ids, columns: Iterable[int], images: NameJoin
+) -> list[str]:
+    """Name the columns that say another image of a row than the best one."""
+    named = _images_of(table, best.column, images)
+    others = [one for one in columns if _images_of(table, one, images) != named]
+    return [table.rows[0][one] if best.has_header else f"{one + 1}" for one in others]
+
+
+def _images_of(table: ForeignList, column: int, images: NameJoin) -> list[str | None]:
+    """Return the image that each row names in a column."""
+    names = names_beside(images, table.folder, table.column(column))
+    image_of = join_names(names, images).images
+    return [image_of.get(name) for name in names]
 
 
 def _ids_of(table: ForeignList, column: int, images: NameJoin) -> Ids:

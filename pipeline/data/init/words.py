@@ -11,6 +11,7 @@ TRAIN_WORDS = {
     "train", "training", "trains", "trainset", "trainingset", "traindata", "trainingdata",
     "trainimages", "trainval", "val", "valid", "validation", "validate",
 }  # fmt: skip
+UNLABELED = {"unlabeled", "unlabelled", "unlabel"}
 TEST_WORDS = {
     "test", "testing", "tests", "testset", "testingset", "testdata", "testimages", "unlabeled",
     "unlabelled", "unlabel",
@@ -19,7 +20,7 @@ THINGS = "集|数据|样本|图片|图像|图"
 CHINESE_TRAIN = re.compile(rf"^(训练|验证)$|(训练|验证)({THINGS})+$")
 CHINESE_TEST = re.compile(rf"^测试$|测试({THINGS})+$")
 SAMPLE_WORDS = {"sample", "samples", "example", "examples", "template"}
-SUBMISSION = re.compile(r"submi|提交|示例|样例", re.IGNORECASE)
+SUBMISSION = re.compile(r"submi|abgabe|soumission|提交|示例|样例", re.IGNORECASE)
 # What is made of the images, or drawn for them, and called as they are.
 DERIVED_WORDS = {
     "mask", "masks", "annotation", "annotations", "annot", "gt", "groundtruth", "segmentation",
@@ -46,6 +47,13 @@ def splits_named(name: str) -> Set[str]:
     if is_train == is_test:
         return frozenset()
     return frozenset({"train" if is_train else "test"})
+
+
+def is_unlabeled(name: str) -> bool:
+    """Whether a folder is called after its images having no label."""
+    words = words_of(name)
+    no_label = bool(words) and words[0] in ("no", "without") and words[-1] in ("label", "labels")
+    return no_label or not UNLABELED.isdisjoint(words) or "".join(words) in ("nolabel", "未标注")
 
 
 def is_submission_name(name: str) -> bool:
@@ -143,6 +151,34 @@ def _is_made_of(
     if not is_longer and not (is_so_called and is_image_folder_name(other)):
         return False
     return len(stems[derived] & stems[original]) >= MIN_SHARED * len(stems[derived])
+
+
+MADE = "|".join(sorted({"label", "contour", "overlay", "roi", *DERIVED_WORDS}, key=len)[::-1])
+BEHIND = re.compile(rf"(?P<of>.+)(?P<word>[ _.-]+({MADE}))(?P<number>[ _.-]?\d+)?", re.IGNORECASE)
+BEFORE = re.compile(rf"(?P<word>({MADE})[ _.-]+)(?P<of>.+)", re.IGNORECASE)
+
+
+def find_made(files: Sequence[PurePosixPath]) -> dict[str, set[PurePosixPath]]:
+    """Find what is made of images and lies beside them, as `7_mask.png` beside `7.png`.
+
+    Args:
+        files: Images, relative.
+
+    Returns:
+        What is so called, by a pattern that matches all of it.
+    """
+    stems: dict[PurePosixPath, set[str]] = {}
+    for file in files:
+        stems.setdefault(file.parent, set()).add(file.stem)
+    found: dict[str, set[PurePosixPath]] = {}
+    for file in files:
+        behind, before = BEHIND.fullmatch(file.stem), BEFORE.fullmatch(file.stem)
+        if behind and behind["of"] in stems[file.parent]:
+            number = "*[0-9]" * (behind["number"] is not None)
+            found.setdefault(f"*{behind['word']}{number}.*", set()).add(file)
+        elif before and before["of"] in stems[file.parent]:
+            found.setdefault(f"{before['word']}*", set()).add(file)
+    return found
 
 
 MOST_SHOWN = 3

@@ -126,9 +126,12 @@ def test_list_that_cannot_be_read_is_named(folder, capsys):
     assert "label_names.txt: not" not in said
 
 
-def test_number_that_names_begin_with_is_asked_about(tmp_path):
+@pytest.mark.parametrize("test_name", ["P900", "P003"])
+def test_number_that_names_begin_with_is_a_guess_unless_test_images_have_it(tmp_path, test_name):
     folder = tmp_path / "folder"
     files = [f"P{n // 4:03}_{('low', 'high')[n // 4 % 2]}_{n}.png" for n in range(48)]
-    save_files(folder, [f"train/{name}" for name in files] + ["test/P900_x_1.png"])
+    save_files(folder, [f"train/{name}" for name in files] + [f"test/{test_name}_x_1.png"])
     save_list(folder, "train.csv", "file,risk", *(f"{one},{one.split('_')[1]}" for one in files))
-    assert "# groups = " in infer(folder).text
+    found = infer(folder)
+    assert found.is_guess("groups") == (test_name == "P900")
+    assert "groups = " in found.text

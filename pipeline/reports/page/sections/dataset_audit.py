@@ -30,6 +30,7 @@ MEANINGS = {
     "conflicting-labels": "copies of one picture have different labels",
     "unreadable": "the file is no whole image; a test image gets the class shares",
     "unlisted": "the list of labels doesn't name it, so it isn't used",
+    "left-out": "leave_out of the competition's file names it",
     "missing": "it is listed, and there is no such file",
     "not-rgb": "grey, a palette, transparency or CMYK; read as RGB",
     "type-differs-from-name": "the content is of another type than the name says",
