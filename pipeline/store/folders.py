@@ -10,16 +10,16 @@ from pipeline.errors import DataError
 Identity = tuple[int, int]
 
 # What systems and programs leave beside a user's files.
-LITTER = {".ds_store", "thumbs.db", "desktop.ini", "ehthumbs.db"}
+LITTER = {"thumbs.db", "desktop.ini", "ehthumbs.db"}
 LITTER_FOLDERS = {"__macosx", "@eadir", "$recycle.bin", "system volume information"}
 
 
 def is_litter(file: PurePosixPath) -> bool:
     """Whether a system or a program left a file there, as macOS, Windows and Jupyter do."""
     folders = [part.lower() for part in file.parts[:-1]]
-    is_hidden = any(part.startswith(".") for part in folders)
+    is_hidden = any(part.startswith(".") for part in file.parts)
     name = file.name.lower()
-    is_left = name in LITTER or name.startswith(("._", "~$"))
+    is_left = name in LITTER or name.startswith("~$")
     return is_left or is_hidden or not LITTER_FOLDERS.isdisjoint(folders)
 
 

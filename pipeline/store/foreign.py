@@ -16,6 +16,9 @@ HIGH_BYTES = re.compile(rb"[\x80-\xff]+")
 WIDE = re.compile(rb"[\xe0-\xf4][\x80-\xbf]{2}")  # three bytes of UTF-8 and more
 IN_WORD = re.compile(rb"[A-Za-z][\x80-\xff]|[\x80-\xff][A-Za-z]")
 INSIDE_WORD = re.compile(rb"(?<=[A-Za-z])[\x80-\xff]+(?=[A-Za-z])")
+# Spaces of UTF-8 that aren't seen: no-break, zero-width, ideographic, a mark of byte order.
+BLANKS = re.compile(rb"\xc2\xa0|\xe2\x80[\x8b-\x8f]|\xe2\x81\xa0|\xe3\x80\x80|\xef\xbb\xbf")
+UNSEEN = "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"
 ALONE = re.compile(rb"(?<![0-9\x80-\xff])[\x80-\xff]+(?![0-9\x80-\xff])")
 UNUSUAL = re.compile(r"[^\x00-\x7f]+")
 LONGEST_LETTER = 2  # bytes
@@ -109,7 +112,7 @@ def _likely_encoding(content: bytes) -> Encoding:
     """
     if content.startswith(codecs.BOM_UTF8):
         return Encoding("utf-8-sig")
-    runs = [] if 0 in content else HIGH_BYTES.findall(content)
+    runs = [] if 0 in content else HIGH_BYTES.findall(BLANKS.sub(b"", content))
     num_pairs = sum(len(run) > 1 for run in runs)
     is_chinese = _can_decode(content, "gb18030") and num_pairs * 2 > len(runs)
     if _can_decode(content, "utf-8"):
@@ -199,11 +202,16 @@ def read_foreign_csv(path: Path, separator: str = ",", known: str = "") -> Forei
     source = io.StringIO(text, newline="")
     reader = csv.reader(source, delimiter=separator, skipinitialspace=True)
     try:
-        stripped = ((reader.line_num, list(map(str.strip, fields))) for fields in reader)
+        stripped = ((reader.line_num, list(map(_stripped, fields))) for fields in reader)
         rows = [(line, fields) for line, fields in stripped if any(fields)]
     except csv.Error as error:
         raise DataError(f"{path}: line {reader.line_num} must be of a CSV ({error})") from error
     return ForeignCsv(path, rows)
+
+
+def _stripped(field: str) -> str:
+    """Remove the spaces around a field, those that take no place included."""
+    return field.strip().strip(UNSEEN).strip()
 
 
 # What spreadsheets save in where it isn't UTF-8: Chinese and Western Windows first.

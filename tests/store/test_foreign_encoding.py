@@ -57,3 +57,11 @@ def test_excel_s_line_of_the_separator_is_no_row(tmp_path, first):
     path = tmp_path / "list.csv"
     path.write_bytes(f"{first}a;b\r\n1;2\r\n;\r\n".encode())
     assert read_foreign_csv(path, ";").rows == [(2, ["a", "b"]), (3, ["1", "2"])]
+
+
+@pytest.mark.parametrize("blank", ["\u00a0", "\u200b", "\u3000", "\ufeff "])
+def test_spaces_that_are_not_seen_are_no_part_of_a_field(tmp_path, blank):
+    path = tmp_path / "list.csv"
+    path.write_text(f"a,b\n1,elm{blank}\n2,{blank}elm\n", "utf-8")
+    assert doubt_of_encoding(path) == ""
+    assert [row for _, row in read_foreign_csv(path).rows[1:]] == [["1", "elm"], ["2", "elm"]]

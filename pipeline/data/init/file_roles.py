@@ -92,7 +92,7 @@ def describe_odd_lists(user_files: UserFiles, lists: Mapping[str, ForeignList]) 
     odd = [
         name
         for name in sorted(user_files.lists)
-        if _is_likely(name) and (name not in lists or _is_uncut(lists[name]))
+        if is_likely_list(name) and (name not in lists or _is_uncut(lists[name]))
     ]
     return [
         f"{name}: not read as a list, {_why_no_list(Path(name))}; if it says something of images, "
@@ -108,7 +108,8 @@ def _is_uncut(table: ForeignList) -> bool:
     return table.num_columns == 1 and len(named) > len(words) / 2
 
 
-def _is_likely(name: str) -> bool:
+def is_likely_list(name: str) -> bool:
+    """Whether a file is called as those that say something of images."""
     path = Path(name)
     return path.suffix.lower() in (".csv", ".tsv") or bool(
         LIST_NAME.search(path.stem) or splits_named(path.stem) or is_submission_name(path.name)

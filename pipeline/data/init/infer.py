@@ -21,6 +21,7 @@ from pipeline.data.init.infer_answer import Answer
 from pipeline.data.init.infer_groups import add_groups
 from pipeline.data.init.infer_labels import find_labels, with_class_names
 from pipeline.data.init.infer_splits import (
+    ASKED,
     NO_SUCH,
     GivenFolders,
     Split,
@@ -40,7 +41,7 @@ from pipeline.data.init.words import (
     splits_named,
     unread_folders,
 )
-from pipeline.data.joining import NameJoin
+from pipeline.data.joining import NameJoin, join_names
 from pipeline.errors import DataError
 from pipeline.store.foreign import doubt_of_encoding, unusual_names
 
@@ -164,10 +165,15 @@ def _find(
     is_mixed = bool(train.folders) and train.folders == test.folders
     if is_mixed and not found.labels.images and _are_of_test(train):
         return _with_roles(lists, given, Split((), NO_SUCH), test)
-    if is_mixed and found.sample is None and found.roles.test is None:
+    if not is_mixed or found.roles.test is not None:
+        return found
+    if found.sample is None:
         train, test = split_by_list(images, train, found.labels.images)
-        found = _with_roles(lists, given, train, test)
-    return found
+        return _with_roles(lists, given, train, test)
+    if not found.labels.images:  # the sample may ask for all images of a folder
+        asked = join_names(found.sample.table.column(0), train.join).images.values()
+        train, test = split_by_list(images, train, {*train.ids} - {*asked}, ASKED)
+    return _with_roles(lists, given, train, test) if test.folders else found
 
 
 def _are_of_test(mixed: Split) -> bool:
@@ -324,7 +330,7 @@ def _train(train: Split, labels: LabelSource, unread: Sequence[PurePosixPath]) -
         # Of several folders of images each would be a class; a list that isn't there is refused.
         unnamed = {"file": "labels.csv", "id_column": "image", "label_column": "label"}
         keys = {"source": "csv", **unnamed} if len(train.folders) > 1 else {"source": "folder"}
-        section.guess("labels", keys, "no labels were found, see the other sources")
+        section.guess("labels", keys, f"no labels were found, see the other sources{labels.why}")
     return section
 
 

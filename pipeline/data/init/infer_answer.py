@@ -70,6 +70,8 @@ def _of_columns(sample: ForeignList, labels: LabelSource, *, has_header: bool) -
     why = f"{sample.name} has {len(names)} columns after the id's"
     if not has_header:
         doubt = "; without a header they are taken for the classes in their order"
+    elif classes and len(names) != len(classes):
+        doubt = f", {len(classes)} classes were found"
     elif not classes or classes_of_columns(names, classes) is not None:
         doubt = ""
     elif places_of_columns(names) is not None:

@@ -13,7 +13,7 @@ from pipeline.config.class_names import (
     names_in,
 )
 from pipeline.config.strict import is_plain
-from pipeline.data.init.file_roles import LIST_NAME
+from pipeline.data.init.file_roles import LIST_NAME, is_likely_list
 from pipeline.data.init.infer_splits import Split
 from pipeline.data.init.label_columns import Asked, LabelSource, read_columns, with_doubt
 from pipeline.data.init.user_lists import ForeignList, Ids, find_ids, name_files
@@ -49,8 +49,12 @@ def find_labels(lists: Sequence[ForeignList], train: Split, asked: Asked) -> Lab
         source = _from_folders(train.ids, asked) or _in_names(train.ids) or LabelSource()
         source, lists = _by_listed_folders(source, lists, train, asked)
         # A list that may hold labels and doesn't fit: what folders say may be something else.
-        idle = [f"in {table.name}, which names other images" for table in lists if _is_table(table)]
-        return with_doubt(source, idle) if source.keys else source
+        idle = [
+            f"in {table.name}, which names other images"
+            for table in lists
+            if _is_table(table) and (source.keys or is_likely_list(table.name))
+        ]
+        return with_doubt(source, idle)
     # A list of class numbers and names may know the images 1, 2 and 3, too.
     most = max(ids.num_joined for _, ids in found)
     found.sort(
@@ -67,6 +71,7 @@ def find_labels(lists: Sequence[ForeignList], train: Split, asked: Asked) -> Lab
         names = sorted(table.name for table, _ in parts)
         source = replace(source, keys={**source.keys, "file": names})
     inner = [*best[1].doubts, *_in_pairs(best, train), *_in_rest(source, train, asked)]
+    inner += _against_folders(source, _joined(parts), best[1], train)
     source = with_doubt(source, inner)
     others = [table for table, _ in found[1:] if not any(table is part for part, _ in parts)]
     return with_doubt(source, [f"in {table.name}" for table in others if table is not best[0]])
@@ -93,6 +98,26 @@ def _in_rest(source: LabelSource, train: Split, asked: Asked) -> list[str]:
     rest = [one for one in train.ids if one not in source.images]
     folders = _from_folders(rest, asked) if len(rest) > MIN_SHARE * len(train.ids) else None
     return [f"in the folders of the {len(rest):,} others"] if folders is not None else []
+
+
+def _against_folders(source: LabelSource, table: ForeignList, ids: Ids, train: Split) -> list[str]:
+    """Name the folders if they are called after the classes, and a list says otherwise."""
+    columns = source.keys.get("columns", table.rows[0])
+    label = source.keys.get("label_column", "label")
+    if source.several_why or label not in columns:
+        return []
+    lookup = ClassLookup(source.classes)
+    place_of = {one: lookup.find(PurePosixPath(one).parent.name) for one in train.ids}
+    if None in place_of.values() or len(set(place_of.values())) < MIN_CLASSES:
+        return []
+    rows = table.rows[ids.has_header :]
+    image_of = join_names(table.column(ids.column), train.join).images
+    listed = [(image_of.get(row[ids.column]), row[columns.index(label)]) for row in rows]
+    num_others = sum(
+        one is not None and bool(name) and lookup.find(name) != place_of[one]
+        for one, name in listed
+    )
+    return [f"in the folders, which call {num_others:,} of them otherwise"] if num_others else []
 
 
 def _is_table(table: ForeignList) -> bool:

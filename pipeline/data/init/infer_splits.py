@@ -262,31 +262,51 @@ def _as_split(
     return Split(names, why, ids, not part.doubts)
 
 
-def split_by_list(images: Images, mixed: Split, listed: Set[str]) -> tuple[Split, Split]:
-    """Tell images apart by which of them are labelled, if they lie in folders of their own.
+LABELLED = ("those that have labels", "those that have no labels")
+ASKED = ("those that the sample doesn't ask for", "those that the sample asks for")
+
+
+def split_by_list(
+    images: Images, mixed: Split, listed: Set[str], why: tuple[str, str] = LABELLED
+) -> tuple[Split, Split]:
+    """Tell images apart by which of them are training images, if they lie in folders of their own.
 
     Args:
         images: Paths below `data/<competition>/images`.
         mixed: All images.
-        listed: image_ids of those that have labels.
+        listed: image_ids of the training images.
+        why: What tells them and the others.
 
     Returns:
         Train and test; the latter without folders where there are none of its own.
     """
     found = find_images(images, ImageFolders(folders=mixed.folders), NOWHERE, images)
-    parts = []
-    for are_listed, why in ((True, "those that have labels"), (False, "those that have no labels")):
-        files = [PurePosixPath(one.path) for one in found if (one.image_id in listed) is are_listed]
-        parts.append(_Part(files, [_common(files)] if files else [], f", {why}"))
-    train, test = parts
-    nested = train.files and test.files and not _are_apart(train.roots[0], test.roots[0])
-    if nested or not train.files or not test.files:
+    files: dict[bool, list[PurePosixPath]] = {True: [], False: []}
+    for one in found:
+        files[one.image_id in listed].append(PurePosixPath(one.path))
+    roots = _roots_apart(files[True], files[False]) if all(files.values()) else None
+    if roots is None:
         return mixed, Split((), "no images or lists of such names were found")
+    train, test = (
+        _Part(files[are_ours], own, f", {what}")
+        for are_ours, own, what in zip((True, False), roots, why, strict=True)
+    )
     return _named_parts(images, train, test)
 
 
-def _are_apart(one: PurePosixPath, other: PurePosixPath) -> bool:
-    return one.parts != () and other.parts != () and one != other
+def _roots_apart(
+    ours: Images, theirs: Images
+) -> tuple[list[PurePosixPath], list[PurePosixPath]] | None:
+    """Find folders that hold the images of two kinds, each of one; None where there are none."""
+    one, other = _common(ours), _common(theirs)
+    if not (one.is_relative_to(other) or other.is_relative_to(one)):
+        return [one], [other]
+    depth = len(_common([*ours, *theirs]).parts) + 1
+    roots = [{PurePosixPath(*file.parts[:-1][:depth]) for file in part} for part in (ours, theirs)]
+    are_folders = all(len(root.parts) == depth for part in roots for root in part)
+    if are_folders and roots[0].isdisjoint(roots[1]):
+        return sorted(roots[0]), sorted(roots[1])
+    return ([one], [other]) if one != other and one.parts and other.parts else None
 
 
 def _common(images: Iterable[PurePosixPath]) -> PurePosixPath:

@@ -243,18 +243,18 @@ def _mark_columns(table: ForeignList, others: list[int], asked: Asked) -> _Marks
 
 
 def _refuse_shares(table: ForeignList, columns: Sequence[int]) -> None:
-    """Refuse columns of probabilities in the place of labels.
+    """Refuse columns of probabilities or votes in the place of labels.
 
     Raises:
         DataError: They are such.
     """
     texts = [row[number] for row in table.rows[1:] for number in columns]
     numbers = [number for text in texts if (number := as_number(text)) is not None]
-    if columns and len(numbers) == len(texts) and all(0 <= number <= 1 for number in numbers):
-        odd = next(text for text in texts if as_integer(text) is None)
+    if columns and len(numbers) == len(texts) and all(number >= 0 for number in numbers):
+        odd = next(text for text in texts if as_integer(text) not in (0, 1))
         raise DataError(
             f"{table.path}: the columns of the {len(columns)} classes that the sample asks for "
-            f"must mark them by 1 and 0, hold shares as {odd}; write the likeliest class of each "
+            f"must mark them by 1 and 0, hold numbers as {odd}; write the likeliest class of each "
             "image into a list of its own, and name that by --labels"
         )
 

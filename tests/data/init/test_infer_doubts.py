@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipeline.errors import DataError
 from tests.user_folder import bring, infer, save_files, save_list, save_pictures
 
 NUM = 24
@@ -135,3 +136,52 @@ def test_number_that_names_begin_with_is_a_guess_unless_test_images_have_it(tmp_
     found = infer(folder)
     assert found.is_guess("groups") == (test_name == "P900")
     assert "groups = " in found.text
+
+
+@pytest.mark.parametrize("num_wrong", [0, 1])
+def test_list_that_contradicts_the_folders_of_classes_is_doubted(tmp_path, num_wrong):
+    folder = tmp_path / "folder"
+    files = [f"train/{'elm' if n % 2 else 'ash'}/{n}.jpg" for n in range(NUM)]
+    save_files(folder, [*files, "test/1.jpg"])
+    rows = [f"{n}.jpg,{'Elm' if n % 2 or n < num_wrong else 'Ash'}" for n in range(NUM)]
+    save_list(folder, "train.csv", "file,tree", *rows)
+    found = infer(folder)
+    assert found.is_guess("labels") == bool(num_wrong)
+    assert ("which call 1 of them otherwise" in found.text) == bool(num_wrong)
+
+
+def test_folders_of_something_else_contradict_no_list(tmp_path):
+    folder = tmp_path / "folder"
+    save_files(folder, [f"train/{n % 4}/{n}.jpg" for n in range(NUM)] + ["test/1.jpg"])
+    save_list(folder, "train.csv", "file,grade", *(f"{n}.jpg,{n % 3}" for n in range(NUM)))
+    assert not infer(folder).is_guess("labels")
+
+
+def test_list_of_other_names_is_told_where_there_are_no_labels(tmp_path):
+    folder = tmp_path / "folder"
+    save_files(folder, [f"train/{n}.jpg" for n in range(NUM)] + ["test/1.jpg"])
+    save_list(
+        folder,
+        "train.csv",
+        "case,files,kind",
+        *(f"c{n},x{n};y{n},{'ab'[n % 2]}" for n in range(NUM)),
+    )
+    assert "may also stand in train.csv, which names other images" in infer(folder).text
+
+
+def test_sample_with_fewer_columns_than_classes_is_doubted(folder):
+    kinds = ["ash", "elm", "fir", "oak"]
+    save_list(folder, "train.csv", "id,kind", *(f"{n},{kinds[n % 4]}" for n in range(NUM)))
+    save_list(folder, "sample.csv", "id,ash,elm,fir", *(f"{n + 100},0.2,0.3,0.5" for n in range(6)))
+    found = infer(folder)
+    assert found.is_guess("label")
+    assert "has 3 columns after the id's, 4 classes were found" in found.text
+
+
+@pytest.mark.parametrize("most", ["0.75", "9"])
+def test_votes_in_the_columns_that_the_sample_asks_for_are_refused(folder, most):
+    rows = (f"{n},{','.join(most if k == n % 3 else '0' for k in range(3))}" for n in range(NUM))
+    save_list(folder, "train.csv", "id,ash,elm,fir", *rows)
+    save_list(folder, "sample.csv", "id,ash,elm,fir", *(f"{n + 100},0,0,1" for n in range(6)))
+    with pytest.raises(DataError, match=rf"mark them by 1 and 0, hold numbers as {most};"):
+        infer(folder)

@@ -362,5 +362,5 @@ def test_shares_of_classes_are_no_labels(folder):
     rows = [f"{n},0.{n}5,0.{9 - n}5" for n in range(8)]
     save_list(folder, "train.csv", "id,elm,oak", *rows)
     save_list(folder, "sample_submission.csv", "id,elm,oak", "20,0.5,0.5", "21,0.5,0.5")
-    with pytest.raises(DataError, match=r"must mark them by 1 and 0, hold shares as 0\.05"):
+    with pytest.raises(DataError, match=r"must mark them by 1 and 0, hold numbers as 0\.05"):
         infer(folder)

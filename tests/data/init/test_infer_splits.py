@@ -190,3 +190,26 @@ def test_archives_of_parts_hold_both_splits(folder):
     save_list(folder, "sample.csv", "id,label", *[f"second{n},a" for n in range(4)])
     found = infer(folder).competition
     assert {*found.train.folders, *found.test.folders} == {"first", "second"}
+
+
+def test_folder_of_which_the_sample_asks_for_all_images_is_the_test_images_one(folder):
+    save_files(folder, [*of_classes(".", ["ash", "elm"]), "inbox/7.jpg", "inbox/8.jpg"])
+    save_list(folder, "sample.csv", "id,kind", "7,elm", "8,elm")
+    found = infer(folder).competition
+    assert found.test.folders == ("inbox",)
+    assert found.train.folders == ("ash", "elm")
+    assert found.classes == ("ash", "elm")
+
+
+def test_images_beside_the_folder_of_those_with_labels_are_the_test_images(folder):
+    save_files(folder, [f"mine/known/{n}.jpg" for n in range(4)] + ["mine/7.jpg", "mine/8.jpg"])
+    save_files(folder, ["notes/x.txt"])
+    save_list(folder, "kinds.csv", "id,kind", *[f"{n},{'ab'[n % 2]}" for n in range(4)])
+    found = infer(folder).competition
+    assert (found.train.folders, found.test.folders) == (("known",), ("mine",))
+
+
+def test_hidden_files_are_no_images(folder):
+    save_files(folder, [*of_classes("train", ["a", "b"]), "test/1.jpg"])
+    save_files(folder, ["train/a/.7.jpg.part.jpg", "test/.cache.png"])
+    assert "8 images" in infer(folder).text
