@@ -8,7 +8,7 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -201,7 +201,9 @@ class _DrawnMaps(Inputs):
         self._shape = shape
         self._device = device
 
-    def load(self, views: Sequence[View], batches: Sequence[list[int]]) -> Iterator[Tensor]:
+    def load(
+        self, views: Sequence[View], batches: Sequence[list[int]]
+    ) -> Generator[Tensor, None, None]:
         """See `Inputs.load`."""
         for batch in batches:
             yield torch.rand(len(batch), len(views), *self._shape).half()

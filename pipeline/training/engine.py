@@ -6,7 +6,8 @@ validated, and `TrainingProgress.finish_epoch` decides what is kept.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -197,25 +198,28 @@ class Engine:
         begun = time.monotonic()
         waited = 0.0
         rate = self._rate(max(progress.step - 1, 0))  # of an epoch that was stopped at its very end
-        for batch, loaded, seconds in self._load(progress.epoch, batches):
-            waited += seconds
-            rate = self._rate(progress.step)
-            place = (progress.step, progress.epoch, progress.batch * config.batch_size)
-            targets = self._soft_targets[batch]
-            loss = self._stepper.step(loaded, self._train_set.inputs.prepare, targets, rate, place)
-            ids = [self._train_set.image_ids[row] for row in batch]
-            guard.add(loss, Step(progress.step, rate, ids))
-            progress.batch += 1
-            progress.step += 1
-            callbacks.advance(len(batch), guard.describe(rate))
-            asked = is_interrupted(), self._is_due()
-            is_stopping, is_saving = self._agree_on(*asked, progress.step)
-            if is_saving:
-                guard.flush()
-                self._stepper.average_statistics()  # else what the others saw would be lost
-                self._save(progress)
-            if is_stopping:
-                raise self._stopped(progress)
+        with closing(self._load(progress.epoch, batches)) as loading:
+            for batch, loaded, seconds in loading:
+                waited += seconds
+                rate = self._rate(progress.step)
+                place = (progress.step, progress.epoch, progress.batch * config.batch_size)
+                targets = self._soft_targets[batch]
+                loss = self._stepper.step(
+                    loaded, self._train_set.inputs.prepare, targets, rate, place
+                )
+                ids = [self._train_set.image_ids[row] for row in batch]
+                guard.add(loss, Step(progress.step, rate, ids))
+                progress.batch += 1
+                progress.step += 1
+                callbacks.advance(len(batch), guard.describe(rate))
+                asked = is_interrupted(), self._is_due()
+                is_stopping, is_saving = self._agree_on(*asked, progress.step)
+                if is_saving:
+                    guard.flush()
+                    self._stepper.average_statistics()  # else what the others saw would be lost
+                    self._save(progress)
+                if is_stopping:
+                    raise self._stopped(progress)
         seconds = time.monotonic() - begun
         return {
             "epoch": progress.epoch,
@@ -231,7 +235,7 @@ class Engine:
 
     def _load(
         self, epoch: int, batches: list[IntArray]
-    ) -> Iterator[tuple[IntArray, Tensor, float]]:
+    ) -> Generator[tuple[IntArray, Tensor, float], None, None]:
         """Yield batches, what this process's share was loaded as, and the seconds waited for it."""
         train_set = self._train_set
         views = [training_view(self._experiment, epoch)]
@@ -239,9 +243,10 @@ class Engine:
         shares = [train_set.rows[places].tolist() for places in own]
         loading = train_set.inputs.load(views, shares)
         before = time.monotonic()
-        for batch, loaded in zip(batches, loading, strict=True):
-            yield batch, loaded[:, 0], time.monotonic() - before  # there is one view
-            before = time.monotonic()
+        with closing(loading):
+            for batch, loaded in zip(batches, loading, strict=True):
+                yield batch, loaded[:, 0], time.monotonic() - before  # there is one view
+                before = time.monotonic()
 
     def _rate(self, step: int) -> float:
         return self._config.optimizer.learning_rate * self._schedule.factor(step)

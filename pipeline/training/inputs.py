@@ -2,7 +2,7 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -31,7 +31,9 @@ class Inputs(ABC):
     """Loads batches of one table of images, and makes of them what the learning part reads."""
 
     @abstractmethod
-    def load(self, views: Sequence[View], batches: Sequence[list[int]]) -> Iterator[Tensor]:
+    def load(
+        self, views: Sequence[View], batches: Sequence[list[int]]
+    ) -> Generator[Tensor, None, None]:
         """Load batches, in the order given.
 
         Args:
@@ -114,7 +116,9 @@ class PixelInputs(Inputs):
         precision = Precision.choose(experiment.train.precision, device)
         self._lower = lower and frozen_forward(lower, device, precision, experiment.images)
 
-    def load(self, views: Sequence[View], batches: Sequence[list[int]]) -> Iterator[Tensor]:
+    def load(
+        self, views: Sequence[View], batches: Sequence[list[int]]
+    ) -> Generator[Tensor, None, None]:
         """See `Inputs.load`; yields `(B, V, size_px, size_px, 3)` uint8."""
         first, together = self._first, tuple(views)
         own = [Batch([first + row for row in rows], together) for rows in batches]
@@ -159,7 +163,9 @@ class CachedInputs(Inputs):
         self._features = features
         self._device = device
 
-    def load(self, views: Sequence[View], batches: Sequence[list[int]]) -> Iterator[Tensor]:
+    def load(
+        self, views: Sequence[View], batches: Sequence[list[int]]
+    ) -> Generator[Tensor, None, None]:
         """See `Inputs.load`; yields `(B, V, ...)` float16."""
         for batch in batches:
             by_view = [torch.from_numpy(self._features[view].take(batch)) for view in views]

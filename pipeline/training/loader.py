@@ -3,7 +3,7 @@
 import shutil
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -107,7 +107,7 @@ class ViewLoader:
 
     def load(
         self, batches: Iterable[Batch], most_bytes: int | None = None
-    ) -> Iterator[torch.Tensor]:
+    ) -> Generator[torch.Tensor, None, None]:
         """Read batches, in the order given; the next call must wait until these are read.
 
         Args:
@@ -127,11 +127,13 @@ class ViewLoader:
             most = most_bytes or max(map(self._dataset.num_bytes, batches))
             self._loader = self._start(most)
         self._plan.batches = batches
-        self._is_busy = True
+        self._is_busy, is_whole = True, False
+        loading: Iterator[torch.Tensor] | None = None
         try:
             loading = iter(self._loader)
             _wait_to_be_asked()
             yield from loading
+            is_whole = True
         except DataError as error:
             # A worker's error arrives with its traceback; ours is the last line.
             line = str(error.args[0]).strip().splitlines()[-1]
@@ -143,6 +145,10 @@ class ViewLoader:
             raise killed_worker() from error
         finally:
             self._is_busy = False
+            if not is_whole:
+                # The processes end at once. Left to the search for garbage, which ends their queues
+                # first, each of them would be waited for: 5 s.
+                loading = self._loader = None
 
     def _start(self, batch_bytes: int) -> DataLoader[torch.Tensor]:
         num_workers = self._num_workers

@@ -2,7 +2,7 @@
 
 import itertools
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,7 +36,7 @@ class Points(Inputs):
 
     points = torch.randn(NUM_IMAGES, 3, generator=torch.Generator().manual_seed(0))
 
-    def load(self, views: Any, batches: Any) -> Iterator[Tensor]:  # noqa: ARG002
+    def load(self, views: Any, batches: Any) -> Generator[Tensor, None, None]:  # noqa: ARG002
         for rows in batches:
             yield self.points[rows][:, None]
 

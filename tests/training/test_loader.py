@@ -137,6 +137,17 @@ def test_ctrl_c_does_not_reach_the_processes(dataset):
     assert len(list(loading)) == 9
 
 
+def test_processes_end_at_once_where_not_all_is_read(dataset):
+    loader = ViewLoader(dataset, "cpu", 1)
+    before = children()
+    loading = loader.load(epoch(0, list(range(10)), size=1))
+    next(loading)
+    (worker,) = children() - before
+    loading.close()
+    assert worker not in children()
+    assert len(list(loader.load(epoch(0, [0, 1], size=1)))) == 2
+
+
 def test_a_killed_process_is_told_in_one_line(dataset, monkeypatch):
     monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 1.0)
     loader = ViewLoader(dataset, "cpu", 1)

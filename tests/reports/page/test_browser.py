@@ -30,7 +30,17 @@ def path(project, tmp_path_factory):
     return path
 
 
-@pytest.fixture(params=[(width, scheme) for width in WIDTHS for scheme in SCHEMES], ids=str)
+# Width and scheme hardly meet: the other two pairs are looked at by `make test-slow`.
+SEEN = [
+    pytest.param(
+        (width, scheme), marks=[pytest.mark.slow] * ((width < 1000) == (scheme == "light"))
+    )
+    for width in WIDTHS
+    for scheme in SCHEMES
+]
+
+
+@pytest.fixture(params=SEEN, ids=str)
 def seen(request, started, path):
     """The page at a width, light or dark."""
     width, scheme = request.param
