@@ -28,6 +28,9 @@ GROUPS = Path("/sys/fs/cgroup")
 # Names the process that started this one, and without which this one has nothing to do.
 PARENT = "PIPELINE_PARENT"
 
+# Set in processes of jobs that another one deals, and that start no others of their kind.
+JOB = "PIPELINE_JOB"
+
 
 def is_installed(package: str) -> bool:
     """Whether a package can be imported."""

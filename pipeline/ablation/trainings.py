@@ -19,7 +19,9 @@ from pipeline.store.freshness import digest
 from pipeline.store.paths import AblationPaths, Paths
 from pipeline.store.predictions import FloatArray, IntArray, load_predictions
 from pipeline.store.tables import held_out
-from pipeline.training.experiment_run import ExperimentRun, train_all
+from pipeline.training.experiment_run import ExperimentRun
+from pipeline.training.fold_jobs import train_in_pool
+from pipeline.training.ray_cluster import PoolOptions
 from pipeline.training.task import Review
 
 RECIPES: tuple[str, ...] = get_args(ViewConfig.model_fields["recipe"].annotation)
@@ -130,8 +132,11 @@ class AblationTrainings:
         self._all_targets: IntArray = class_indices(competition, used.train)
         self._all_folds: IntArray = used.folds["fold"].to_numpy()
 
-    def train(self) -> dict[str, list[str | None]]:
+    def train(self, options: PoolOptions) -> dict[str, list[str | None]]:
         """Train what isn't up to date, once all of it is known to be possible.
+
+        Args:
+            options: What several trainings at once run on.
 
         Returns:
             By recipe, the digest of each training's stamp.
@@ -143,7 +148,7 @@ class AblationTrainings:
             for recipe, experiments in self._experiments.items()
             for experiment in experiments
         ]
-        train_all(runs, [])
+        train_in_pool(runs, [], options)
         return {
             recipe: [digest(self._out.training(recipe, one.seed).stamp) for one in experiments]
             for recipe, experiments in self._experiments.items()

@@ -189,6 +189,25 @@ OverridesOption = Annotated[
 ]
 
 
+GpusOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="all|0,1,...",
+        help="Train as much at once as there are GPUs, by Ray (pipeline[ray]).",
+        show_default="one after the other, on the first",
+    ),
+]
+PerGpuOption = Annotated[int, typer.Option(min=1, metavar="N", help="Jobs at once on each GPU.")]
+RayOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|HOST:PORT",
+        help="Deal the jobs to this Ray cluster, whose machines share --root.",
+        show_default="this machine alone",
+    ),
+]
+
+
 def load(
     name_or_path: str, root: Path, *, as_declared: bool = False
 ) -> "tuple[Paths, Competition]":

@@ -8,7 +8,10 @@ import typer
 from pipeline.cli.group import (
     CompetitionArgument,
     ExcelOption,
+    GpusOption,
     OverridesOption,
+    PerGpuOption,
+    RayOption,
     RootOption,
     complete_result,
     experiment_option,
@@ -106,6 +109,9 @@ def ablate(
     ] = "none,light,medium,heavy",
     seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Trainings of each recipe.")] = 3,
     overrides: OverridesOption = None,
+    gpus: GpusOption = None,
+    per_gpu: PerGpuOption = 1,
+    ray: RayOption = None,
     root: RootOption = Path(),
 ) -> None:
     """Compare augmentation recipes.
@@ -122,8 +128,12 @@ def ablate(
     Example: pipeline ablate cat-12 --experiment lite0-finetune --seeds 3
     """
     from pipeline.stages import ablate
+    from pipeline.training.ray_cluster import PoolOptions
 
-    ablate.run(*load(competition, root), experiment, recipes, seeds, overrides or [])
+    options = ablate.Options(
+        experiment, recipes, seeds, overrides or [], PoolOptions(gpus, per_gpu, ray)
+    )
+    ablate.run(*load(competition, root), options)
 
 
 def predict(

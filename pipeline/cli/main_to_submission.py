@@ -7,7 +7,10 @@ import typer
 
 from pipeline.cli.group import (
     CompetitionArgument,
+    GpusOption,
     OverridesOption,
+    PerGpuOption,
+    RayOption,
     RootOption,
     complete_result,
     experiment_option,
@@ -26,23 +29,16 @@ def train(
         typer.Option("--fold", metavar="K", help="Only these folds.", show_default=False),
     ] = None,
     overrides: OverridesOption = None,
-    gpus: Annotated[
+    gpus: GpusOption = None,
+    per_gpu: PerGpuOption = 1,
+    ray: RayOption = None,
+    source: Annotated[
         str | None,
         typer.Option(
-            metavar="all|0,1,...",
-            help="Train as many folds at once as there are GPUs, by Ray (pipeline[ray]).",
-            show_default="one after the other, on the first",
-        ),
-    ] = None,
-    per_gpu: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Folds at once on each GPU.")
-    ] = 1,
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            metavar="auto|HOST:PORT",
-            help="Deal the folds to this Ray cluster, whose machines share --root.",
-            show_default="this machine alone",
+            "--from",
+            metavar="DIR|URL",
+            help="Where machines of --ray that don't share --root fetch the archives.",
+            show_default="they share it",
         ),
     ] = None,
     root: RootOption = Path(),
@@ -62,9 +58,9 @@ def train(
     Example: pipeline train cat-12 --experiment lite0-probe --set head.l2=0.1
     """
     from pipeline.stages import train
-    from pipeline.training.job_pool import PoolOptions
+    from pipeline.training.ray_cluster import PoolOptions
 
-    pool = PoolOptions(gpus, per_gpu, ray)
+    pool = PoolOptions(gpus, per_gpu, ray, source, competition)
     train.run(*load(competition, root), experiment or [], fold or [], overrides or [], pool)
 
 
@@ -104,6 +100,9 @@ def tune(
         str, typer.Option(metavar="tpe|gp|random", help="How values are chosen.")
     ] = "tpe",
     overrides: OverridesOption = None,
+    gpus: GpusOption = None,
+    per_gpu: PerGpuOption = 1,
+    ray: RayOption = None,
     root: RootOption = Path(),
 ) -> None:
     """Search for better hyperparameters, by OOF.
@@ -120,8 +119,10 @@ def tune(
     Example: pipeline tune cat-12 --trials 100 --timeout 600
     """
     from pipeline.stages import tune
+    from pipeline.training.ray_cluster import PoolOptions
 
-    options = tune.Options(trials, timeout, workers, storage, study, sampler)
+    pool = PoolOptions(gpus, per_gpu, ray)
+    options = tune.Options(trials, timeout, workers, storage, study, sampler, pool)
     tune.run(*load(competition, root), experiment, overrides or [], options)
 
 
@@ -233,6 +234,9 @@ def run(
             metavar="OPTIONS", help="Options of 'tune', where there is neither limit nor plan."
         ),
     ] = "--trials 12 --timeout 15",
+    gpus: GpusOption = None,
+    per_gpu: PerGpuOption = 1,
+    ray: RayOption = None,
     root: RootOption = Path(),
 ) -> None:
     """Make the best submission in the time given.
@@ -252,5 +256,7 @@ def run(
     from pipeline.stages import run as stage
 
     limit = None if time_limit is None else stage.parse_seconds(time_limit)
-    options = stage.Options(source, limit, plan, tune, dry_run)
+    given = (("--gpus", gpus), ("--per-gpu", per_gpu if per_gpu > 1 else None), ("--ray", ray))
+    devices = tuple(word for name, one in given if one is not None for word in (name, str(one)))
+    options = stage.Options(source, limit, plan, tune, dry_run, devices)
     stage.run(*load(competition, root, as_declared=True), competition, options)

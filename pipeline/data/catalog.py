@@ -125,8 +125,8 @@ def _unlisted(
 ) -> list[ImageFile]:
     """List the test images that aren't asked for; those among training images have no label."""
     unknown = set(labelled.unlabelled)
-    train_paths = {one.path for one in candidates["train"] if one.image_id not in unknown}
-    return [one for one in candidates["test"] if one.path not in test_paths | train_paths]
+    known = {one.path for one in candidates["train"] if one.image_id not in unknown} | test_paths
+    return [one for one in candidates["test"] if one.path not in known]
 
 
 def _select_test(

@@ -23,7 +23,7 @@ from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.device import Precision, pick_device, round_to_float16, set_up, to_inputs
 from pipeline.training.frozen import Forward, frozen_forward
 from pipeline.training.head import LinearHead
-from pipeline.training.memory import explained_shortage
+from pipeline.training.memory import GPU_VIEWS, ChunkedForward, explained_shortage
 from pipeline.training.predictor import to_probs
 
 # Logits of the models at some places of `folds`: (N, H, W, 3) uint8 → (F, N, K).
@@ -63,6 +63,16 @@ class FoldModels:
         self._lower_parts: list[Forward] = []
         make = self._probe if self.experiment.method == "probe" else self._finetuned
         self._predict = make(files, competition.num_classes)
+
+    def images_at_once(self, on_cpu: int, num_views: int = 1) -> int:
+        """Return how many images to read and predict together: a GPU wants many views at once.
+
+        Args:
+            on_cpu: So many on other devices.
+            num_views: Views of each.
+        """
+        is_gpu = self._device.type == "cuda"
+        return max(on_cpu, GPU_VIEWS // num_views) if is_gpu else on_cpu
 
     @torch.inference_mode()
     def probs(self, pixels: Tensor, only_fold: int | None = None) -> FloatArray:
@@ -111,9 +121,15 @@ class FoldModels:
             classes: Class indices, `(B, M)`.
             fold: Whose network.
         """
-        inputs = to_inputs(pixels, self.experiment.images, self._device)
         network = self._networks[self.folds.index(fold)]
-        return grad_cam(network, inputs, classes.to(self._device))
+
+        def maps_of(rows: Tensor) -> Tensor:
+            inputs = to_inputs(pixels[rows], self.experiment.images, self._device)
+            return torch.from_numpy(grad_cam(network, inputs, classes[rows].to(self._device)))
+
+        # What gradients are computed from takes more memory than predictions.
+        maps: Maps = ChunkedForward(maps_of)(torch.arange(len(pixels))).numpy()
+        return maps
 
     def _probe(self, files: ExperimentPaths, num_classes: int) -> Predict:  # noqa: ARG002
         """Run the trunk once for all folds' heads."""

@@ -65,10 +65,10 @@ def fold_features(paths: Paths, models: FoldModels, images: pd.DataFrame, fold: 
         DataError: An image can't be read any more.
     """
     names = images["path"].tolist()
-    found = []
+    found, size = [], models.images_at_once(BATCH_SIZE)
     with progress(f"features {models.experiment.name} fold {fold}", len(names)) as advance:
         for batch in read_batches(
-            paths.images_dir, names, [View()], models.experiment.images, BATCH_SIZE
+            paths.images_dir, names, [View()], models.experiment.images, size
         ):
             for name, reason in batch.faults.items():
                 raise DataError(f"{paths.images_dir / name}: must be readable, {reason}")
@@ -109,17 +109,18 @@ def explain(
         DataError: An image can't be read any more.
     """
     found: dict[int, Explanation] = {}
+    size = models.images_at_once(MAP_BATCH_SIZE)
     with progress(f"Grad-CAM {models.experiment.name}", len(images)) as advance:
         for fold in np.unique(folds).tolist():
             rows = np.flatnonzero(folds == fold)
             names = images["path"].iloc[rows].tolist()
             batches = read_batches(
-                paths.images_dir, names, [View()], models.experiment.images, MAP_BATCH_SIZE
+                paths.images_dir, names, [View()], models.experiment.images, size
             )
-            for start, batch in zip(range(0, len(rows), MAP_BATCH_SIZE), batches, strict=True):
+            for start, batch in zip(range(0, len(rows), size), batches, strict=True):
                 for name, reason in batch.faults.items():
                     raise DataError(f"{paths.images_dir / name}: must be readable, {reason}")
-                chosen = rows[start : start + MAP_BATCH_SIZE]
+                chosen = rows[start : start + size]
                 pixels = batch.pixels[:, 0]  # (B, S, S, 3)
                 maps = models.class_maps(pixels, torch.from_numpy(classes[chosen]), fold)
                 for place, row in enumerate(chosen.tolist()):

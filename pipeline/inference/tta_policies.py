@@ -99,14 +99,14 @@ def oof_by_view(
         DataError: An image can't be read any more.
     """
     views = all_views(allowed_policies(models.experiment))
-    images = models.experiment.images
+    images, size = models.experiment.images, models.images_at_once(BATCH_SIZE, len(views))
     parts: dict[int, FloatArray] = {}
     start = time.monotonic()
     for fold in models.folds:
         rows = np.flatnonzero(folds == fold)
         names = train["path"].iloc[rows].tolist()
         done = 0
-        for batch in read_batches(paths.images_dir, names, views, images, BATCH_SIZE):
+        for batch in read_batches(paths.images_dir, names, views, images, size):
             for name, reason in batch.faults.items():
                 raise DataError(f"{paths.images_dir / name}: must still be readable, {reason}")
             probs = models.probs(batch.pixels, fold)[0]  # (V, B, K)

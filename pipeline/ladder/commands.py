@@ -54,10 +54,12 @@ class Commands:
     Attributes:
         typed: The competition as the user named it.
         root: Folder of all outputs.
+        devices: Options of `train` that say what several jobs at once run on.
     """
 
     typed: str
     root: Path
+    devices: tuple[str, ...] = ()
 
     def start(
         self, module: str, words: Sequence[str], pipes: Mapping[str, int], view: str = ""

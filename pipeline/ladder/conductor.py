@@ -141,6 +141,7 @@ class Climb:
         ending = self.commands.run(
             "train",
             *job.words,
+            *self.commands.devices,
             stop_at=stop_at,
             kill_at=stop_at + SAVING_SECONDS,
             view=self._view(place),
@@ -180,7 +181,8 @@ class Climb:
         if seconds > TELLING_SECONDS:
             self.pace = pace_of(seconds, forecast.seconds)
         whole = forecast.cost.predict(self.num_images, len(self.folds()), len(self.folds()))
-        if abs(whole - forecast.seconds) < 1.0:  # it was trained from its beginning
+        # Rates are of one device, for trainings from their beginning.
+        if not self.commands.devices and abs(whole - forecast.seconds) < 1.0:
             self.rates.put(job.experiment, forecast.cost.scaled(pace_of(seconds, whole)))
 
     @property

@@ -32,13 +32,12 @@ from pipeline.models.registry import FrozenLayers, build_model, build_trunk, tru
 from pipeline.store.paths import Paths
 from pipeline.store.tables import held_out
 from pipeline.training.device import describe_device, pick_device, to_device
-from pipeline.training.dry_run import check_trainable
 from pipeline.training.engine import Callbacks, Engine
 from pipeline.training.features import FeatureExtractor, Pace
 from pipeline.training.head import fit_head
 from pipeline.training.inputs import Inputs, PixelInputs, TrainSet
 from pipeline.training.predictor import predict
-from pipeline.training.prepare_network import prepare_network
+from pipeline.training.prepare_network import check_trainable, prepare_network
 from pipeline.training.task import FoldTask
 
 # Steps of a head that are timed, and how many a fit takes; of 12-cat and cat-dog 45 to 75.

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,29 @@ from pipeline.store.freshness import Stamp
 from pipeline.store.paths import AblationPaths, Paths
 from pipeline.store.tables import write_table
 from pipeline.training.processes import settle_environment
+from pipeline.training.ray_cluster import PoolOptions
 
 
-def run(
-    paths: Paths,
-    competition: Competition,
-    experiment_name: str,
-    recipes_text: str,
-    num_seeds: int,
-    overrides: Sequence[str],
-) -> None:
+@dataclass(frozen=True)
+class Options:
+    """What is compared.
+
+    Attributes:
+        experiment: Its name.
+        recipes: Names with commas between them.
+        num_seeds: Trainings of each.
+        overrides: Changed values of the experiment.
+        pool: What several trainings at once run on.
+    """
+
+    experiment: str
+    recipes: str
+    num_seeds: int
+    overrides: Sequence[str] = ()
+    pool: PoolOptions = field(default_factory=PoolOptions)
+
+
+def run(paths: Paths, competition: Competition, options: Options) -> None:
     """Train what isn't up to date, and compare the recipes with the first one.
 
     Reads data/COMPETITION/train.csv, test.csv and images, folds/COMPETITION.csv.
@@ -58,15 +72,16 @@ def run(
             f"ablate: must be of images with one class each, those of {competition.name} have "
             "several labels"
         )
-    experiment = load_experiment(experiment_name, list(overrides))
-    recipes = read_recipes(recipes_text)
+    experiment = load_experiment(options.experiment, list(options.overrides))
+    recipes, num_seeds = read_recipes(options.recipes), options.num_seeds
     experiments = recipe_variants(experiment, recipes, num_seeds)
     tables = load_tables(paths)
     warn_of_unreadable(tables.test)
     title = f"ablate {competition.name} {experiment.name}"
     out = paths.ablation(experiment.name)
     trainings = AblationTrainings(paths, competition, out, experiments, tables)
-    inputs = {"recipes": recipes, "trainings": trainings.train(), "metric": competition.metric}
+    trained = trainings.train(options.pool)
+    inputs = {"recipes": recipes, "trainings": trained, "metric": competition.metric}
     stamp = Stamp(out.stamp, inputs)
     if stamp.is_fresh():
         say(f"{title}: up to date")

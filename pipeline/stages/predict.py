@@ -126,7 +126,8 @@ def run(
         )
     views = policies[policy or usual]
     num_faults = 0
-    size = max(1, experiment.train.batch_size // len(views))
+    on_cpu = max(1, experiment.train.batch_size // len(views))
+    size = models.images_at_once(on_cpu, len(views))
     classes = list(competition.classes)
     with (
         progress(f"predict {competition.name} {experiment.name}", len(names)) as advance,

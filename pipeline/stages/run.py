@@ -36,6 +36,7 @@ class Options:
         plan: Name or path of a plan; None for the device's.
         tune: Options of `tune`, where there is neither limit nor plan.
         is_dry: Whether to stop at the schedule.
+        devices: Options of `train` that say what several jobs at once run on.
     """
 
     source: str | None = None
@@ -43,6 +44,7 @@ class Options:
     plan: str | None = None
     tune: str = ""
     is_dry: bool = False
+    devices: tuple[str, ...] = ()
 
 
 def run(paths: Paths, competition: Competition, typed: str, options: Options) -> None:
@@ -68,7 +70,7 @@ def run(paths: Paths, competition: Competition, typed: str, options: Options) ->
             "run: must run in one process, which starts others, runs in "
             f"{num_processes()}; start it without accelerate launch"
         )
-    commands = Commands(typed, paths.root)
+    commands = Commands(typed, paths.root, options.devices)
     if options.limit is None and options.plan is None and not options.is_dry:
         _run_all(paths, commands, options)
         return
@@ -92,8 +94,8 @@ def _run_all(paths: Paths, commands: Commands, options: Options) -> None:
         ("download", *_from(options)),
         ("prepare",),
         ("folds",),
-        ("train",),
-        ("tune", *_split(options.tune)),
+        ("train", *options.devices),
+        ("tune", *_split(options.tune), *(() if "--ray" in options.devices else options.devices)),
         ("ensemble",),
         ("submit",),
     ]

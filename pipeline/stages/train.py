@@ -11,8 +11,9 @@ from pipeline.store.tables import held_out
 from pipeline.training import processes
 from pipeline.training.device import pick_device
 from pipeline.training.experiment_run import ExperimentRun
-from pipeline.training.job_pool import PoolOptions, train_in_pool
+from pipeline.training.fold_jobs import train_in_pool
 from pipeline.training.processes import settle_environment
+from pipeline.training.ray_cluster import PoolOptions
 
 
 def run(

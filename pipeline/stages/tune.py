@@ -2,7 +2,7 @@
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from optuna.study import Study
 
@@ -22,17 +22,18 @@ from pipeline.store.locks import held
 from pipeline.store.paths import Paths
 from pipeline.store.tables import held_out, write_table
 from pipeline.training.device import pick_device
-from pipeline.training.dry_run import check_trainable
-from pipeline.training.experiment_run import ExperimentRun, train_all
+from pipeline.training.experiment_run import ExperimentRun
+from pipeline.training.fold_jobs import train_in_pool
 from pipeline.training.fold_stamps import check_unseen
+from pipeline.training.prepare_network import check_trainable
 from pipeline.training.processes import settle_environment
-from pipeline.tuning.finite_space import finite_space
+from pipeline.training.ray_cluster import PoolOptions
 from pipeline.tuning.samplers import SAMPLERS
-from pipeline.tuning.search import Search
+from pipeline.tuning.search import Search, finite_space
 from pipeline.tuning.search_result import SearchResult, format_result, select_best_trial
 from pipeline.tuning.study import open_study
 from pipeline.tuning.trials import count_taken
-from pipeline.tuning.worker import Limits, run_worker, run_workers
+from pipeline.tuning.worker import Limits, deal_workers, run_worker, run_workers
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Options:
         storage: The URL of a database; None for a journal file.
         study: Its name; None for one by the experiment and all that decides a trial's score.
         sampler: A key of SAMPLERS.
+        pool: What several workers at once run on, instead of processes of this machine's cores.
     """
 
     num_trials: int = 50
@@ -54,6 +56,7 @@ class Options:
     storage: str | None = None
     study: str | None = None
     sampler: str = "tpe"
+    pool: PoolOptions = field(default_factory=PoolOptions)
 
     def as_typed(self, experiment: str, overrides: list[str]) -> list[str]:
         """Return the words that decide what is searched, without those for where and how long.
@@ -88,7 +91,9 @@ def run(
     warn_of_unreadable(search.tables.test)
     until = time.time() + options.timeout if options.timeout is not None else float("inf")
     limits = Limits(options.num_trials, until)
-    if options.num_workers > 1:
+    if options.pool.can_deal("Searching in one process"):
+        deal_workers(search, limits, options.pool)
+    elif options.num_workers > 1:
         run_workers(search, limits, options.num_workers)
     else:
         run_worker(search, limits)
@@ -98,7 +103,8 @@ def run(
         study = open_study(search)
         _say_why_it_ended(search, study, limits)
         found = select_best_trial(study, search)
-        train_all([ExperimentRun(paths, competition, found.tuned, search.tables)], [])
+        tuned = ExperimentRun(paths, competition, found.tuned, search.tables)
+        train_in_pool([tuned], [], options.pool)
         name = experiment_name or search.experiment.name
         _report(search, study, found, options.as_typed(name, overrides))
 
@@ -116,6 +122,7 @@ def _search(
             "tune: must run in one process, which starts its own workers, runs in "
             f"{num_processes()}; start it without accelerate launch, with --workers"
         )
+    _check_pool(options)
     if options.sampler not in SAMPLERS:
         raise ConfigError(f"--sampler {options.sampler}: must be one of {', '.join(SAMPLERS)}")
     if options.study is not None and not re.match(NAME_PATTERN, options.study):
@@ -146,6 +153,20 @@ def _search(
         url=options.storage,
         asked_name=options.study,
     )
+
+
+def _check_pool(options: Options) -> None:
+    """Refuse workers of two kinds, and those of several machines over a journal of one."""
+    if options.pool.is_wanted and options.num_workers > 1:
+        raise ConfigError(
+            f"--workers: must be left out beside --gpus and --ray, which have a worker on each "
+            f"GPU, is {options.num_workers}; --per-gpu has more of them"
+        )
+    if options.pool.address and options.storage is None:
+        raise ConfigError(
+            f"--ray {options.pool.address}: must be given with --storage, as the machines of a "
+            "cluster share a study in a database alone; add it, or use --gpus on this machine"
+        )
 
 
 def _check_used(experiment: Experiment, space: SearchSpace) -> None:

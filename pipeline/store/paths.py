@@ -100,7 +100,11 @@ class ExperimentPaths:
 
     def log(self, fold: int) -> Path:
         """What the last training of a fold printed that was dealt to another process."""
-        return self.experiment_dir.parent / ".logs" / f"{self.experiment_dir.name}-fold{fold}.log"
+        return self.log_of(f"fold{fold}")
+
+    def log_of(self, job: str) -> Path:
+        """What the last job of that name printed."""
+        return self.experiment_dir.parent / ".logs" / f"{self.experiment_dir.name}-{job}.log"
 
     def fold(self, fold: int) -> FoldPaths:
         """Paths of one fold, counted from 0."""

@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +30,7 @@ from pipeline.training.checkpoint import (
 )
 from pipeline.training.device import describe_device, pick_device
 from pipeline.training.fold_stamps import FoldStamps, check_unseen
-from pipeline.training.task import FoldJob, FoldResult, FoldTask, Review
+from pipeline.training.task import FoldResult, FoldTask, Review
 
 if TYPE_CHECKING:
     from pipeline.training.methods import Method
@@ -46,6 +45,9 @@ class ExperimentRun:
         experiment: How to train.
         tables: The images and their folds.
         out: Where its files go; None for the folder of its name.
+
+    Attributes:
+        paths: As given.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class ExperimentRun:
         tables: Tables,
         out: ExperimentPaths | None = None,
     ) -> None:
-        self._paths = paths
+        self.paths = paths
         self._competition = competition
         self._experiment = experiment = experiment.allowed_by(competition)
         self._tables = tables = subsample(tables, experiment.data.limit)
@@ -71,17 +73,17 @@ class ExperimentRun:
         """Refuse what can't be trained, in a second or so; nothing where all is up to date.
 
         Raises:
-            ConfigError: It is impossible, see `dry_run.check_trainable`; or its weights have seen
-                what they would be scored on.
+            ConfigError: It is impossible, see `check_trainable`; or its weights have seen what they
+                would be scored on.
             ArtifactError: Weights aren't installed.
         """
         if todo := self._not_fresh(only_folds or self._all_folds):
             try:
-                check_unseen(self._paths, self._experiment.model, self._tables.folds, todo)
+                check_unseen(self.paths, self._experiment.model, self._tables.folds, todo)
             except ConfigError as error:
                 raise ConfigError(f"{self._experiment.name}: {error}") from error
             self._warn_of_unused()
-            from pipeline.training.dry_run import check_trainable
+            from pipeline.training.prepare_network import check_trainable
 
             check_trainable(self._experiment, self._competition.num_classes)
 
@@ -136,12 +138,19 @@ class ExperimentRun:
                 remove(self._out.stamp)  # the gathered results are the old folds'
                 self._write_config()
 
-    def job(self, fold: int) -> FoldJob:
-        """Describe a fold for another process."""
-        paths = replace(self._paths, root=self._paths.root.absolute())
-        out = ExperimentPaths(self._out.experiment_dir.absolute())
-        experiment, digests = self._experiment, self._tables.digests
-        return FoldJob(paths, self._competition, experiment, out, fold, digests)
+    def inputs(self, fold: int) -> dict[str, Any]:
+        """Return what a fold's stamp says, or will say, that it was made from."""
+        return dict(self._stamps.fold(fold).inputs)
+
+    def parts(self) -> dict[str, Any]:
+        """Return what another process needs to run this; see `fold_jobs.FoldJob`."""
+        root = self.paths.root
+        return {
+            "root": root.absolute(),
+            "competition": self._competition,
+            "experiment": self._experiment,
+            "out": self._out.experiment_dir.relative_to(root),
+        }
 
     def finish(self) -> None:
         """Gather the results if every fold is there, or say which aren't."""
@@ -180,7 +189,7 @@ class ExperimentRun:
         from pipeline.training.methods import build_method
 
         return build_method(
-            self._paths, self._competition, self._experiment, self._tables, asks_of_flips=True
+            self.paths, self._competition, self._experiment, self._tables, asks_of_flips=True
         )
 
     def _task(self, fold: int, num_folds_left: int) -> FoldTask:

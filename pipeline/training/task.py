@@ -10,43 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.config.competition import Competition
-from pipeline.config.experiment import Experiment
 from pipeline.scoring.oof import image_groups
-from pipeline.store.paths import ExperimentPaths, Paths
 from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.training.checkpoint import Tensors
-
-
-@dataclass(frozen=True)
-class FoldJob:
-    """A fold of an experiment, as it travels to another process or machine.
-
-    Attributes:
-        paths: The competition's files, absolute.
-        competition: Its classes and metric.
-        experiment: How to train.
-        out: Where the experiment's files go.
-        fold: The fold.
-        digests: Of the tables, which must be the same there.
-    """
-
-    paths: Paths
-    competition: Competition
-    experiment: Experiment
-    out: ExperimentPaths
-    fold: int
-    digests: dict[str, str]
-
-    @property
-    def title(self) -> str:
-        """What to call it."""
-        return f"train {self.competition.name} {self.experiment.name} fold {self.fold}"
-
-    @property
-    def log(self) -> Path:
-        """What its process prints."""
-        return self.out.log(self.fold)
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,10 @@ from pipeline.scoring.metrics import decided, score
 from pipeline.scoring.oof import assemble_oof, class_indices
 from pipeline.store.predictions import FloatArray
 from pipeline.store.tables import ALWAYS_LEARNED, held_out
-from pipeline.training.dry_run import check_trainable
 from pipeline.training.fold_stamps import check_unseen
 from pipeline.training.memory import is_out_of_memory
 from pipeline.training.methods import Method, build_method
+from pipeline.training.prepare_network import check_trainable
 from pipeline.training.probe import Probe
 from pipeline.training.task import FoldTask
 from pipeline.tuning.samplers import epoch_step, fold_step

@@ -14,8 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.reproducibility import sample_seed
 from pipeline.store.freshness import fingerprint
-from pipeline.tuning.finite_space import FiniteSpace
-from pipeline.tuning.search import SamplerName
+from pipeline.tuning.search import FiniteSpace, SamplerName
 from pipeline.tuning.trials import stream_number
 
 

@@ -25,9 +25,8 @@ from optuna.study import Study
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.scoring.metrics import get_metric
 from pipeline.store.disk_errors import explained_os_errors
-from pipeline.tuning.finite_space import finite_space
 from pipeline.tuning.samplers import FoldPruner, TrialSeededSampler
-from pipeline.tuning.search import Search
+from pipeline.tuning.search import Search, finite_space
 
 BLOCK_BYTES = 1 << 16
 

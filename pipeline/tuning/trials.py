@@ -10,6 +10,8 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from pipeline.machine import JOB
+
 # Attributes of a trial.
 WORKER = "worker"
 COMMAND = "command"
@@ -66,7 +68,8 @@ def completed_trials(study: Study) -> list[FrozenTrial]:
 def record_worker(trial: Trial) -> None:
     """Record the process that runs a trial and the command that started it, perhaps the same."""
     process = psutil.Process()
-    command = psutil.Process(os.getppid()) if multiprocessing.parent_process() else process
+    is_started = multiprocessing.parent_process() is not None or JOB in os.environ
+    command = psutil.Process(os.getppid()) if is_started else process
     trial.set_user_attr(COMMAND, [command.pid, command.create_time()])
     trial.set_user_attr(WORKER, [platform.node(), process.pid, process.create_time()])
 

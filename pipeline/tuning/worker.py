@@ -5,9 +5,11 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import SimpleQueue
+from pathlib import Path
+from typing import ClassVar
 
 import torch
 from filelock import FileLock
@@ -16,9 +18,10 @@ from optuna.study import Study
 from pipeline.console import warn
 from pipeline.errors import DiskError, PipelineError, StoppedError
 from pipeline.machine import deferred_interrupt, num_cpus
-from pipeline.tuning.finite_space import finite_space
+from pipeline.training.job_pool import JobPool
+from pipeline.training.ray_cluster import Outcome, PoolOptions
 from pipeline.tuning.objective import FailedTrialError, Objective
-from pipeline.tuning.search import Search
+from pipeline.tuning.search import Search, finite_space
 from pipeline.tuning.study import open_study
 from pipeline.tuning.trials import count_taken, enqueue_again, enqueue_orphans
 
@@ -107,6 +110,62 @@ def run_workers(search: Search, limits: Limits, num_workers: int) -> None:
             raise StoppedError(_format_stop(search))
     if not errors.empty():
         raise errors.get()
+
+
+@dataclass(frozen=True)
+class WorkerJob:
+    """A worker of a search, as it travels to another process or machine.
+
+    Attributes:
+        search: What to search.
+        limits: When it ends.
+        number: Its number.
+    """
+
+    search: Search
+    limits: Limits
+    number: int
+
+    # It runs many trials, of which each may kill it; a trial that does so is given up before it.
+    max_attempts: ClassVar[int] = MAX_REPLACED
+    brings: ClassVar[None] = None
+
+    @property
+    def title(self) -> str:
+        """What to call it."""
+        return f"{self.search.title} worker {self.number}"
+
+    @property
+    def log(self) -> Path:
+        """What its process prints."""
+        out = self.search.paths.experiment(f"{self.search.experiment.name}-tuned")
+        return out.log_of(f"worker{self.number}").absolute()
+
+    def run(self) -> None:
+        """Run trials until the study has enough of them."""
+        run_worker(self.search, self.limits)
+
+    def take(self, _: Outcome) -> None:
+        """Take nothing: trials are in the study."""
+
+
+def deal_workers(search: Search, limits: Limits, options: PoolOptions) -> None:
+    """Run trials on several GPUs or machines, a worker on each.
+
+    Raises:
+        StoppedError: Ctrl-C; every worker ended after its fold.
+        PipelineError: A worker's error.
+    """
+    open_study(search)
+    absolute = replace(search, paths=replace(search.paths, root=search.paths.root.absolute()))
+
+    def jobs_for(num_slots: int) -> list[WorkerJob]:
+        return [
+            WorkerJob(absolute, limits, number)
+            for number in range(min(num_slots, limits.num_trials))
+        ]
+
+    JobPool("tune", options).run(jobs_for)
 
 
 def _supervise(

@@ -12,6 +12,7 @@ from benchmarks import (
     frozen_layers,
     growth,
     prediction,
+    ray_cost,
     time_to_accuracy,
     training_step,
 )
@@ -136,3 +137,26 @@ def test_every_command_is_run_to_see_how_it_grows(tmp_path):
     costs = growth.costs_at(40, tmp_path)
     assert list(costs) == list(growth.commands(tmp_path))
     assert all(cost.cpu_seconds > 0 and cost.peak_mb > 0 for cost in costs.values())
+
+
+def test_rays_cost_is_measured_over_the_same_fifteen_folds(monkeypatch, capsys):
+    started = []
+
+    class Done:
+        args = "train"
+
+        def wait(self):
+            return 0
+
+    def start(_, command, *words):
+        started.append((command, *words))
+        return Done()
+
+    monkeypatch.setattr(ray_cost, "start", start)
+    monkeypatch.setattr(ray_cost, "is_installed", lambda _: True)
+    monkeypatch.setattr("sys.argv", ["ray_cost", "0.1"])
+    ray_cost.main()
+    trainings = [words for words in started if words.count("--experiment") == 3]
+    assert len(trainings) == 4  # by Ray, by two commands, and by one
+    assert [words[-2:] for words in trainings].count(("--gpus", "0,1")) == 1
+    assert "15 jobs of" in capsys.readouterr().out

@@ -33,7 +33,7 @@ RUNS_FILES = {
     "pandas.read_pickle",
 }
 # No file's: what a process hands to its own child over a pipe.
-OWN_PIPES = {"job_pool.py": "pickle.load(sys.stdin.buffer)"}
+OWN_PIPES = {"ray_cluster.py": "pickle.load(sys.stdin.buffer)"}
 # Safe with this argument alone.
 NEEDS = {"torch.load": ("weights_only", True), "numpy.load": ("allow_pickle", False)}
 MODULES_BY_NAME = {"importlib.import_module"}

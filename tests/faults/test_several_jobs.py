@@ -1,74 +1,335 @@
-"""Folds dealt by a real Ray of this machine: the same bytes, whatever is killed."""
+"""Folds dealt by a real Ray of this machine: the same bytes, whatever is killed, and nothing twice.
+
+They run where Ray is installed (pipeline[ray]). Processes are known by the log that they write to,
+moments of kills by the states that trainings have saved.
+"""
 
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
 from pipeline.machine import is_installed
-from pipeline.training.job_pool import ENTRY
-from tests.faults.conftest import Site
-from tests.faults.tiny_site import tree
+from pipeline.training.ray_cluster import ENTRY, NODE_ROOT
+from tests.conftest import shared
+from tests.faults.commands import Commands
+from tests.faults.tiny_site import FINETUNE, stages, tree
+from tests.needs import needs
+from tests.tiny import write_toml
 
-pytestmark = pytest.mark.skipif(not is_installed("ray"), reason="needs Ray (pipeline[ray])")
+pytestmark = needs("ray", is_there=is_installed("ray"))
 
-MADE = "artifacts/tiny/finetune"
-ENVIRONMENT = "environment.json"
-
-
-def start(site: Site, root: Path) -> "subprocess.Popen[str]":
-    command = [*site.stages["train finetune"], "--gpus", "0,1", "--root", str(root)]
-    return subprocess.Popen(
-        [sys.executable, "-m", "pipeline", *command], stderr=subprocess.PIPE, text=True
-    )
-
-
-def unfinished(site: Site, root: Path) -> Path:
-    shutil.copytree(site.root, root)
-    shutil.rmtree(root / MADE)
-    return root
+NAMES, NUM_FOLDS, NUM_KILLS, MOST_OF_ONE_JOB = ("first", "second", "third"), 5, 10, 2
+SECONDS = 900.0
+# A dead node is missed sooner than Ray would; nothing is sent anywhere.
+RAY = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_health_check_initial_delay_ms": "2000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_failure_threshold": "5",
+    "RAY_agent_register_timeout_ms": "300000",
+    "RAY_raylet_start_wait_time_s": "300",
+}
 
 
-def jobs(root: Path) -> list[psutil.Process]:
-    """List the processes of jobs, those that have begun."""
-    processes = psutil.process_iter(["cmdline"])
-    found = [one for one in processes if ENTRY in (one.info["cmdline"] or [])]
-    return found if (root / "artifacts/tiny/.logs").is_dir() else []
+@dataclass(frozen=True)
+class Site:
+    """Fifteen folds that one command has trained.
+
+    Attributes:
+        root: A root that is prepared and split, nothing is trained in it.
+        words: What trains three experiments there, without the root.
+        results: What one command trained, by name.
+    """
+
+    root: Path
+    words: list[str]
+    results: dict[str, bytes | None]
+
+
+@pytest.fixture(scope="session")
+def site(commands: Commands, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """Never change anything in it."""
+    return shared(tmp_path_factory, "fifteen", partial(_train, commands))
+
+
+def _train(commands: Commands, folder: Path) -> Site:
+    root, serial, config = folder / "root", folder / "serial", folder / "config"
+    config.mkdir()
+    made = stages(config, root)
+    made["folds"][2:4] = ["--num-folds", str(NUM_FOLDS)]
+    for name in ("download", "prepare", "folds"):
+        commands.start(made[name], folder).finish()
+    words = ["train", str(config / "tiny.toml")]
+    for seed, name in enumerate(NAMES):
+        text = f"seed = {seed}\n" + FINETUNE.replace("epochs = 2", "epochs = 6")
+        words += ["--experiment", write_toml(config / f"{name}.toml", text)]
+    shutil.copytree(root, serial)
+    commands.start([*words, "--root", str(serial)], folder).finish()
+    return Site(root, words, results(serial))
 
 
 def results(root: Path) -> dict[str, bytes | None]:
-    """List all but logs, and the number of threads that a job was given."""
-    found = tree(root)
-    return {one: found[one] for one in found if "/.logs" not in one and ENVIRONMENT not in one}
+    """List what was trained, without locks, logs and the number of threads that a job was given."""
+    ours = re.compile(rf"artifacts/tiny/({'|'.join(NAMES)})/(?!.*\.lock|environment\.json)")
+    return {name: content for name, content in tree(root).items() if ours.match(name)}
+
+
+@dataclass
+class Course:
+    """A command that deals folds, and what becomes of its jobs.
+
+    Attributes:
+        words: The command.
+        logs: Of its jobs.
+        trained: Where results appear.
+        process: Its process, once it was started.
+        finished: When each fold's stamp was written, of those that were.
+        kills: How often each job was killed.
+    """
+
+    words: list[str]
+    logs: Path
+    trained: Path
+    process: "subprocess.Popen[str] | None" = None
+    finished: dict[str, int] = field(default_factory=dict)
+    kills: Counter[str] = field(default_factory=Counter)
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "pipeline", *self.words],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | RAY,
+        )
+
+    def jobs(self) -> dict[str, psutil.Process]:
+        """Find the processes of jobs by their logs' names."""
+        found = {}
+        for one in psutil.process_iter():
+            with suppress(psutil.Error, OSError):
+                log = Path(f"/proc/{one.pid}/fd/1").readlink()
+                if log.parent == self.logs and ENTRY in one.cmdline():  # not its readers
+                    found[log.stem] = one
+        return found
+
+    def states(self) -> set[tuple[str, int]]:
+        """List the states that are saved now, each by its place and time."""
+        found = set()
+        for path in self.trained.glob("**/fold*/training.pt"):
+            with suppress(FileNotFoundError):  # amid being replaced
+                found.add((str(path), path.stat().st_mtime_ns))
+        return found
+
+    def note_finished(self) -> None:
+        """Hold every fold to be finished once."""
+        for path in self.trained.glob("*/fold*/stamp.json"):
+            written = path.stat().st_mtime_ns
+            assert self.finished.setdefault(str(path), written) == written, f"{path}: made twice"
+
+    def wait_for_states(self, count: int) -> None:
+        """Wait until so many more states are saved, or the command has ended."""
+        assert self.process is not None
+        seen: set[tuple[str, int]] = set()
+        before, until = self.states(), time.monotonic() + SECONDS
+        while len(seen) < count and self.process.poll() is None:
+            assert time.monotonic() < until
+            seen |= self.states() - before
+            self.note_finished()
+            time.sleep(0.01)
+
+    def victim(self) -> psutil.Process | None:
+        """Choose a job that wasn't killed too often to be tried again; None if all has ended."""
+        assert self.process is not None
+        until = time.monotonic() + SECONDS
+        while self.process.poll() is None:
+            assert time.monotonic() < until
+            for name, job in sorted(self.jobs().items(), key=lambda one: self.kills[one[0]]):
+                if self.kills[name] < MOST_OF_ONE_JOB:
+                    self.kills[name] += 1
+                    return job
+            time.sleep(0.1)
+        return None
+
+    def finish(self) -> str:
+        """Wait until it has succeeded; returns what it said."""
+        assert self.process is not None
+        _, said = self.process.communicate(timeout=SECONDS)
+        assert self.process.returncode == 0, said
+        self.note_finished()
+        assert len(self.finished) == len(NAMES) * NUM_FOLDS
+        return said
+
+
+@pytest.fixture
+def course(site: Site, tmp_path: Path) -> Course:
+    """A command over a root of its own with two slots; not yet started."""
+    root = Path(shutil.copytree(site.root, tmp_path / "root"))
+    words = [*site.words, "--gpus", "0,1", "--root", str(root)]
+    return Course(words, root / "artifacts/tiny/.logs", root / "artifacts/tiny")
+
+
+def moments(seed: int) -> list[int]:
+    """Draw after how many saved states something is killed; fifteen folds save ninety."""
+    return [int(one) for one in np.random.default_rng(seed).integers(1, 9, NUM_KILLS)]
+
+
+def kill(process: psutil.Process) -> None:
+    with suppress(psutil.NoSuchProcess):
+        process.kill()
 
 
 def test_folds_side_by_side_end_with_the_bytes_of_one_after_the_other(
-    unbroken: Site, tmp_path: Path
+    site: Site, course: Course, tmp_path: Path
 ) -> None:
-    root = unfinished(unbroken, tmp_path / "root")
-    _, said = start(unbroken, root).communicate(timeout=600)
-    assert "2 of 2 jobs" in said
-    assert results(root) == results(unbroken.root)
-    assert {path.name for path in (root / "artifacts/tiny/.logs").iterdir()} == {
-        "finetune-fold0.log",
-        "finetune-fold1.log",
-    }
+    course.start()
+    assert "15 of 15 jobs" in course.finish()
+    assert results(tmp_path / "root") == site.results
+    assert len(list(course.logs.iterdir())) == len(NAMES) * NUM_FOLDS
 
 
-def test_a_job_that_is_killed_is_tried_again(unbroken: Site, tmp_path: Path) -> None:
-    root = unfinished(unbroken, tmp_path / "root")
-    command = start(unbroken, root)
-    while not (found := jobs(root)):
-        assert command.poll() is None
-        time.sleep(0.05)
-    os.kill(found[0].pid, signal.SIGKILL)
-    _, said = command.communicate(timeout=600)
-    assert "its process was killed by signal 9" in said
-    assert "trying again" in said
-    assert results(root) == results(unbroken.root)
+def test_jobs_and_workers_of_ray_that_are_killed_at_ten_moments_change_no_byte(
+    site: Site, course: Course, tmp_path: Path
+) -> None:
+    course.start()
+    for number, count in enumerate(moments(1)):
+        course.wait_for_states(count)
+        if job := course.victim():
+            with suppress(psutil.Error):
+                kill(job if number % 2 else job.parents()[0])
+    assert "trying again" in course.finish()
+    assert results(tmp_path / "root") == site.results
+
+
+def test_a_command_that_is_killed_at_ten_moments_loses_nothing(
+    site: Site, course: Course, tmp_path: Path
+) -> None:
+    for count in moments(2):
+        course.start()
+        assert course.process is not None
+        course.wait_for_states(count)
+        course.process.kill()
+        course.process.communicate()
+    course.start()
+    course.finish()
+    assert results(tmp_path / "root") == site.results
+
+
+class Nodes:
+    """A cluster of this machine, whose nodes have folders of their own and a core each."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.nodes: list[subprocess.Popen[bytes]] = []
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        port = self.address.partition(":")[2]
+        self._start("--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false")
+
+    def _start(self, *options: str) -> None:
+        number = len(list(self.folder.glob("*.log")))
+        with (self.folder / f"{number}.log").open("wb") as log:
+            self.nodes.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *options],
+                    stdout=log,
+                    stderr=log,
+                    env=os.environ | RAY | {NODE_ROOT: str(self.folder / f"node{number % 2}")},
+                )
+            )
+        until = time.monotonic() + SECONDS
+        while b"Ray runtime started" not in (self.folder / f"{number}.log").read_bytes():
+            assert time.monotonic() < until
+            assert self.nodes[-1].poll() is None
+            time.sleep(0.2)
+
+    def add(self) -> None:
+        """Add a node; it has the folder of the one that was killed."""
+        self._start(f"--address={self.address}", "--num-cpus=1")
+
+    def kill(self, number: int) -> None:
+        """Kill all of a node at once, the jobs on it, too, as a power cut does."""
+        node = self.nodes.pop(number)
+        with suppress(psutil.NoSuchProcess):
+            for one in [*psutil.Process(node.pid).children(recursive=True)]:
+                kill(one)
+        node.kill()
+        node.wait()
+
+    def stop(self) -> None:
+        while self.nodes:
+            self.kill(-1)
+
+
+@contextmanager
+def cluster(folder: Path) -> Iterator[Nodes]:
+    folder.mkdir()
+    nodes = Nodes(folder)
+    try:
+        nodes.add()
+        nodes.add()
+        yield nodes
+    finally:
+        nodes.stop()
+
+
+def test_nodes_without_a_common_folder_end_with_the_same_bytes(site: Site, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(site.root, tmp_path / "root"))
+    with cluster(tmp_path / "nodes") as nodes:
+        words = [*site.words, "--ray", nodes.address, "--from", str(root / "data/tiny/archives")]
+        course = Course(
+            [*words, "--root", str(root)], root / "artifacts/tiny/.logs", root / "artifacts/tiny"
+        )
+        course.start()
+        assert "15 of 15 jobs" in course.finish()
+        for name in ("node0", "node1"):
+            assert list((tmp_path / "nodes" / name).glob("artifacts/tiny/*/fold*/stamp.json"))
+    assert results(root) == site.results
+
+
+def test_nodes_that_are_killed_at_ten_moments_lose_nothing(site: Site, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(site.root, tmp_path / "root"))
+    with cluster(tmp_path / "nodes") as nodes:
+        words = [*site.words, "--ray", nodes.address, "--root", str(root)]
+        course = Course(words, root / "artifacts/tiny/.logs", root / "artifacts/tiny")
+        course.start()
+        for count in moments(3):
+            course.wait_for_states(count)
+            if course.victim() is None:
+                break
+            nodes.kill(1)  # the older of the two that train
+            nodes.add()
+        assert "trying again" in course.finish()
+    assert results(root) == site.results
+
+
+def test_ctrl_c_saves_every_job_and_the_same_command_goes_on(
+    site: Site, course: Course, tmp_path: Path
+) -> None:
+    course.start()
+    assert course.process is not None
+    course.wait_for_states(3)
+    course.process.send_signal(signal.SIGINT)
+    _, said = course.process.communicate(timeout=SECONDS)
+    assert course.process.returncode == 130, said
+    assert "stopped by Ctrl-C, and saved; the same command goes on" in said
+    course.note_finished()
+    course.start()
+    course.finish()
+    assert results(tmp_path / "root") == site.results

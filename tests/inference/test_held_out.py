@@ -5,9 +5,12 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from pipeline.data.training_table import load_training_table
+from pipeline.inference import fold_models
 from pipeline.inference.fold_models import FoldModels
+from pipeline.inference.grad_cam import grad_cam
 from pipeline.inference.held_out import explain
 from pipeline.stages import train
 from pipeline.store.freshness import Stamp, digest
@@ -71,3 +74,29 @@ def test_an_image_is_shown_as_the_network_sees_it(trained):
     assert len(found) == len(images)
     assert {one.pixels.shape for one in found} == {(32, 32, 3)}
     assert len({one.pixels.tobytes() for one in found}) > len(images) / 2
+
+
+def test_a_gpus_large_batches_explain_alike_and_are_halved_until_they_fit(trained, monkeypatch):
+    paths, competition = trained
+    images, folds = load_training_table(paths)
+    models = FoldModels(paths, competition, "finetune")
+    args = folds["fold"].to_numpy(), np.tile([0, 1], (len(images), 1))
+    small = explain(paths, models, images, *args)
+    asked = []
+
+    def maps_of(network, inputs, classes):
+        asked.append(len(inputs))
+        if len(inputs) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return grad_cam(network, inputs, classes)
+
+    monkeypatch.setattr(models, "_device", torch.device("cuda"))
+    assert models.images_at_once(8, num_views=4) == 64
+    monkeypatch.setattr(models, "images_at_once", lambda *_: 256)
+    monkeypatch.setattr(models, "_device", torch.device("cpu"))
+    monkeypatch.setattr(fold_models, "grad_cam", maps_of)
+    large = explain(paths, models, images, *args)
+    assert max(asked) == max(np.bincount(folds["fold"]))
+    for one, other in zip(small, large, strict=True):
+        np.testing.assert_array_equal(one.pixels, other.pixels)
+        np.testing.assert_allclose(one.maps, other.maps, atol=1e-4)

@@ -32,7 +32,7 @@ def site(workspace, tmp_path):
 
 def run(site, recipes="none,light", num_seeds=2, overrides=()):
     paths, competition, path, _ = site
-    ablate.run(paths, competition, path, recipes, num_seeds, overrides)
+    ablate.run(paths, competition, ablate.Options(path, recipes, num_seeds, overrides))
 
 
 def rows_of(site):

@@ -45,6 +45,16 @@ def test_without_a_limit_it_runs_the_main_path_then_status_and_report(said, tmp_
     assert calls[4] == ["tune", "--trials", "3"]
 
 
+def test_what_jobs_run_on_is_handed_to_train_and_to_tune_unless_its_machines_share_no_study(
+    said, tmp_path
+):
+    calls, _ = said
+    run.run(*demo(tmp_path), run.Options(devices=("--gpus", "all")))
+    assert calls[3:5] == [["train", "--gpus", "all"], ["tune", "--gpus", "all"]]
+    run.run(*demo(tmp_path), run.Options(devices=("--ray", "auto")))
+    assert calls[12:14] == [["train", "--ray", "auto"], ["tune"]]
+
+
 def test_where_the_truth_is_known_the_submission_is_graded(said, tmp_path):
     calls, _ = said
     paths, competition, typed = demo(tmp_path)
@@ -106,7 +116,9 @@ def limited(workspace, tmp_path, monkeypatch):
     rung = '[[rungs]]\nname = "{0}"\nexperiments = ["{1}.toml"]\nadds = "x"\n'
     plan.write_text(rung.format("a", "one") + rung.format("b", "barred"), encoding="utf-8")
     ready = {"download": DONE, "prepare": DONE, "folds": DONE}
-    monkeypatch.setattr(run, "Commands", lambda typed, root: Here(typed, root, endings=dict(ready)))
+    monkeypatch.setattr(
+        run, "Commands", lambda typed, root, _: Here(typed, root, endings=dict(ready))
+    )
     monkeypatch.setattr(run, "Rehearsal", Stand)
 
     def start(**options: Any) -> None:
@@ -145,6 +157,6 @@ def test_a_limit_that_ends_before_the_images_are_there_is_said(said, tmp_path, m
 
 def test_a_limit_too_short_for_a_file_is_said_with_what_it_would_take(limited, monkeypatch):
     ready = dict.fromkeys(("download", "prepare", "folds"), DONE) | {"train": STOPPED}
-    monkeypatch.setattr(run, "Commands", lambda typed, root: Here(typed, root, endings=ready))
+    monkeypatch.setattr(run, "Commands", lambda typed, root, _: Here(typed, root, endings=ready))
     with pytest.raises(StoppedError, match=r"0:20 is too short for a submission here \(some 0:01"):
         limited[1](limit=20.0)

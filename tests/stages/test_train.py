@@ -28,7 +28,7 @@ from pipeline.store.paths import Paths
 from pipeline.store.predictions import load_predictions
 from pipeline.store.results import list_results
 from pipeline.store.tables import SUSPECT_COLUMNS, load_folds, load_test, load_train, write_table
-from pipeline.training import dry_run
+from pipeline.training import prepare_network
 from pipeline.training.head import LinearHead
 from tests import tiny
 
@@ -309,7 +309,7 @@ def test_what_the_last_experiment_cannot_do_stops_before_the_first(site, tmp_pat
 def test_what_is_up_to_date_is_not_checked_again(site, monkeypatch):
 
     run(site)
-    monkeypatch.setattr(dry_run, "check_trainable", None)
+    monkeypatch.setattr(prepare_network, "check_trainable", None)
     run(site)
 
 

@@ -1,5 +1,6 @@
 """The stage `tune` on the drawn demo: what it finds, keeps, goes on with and says."""
 
+import pickle
 import signal
 import threading
 import time
@@ -17,7 +18,10 @@ from pipeline.errors import ArtifactError, ConfigError, StoppedError
 from pipeline.stages import ensemble, train, tune
 from pipeline.stages.tune import Options
 from pipeline.store.results import list_results
+from pipeline.training import fold_jobs
 from pipeline.training.probe import Probe
+from pipeline.training.ray_cluster import PoolOptions
+from pipeline.tuning import worker
 from tests import tiny
 
 SPACE = """
@@ -76,6 +80,37 @@ def test_an_experiment_that_cannot_be_trained_is_refused_before_the_study_is_mad
     with pytest.raises(ConfigError, match=r"^tiny: train\.optimizer\.name: must name an optimizer"):
         tune.run(paths, competition, path, faulty, Options(2))
     assert not paths.studies_dir.exists()
+
+
+def test_workers_of_two_kinds_and_a_journal_of_several_machines_are_refused(site):
+    with pytest.raises(ConfigError, match=r"^--workers: must be left out beside --gpus and --ray"):
+        run(site, num_workers=2, pool=PoolOptions("all"))
+    with pytest.raises(ConfigError, match=r"^--ray auto: must be given with --storage, as the mac"):
+        run(site, pool=PoolOptions(address="auto"))
+
+
+def test_workers_that_are_dealt_run_the_trials_of_one_study(site, monkeypatch):
+    titles = []
+
+    class Pool:
+        """Runs the jobs that it is given here, as they arrive in other processes."""
+
+        def __init__(self, *_):
+            pass
+
+        def run(self, jobs_for):
+            for job in pickle.loads(pickle.dumps(jobs_for(2))):
+                titles.append(job.title)
+                assert job.log.is_absolute()
+                job.run()
+
+    monkeypatch.setattr(worker, "JobPool", Pool)
+    monkeypatch.setattr(fold_jobs, "JobPool", Pool)
+    monkeypatch.setattr("pipeline.training.ray_cluster.is_installed", lambda _: True)
+    run(site, 3, pool=PoolOptions("all"))
+    assert [one.state for one in trials_of(site)] == [TrialState.COMPLETE] * 3
+    assert titles[:2] == ["tune demo tiny worker 0", "tune demo tiny worker 1"]
+    assert titles[2:] == ["train demo tiny-tuned fold 0", "train demo tiny-tuned fold 1"]
 
 
 def test_the_first_trial_is_the_experiment_as_it_stands(site):

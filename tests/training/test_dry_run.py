@@ -9,7 +9,7 @@ import pipeline
 from pipeline.config.experiment import Experiment
 from pipeline.config.experiment_files import load_experiments
 from pipeline.errors import ConfigError
-from pipeline.training.dry_run import check_trainable
+from pipeline.training.prepare_network import check_trainable
 from tests import tiny
 
 FOLDER = Path(pipeline.__file__).parent / "experiments"

@@ -3,25 +3,46 @@
 import pickle
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from pipeline.config.competition import load_competition
-from pipeline.errors import ArtifactError, ConfigError, StoppedError
-from pipeline.store.paths import Paths
-from pipeline.training import job_pool
-from pipeline.training.job_pool import PoolOptions, _Outcome, _Pool, train_in_pool
-from pipeline.training.task import FoldJob
-from tests import tiny
+from pipeline.errors import ArtifactError, ConfigError, DataError, StoppedError
+from pipeline.training import fold_jobs, job_pool, ray_cluster
+from pipeline.training.fold_jobs import train_in_pool
+from pipeline.training.job_pool import JobPool
+from pipeline.training.ray_cluster import Outcome, PoolOptions
 
-Answer = Callable[[int, str], _Outcome]  # fold and place → how the job ends
+Answer = Callable[[int, str], Outcome]  # fold and place → how the job ends
 
-DONE = _Outcome(0, "")
-KILLED = _Outcome(-9, "")
-BROKEN = _Outcome(1, "Traceback\ntorch.AcceleratorError: CUDA error: an illegal memory access\n")
+DONE = Outcome(0, "", {})
+KILLED = Outcome(-9, "", {})
+BROKEN = Outcome(1, "Traceback\ntorch.AcceleratorError: CUDA error: an illegal memory access\n", {})
+
+
+@dataclass(frozen=True)
+class Job:
+    """Of a fold, whose files are said to be good or not."""
+
+    fold: int
+    log: Path
+    max_attempts = 3
+    brings = None
+
+    @property
+    def title(self):
+        return f"train demo tiny fold {self.fold}"
+
+    def run(self):
+        raise NotImplementedError
+
+    def take(self, outcome):
+        if outcome.files:
+            raise DataError("fold2: must be brought back whole, isn't")
 
 
 class LostError(Exception):
@@ -58,8 +79,8 @@ class Ray(ModuleType):
     def make_slot(self, environment):
         place = self.free.pop(0)
 
-        def run(content, log):
-            job: FoldJob = pickle.loads(content)
+        def run(content, log, _):
+            job: Job = pickle.loads(content)
             assert log == job.log
             self.ran.append((job.fold, place))
             return self.make_ref(lambda: self.answer(job.fold, place))
@@ -98,16 +119,13 @@ def played() -> Any:
 @pytest.fixture
 def deal(monkeypatch, tmp_path):
     """Deal folds to GPUs that answer as told; returns the Ray that was played."""
-    paths = Paths(tmp_path, "demo")
-    competition, experiment = load_competition("demo"), tiny.experiment()
     monkeypatch.setattr(PoolOptions, "gpu_numbers", lambda _: [0, 1])
 
     def run(answer: Answer, num_folds: int = 5, num_gpus: int = 2) -> Ray:
         ray = Ray(answer, num_gpus)
         monkeypatch.setitem(sys.modules, "ray", ray)
-        out = paths.experiment("tiny")
-        jobs = [FoldJob(paths, competition, experiment, out, fold, {}) for fold in range(num_folds)]
-        _Pool(jobs, PoolOptions("0,1")).run()
+        jobs = [Job(fold, tmp_path / f"tiny-fold{fold}.log") for fold in range(num_folds)]
+        JobPool("train", PoolOptions("0,1")).run(lambda _: jobs)
         return ray
 
     return run
@@ -159,7 +177,9 @@ def test_where_every_gpu_fails_that_is_said(deal):
 
 
 def test_an_error_that_trying_again_does_not_mend_ends_the_dealing(deal):
-    said = _Outcome(1, "a line\nerror: train.csv: must be there, isn't; run 'pipeline prepare'\n")
+    said = Outcome(
+        1, "a line\nerror: train.csv: must be there, isn't; run 'pipeline prepare'\n", {}
+    )
     line = r"^train demo tiny fold 0: train\.csv: must be there, .+; its log is .+tiny-fold0\.log$"
     with pytest.raises(ArtifactError, match=line):
         deal(lambda fold, _: said if fold == 0 else DONE)
@@ -182,7 +202,7 @@ def test_ctrl_c_reaches_every_job_and_none_is_begun_after_it(deal, monkeypatch):
         if not asked:
             asked.append(fold)
             return DONE
-        return _Outcome(130, "error: fold 1: stopped by Ctrl-C, and saved\n")
+        return Outcome(130, "error: fold 1: stopped by Ctrl-C, and saved\n", {})
 
     with pytest.raises(StoppedError, match="stopped by Ctrl-C, and saved; the same command goes"):
         deal(answer)
@@ -192,8 +212,8 @@ def test_ctrl_c_reaches_every_job_and_none_is_begun_after_it(deal, monkeypatch):
 
 def test_without_ray_one_line_says_how_to_get_it_and_folds_go_one_by_one(monkeypatch, capsys):
     trained = []
-    monkeypatch.setattr(job_pool, "is_installed", lambda _: False)
-    monkeypatch.setattr(job_pool, "train_all", lambda runs, folds: trained.append((runs, folds)))
+    monkeypatch.setattr(ray_cluster, "is_installed", lambda _: False)
+    monkeypatch.setattr(fold_jobs, "train_all", lambda runs, folds: trained.append((runs, folds)))
     train_in_pool([], [1], PoolOptions("all"))
     assert trained == [([], [1])]
     assert "pip install 'pipeline[ray]'" in capsys.readouterr().err
@@ -202,10 +222,28 @@ def test_without_ray_one_line_says_how_to_get_it_and_folds_go_one_by_one(monkeyp
 
 
 def test_gpus_are_named_by_their_numbers(monkeypatch):
-    monkeypatch.setattr(job_pool, "pick_device", lambda: torch.device("cuda"))
+    monkeypatch.setattr("pipeline.training.device.pick_device", lambda: torch.device("cuda"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")  # put back afterwards
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     assert PoolOptions("all").gpu_numbers() == [0, 1, 2, 3]
     assert PoolOptions("3,0").gpu_numbers() == [3, 0]
     for text in ("4", "0,0", "a", "", "0,"):
         with pytest.raises(ConfigError, match=r"^--gpus .*: must be 'all' or numbers of this mach"):
             PoolOptions(text).gpu_numbers()
+
+
+def test_what_is_brought_back_and_is_not_right_ends_the_dealing(deal):
+    line = r"^train demo tiny fold 2: fold2: must be brought back whole, isn't; it came from GPU"
+    with pytest.raises(ArtifactError, match=line):
+        deal(lambda fold, _: Outcome(0, "", {"oof.npz": b"1"} if fold == 2 else {}))
+
+
+def test_machines_that_fetch_archives_are_those_of_a_cluster():
+    with pytest.raises(ConfigError, match=r"^--from: must be given with --ray"):
+        train_in_pool([], [], PoolOptions(gpus="all", source="https://example.org"))
+
+
+def test_one_process_of_several_deals_no_jobs(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match=r"^--gpus and --ray: must be given to one process, are"):
+        train_in_pool([], [], PoolOptions("all"))

@@ -3,9 +3,9 @@
 import optuna
 import pytest
 
-from pipeline.tuning.finite_space import finite_space
 from pipeline.tuning.objective import suggest
 from pipeline.tuning.samplers import SAMPLERS
+from pipeline.tuning.search import finite_space
 from pipeline.tuning.study import open_study
 from tests.tuning.conftest import make
 

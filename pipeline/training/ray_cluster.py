@@ -1,0 +1,266 @@
+"""Join or start a cluster of Ray, and run jobs in processes of its machines.
+
+A slot is a share of a GPU, or a core where there is none. Each job runs in a process of its own
+below its slot, so that a CUDA error or a crash costs one job. Ray's workers import this module, so
+it imports nothing heavy itself.
+"""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pipeline.console import warn
+from pipeline.errors import ArtifactError, ConfigError, PipelineError, StoppedError
+from pipeline.machine import (
+    CPUS_VARIABLE,
+    JOB,
+    end_with,
+    is_installed,
+    num_cpus,
+    num_processes,
+)
+
+GRACE_SECONDS = 60.0  # for a job whose slot is gone, to save and end
+ENTRY = "from pipeline.training.ray_cluster import run_job; run_job()"
+THREADS = "OMP_NUM_THREADS"
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+# Of machines that share no folder: where each keeps images and what it trains.
+NODE_ROOT = "PIPELINE_NODE_ROOT"
+
+
+@dataclass(frozen=True)
+class PoolOptions:
+    """What jobs run on.
+
+    Attributes:
+        gpus: "all", or numbers of this machine's GPUs with commas; None for all of a cluster.
+        per_gpu: Jobs that share a GPU.
+        address: Of a Ray cluster, "auto" for the one of this machine; None for this machine alone.
+        source: From where its machines get the archives, as they don't share the root; None if
+            they do.
+        competition: As the user named it, for them.
+    """
+
+    gpus: str | None = None
+    per_gpu: int = 1
+    address: str | None = None
+    source: str | None = None
+    competition: str = ""
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether several jobs at once are asked for."""
+        return self.gpus is not None or self.address is not None
+
+    def can_deal(self, what: str) -> bool:
+        """Tell whether jobs are to be dealt; warn where they should be, but Ray isn't installed.
+
+        Args:
+            what: What is done instead.
+
+        Raises:
+            ConfigError: Several processes run this command, or there are no other machines.
+        """
+        if self.source is not None and self.address is None:
+            raise ConfigError(
+                "--from: must be given with --ray, whose machines fetch the archives from there; "
+                "add it, or leave --from out"
+            )
+        if not self.is_wanted:
+            return False
+        if num_processes() > 1:
+            raise ConfigError(
+                f"--gpus and --ray: must be given to one process, are to {num_processes()}; start "
+                "the command without accelerate launch"
+            )
+        if not is_installed("ray"):
+            warn(
+                "several jobs at once need Ray, which isn't installed; run \"pip install "
+                f"'pipeline[ray]'\". {what}"
+            )
+            return False
+        return True
+
+    def gpu_numbers(self) -> list[int]:
+        """List this machine's GPUs that are to be used; on a CPU numbers stand for slots.
+
+        Raises:
+            ConfigError: They aren't numbers of GPUs of this machine.
+        """
+        import torch
+
+        from pipeline.training.device import pick_device
+
+        is_cpu = pick_device().type == "cpu"
+        count = 0 if is_cpu else torch.cuda.device_count()
+        if self.gpus in (None, "all"):
+            return list(range(count))
+        parts = str(self.gpus).split(",")
+        numbers = [int(part) for part in parts if part.strip().isdecimal()]
+        is_there = is_cpu or all(number < count for number in numbers)
+        if len(set(numbers)) != len(parts) or not is_there:
+            raise ConfigError(
+                f"--gpus {self.gpus}: must be 'all' or numbers of this machine's {count} GPUs with "
+                "commas between them, each once; 'pipeline doctor' lists them"
+            )
+        if not is_cpu:
+            os.environ[VISIBLE] = ",".join(map(str, numbers))
+        return numbers
+
+
+class Outcome(NamedTuple):
+    """How a job's process ended.
+
+    Attributes:
+        code: Its exit code, negative for a signal.
+        said: The end of what it printed.
+        files: What it made, by name, where it brings that back.
+    """
+
+    code: int
+    said: str
+    files: dict[str, bytes]
+
+
+class Slot:
+    """Runs one job after the other, each in a process; lives in a worker of Ray."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def where(self) -> str:
+        """Name the machine and the GPU."""
+        import ray
+
+        gpus = ",".join(map(str, ray.get_gpu_ids()))
+        return f"{ray.util.get_node_ip_address()}{f' GPU {gpus}' if gpus else ''}"
+
+    def run(self, job: bytes, log: Path, brings: Path | None = None) -> Outcome:
+        """Run a job to its end.
+
+        Args:
+            job: The job, pickled.
+            log: Takes what it prints; a relative path is one below the machine's own folder.
+            brings: The folder whose files are brought back; None for none.
+        """
+        log = node_root() / log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as file:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", ENTRY],
+                stdin=subprocess.PIPE,
+                stdout=file,
+                stderr=file,
+                env=os.environ | self._environment,
+            )
+            with suppress(BrokenPipeError):
+                self._process.communicate(job)
+        said, code = log.read_bytes()[-4000:].decode(errors="replace"), self._process.returncode
+        made = sorted((node_root() / brings).iterdir()) if brings and code == 0 else []
+        return Outcome(code, said, {one.name: one.read_bytes() for one in made})
+
+    def stop(self) -> None:
+        """Pass a Ctrl-C on: the job saves and ends."""
+        if self._process and self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+
+
+def node_root() -> Path:
+    """Return the folder of this machine's own, where machines share none."""
+    return Path(os.environ.get(NODE_ROOT) or Path.home() / ".cache/pipeline/node")
+
+
+def run_job() -> None:
+    """Run the job that comes pickled on stdin; the entry of its process."""
+    from pipeline.training.processes import settle_environment
+
+    job = pickle.load(sys.stdin.buffer)
+    end_with(os.getppid(), GRACE_SECONDS)
+    try:
+        settle_environment()
+        job.run()
+    except PipelineError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(130 if isinstance(error, StoppedError) else 1)
+
+
+class Cluster:
+    """A cluster that this process is connected to.
+
+    Args:
+        per_gpu: Jobs that share a GPU.
+
+    Attributes:
+        num_slots: How many jobs it can run at once.
+    """
+
+    def __init__(self, per_gpu: int) -> None:
+        import ray
+
+        resources = ray.cluster_resources()
+        self._num_cpus = int(resources.get("CPU", 1))
+        self._per_gpu = per_gpu
+        self._has_gpus = resources.get("GPU", 0) >= 1
+        self.num_slots = int(resources.get("GPU", 0)) * per_gpu or self._num_cpus
+
+    def ask_for_slot(self, num_wanted: int) -> tuple[Any, Any]:
+        """Ask for one of so many slots; return what will say where it is, and the slot."""
+        import ray
+
+        cores = max(1, self._num_cpus // num_wanted)
+        threads = os.environ.get(THREADS, str(cores))
+        environment = {CPUS_VARIABLE: str(cores), THREADS: threads, JOB: "1"}
+        wanted = (
+            {"num_gpus": 1 / self._per_gpu, "num_cpus": 0}
+            if self._has_gpus
+            else {"num_gpus": 0, "num_cpus": 1}
+        )
+        # Two at a time: one waits for the job, another may stop it.
+        slot = ray.remote(Slot).options(max_concurrency=2, **wanted).remote(environment)
+        return slot.where.remote(), slot
+
+
+@contextmanager
+def connected(options: PoolOptions) -> Iterator[Cluster]:
+    """Join the cluster, or start one of this machine alone.
+
+    Raises:
+        ArtifactError: It doesn't start, or isn't found.
+        ConfigError: A GPU is asked for that isn't there.
+    """
+    import ray
+
+    how: dict[str, Any] = {"address": options.address}
+    if not options.address:
+        how = {
+            "address": "local",  # whatever RAY_ADDRESS says
+            "num_cpus": num_cpus(),
+            "num_gpus": len(options.gpu_numbers()),
+            "include_dashboard": False,
+        }
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # A busy machine takes longer than Ray's 15 s to start its agents.
+    os.environ.setdefault("RAY_agent_register_timeout_ms", "300000")
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # jobs are what the machine is there for
+    try:
+        ray.init(log_to_driver=False, logging_level="ERROR", **how)
+    except Exception as error:  # Ray raises bare ones
+        ray.shutdown()
+        raise ArtifactError(
+            f"Ray: must start or be found at {how['address']}, isn't "
+            f"({str(error).strip().partition(chr(10))[0]}); run the same command again, or "
+            "without --gpus and --ray"
+        ) from error
+    try:
+        yield Cluster(options.per_gpu)
+    finally:
+        ray.shutdown()
