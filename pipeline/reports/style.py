@@ -2,6 +2,7 @@
 
 import base64
 import io
+import unicodedata
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ COLORMAP = "cividis"  # for magnitudes; grows lighter evenly, for colour-blind e
 
 PNG_DPI = 150
 MAX_NAME_LETTERS = 24  # letters of a name in a chart
+MAX_WORDS = 80  # in a sentence
+BLANKS = frozenset("\u2800\u115f\u1160\u3164\uffa0")  # printable, and nothing to be seen
 
 # Text and axes. In an SVG it becomes the colour of the reader's page.
 INK = "#1f2328"
@@ -61,7 +64,25 @@ _RC: dict[str, Any] = {
 
 def shorten(name: str) -> str:
     """Shorten a name so that it leaves room for the chart beside it."""
-    return name if len(name) <= MAX_NAME_LETTERS else f"{name[: MAX_NAME_LETTERS - 1]}…"
+    return _seen(name, MAX_NAME_LETTERS)
+
+
+def _seen(name: str, most: int) -> str:
+    """Cut a name after so many letters; one of blanks is told by their numbers."""
+    if not set(name) - BLANKS:
+        name = " ".join(f"U+{ord(letter):04X}" for letter in name)
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
+def in_words(name: str) -> str:
+    """Return a class's name as a sentence shows it: not too long, to be seen, set apart."""
+    return apart(_seen(name, MAX_WORDS))
+
+
+def apart(text: str) -> str:
+    """Set text apart that is written from right to left: it would take what follows along."""
+    is_rtl = any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in text)
+    return f"\u2068{text}\u2069" if is_rtl else text
 
 
 def line(number: int) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from pipeline.config.competition import Competition
 from pipeline.console import result, say
 from pipeline.errors import ConfigError, DataError
 from pipeline.images.working_copy import ImageRows, WorkingCopies
-from pipeline.reports.page.blocks import Section
+from pipeline.reports.page.blocks import Hint, Section
 from pipeline.reports.page.build_page import build_sections, page_title, render
 from pipeline.reports.page.report_data import read_report_data
 from pipeline.reports.page.review_deck import (
@@ -249,7 +249,8 @@ def make_server(paths: Paths, competition: Competition, typed: str, port: int = 
 
 
 def _desk(paths: Paths, competition: Competition, typed: str) -> Desk:
-    sections = build_sections(read_report_data(paths, competition, typed))
+    data = read_report_data(paths, competition, typed)
+    sections = build_sections(data)
     decks = [block for one in sections for block in one.blocks if isinstance(block, ReviewDeck)]
     if not decks:
         raise DataError(
@@ -257,10 +258,12 @@ def _desk(paths: Paths, competition: Competition, typed: str) -> Desk:
             f"{competition.name}' if nothing is trained yet"
         )
     deck, empty = decks[0], emptied(decks[0])
+    here = data.command("review")  # which the page needn't name where it runs
     served = [
-        replace(one, blocks=[empty if block is deck else block for block in one.blocks])
+        replace(one, blocks=[empty if block is deck else block for block in one.blocks
+                             if not (isinstance(block, Hint) and block.command == here)])
         for one in sections
-    ]
+    ]  # fmt: skip
     train = load_train(paths)
     file = ReviewFile(paths, empty, frozenset(train["image_id"]), decided_rows(deck))
     return Desk(paths, page_title(competition), served, train, file)

@@ -7,7 +7,16 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from pipeline.reports.style import COLORS, INK, data_uri, drawing, to_png, to_svg
+from pipeline.reports.style import (
+    COLORS,
+    INK,
+    data_uri,
+    drawing,
+    in_words,
+    shorten,
+    to_png,
+    to_svg,
+)
 
 PAGES = ("#ffffff", "#15181c")
 # How linear RGB looks to dichromats (Machado, Oliveira and Fernandes 2009, severity 1).
@@ -97,3 +106,22 @@ def test_any_label_is_shown_as_it_is(label):
 
 def test_a_data_uri_holds_the_content():
     assert data_uri(b"\x00\xff", "image/png") == "data:image/png;base64,AP8="
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("cat", "cat"),
+        ("猫", "猫"),
+        ("x" * 80, "x" * 80),
+        ("x" * 81, f"{'x' * 79}…"),
+        ("قطة", "\u2068قطة\u2069"),
+        ("\u2800", "U+2800"),
+    ],
+)
+def test_names_in_sentences_are_seen_and_keep_to_themselves(name, shown):
+    assert in_words(name) == shown
+
+
+def test_names_in_charts_are_short_and_seen():
+    assert [shorten("y" * 25), shorten("\u3164")] == [f"{'y' * 23}…", "U+3164"]

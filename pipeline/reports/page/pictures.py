@@ -1,7 +1,8 @@
 """Make the pictures that the page holds: images made smaller, and what a network looks at."""
 
 import io
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -15,7 +16,7 @@ from pipeline.images.decode import ByteImage
 from pipeline.images.working_copy import ImageRows, WorkingCopies
 from pipeline.reports.page.blocks import Block, Hint, Paragraph, Picture
 from pipeline.reports.page.report_data import ReportData
-from pipeline.reports.style import data_uri
+from pipeline.reports.style import apart, data_uri, in_words
 from pipeline.store.paths import Paths
 from pipeline.store.predictions import IntArray
 
@@ -86,22 +87,51 @@ def copy_pictures(data: ReportData, image: pd.Series) -> tuple[list[Picture], in
     shown = train.head(MOST_COPIES)
     pictures = thumbnails(data.paths, shown, COPY_PX)
     labelled = [
-        Picture(one.uri, one.alt, one.width, one.height, f"{row['what']}: {row['image_id']}")
+        Picture(
+            one.uri, one.alt, one.width, one.height, f"{row['what']}: {apart(str(row['image_id']))}"
+        )
         for one, (_, row) in zip(pictures, shown.iterrows(), strict=True)
     ]
     return labelled, len(train)
+
+
+def sure_pictures(data: ReportData, classes: Collection[int], but: set[str]) -> dict[int, Picture]:
+    """Draw of each class the image that is most surely predicted as what it is, to compare with.
+
+    Args:
+        data: With a best result.
+        classes: Indices of the classes.
+        but: Ids of images to leave out.
+
+    Raises:
+        DataError: An image can't be read any more.
+    """
+    assert data.best is not None
+    targets, probs = data.best.targets, data.best.probs
+    is_right = (probs.argmax(axis=1) == targets) & ~data.train["image_id"].isin(but).to_numpy()
+    rows = {one: int(np.where(is_right & (targets == one), probs[:, one], -1).argmax())
+            for one in classes if (is_right & (targets == one)).any()}  # fmt: skip
+    images = data.train.iloc[list(rows.values())]
+    pictures = thumbnails(data.paths, images, MAP_PX)
+    labels = [f"a sure {data.names[one]}" for one in rows]
+    return {one: replace(picture, label=label) for one, picture, label in
+            zip(rows, pictures, labels, strict=True)}  # fmt: skip
 
 
 def _copies(data: ReportData, group: str) -> pd.DataFrame:
     """List the images of a cluster in both sets; `what` says the set, and label and fold."""
     copies = data.findings[data.findings["finding"].isin(COPIES)]  # others share their subject
     ids = {split: set(rows["image_id"]) for split, rows in copies.groupby("split")}
-    train = data.train[(data.train["group"] == group) & _within(data.train, ids.get("train"))]
-    if data.folds is None:
-        what = "copy, " + train["label"]
-    else:
-        folds = data.folds["fold"].loc[train.index].astype(str)
-        what = "copy, " + train["label"] + ", fold " + folds
+    train = data.taking_part
+    train = train[(train["group"] == group) & _within(train, ids.get("train"))]
+    what = [f"copy, {in_words(label)}" for label in train["label"]]
+    if data.folds is not None:
+        folds = dict(zip(data.folds["image_id"], data.folds["fold"], strict=True))
+        where = [folds.get(image_id) for image_id in train["image_id"]]
+        what = [
+            f"{one}, {'in no fold' if fold is None else f'fold {fold}'}"
+            for one, fold in zip(what, where, strict=True)
+        ]
     test = data.test[(data.test["group"] == group) & (data.test["width"] > 0)]
     test = test[_within(test, ids.get("test"))]
     return pd.concat(
@@ -175,7 +205,7 @@ class GradCamPictures:
         assert self.data.folds is not None
         folds = self.data.folds["fold"].to_numpy()[rows]
         found = explain(self.data.paths, self.models, images, folds, classes)
-        names = self.data.competition.classes
+        names = self.data.names
         pictures = []
         for image_id, asked, one in zip(images["image_id"], classes.tolist(), found, strict=True):
             pictures.append(

@@ -12,6 +12,7 @@ from pipeline.config.competition import Competition
 from pipeline.data.corrections import load_review, recorded_corrections
 from pipeline.data.training_table import load_training_table
 from pipeline.errors import ArtifactError, DataError
+from pipeline.reports.style import in_words
 from pipeline.scoring.calibration import expected_calibration_error, reliability_table
 from pipeline.scoring.metrics import rank_results
 from pipeline.scoring.oof import class_indices
@@ -58,6 +59,7 @@ class ReportData:
         best: The best result; None before there is one.
         reviewed: What `review` wrote, rows of SUSPECT_COLUMNS by image_id.
         decided: Ids of the images whose label a person decided on, by whatever way.
+        always_learned: The training images that no fold holds out, rows as those of `train`.
     """
 
     paths: Paths
@@ -74,6 +76,17 @@ class ReportData:
     best: BestResult | None = None
     reviewed: dict[str, list[str]] = field(default_factory=dict)
     decided: frozenset[str] = frozenset()
+    always_learned: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @property
+    def taking_part(self) -> pd.DataFrame:
+        """The training images that are learned from, those that no fold holds out at the end."""
+        return pd.concat([self.train, self.always_learned], ignore_index=True)
+
+    @property
+    def names(self) -> list[str]:
+        """The classes' names as sentences show them."""
+        return [in_words(name) for name in self.competition.classes]
 
     def below_root(self, path: Path) -> str:
         """Format a file's path relative to the project's root."""
@@ -108,8 +121,9 @@ def read_report_data(paths: Paths, competition: Competition, typed: str) -> Repo
     if not paths.folds_csv.is_file():
         return ReportData(train=given, folds=None, **tables)
     train, folds = load_training_table(paths)
-    train, folds = (one[folds["fold"] != ALWAYS_LEARNED] for one in (train, folds))
-    train, folds = train.reset_index(drop=True), folds.reset_index(drop=True)
+    is_held = folds["fold"] != ALWAYS_LEARNED
+    tables["always_learned"] = train[~is_held]
+    train, folds = (one[is_held].reset_index(drop=True) for one in (train, folds))
     return ReportData(train=train, folds=folds, **tables, **select_best(paths, competition, train))
 
 

@@ -1,6 +1,6 @@
 """Define the deck of cards about doubtful labels, and the rows that are saved of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any
@@ -9,6 +9,7 @@ import pandas as pd
 
 from pipeline.data.corrections import ACTIONS, KEEP, RELABEL, load_review
 from pipeline.reports.page.blocks import Block, Picture
+from pipeline.reports.style import in_words
 from pipeline.store.paths import Paths
 from pipeline.store.tables import SUSPECT_COLUMNS, harmless, write_for_people
 
@@ -67,6 +68,7 @@ class ReviewDeck(Block):
         carried: Rows of that table about images without a card.
         command: What to type with the saved file, whose name ends it.
         take_back: What to type where nothing is to be corrected any more; empty where nothing is.
+        examples: Pictures of classes to compare the cards with, by their indices.
     """
 
     kind = "deck"
@@ -78,6 +80,12 @@ class ReviewDeck(Block):
     carried: Sequence[Sequence[str]] = ()
     command: str = ""
     take_back: str = ""
+    examples: Mapping[int, Picture] = field(default_factory=dict)
+
+    @property
+    def shown_classes(self) -> list[str]:
+        """The classes' names as sentences show them."""
+        return [in_words(name) for name in self.classes]
 
     @property
     def safe_classes(self) -> list[str]:

@@ -3,10 +3,13 @@
 import json
 from importlib import resources
 
+import numpy as np
 import pytest
 
 from pipeline.reports.page.blocks import Section, table
 from pipeline.reports.page.build_page import render
+from pipeline.reports.page.pictures import encode
+from pipeline.reports.page.review_deck import ReviewCard, ReviewDeck
 from tests.browser import CHROMIUM, Seen, browser
 from tests.needs import needs
 
@@ -250,3 +253,39 @@ def test_charts_follow_the_scheme_of_the_page(started, path):
         context.close()
     assert shades[0] < 90
     assert shades[1] > 160
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_names_of_whatever_length_push_nothing_out_of_the_page(started, tmp_path, width):
+    names = ["x" * 150, "many words " * 15 + "end", "قطة سوداء", "\u2800"]
+    cards = [ReviewCard(f"{name}.jpg", at, (at + 1) % 4, ["suspect"], lines=[name])
+             for at, name in enumerate(names)]  # fmt: skip
+    deck = ReviewDeck("key", names, {"suspect": "doubtful"}, ["image_id"], cards)
+    file = tmp_path / "names.html"
+    file.write_text(render("names", [Section("review", "Review", [deck])]), encoding="utf-8")
+    page = started.new_page(viewport={"width": width, "height": 800})
+    Seen(page, file)
+    for _ in cards:
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.get_by_role("button", name="Next").click()
+    assert page.locator(".card:visible .labelled").inner_text().startswith("labelled U+2800")
+    page.close()
+
+
+def test_a_card_stands_beside_sure_images_of_its_class_and_of_the_one_chosen(started, tmp_path):
+    names = ["cat", "dog", "fox"]
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    examples = {at: encode(pixels, f"image {at}", 8, f"a sure {name}")
+                for at, name in enumerate(names)}  # fmt: skip
+    cards = [ReviewCard("a.jpg", 0, 1, ["suspect"]), ReviewCard("b.jpg", None, None, ["suspect"])]
+    deck = ReviewDeck("key", names, {"suspect": "doubtful"}, ["image_id"], cards, examples=examples)
+    file = tmp_path / "examples.html"
+    file.write_text(render("x", [Section("review", "Review", [deck])]), encoding="utf-8")
+    page = Seen(started.new_page(), file).page
+    shown = page.locator(".card:visible .example")
+    assert shown.all_inner_texts() == ["a sure dog", "a sure cat"]
+    page.locator("[name=target]").select_option("fox")
+    assert shown.all_inner_texts() == ["a sure fox", "a sure cat"]
+    page.get_by_role("button", name="Next").click()
+    assert shown.count() == 0
+    page.close()

@@ -152,6 +152,7 @@ def test_review_writes_the_file_itself_at_every_decision(own, started, project):
         complaints = []
         page.on("console", lambda message: complaints.append(message.text))
         page.goto(server.address)
+        assert page.get_by_text("The same with the images in full").count() == 0
         decide(page, KEYS)
         undo(page, TAKEN_BACK)
         before = progress(page)

@@ -1,13 +1,18 @@
 """The numbers of the page's sections, each against where they come from."""
 
 import dataclasses
+import inspect
 import json
+import re
+import shutil
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+from pipeline.data import audit, catalog
 from pipeline.ladder.course import Attempt, Course, Reached, save_course, utc_now
 from pipeline.reports.page.blocks import (
     Chart,
@@ -26,6 +31,7 @@ from pipeline.reports.page.review_deck import ReviewDeck
 from pipeline.reports.page.sections import (
     class_scores,
     contributions,
+    dataset_audit,
     experiment_scores,
     feature_map,
     fold_split,
@@ -166,6 +172,45 @@ def test_class_counts_are_those_of_the_training_table(project):
     assert {name: row[0] for name, row in listed.items()} == counts
 
 
+def test_images_that_no_fold_holds_out_are_counted_and_shown_among_the_data(project):
+    held, always = project.data.train.iloc[2:], project.data.train.iloc[:2].assign(label="rare")
+    classes = (*project.competition.classes, "rare")
+    data = without(
+        project.data,
+        competition=project.competition.model_copy(update={"classes": classes}),
+        train=held,
+        folds=project.data.folds.iloc[2:],
+        always_learned=always,
+    )
+    line = next(one.text for one in findings(without(data, best=None)) if one.topic == "Data")
+    assert line.startswith(f"{len(project.data.train)} training images of 3 classes")
+    shown = dataset_audit.build(data)
+    (counts,) = [one for one in blocks(shown, Table) if "per class" in one.caption]
+    assert rows(counts)["rare"][0] == 2
+    (sheet,) = [one for one in blocks(shown, Gallery) if "each class" in one.caption]
+    assert [card.title for card in sheet.cards][-1] == "rare, 2 images"
+    text = next(one.text for one in blocks(fold_split.build(without(data, best=None)), Paragraph))
+    assert " 2 more are learned from in every fold." in text
+
+
+def test_every_kind_of_finding_is_explained():
+    told = re.findall(r'(?:\.add\(|^        \()\s*"([a-z-]+)"', catalog_and_audit(), re.MULTILINE)
+    assert {"litter", "listed-without-label", "constant", "unreadable"} <= set(told)
+    assert (set(told) | {"not-an-image", "left-out"}) - {"train", "test"} <= set(dataset_audit.MEANINGS)
+
+
+def catalog_and_audit():
+    """Return the source of what notes findings."""
+    return "\n".join(inspect.getsource(module) for module in (audit, catalog))
+
+
+def test_odd_files_of_whatever_kind_are_not_called_none(project):
+    table = pd.DataFrame({"finding": ["constant"], "split": ["train"], "image_id": ["x"]})
+    line = next(one.text for one in findings(without(project.data, findings=table, best=None))
+                if one.topic == "Data")  # fmt: skip
+    assert line.endswith("1 other findings.")
+
+
 def test_findings_are_counted_as_in_the_audit(project):
     audit = json.loads(project.paths.audit_json.read_text(encoding="utf-8"))
     listed = table(project, "data", "Odd files")
@@ -219,7 +264,8 @@ def test_settings_are_compared_where_results_differ(project):
     (shown,) = [one for one in blocks([section(project, "experiments")], Table) if one.compares]
     listed = rows(shown)
     names = list(shown.headings[1:])
-    assert names == [one.name for one in project.data.results]
+    trained = [one.name for one in project.data.results if not one.is_ensemble]
+    assert names == [*trained, "ensemble"]  # what is compared first has the same settings
     told = dict(zip(names, listed["method"], strict=True))
     assert (told["finetune"], told["probe"]) == ("finetune", "probe")
     assert dict(zip(names, listed["seed"], strict=True))["finetune"] == "1"
@@ -229,7 +275,10 @@ def test_settings_are_compared_where_results_differ(project):
 def test_parameters_are_counted_with_the_head_and_added_up_for_ensembles(project):
     listed = table(project, "experiments", "Results")
     num = {name: float(row[4]) for name, row in listed.items()}
-    assert num["ensemble"] == pytest.approx(num["probe"] + num["probe-tuned"] + num["finetune"])
+    # The search found nothing better: what it left is the probe again, and counts once.
+    assert num["ensemble"] == pytest.approx(num["probe"] + num["finetune"])
+    told = blocks([section(project, "ensemble")], Paragraph)[0].text
+    assert "probe-tuned: the same as probe, counted once." in told
 
 
 def test_what_was_trained_over_other_folds_is_named_and_left_out(project):
@@ -316,6 +365,22 @@ def test_a_card_knows_its_label_its_probabilities_and_the_maps_of_both_classes(p
         assert labels == [f"for {names[card.suggested]}", f"for {names[card.label]}"]
 
 
+def test_examples_beside_the_cards_are_sure_right_images_that_are_not_in_doubt(project, best):
+    ids = project.data.train["image_id"].tolist()
+    cards = deck(project).cards
+    doubtful = {card.image_id for card in cards}
+    assert deck(project).examples
+    for index, picture in deck(project).examples.items():
+        image_id = picture.alt.removeprefix("image ")
+        row = ids.index(image_id)
+        assert image_id not in doubtful
+        assert best.targets[row] == best.probs[row].argmax() == index
+        others = [best.probs[at][index] for at, target in enumerate(best.targets)
+                  if target == index and ids[at] not in doubtful]  # fmt: skip
+        assert best.probs[row][index] == max(others)
+        assert picture.label == f"a sure {project.competition.classes[index]}"
+
+
 def test_conflicting_copies_are_cards_that_show_each_other(project):
     train = project.data.train
     groups = train.groupby("group")["label"].nunique()
@@ -355,7 +420,7 @@ def test_many_classes_without_a_metric_of_thresholds_have_no_roc(project, best):
     probs = np.column_stack([best.probs, np.zeros(len(best.probs), dtype=np.float32)])
     data = without(project.data, competition=many, best=dataclasses.replace(best, probs=probs))
     shown = predicted_probabilities.build(data)[0]
-    assert [one.picture.alt for one in blocks([shown], Charts)[0].charts] == [
+    assert [one.picture.alt for one in blocks([shown], Chart)] == [
         "accuracy by confidence, and the images per bin"
     ]
 
@@ -430,6 +495,41 @@ def test_members_weigh_what_the_ensemble_says(project):
     }
 
 
+def test_why_the_way_to_blend_was_taken_is_told(project):
+    one = next(one for one in project.data.results if one.is_ensemble)
+
+    def told(method, against, options=""):
+        tried = [{**entry, "against_fallback": against} for entry in one.metrics["methods"]
+                 if entry["method"] in (method, "auto")]  # fmt: skip
+        changed = dataclasses.replace(
+            one,
+            config=one.config | {"method": method, "options": options},
+            metrics=one.metrics | {"methods": tried},
+        )
+        built = contributions.build(without(project.data, results=(changed,)))
+        return blocks(built, Paragraph)[0].text
+
+    better = {"difference": -0.0035, "interval": [-0.0064, -0.0005], "verdict": "better"}
+    assert "beats 'calibrated'" in told("mean", better)
+    assert "-0.0035 [-0.0064, -0.0005]" in told("mean", better)
+    assert "no other way was better beyond noise" in told("calibrated", None)
+    assert "It " not in told("mean", better, "--method mean")
+
+
+def test_a_search_of_one_complete_trial_has_no_chart(project, tmp_path):
+    name = "probe-tuned"
+    shutil.copytree(project.paths.root / "artifacts", tmp_path / "artifacts")
+    paths = dataclasses.replace(project.paths, root=tmp_path)
+    trials = load_record(paths.experiment(name).trials)
+    trials.loc[1:, "state"] = "pruned"
+    trials.to_csv(paths.experiment(name).trials, index=False)
+    result = next(one for one in project.data.results if one.name == name)
+    (shown,) = [one for one in training_course.build(without(project.data, paths=paths,
+                results=(result,))) if one.id == "tuning"]  # fmt: skip
+    assert blocks([shown], Chart) == []
+    assert "All others ended early" in blocks([shown], Paragraph)[0].text
+
+
 def test_trials_are_those_of_the_search(project):
     listed = table(project, "tuning", "The best trials of probe-tuned")
     assert len(blocks([section(project, "tuning")], Chart)) == 1  # three trials say little
@@ -490,6 +590,13 @@ def test_labels_that_were_decided_are_neither_counted_nor_shown_as_doubtful(proj
                 if one.topic == "Labels")  # fmt: skip
     assert line.startswith("0 are contradicted by the predictions, 0 of them surely.")
     assert "pipeline review demo" not in next_commands(data)
+
+
+def test_a_label_that_is_doubtful_for_two_reasons_is_looked_at_once(project, monkeypatch):
+    in_conflict = label_review.conflicts(project.data)
+    monkeypatch.setattr(summary, "_suspects", lambda *_: (set(), {in_conflict[0], "x"}, set()))
+    (text,) = [line.text for line in findings(project.data) if line.topic == "Next"]
+    assert text.startswith(f"Look at {len(in_conflict) + 1} labels")
 
 
 @pytest.mark.parametrize(

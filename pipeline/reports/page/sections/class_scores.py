@@ -18,7 +18,7 @@ from pipeline.reports.page.blocks import (
 )
 from pipeline.reports.page.pictures import thumbnails
 from pipeline.reports.page.report_data import BestResult, ReportData
-from pipeline.reports.style import COLORMAP, drawing, point, shorten
+from pipeline.reports.style import COLORMAP, apart, drawing, point, shorten
 from pipeline.scoring.metrics import confusion
 from pipeline.store.predictions import IntArray
 
@@ -130,7 +130,7 @@ def _pairs(data: ReportData, best: BestResult, counts: IntArray) -> tuple[list[B
 
 
 def _pair(data: ReportData, best: BestResult, true: int, wrong: int, count: int) -> Card:
-    names = data.competition.classes
+    names = data.names
     predicted = best.probs.argmax(axis=1)
     sure = best.probs[:, wrong]
     mistaken = (best.targets == true) & (predicted == wrong)
@@ -140,7 +140,7 @@ def _pair(data: ReportData, best: BestResult, true: int, wrong: int, count: int)
     pictures = thumbnails(data.paths, data.train.iloc[rows], PAIR_PX)
     lines = [
         f"{names[best.targets[row]]}, {sure[row]:.1%} {names[wrong]}: "
-        f"{data.train['image_id'].iloc[row]}"
+        f"{apart(str(data.train['image_id'].iloc[row]))}"
         for row in rows
     ]
     return Card(pictures, f"{names[true]} taken for {names[wrong]}: {count:,} images", lines)

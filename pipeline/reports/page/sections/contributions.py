@@ -24,7 +24,7 @@ from pipeline.reports.page.blocks import (
 )
 from pipeline.reports.page.report_data import ReportData
 from pipeline.reports.style import COLORS, GREY, PNG_DPI, data_uri, drawing, shorten
-from pipeline.scoring.ensembling.selection import AUTO
+from pipeline.scoring.ensembling.selection import AUTO, FALLBACK
 from pipeline.store.paths import AblationPaths
 from pipeline.store.results import Result
 
@@ -70,16 +70,36 @@ def _why(one: Result, members: list[dict[str, Any]]) -> str:
     method = one.config.get("method", "blend")
     ranked = sorted(members, key=lambda member: -member["weight"])
     first, silent = ranked[0], [member["name"] for member in ranked if not member["helps"]]
-    how = f"Blended by '{method}': {WAYS.get(method, 'see docs/ensembles.md')}."
+    how = f"Blended by '{method}': {WAYS.get(method, 'see docs/ensembles.md')}.{_choice(one)}"
     if method not in ("mean", "rank"):
         how += " So a member weighs what it knows that the others don't, not what it scores alone."
     if first["weight"] >= VERY_HEAVY and len(ranked) > 1:
         how += f" Beside {first['name']} the others hardly add anything."
     elif method not in ("mean", "rank"):
         how += f" {first['name']} weighs most, {first['weight']:.2f}."
+    for member in members:
+        if member.get("copies"):
+            how += f" {', '.join(member['copies'])}: the same as {member['name']}, counted once."
     if silent and len(ranked) > 1:
         how += f" Not missed beyond noise: {', '.join(silent)}."
     return how
+
+
+def _choice(one: Result) -> str:
+    """Say why the way to blend was taken, where it was chosen among several."""
+    tried = {entry["method"]: entry["against_fallback"] for entry in one.metrics.get("methods", [])}
+    method = one.config.get("method")
+    if method not in tried or "--method" in one.config.get("options", ""):
+        return ""
+    against = tried[method]
+    if against is None:
+        return " It is the baseline, and no other way was better beyond noise."
+    low, high = against["interval"]
+    return (
+        f" It was chosen of {len(set(tried) - {AUTO})} ways, as it beats '{FALLBACK}', the "
+        "baseline, on held-out images: log loss at their best temperatures "
+        f"{against['difference']:+.4f} [{low:+.4f}, {high:+.4f}]."
+    )
 
 
 def _weights(members: list[dict[str, Any]]) -> Chart:

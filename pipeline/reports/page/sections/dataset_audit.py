@@ -16,7 +16,7 @@ from pipeline.reports.page.blocks import (
 )
 from pipeline.reports.page.pictures import thumbnails
 from pipeline.reports.page.report_data import ReportData
-from pipeline.reports.style import COLORS, drawing, line, shorten
+from pipeline.reports.style import COLORS, apart, drawing, in_words, line, shorten
 
 MAX_BARS = 20
 SHEET_PICTURES = 144  # on the whole sheet
@@ -31,7 +31,14 @@ MEANINGS = {
     "unreadable": "the file is no whole image; a test image gets the class shares",
     "unlisted": "the list of labels doesn't name it, so it isn't used",
     "left-out": "leave_out of the competition's file names it",
-    "missing": "it is listed, and there is no such file",
+    "listed-without-file": "a list names it, and there is no such file",
+    "listed-without-label": "the list of labels has no label for it, so it isn't used",
+    "listed-with-two-labels": "the list of labels contradicts itself, so it isn't used",
+    "listed-otherwise": "the list spells its name otherwise than the file",
+    "constant": "it is of one colour",
+    "other-range": "its numbers don't run from 0 to 255; it is scaled by its own range",
+    "not-an-image": "the file lies among the images, and is none",
+    "litter": "a file that an operating system left there; it is ignored",
     "not-rgb": "grey, a palette, transparency or CMYK; read as RGB",
     "type-differs-from-name": "the content is of another type than the name says",
     "rotated-by-exif": "its EXIF data turn it; it is turned upright",
@@ -54,7 +61,7 @@ def build(data: ReportData) -> list[Section]:
 
 
 def _counts(data: ReportData) -> pd.Series:
-    counts = data.train["label"].map(data.competition.labels_in).explode().value_counts()
+    counts = data.taking_part["label"].map(data.competition.labels_in).explode().value_counts()
     return counts.reindex(data.competition.classes, fill_value=0)
 
 
@@ -70,6 +77,8 @@ def _balance(data: ReportData) -> Chart:
         caption = (
             f"Class balance: the smallest class has {counts.min():,} training images, the largest "
             f"{counts.max():,}."
+            if counts.min() < counts.max()
+            else f"Class balance: every class has {counts.max():,} training images."
         )
         if len(shown) < len(counts):
             caption += f" The {MAX_BARS} largest of {len(counts):,} classes."
@@ -77,7 +86,7 @@ def _balance(data: ReportData) -> Chart:
 
 
 def _sizes(data: ReportData) -> Chart:
-    splits = {"train": data.train, "test": data.test[data.test["width"] > 0]}
+    splits = {"train": data.taking_part, "test": data.test[data.test["width"] > 0]}
     sides = np.concatenate([images[["width", "height"]].min(axis=1) for images in splits.values()])
     edges = np.linspace(sides.min(initial=0), sides.max(initial=1) + 1, 41)
     with drawing(4.8, 2.5) as figure:
@@ -137,7 +146,7 @@ def _findings(data: ReportData) -> Block:
 def _clusters(data: ReportData) -> list[Block]:
     """Show copies within the training images, and those across train and test."""
     columns = ["image_id", "path", "group", "sha256"]
-    train = data.train[[*columns, "label"]].assign(split="train")
+    train = data.taking_part[[*columns, "label"]].assign(split="train")
     test = data.test.loc[data.test["width"] > 0, columns].assign(split="test", label="")
     images = pd.concat([train, test], ignore_index=True)
     is_copy = data.findings["finding"].isin(["exact-duplicate", "near-duplicate"])
@@ -165,7 +174,10 @@ def _cluster_card(data: ReportData, images: pd.DataFrame) -> Card:
     shown = images.loc[order[:3]]
     pictures = thumbnails(data.paths, shown)
     triples = zip(shown["split"], shown["label"], shown["image_id"], strict=True)
-    lines = [f"{split}{label and f', {label}'}: {name}" for split, label, name in triples]
+    lines = [
+        f"{split}{label and f', {in_words(label)}'}: {apart(str(name))}"
+        for split, label, name in triples
+    ]
     return Card(pictures, f"{len(images):,} images", lines)
 
 
@@ -176,11 +188,12 @@ def _sheet(data: ReportData) -> list[Block]:
     shown = classes[:SHEET_PICTURES]
     per_class = max(1, min(SHEET_PER_CLASS, SHEET_PICTURES // len(shown)))
     cards = []
-    labels = data.train["label"].map(data.competition.labels_in)
+    train = data.taking_part
+    labels = train["label"].map(data.competition.labels_in)
     for name in shown:
-        images = data.train[[name in one for one in labels]]
+        images = train[[name in one for one in labels]]
         drawn = images.sample(min(per_class, len(images)), random_state=0)
-        title = f"{name}, {len(images):,} images"
+        title = f"{in_words(name)}, {len(images):,} image{'s' * (len(images) > 1)}"
         cards.append(Card(thumbnails(data.paths, drawn, SHEET_PX), title))
     caption = f"{per_class} images of each class, drawn at random; the middle square of each."
     if len(shown) < len(classes):

@@ -41,7 +41,9 @@ def build(data: ReportData) -> list[Section]:
     blocks += [
         Paragraph(f"{name} is left out: {reason}") for name, reason in (data.left_out or {}).items()
     ]
-    blocks += [*_differences(data.results[:MAX_COMPARED]), *_submissions(data)]
+    # Ensembles have other settings than what is trained: they come last.
+    compared = sorted(data.results, key=lambda one: one.is_ensemble)[:MAX_COMPARED]
+    blocks += [*_differences(compared), *_submissions(data)]
     return [Section("experiments", "Results", blocks)]
 
 
@@ -93,8 +95,16 @@ def _table(data: ReportData) -> Block:
     rows = [_row(data, one) for one in data.results]
     caption = (
         "Results, the best first. Spread: standard deviation of the folds' scores, the lowest and "
-        "the highest. ECE: expected calibration error. Parameters: of the network, for an ensemble "
-        "of all its members. Seconds: of all folds' training; cached features aren't counted again."
+        "the highest. "
+    )
+    if any(data.calibration_errors or {}):
+        caption += "ECE: expected calibration error. "
+    else:
+        at = headings.index("ECE")
+        headings, *rows = [[*one[:at], *one[at + 1 :]] for one in (headings, *rows)]
+    caption += (
+        "Parameters: of the network, for an ensemble of all its members. Seconds: of all folds' "
+        "training; cached features aren't counted again."
     )
     return table(caption, headings, rows)
 
@@ -119,9 +129,12 @@ def _row(data: ReportData, one: Result) -> list[Any]:
 
 
 def _parts(data: ReportData, one: Result) -> list[Result]:
-    """Return the trained experiments that a result consists of."""
+    """Return the trained experiments that a result consists of, of equal ones the first."""
     names = {one.name, *all_members(data.paths, one.name)}
-    return [part for part in data.results if part.name in names and not part.is_ensemble]
+    parts = [part for part in data.results if part.name in names]
+    members = [member for part in parts for member in part.metrics.get("members", [])]
+    again = {name for member in members for name in member.get("copies", [])}
+    return [part for part in parts if not part.is_ensemble and part.name not in again]
 
 
 def _num_parameters(data: ReportData, one: Result) -> Cell:

@@ -74,8 +74,9 @@ def _compare(data: ReportData, best: BestResult, folds: pd.DataFrame) -> list[Bl
     ]  # fmt: skip
     text = _verdict(best, fold, is_wrong, suspects, hardest)
     text += (
-        " A fold that was asked for beforehand differs by more than chance beyond about 2 standard "
-        "errors. Its doubtful images: choose the fold above the cards in Review of labels."
+        " Of a fold that you had in mind before you saw its score, about 2 standard errors in the "
+        "table are more than chance. To see a fold's doubtful images, choose it above the cards of "
+        "Review of labels."
     )
     return [Paragraph(text), table(f"The folds of {best.result.name}", headings, rows)]
 
@@ -88,7 +89,7 @@ def _hardest(data: ReportData, best: BestResult, own: np.ndarray) -> str:
     usual = np.bincount(best.targets[is_wrong], minlength=num) * (own.sum() / len(own))
     more = mistakes - usual
     shown = [index for index in np.argsort(-more, kind="stable")[:3] if more[index] >= 1]
-    names = data.competition.classes
+    names = data.names
     return ", ".join(f"{names[i]} ({mistakes[i]} instead of {usual[i]:.0f})" for i in shown)
 
 
@@ -143,6 +144,8 @@ def _describe(data: ReportData, folds: pd.DataFrame) -> str:
         f"{what}, {int(groups.size()[clusters].sum()):,} images; {crossing} of them "
         "cross folds."
     )
+    if len(data.always_learned):
+        text += f" {len(data.always_learned):,} more are learned from in every fold."
     corrections = recorded_corrections(data.paths)
     return f"{text} Corrections in effect: {corrections}." if corrections else text
 

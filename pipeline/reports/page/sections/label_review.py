@@ -12,10 +12,12 @@ from pipeline.reports.page.pictures import (
     GradCamPictures,
     copy_pictures,
     load_grad_cam,
+    sure_pictures,
     whole_pictures,
 )
 from pipeline.reports.page.report_data import BestResult, ReportData
 from pipeline.reports.page.review_deck import ReviewCard, ReviewDeck, as_reviewed
+from pipeline.reports.style import apart
 from pipeline.scoring.oof import find_suspects
 from pipeline.store.freshness import digest
 from pipeline.store.predictions import IntArray
@@ -28,6 +30,15 @@ REASONS = {
     "mistake": "mistakes, the worst first",
     "unreadable": "unreadable",
     "decided": "decided already",
+}
+
+# As a sentence counts them; what contradicts labels is confident learning (Northcutt et al. 2021).
+COUNTED = {
+    "conflict": "{:,} images with copies of other labels",
+    "suspect": "{:,} labels contradicted by the predictions",
+    "mistake": "{:,} mistakes, the worst first",
+    "unreadable": "{:,} unreadable images",
+    "decided": "{:,} decided already",
 }
 
 
@@ -55,6 +66,9 @@ def build(data: ReportData) -> list[Section]:
         explanation = [Fold("How to read the maps", [grad_cam.explanation])]
     cards = _cards(data, train, corrections, doubts, grad_cam)
     deck = as_reviewed(_deck(data, train, corrections, cards), data.reviewed)
+    if data.best is not None:
+        asked = {one for card in cards for one in (card.label, card.suggested) if one is not None}
+        deck = replace(deck, examples=sure_pictures(data, sorted(asked), set(doubts)))
     command = data.command("review")
     hint = Hint("The same with the images in full, and the file written for you:", command)
     return [Section("review", "Review of labels", [Paragraph(text), deck, *explanation, hint])]
@@ -105,18 +119,17 @@ def _doubts(data: ReportData, train: pd.DataFrame) -> tuple[dict[str, _Doubt], s
     add("unreadable", data.findings.loc[is_unreadable, "image_id"].tolist())
     add("decided", sorted(data.decided & set(train["image_id"])))
     parts = [
-        f"{REASONS[reason]}: {count:,}"
+        COUNTED[reason].format(count)
         + (f", {MOST_CARDS[reason]} of them here" if count > MOST_CARDS[reason] else "")
         for reason, count in counts.items()
     ]
-    return found, f"{len(found):,} cards. {'; '.join(parts)}. {_ADVICE}"
+    return found, f"{len(found):,} cards: {'; '.join(parts)}. {_ADVICE}"
 
 
 _ADVICE = (
-    "Decide by keys or buttons; the browser remembers, and what is decided makes room for the next "
-    "ones here. It counts once the saved file is given to "
-    "'folds --corrections' and the experiments are trained anew. Labels are contradicted by "
-    "confident learning (Northcutt et al. 2021); many are right ones of hard images."
+    "Decide by keys or buttons; the browser remembers, and in the next report others take their "
+    "places. Decisions count once the saved file is given to 'folds --corrections' and the "
+    "experiments are trained anew. Many contradicted labels are right ones of hard images."
 )
 
 
@@ -169,8 +182,8 @@ def _card(
     row: int | None,
     drawn: tuple[Picture, Sequence[Picture]],
 ) -> ReviewCard:
-    names = data.competition.classes
-    label = names.index(str(image["label"]))
+    names = data.names
+    label = data.competition.classes.index(str(image["label"]))
     fold = None if row is None or data.folds is None else int(data.folds["fold"].iloc[row])
     suggested, confidence, probs, lines = doubt.suggested, 0.0, ("", ""), []
     if row is not None and data.best is not None:
@@ -181,7 +194,8 @@ def _card(
         top = np.argsort(-own, kind="stable")[:3]
         lines.append("Predicted " + ", ".join(f"{names[i]} {own[i]:.1%}" for i in top))
     where = _where(data, str(image["image_id"]), fold)
-    lines.append(f"{image['image_id']}; {where}; {image['width']} x {image['height']} px")
+    name = apart(str(image["image_id"]))
+    lines.append(f"{name}; {where}; {image['width']} x {image['height']} px")
     copies, num_copies = copy_pictures(data, image)
     if num_copies > len(copies):
         lines.append(f"It has {num_copies:,} copies, {len(copies)} of them here.")

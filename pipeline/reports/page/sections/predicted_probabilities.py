@@ -16,6 +16,7 @@ from pipeline.reports.page.blocks import (
     Charts,
     Hint,
     Paragraph,
+    Row,
     Section,
     chart,
     table,
@@ -46,7 +47,9 @@ def build(data: ReportData) -> list[Section]:
     if data.competition.num_classes == 2 or data.competition.metric in AREA_METRICS:
         curves, thresholds = _curves(data, best)
         charts, numbers = [*curves, *charts], [*thresholds, *numbers]
-    blocks: list[Block] = [Charts(charts), Paragraph(text), *numbers]
+    words = Paragraph(text)
+    shown: list[Block] = [Charts(charts), words] if charts[1:] else [Row([*charts, words])]
+    blocks = [*shown, *numbers]
     return [Section("reliability", "Probabilities", blocks), *_test(data, best)]
 
 
@@ -83,7 +86,7 @@ def _curves(data: ReportData, best: BestResult) -> tuple[list[Chart], list[Block
             axes.legend(loc="lower right" if is_roc else "lower left")
             kind = "ROC" if is_roc else "precision and recall"
             charts.append(chart(figure, f"{kind} curve, out of fold", caption))
-    return charts, [_thresholds(str(names[shown[0]]), best, shown[0])]
+    return charts, [_thresholds(data.names[shown[0]], best, shown[0])]
 
 
 def _points(is_it: np.ndarray, probs: np.ndarray, *, is_roc: bool) -> tuple[Any, Any, Any]:

@@ -70,7 +70,7 @@ def _mistakes(data: ReportData) -> Iterator[Finding]:
     best = data.best
     if best is None:
         return
-    names = data.competition.classes
+    names = data.names
     counts = confusion(best.targets, best.probs.argmax(axis=1), len(names))
     off = counts - np.diag(counts.diagonal())
     if not off.any():
@@ -92,10 +92,12 @@ def _labels(data: ReportData) -> Iterator[Finding]:
     corrections = recorded_corrections(data.paths)
     parts = [f"In effect: {corrections.counted()}."] if corrections else []
     if data.best is not None:
-        num, num_sure, num_decided = _num_suspects(data, data.best)
-        parts.append(f"{num:,} are contradicted by the predictions, {num_sure:,} of them surely.")
-        if num_decided:
-            parts.append(f"{num_decided:,} more were looked at and decided.")
+        is_open, sure, decided = _suspects(data, data.best)
+        parts.append(
+            f"{len(is_open):,} are contradicted by the predictions, {len(sure):,} of them surely."
+        )
+        if decided:
+            parts.append(f"{len(decided):,} more were looked at and decided.")
     num_conflicts = len(conflicts(data))
     if num_conflicts:
         parts.append(f"{num_conflicts:,} images have copies with other labels.")
@@ -104,12 +106,12 @@ def _labels(data: ReportData) -> Iterator[Finding]:
         yield Finding("Labels", " ".join(parts), "review" if is_shown else "")
 
 
-def _num_suspects(data: ReportData, best: BestResult) -> tuple[int, int, int]:
-    """Count the labels in doubt: all that are open, the sure ones of them, those decided."""
+def _suspects(data: ReportData, best: BestResult) -> tuple[set[str], set[str], set[str]]:
+    """Collect the images whose label is in doubt: all open ones, the sure ones, those decided."""
     found = find_suspects(best.probs, best.targets)
-    is_open = ~data.train["image_id"].iloc[found["row"]].isin(data.decided).to_numpy()
-    is_sure = (found["prob_suggested"] >= SURE).to_numpy()
-    return int(is_open.sum()), int((is_open & is_sure).sum()), int((~is_open).sum())
+    ids = data.train["image_id"].iloc[found["row"]].to_numpy()
+    named, sure = set(ids.tolist()), set(ids[(found["prob_suggested"] >= SURE).to_numpy()].tolist())
+    return named - data.decided, sure - data.decided, named & data.decided
 
 
 def _images(data: ReportData) -> Iterator[Finding]:
@@ -121,9 +123,11 @@ def _images(data: ReportData) -> Iterator[Finding]:
         "exact-duplicate": "copies byte by byte",
         "near-duplicate": "near copies",
     }
-    odd = ", ".join(f"{counts[kind]:,} {words[kind]}" for kind in words if counts[kind])
+    others = len(findings) - sum(counts.values())
+    listed = [f"{counts[kind]:,} {words[kind]}" for kind in words if counts[kind]]
+    odd = ", ".join([*listed, *([f"{others:,} other findings"] if others else [])])
     text = (
-        f"{len(data.train):,} training images of {data.competition.num_classes:,} classes, "
+        f"{len(data.taking_part):,} training images of {data.competition.num_classes:,} classes, "
         f"{len(data.test):,} test images. {odd or 'Nothing is odd about the files'}."
     )
     yield Finding("Data", text, "data")
@@ -166,10 +170,11 @@ def _to_correct(data: ReportData) -> Iterator[Finding]:
 def _to_review(data: ReportData) -> Iterator[Finding]:
     if data.competition.has_several:  # review is for the one class of an image
         return
-    num_conflicts = len(set(conflicts(data)) - data.decided)
-    num_sure = 0 if data.best is None else _num_suspects(data, data.best)[1]
-    if num_conflicts or num_sure >= MANY_SURE:
-        text = f"Look at {num_sure + num_conflicts:,} labels that are probably wrong, here or by"
+    in_conflict = set(conflicts(data)) - data.decided
+    sure = set() if data.best is None else _suspects(data, data.best)[1]
+    if in_conflict or len(sure) >= MANY_SURE:
+        num = len(in_conflict | sure)
+        text = f"Look at {num:,} labels that may well be wrong, here or by"
         yield Finding("Next", text, "review", data.command("review"))
 
 

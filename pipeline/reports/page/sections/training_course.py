@@ -162,14 +162,14 @@ def _study(data: ReportData, name: str) -> list[Block]:
         f"{count} {state}" for state, count in trials["state"].value_counts().items()
     )
     is_little = len(complete) < FEW_TRIALS
-    text = (
-        f"{name}: {len(trials):,} trials ({states}), judged by {metric} out of fold. The best was "
-        "chosen on these folds, which flatters it a little."
-        + " They are too few to say what each parameter changes."
-        * is_little
-    )
+    text = f"{name}: {len(trials):,} trials ({states}), judged by {metric} out of fold."
+    if len(complete) < 2:
+        text += " All others ended early, behind the best after the first folds."
+    else:
+        text += " The best was chosen on these folds, which flatters it a little."
+        text += " They are too few to say what each parameter changes." * is_little
     slices = [] if is_little else [_slice(complete, key, metric) for key in keys[:MAX_PARAMETERS]]
-    charts = [_history(complete, metric), *slices]
+    charts = [_history(complete, metric), *slices] if len(complete) > 1 else []
     rows = [
         [int(row["trial"]), float(row["value"]), *(_plain(row[key]) for key in ("seconds", *keys))]
         for row in complete.head(MAX_TRIALS).to_dict("records")
@@ -197,6 +197,7 @@ def _history(trials: pd.DataFrame, metric: str) -> Chart:
         axes.scatter(ordered["trial"], ordered["value"], s=16, color=COLORS[0], label="a trial")
         axes.step(ordered["trial"], best, where="post", color=COLORS[1], label="best so far")
         axes.set(xlabel="trial", ylabel=metric)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend()
         caption = f"The search's way: best value {best.iloc[-1]:.4f}."
         return chart(figure, f"{metric} of each trial in order", caption)

@@ -121,8 +121,24 @@ function review(deck) {
       const thumb = thumbs.get(card);  // the strip alone moves, never the page
       strip.scrollTop = thumb.offsetTop - strip.offsetTop - strip.clientHeight / 2;
     }
+    compare();
     draw();
   }
+
+  // Beside the card an image of each class in question that is surely right, to compare with.
+  const examples = [...deck.querySelectorAll(".examples > div")];
+  deck.querySelector(".examples").remove();
+  function compare() {
+    deck.querySelectorAll(".card .example").forEach((one) => one.remove());
+    if (!current || isFixed(current)) return;
+    for (const index of new Set([target.value, current.dataset.label])) {
+      const found = examples.find((one) => one.dataset.class === index);
+      if (!found) continue;
+      found.className = "example";
+      current.querySelector(".pictures").append(found);
+    }
+  }
+  target.addEventListener("change", compare);
 
   function decide(action) {
     if (!current || (isFixed(current) && action !== "keep")) return;
@@ -264,7 +280,8 @@ function review(deck) {
       zoom.close();
       return;
     }
-    what.textContent = `${current.querySelector(".title").textContent}; ${current.dataset.id}`;
+    const keys = isFixed(current) ? "" : ` K keeps, D drops, R relabels to ${className(target.value) ?? "the class chosen"}.`;
+    what.textContent = `${current.querySelector(".labelled").textContent} – ${words(current)}; ${current.dataset.id}.${keys}`;
     large.onerror = () => {
       large.onerror = null;
       large.src = image.src;
@@ -320,7 +337,8 @@ function review(deck) {
   });
   fields.forEach((field) => field.addEventListener("input", () => select(shown()[0] ?? null)));
 
-  const options = (values, name) => values.map((value) => make("option", { value, textContent: name(value) }));
+  // Without the marks that set names apart: one types the first letters to choose.
+  const options = (values, name) => values.map((value) => make("option", { value, textContent: name(value).replace(/[\u2068\u2069]/g, "") }));
   const used = (name) => [...new Set(cards.map((card) => card.dataset[name]))].filter((one) => one !== "")
     .sort((a, b) => Number(a) - Number(b));
   byClass.append(...options([...new Set([...used("label"), ...used("suggested")])], className));
