@@ -197,7 +197,7 @@ def _history(trials: pd.DataFrame, metric: str) -> Chart:
         axes.scatter(ordered["trial"], ordered["value"], s=16, color=COLORS[0], label="a trial")
         axes.step(ordered["trial"], best, where="post", color=COLORS[1], label="best so far")
         axes.set(xlabel="trial", ylabel=metric)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="x", integer=True)
         axes.legend()
         caption = f"The search's way: best value {best.iloc[-1]:.4f}."
         return chart(figure, f"{metric} of each trial in order", caption)
