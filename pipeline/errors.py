@@ -5,6 +5,7 @@
     ├── DataError         archives, images, lists or tables aren't what they must be
     │   ├── ArchiveError  an archive is missing or damaged; another copy may serve
     │   ├── DownloadError a server didn't give a file; another one, or a later try, may
+    │   ├── KilledError   a process that reads images was killed, for want of memory perhaps
     │   └── DiskError     a disk is full, read-only or not ours to write to
     ├── ArtifactError     features, predictions or checkpoints are missing, stale or don't fit
     ├── SubmissionError   a CSV isn't what the judge wants
@@ -45,6 +46,10 @@ class ArchiveError(DataError):
 
 class DownloadError(DataError):
     """A file can't be had from where it was to come from; another server or try may bring it."""
+
+
+class KilledError(DataError):
+    """A process that reads images was killed; a later try, or another machine, may have memory."""
 
 
 class DiskError(DataError):

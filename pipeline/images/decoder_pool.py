@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import cv2
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, KilledError
 from pipeline.machine import keep_freed_memory, num_cpus
 
 Item = TypeVar("Item")
@@ -209,9 +209,9 @@ def prepare_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def killed_worker(cause: str = "") -> DataError:
+def killed_worker(cause: str = "") -> KilledError:
     """Say that a process died; the kernel kills one where memory runs out."""
-    return DataError(
+    return KilledError(
         f"reading images: every process must stay alive, one was killed{cause and f' ({cause})'}, "
         "most likely because memory ran out; free some and run the same command again"
     )

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from pipeline.console import say, warn
 from pipeline.errors import ArtifactError, PipelineError, StoppedError
 from pipeline.machine import deferred_interrupt
-from pipeline.training.ray_cluster import Cluster, Outcome, PoolOptions, connected
+from pipeline.training.ray_cluster import KILLED, Cluster, Outcome, PoolOptions, connected
 
 MAX_FAILURES = 2  # of a GPU, before it gets no more jobs
 POLL_SECONDS = 0.5
@@ -156,6 +156,8 @@ class JobPool:
             say(f"{job.title}: {last}")
         elif outcome.code < 0:
             self._try_again(number, f"its process was killed by signal {-outcome.code} on {place}")
+        elif outcome.code == KILLED:
+            self._try_again(number, f"on {place} {last.removeprefix('error: ')}")
         elif any(mark in outcome.said for mark in CUDA_MARKS):
             self._failures[place] += 1
             if self._failures[place] >= MAX_FAILURES:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.console import warn
-from pipeline.errors import ArtifactError, ConfigError, PipelineError, StoppedError
+from pipeline.errors import ArtifactError, ConfigError, KilledError, PipelineError, StoppedError
 from pipeline.machine import (
     CPUS_VARIABLE,
     JOB,
@@ -28,6 +28,7 @@ from pipeline.machine import (
 )
 
 GRACE_SECONDS = 60.0  # for a job whose slot is gone, to save and end
+KILLED = 75  # the exit code of a job of which a process was killed, as sysexits.h says "try again"
 ENTRY = "from pipeline.training.ray_cluster import run_job; run_job()"
 THREADS = "OMP_NUM_THREADS"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -189,7 +190,8 @@ def run_job() -> None:
         job.run()
     except PipelineError as error:
         sys.stderr.write(f"error: {error}\n")
-        sys.exit(130 if isinstance(error, StoppedError) else 1)
+        codes: dict[type[PipelineError], int] = {StoppedError: 130, KilledError: KILLED}
+        sys.exit(codes.get(type(error), 1))
 
 
 class Cluster:

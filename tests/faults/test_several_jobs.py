@@ -124,9 +124,10 @@ class Course:
         for one in psutil.process_iter():
             with suppress(psutil.Error, OSError):
                 log = Path(f"/proc/{one.pid}/fd/1").readlink()
-                if log.parent == self.logs and ENTRY in one.cmdline():  # not its readers
-                    found[log.stem] = one
-        return found
+                if log.parent == self.logs and ENTRY in one.cmdline():
+                    found[one.pid] = (log.stem, one.ppid(), one)
+        # Readers look like the job that they are forked from.
+        return {log: one for log, parent, one in found.values() if parent not in found}
 
     def states(self) -> set[tuple[str, int]]:
         """List the states that are saved now, each by its place and time."""
@@ -231,50 +232,48 @@ def test_a_command_that_is_killed_at_ten_moments_loses_nothing(
 
 
 class Nodes:
-    """A cluster of this machine, whose nodes have folders of their own and a core each."""
+    """A cluster of this machine, whose nodes have folders of their own and a core each.
+
+    Attributes:
+        address: Of its head, which runs no jobs.
+        nodes: The processes of its nodes, by their folders.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.nodes: list[subprocess.Popen[bytes]] = []
+        self.nodes: dict[Path, subprocess.Popen[bytes]] = {}
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{free.getsockname()[1]}"
         port = self.address.partition(":")[2]
-        self._start("--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false")
+        head = ("--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false")
+        self._start(folder / "head", *head)
 
-    def _start(self, *options: str) -> None:
-        number = len(list(self.folder.glob("*.log")))
-        with (self.folder / f"{number}.log").open("wb") as log:
-            self.nodes.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *options],
-                    stdout=log,
-                    stderr=log,
-                    env=os.environ | RAY | {NODE_ROOT: str(self.folder / f"node{number % 2}")},
-                )
+    def _start(self, root: Path, *options: str) -> None:
+        root.mkdir(exist_ok=True)
+        with (root / "ray.log").open("wb") as log:
+            self.nodes[root] = subprocess.Popen(
+                [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *options],
+                stdout=log,
+                stderr=log,
+                env=os.environ | RAY | {NODE_ROOT: str(root)},
             )
         until = time.monotonic() + SECONDS
-        while b"Ray runtime started" not in (self.folder / f"{number}.log").read_bytes():
+        while b"Ray runtime started" not in (root / "ray.log").read_bytes():
             assert time.monotonic() < until
-            assert self.nodes[-1].poll() is None
+            assert self.nodes[root].poll() is None, (root / "ray.log").read_text("utf-8")
             time.sleep(0.2)
 
-    def add(self) -> None:
-        """Add a node; it has the folder of the one that was killed."""
-        self._start(f"--address={self.address}", "--num-cpus=1")
+    def add(self, root: Path) -> None:
+        self._start(root, f"--address={self.address}", "--num-cpus=1")
 
-    def kill(self, number: int) -> None:
+    def kill(self, root: Path) -> None:
         """Kill all of a node at once, the jobs on it, too, as a power cut does."""
-        node = self.nodes.pop(number)
+        node = self.nodes.pop(root)
         with suppress(psutil.NoSuchProcess):
-            for one in [*psutil.Process(node.pid).children(recursive=True)]:
+            for one in psutil.Process(node.pid).children(recursive=True):
                 kill(one)
         node.kill()
         node.wait()
-
-    def stop(self) -> None:
-        while self.nodes:
-            self.kill(-1)
 
 
 @contextmanager
@@ -282,11 +281,12 @@ def cluster(folder: Path) -> Iterator[Nodes]:
     folder.mkdir()
     nodes = Nodes(folder)
     try:
-        nodes.add()
-        nodes.add()
+        for name in ("one", "other"):
+            nodes.add(folder / name)
         yield nodes
     finally:
-        nodes.stop()
+        for root in [*nodes.nodes]:
+            nodes.kill(root)
 
 
 def test_nodes_without_a_common_folder_end_with_the_same_bytes(site: Site, tmp_path: Path) -> None:
@@ -298,7 +298,7 @@ def test_nodes_without_a_common_folder_end_with_the_same_bytes(site: Site, tmp_p
         )
         course.start()
         assert "15 of 15 jobs" in course.finish()
-        for name in ("node0", "node1"):
+        for name in ("one", "other"):
             assert list((tmp_path / "nodes" / name).glob("artifacts/tiny/*/fold*/stamp.json"))
     assert results(root) == site.results
 
@@ -311,10 +311,11 @@ def test_nodes_that_are_killed_at_ten_moments_lose_nothing(site: Site, tmp_path:
         course.start()
         for count in moments(3):
             course.wait_for_states(count)
-            if course.victim() is None:
-                break
-            nodes.kill(1)  # the older of the two that train
-            nodes.add()
+            if job := course.victim():
+                with suppress(psutil.Error):
+                    node = Path(job.environ()[NODE_ROOT])
+                    nodes.kill(node)
+                    nodes.add(node)
         assert "trying again" in course.finish()
     assert results(root) == site.results
 

@@ -1,5 +1,6 @@
 """How jobs are dealt, by a Ray that is played: slots answer at once what a test says."""
 
+import io
 import pickle
 import sys
 from collections.abc import Callable
@@ -11,11 +12,22 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.errors import ArtifactError, ConfigError, DataError, StoppedError
+from pipeline.errors import ArtifactError, ConfigError, DataError, KilledError, StoppedError
 from pipeline.training import fold_jobs, job_pool, ray_cluster
 from pipeline.training.fold_jobs import train_in_pool
 from pipeline.training.job_pool import JobPool
 from pipeline.training.ray_cluster import Outcome, PoolOptions
+
+
+@dataclass(frozen=True)
+class Failing:
+    """A job that ends by an error."""
+
+    error: Exception
+
+    def run(self):
+        raise self.error
+
 
 Answer = Callable[[int, str], Outcome]  # fold and place → how the job ends
 
@@ -148,6 +160,27 @@ def test_a_job_whose_process_was_killed_is_tried_three_times(deal):
     line = r"^train demo tiny fold 1: was tried 3 times; at last its process was killed by signal 9"
     with pytest.raises(ArtifactError, match=line):
         deal(lambda fold, _: KILLED if fold == 1 else DONE)
+
+
+def test_a_job_whose_readers_were_killed_is_tried_again(deal, capsys):
+    deaths = iter([Outcome(ray_cluster.KILLED, "error: reading images: one was killed\n", {})])
+    ray = deal(lambda fold, _: next(deaths, DONE) if fold == 1 else DONE)
+    assert [fold for fold, _ in ray.ran].count(1) == 2
+    assert "reading images: one was killed; trying again" in capsys.readouterr().err
+
+
+def test_a_job_tells_by_its_exit_code_whether_trying_again_may_help(monkeypatch):
+    monkeypatch.setattr(ray_cluster, "end_with", lambda *_: None)
+    for error, code in (
+        (KilledError("one was killed"), ray_cluster.KILLED),
+        (StoppedError("stopped"), 130),
+        (DataError("train.csv: must be there"), 1),
+    ):
+        job = pickle.dumps(Failing(error))
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(job)))
+        with pytest.raises(SystemExit) as end:
+            ray_cluster.run_job()
+        assert end.value.code == code
 
 
 def test_a_worker_that_is_gone_is_replaced_and_its_job_tried_again(deal):
