@@ -21,7 +21,7 @@ from pipeline.config.labels_table import (
     label_files,
     tells_names,
 )
-from pipeline.data.joining import NameJoin, join_names, names_beside
+from pipeline.data.joining import Joined, NameJoin, join_names, names_beside
 from pipeline.data.label_lists import Listed, ListedSource, listed_labels
 from pipeline.errors import DataError
 from pipeline.store.folders import find_file
@@ -81,8 +81,14 @@ def read_labels(
     labels_in = competition.labels_in
     classes = competition.classes or names_in(x for line in listed for x in labels_in(line.label))
     class_of = _in_all(competition, (_named if tells_names(source) else _indexed)(classes))
-    named = [line._replace(label=line.label and class_of(line.label, line.at)) for line in listed]
-    images = _join(named, ids, join, has_several=competition.has_several)
+    joined = join_names([line.image for line in listed], join)
+    named = [  # what is called otherwise, as images that are to be predicted, may have any label
+        line._replace(label=class_of(line.label, line.at))
+        if line.label and line.image in joined.images
+        else line
+        for line in listed
+    ]
+    images = _join(named, ids, joined, has_several=competition.has_several)
     images.classes = () if competition.classes else classes
     return images
 
@@ -214,10 +220,9 @@ def _in_all(competition: Competition, change: ClassOf) -> ClassOf:
 
 
 def _join(
-    listed: Sequence[Listed], ids: Sequence[str], join: NameJoin, *, has_several: bool
+    listed: Sequence[Listed], ids: Sequence[str], joined: Joined, *, has_several: bool
 ) -> LabelledImages:
     """Join labels to images; those of an image that may have several add up over its lines."""
-    joined = join_names([line.image for line in listed], join)
     images = LabelledImages(missing=joined.missing)
     images.respelled = {name: joined.images[name] for name in joined.respelled}
     contradictory = set()

@@ -18,7 +18,7 @@ from pipeline.data.init.user_lists import (
     has_header_row,
     read_list,
 )
-from pipeline.data.init.words import is_sample_name, is_submission_name, splits_named
+from pipeline.data.init.words import LIST_NAME, is_sample_name, is_submission_name, splits_named
 from pipeline.data.joining import NameJoin, join_names, names_beside
 from pipeline.data.split_folders import is_image_name
 from pipeline.errors import DataError
@@ -26,7 +26,6 @@ from pipeline.store.foreign import unusual_names
 from pipeline.submission.rows import FIRST_ROW, from_line
 
 MOST_ODD = 5
-LIST_NAME = re.compile(r"label|train|truth|annot|标签|标注", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

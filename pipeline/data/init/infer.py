@@ -30,7 +30,7 @@ from pipeline.data.init.infer_splits import (
     split_images,
 )
 from pipeline.data.init.infer_submission import ListedIds, from_sample, without_sample
-from pipeline.data.init.label_columns import Asked, LabelSource
+from pipeline.data.init.label_columns import Asked, LabelSource, with_doubt
 from pipeline.data.init.user_files import UserFiles
 from pipeline.data.init.user_lists import ForeignList, Ids, find_ids
 from pipeline.data.init.words import (
@@ -38,6 +38,7 @@ from pipeline.data.init.words import (
     describe_unread,
     doubt_of_mirrors,
     is_unread_archive,
+    is_unread_list,
     splits_named,
     unread_folders,
 )
@@ -103,7 +104,8 @@ def infer(name: str, user_files: UserFiles, given: GivenPaths) -> Inferred:
     known = unusual_names(map(str, user_files.files))
     doubts = [doubt for one in used if (doubt := doubt_of_encoding(lists[one].path, known))]
     labels = replace(
-        found.labels, are_classes_certain=found.labels.are_classes_certain and not doubts
+        _doubt_unread(found.labels, user_files.unread),
+        are_classes_certain=found.labels.are_classes_certain and not doubts,
     )
     id_list = _id_list(found)
     submission, answer = _infer_submission(found, id_list)
@@ -186,7 +188,16 @@ def _with_roles(
 ) -> _Found:
     roles = find_roles(lists, given, train, test)
     sample = arrange_sample(roles.sample, test.join) if roles.sample is not None else None
-    return _Found(train, test, roles, sample, _labels(roles, sample, given, train))
+    asked_for = _asked_for(roles, sample, train) if train.folders == test.folders else frozenset()
+    return _Found(train, test, roles, sample, _labels(roles, sample, given, train, asked_for))
+
+
+def _asked_for(roles: FileRoles, sample: ArrangedSample | None, mixed: Split) -> frozenset[str]:
+    """Find the images, of those of both splits in one folder, that are to be predicted."""
+    if roles.test is not None:
+        return roles.test[1].images
+    names = sample.table.column(0) if sample is not None else []
+    return frozenset(join_names(names, mixed.join).images.values())
 
 
 def _places(name: str, user_files: UserFiles, given: GivenPaths) -> GivenFolders:
@@ -199,10 +210,14 @@ def _places(name: str, user_files: UserFiles, given: GivenPaths) -> GivenFolders
 
 
 def _labels(
-    roles: FileRoles, sample: ArrangedSample | None, given: GivenPaths, train: Split
+    roles: FileRoles,
+    sample: ArrangedSample | None,
+    given: GivenPaths,
+    train: Split,
+    asked_for: frozenset[str],
 ) -> LabelSource:
     asked = _asked(sample.table if sample else None)
-    labels = find_labels(roles.labels, train, asked)
+    labels = find_labels(roles.labels, train, asked, asked_for)
     if given.labels is not None and given.labels.name not in _listed(labels):
         first = f", the first of which is '{train.ids[0]}'" if train.ids else ""
         raise DataError(
@@ -210,6 +225,14 @@ def _labels(
             f"knows too few of the {len(train.ids):,} images{first}"
         )
     return with_class_names(labels, roles.others, asked)
+
+
+def _doubt_unread(labels: LabelSource, unread: Iterable[PurePosixPath]) -> LabelSource:
+    """Doubt what folders or names of files say where a list of labels can't be read."""
+    if labels.keys.get("source") not in ("folder", "file_name"):
+        return labels
+    names = sorted(str(file) for file in unread if is_unread_list(file))
+    return with_doubt(labels, [f"in {name}, which can't be read" for name in names[:1]])
 
 
 def _listed(labels: LabelSource) -> list[str]:

@@ -13,11 +13,11 @@ from pipeline.config.class_names import (
     names_in,
 )
 from pipeline.config.strict import is_plain
-from pipeline.data.init.file_roles import LIST_NAME, is_likely_list
+from pipeline.data.init.file_roles import is_likely_list
 from pipeline.data.init.infer_splits import Split
-from pipeline.data.init.label_columns import Asked, LabelSource, read_columns, with_doubt
+from pipeline.data.init.label_columns import Asked, LabelSource, doubt_of, read_columns, with_doubt
 from pipeline.data.init.user_lists import ForeignList, Ids, find_ids, name_files
-from pipeline.data.init.words import is_unlabeled, splits_named
+from pipeline.data.init.words import LIST_NAME, is_camera_name, is_unlabeled, splits_named
 from pipeline.data.joining import join_names
 from pipeline.store.folders import same_form
 
@@ -27,23 +27,29 @@ PATTERNS = {
 }
 MIN_MATCHED = 0.99
 MIN_CLASSES = 2
+MIN_LISTED = 2  # a line for each image, as of boxes, is no list of labels
 MIN_SHARE = 0.5  # of the images that the best list names
 
 Named = tuple[ForeignList, Ids]
 
 
-def find_labels(lists: Sequence[ForeignList], train: Split, asked: Asked) -> LabelSource:
+def find_labels(
+    lists: Sequence[ForeignList], train: Split, asked: Asked, asked_for: Set[str] = frozenset()
+) -> LabelSource:
     """Find the labels: in lists that have some, else in folders, else in file names.
 
     Args:
         lists: Those that may be label lists.
         train: The training images.
         asked: What the sample submission says of labels.
+        asked_for: Those of the images that are to be predicted: what a list calls them is no label.
     """
     found = [
         (table, ids)
         for table in lists
-        if table.num_columns > 1 and (ids := find_ids(table, train.join)) is not None
+        if table.num_columns > 1
+        and (ids := find_ids(table, train.join)) is not None
+        and ids.num_joined >= min(MIN_LISTED, len(train.ids))
     ]
     if not found:
         source = _from_folders(train.ids, asked) or _in_names(train.ids) or LabelSource()
@@ -65,13 +71,16 @@ def find_labels(lists: Sequence[ForeignList], train: Split, asked: Asked) -> Lab
         reverse=True,
     )
     best, parts = found[0], _parts_of_one(found)
-    source = read_columns(_joined(parts), _ids_of_all(parts), asked)
-    source = replace(source, images=_ids_of_all(parts).images)
+    ids, table = _ids_of_all(parts), _without(_joined(parts), parts[0][1], train, asked_for)
+    source = read_columns(table, ids, asked)
+    source = replace(source, images=ids.images - asked_for)
     if len(parts) > 1:
         names = sorted(table.name for table, _ in parts)
         source = replace(source, keys={**source.keys, "file": names})
     inner = [*best[1].doubts, *_in_pairs(best, train), *_in_rest(source, train, asked)]
-    inner += _against_folders(source, _joined(parts), best[1], train)
+    inner += _against_folders(source, table, ids, train)
+    if ids.num_joined < MIN_SHARE * len(train.ids):
+        inner.append(f"elsewhere: {len(train.ids) - ids.num_joined:,} images aren't named")
     source = with_doubt(source, inner)
     others = [table for table, _ in found[1:] if not any(table is part for part, _ in parts)]
     return with_doubt(source, [f"in {table.name}" for table in others if table is not best[0]])
@@ -158,6 +167,15 @@ def _joined(parts: Sequence[Named]) -> ForeignList:
     return replace(first, rows=[*first.rows[: ids.has_header], *rows], name=name)
 
 
+def _without(table: ForeignList, ids: Ids, train: Split, left_out: Set[str]) -> ForeignList:
+    """Leave out the rows of some images."""
+    if not left_out:
+        return table
+    image_of = join_names(table.column(ids.column), train.join).images
+    rows = [row for row in table.rows if image_of.get(row[ids.column]) not in left_out]
+    return replace(table, rows=rows) if len(rows) > ids.has_header else table
+
+
 def _ids_of_all(parts: Sequence[Named]) -> Ids:
     return replace(parts[0][1], images=frozenset().union(*(ids.images for _, ids in parts)))
 
@@ -168,10 +186,14 @@ def _in_names(image_ids: Sequence[str]) -> LabelSource | None:
         labels = {match["label"].casefold(): match["label"] for match in matches if match}
         num_matched = sum(match is not None for match in matches)
         is_label = 2 <= len(labels) <= len(image_ids) / 2
+        is_label = is_label and not all(map(is_camera_name, labels))
         if is_label and num_matched >= MIN_MATCHED * len(image_ids):
             why = f"{num_matched:,} of {len(image_ids):,} names are {form}"
             keys = {"source": "file_name", "pattern": pattern}
-            return LabelSource(keys, why, names_in(labels.values()), "the file names")
+            classes = names_in(labels.values())
+            doubt = doubt_of(classes, num_matched)
+            told = "; ".join(filter(None, ("the file names", doubt)))
+            return LabelSource(keys, why, classes, told, are_classes_certain=not doubt)
     return None
 
 
@@ -335,8 +357,9 @@ def _from_folders(image_ids: Sequence[str], asked: Asked) -> LabelSource | None:
         {"source": "folder"},
         why + doubt,
         classes,
-        "the folders' names" + doubt,
+        "; ".join(filter(None, ("the folders' names" + doubt, doubt_of(classes, len(inside))))),
         is_certain=is_told or not (others or num_strays),
+        are_classes_certain=not doubt_of(classes, len(inside)),
         left_out=unlabeled,
     )
 

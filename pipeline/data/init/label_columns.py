@@ -384,14 +384,14 @@ def _with_values(
     told += ", numbers: write the classes' names here, in their order" if is_index else ""
     num_empty = sum(not label for label in labels)
     told += f"; {num_empty:,} rows have none" if num_empty else ""
-    doubt = "; ".join(filter(None, (_doubt_of(classes, len(labels) - num_empty), _zeros(labels))))
+    doubt = "; ".join(filter(None, (doubt_of(classes, len(labels) - num_empty), _zeros(labels))))
     told += f"; {doubt}" if doubt else ""
     return LabelSource(
         {**keys, "values": values}, why, classes, told, are_classes_certain=not doubt
     )
 
 
-def _doubt_of(classes: Sequence[str], num_labels: int) -> str:
+def doubt_of(classes: Sequence[str], num_labels: int) -> str:
     """Say what makes one doubt that these are the classes; nothing if nothing does."""
     alike = ClassLookup(classes).alike
     empty = [name for name in classes if name.casefold() in NO_LABEL]

@@ -190,7 +190,7 @@ def has_header_row(table: ForeignList, column: int, images: NameJoin) -> bool:
         return False
     if _shape(first) in set(map(_shape, others)):
         return False
-    rest = [number for number in range(table.num_columns) if number != column]
+    rest = [n for n, name in enumerate(table.rows[0]) if n != column and name]
     return not any(table.rows[0][n] in {row[n] for row in table.rows[1:]} for n in rest)
 
 

@@ -19,6 +19,7 @@ TEST_WORDS = {
 THINGS = "集|数据|样本|图片|图像|图"
 CHINESE_TRAIN = re.compile(rf"^(训练|验证)$|(训练|验证)({THINGS})+$")
 CHINESE_TEST = re.compile(rf"^测试$|测试({THINGS})+$")
+LIST_NAME = re.compile(r"label|train|truth|annot|标签|标注", re.IGNORECASE)
 SAMPLE_WORDS = {"sample", "samples", "example", "examples", "template"}
 SUBMISSION = re.compile(r"submi|abgabe|soumission|提交|示例|样例", re.IGNORECASE)
 # What is made of the images, or drawn for them, and called as they are.
@@ -54,6 +55,18 @@ def is_unlabeled(name: str) -> bool:
     words = words_of(name)
     no_label = bool(words) and words[0] in ("no", "without") and words[-1] in ("label", "labels")
     return no_label or not UNLABELED.isdisjoint(words) or "".join(words) in ("nolabel", "未标注")
+
+
+CAMERA_WORDS = {
+    "dsc", "dscn", "dscf", "pxl", "gopr", "dji", "mvimg", "sam", "vid", "cimg", "screenshot",
+    "whatsapp", "frame", "scan", "file", "untitled",
+}  # fmt: skip
+
+
+def is_camera_name(name: str) -> bool:
+    """Whether a file is called as cameras and programs call images, whatever they show."""
+    words = words_of(name)
+    return bool(words) and set(words) <= CAMERA_WORDS | IMAGE_WORDS
 
 
 def is_submission_name(name: str) -> bool:
@@ -231,6 +244,13 @@ def is_unread_archive(file: PurePosixPath) -> bool:
     return unread_kind(file) in ARCHIVE_KINDS
 
 
+def is_unread_list(file: PurePosixPath) -> bool:
+    """Whether a file that can't be read is a table, or called as a list of labels."""
+    kind = unread_kind(file)
+    is_called = LIST_NAME.search(file.stem) or splits_named(file.stem)
+    return kind == "spreadsheets" or (kind == "lists in another form" and bool(is_called))
+
+
 def unread_folders(files: Iterable[PurePosixPath], split: str) -> list[str]:
     """Name the folders that archives called after a split are likely to be unpacked into."""
     stems = {file.name.partition(".")[0] for file in files if is_unread_archive(file)}
@@ -256,9 +276,9 @@ SIDECARS = {".cls", ".txt"}  # of WebDataset and others; .json and .xml are name
 
 
 def describe_sidecars(images: Sequence[PurePosixPath], files: Iterable[PurePosixPath]) -> list[str]:
-    """Say in one line if most images have a file of their name beside them, which isn't read."""
-    stems = {image.with_suffix("") for image in images}
-    beside = [file for file in files if file.suffix in SIDECARS and file.with_suffix("") in stems]
+    """Say in one line if most images have a file of their name somewhere, which isn't read."""
+    stems = {image.stem for image in images}
+    beside = [file for file in files if file.suffix in SIDECARS and file.stem in stems]
     if len(beside) <= len(images) / 2:
         return []
     return [

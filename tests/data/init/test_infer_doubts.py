@@ -3,6 +3,7 @@
 import pytest
 
 from pipeline.errors import DataError
+from pipeline.store.tables import load_test, load_train
 from tests.user_folder import bring, infer, save_files, save_list, save_pictures
 
 NUM = 24
@@ -185,3 +186,69 @@ def test_votes_in_the_columns_that_the_sample_asks_for_are_refused(folder, most)
     save_list(folder, "sample.csv", "id,ash,elm,fir", *(f"{n + 100},0,0,1" for n in range(6)))
     with pytest.raises(DataError, match=rf"mark them by 1 and 0, hold numbers as {most};"):
         infer(folder)
+
+
+@pytest.mark.parametrize("dummy", ["-1", "unknown", "9"])
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_label_of_images_that_are_to_be_predicted_is_no_class(tmp_path, dummy, is_listed):
+    folder = tmp_path / "folder"
+    save_pictures(folder, [f"photos/{n:02}.png" for n in range(16)])
+    rows = [f"{n:02},{dummy if n > 11 else n % 3}" for n in range(16)]
+    save_list(folder, "labels.csv", "id,kind", *rows)
+    if is_listed:
+        save_list(folder, "test.csv", "id", *(f"{n:02}" for n in range(12, 16)))
+    else:
+        save_list(folder, "sample.csv", "id,kind", *(f"{n:02},0" for n in range(12, 16)))
+    found = infer(folder)
+    assert found.competition.classes == ("0", "1", "2")
+    assert not found.is_guess("classes")
+    paths, _ = bring(found, folder)
+    assert len(load_train(paths)) == 12
+    assert len(load_test(paths)) == 4
+
+
+@pytest.mark.parametrize(("one", "other"), [("IMG", "DSC"), ("photo", "Scan"), ("DSCF", "image")])
+def test_what_cameras_call_images_is_no_label(tmp_path, one, other):
+    folder = tmp_path / "folder"
+    names = [f"train/{(one, other)[n % 2]}_{n:04}.jpg" for n in range(NUM)]
+    save_files(folder, [*names, "test/1.jpg"])
+    assert infer(folder).competition.classes == ()
+
+
+@pytest.mark.parametrize("name", ["kinds.xlsx", "train_labels.json", "annotations.jsonl"])
+def test_folders_are_a_guess_beside_a_list_that_cannot_be_read(tmp_path, name):
+    folder = tmp_path / "folder"
+    save_files(folder, [f"train/{'ab'[n % 2]}/{n}.jpg" for n in range(NUM)] + ["test/1.jpg", name])
+    found = infer(folder)
+    assert found.is_guess("labels")
+    assert f"{name}, which can't be read" in found.text
+
+
+def test_folders_that_differ_in_case_alone_are_doubted(tmp_path):
+    folder = tmp_path / "folder"
+    folders = ("train/Elm", "val/elm", "train/Ash")
+    save_files(folder, [f"{one}/{n}.jpg" for one in folders for n in "12"] + ["test/1.jpg"])
+    assert infer(folder).is_guess("classes")
+
+
+def test_lists_of_single_images_are_no_lists_of_labels(tmp_path, capsys):
+    folder = tmp_path / "folder"
+    save_files(folder, [f"{split}/images/{n}.jpg" for split in ("train", "test") for n in range(9)])
+    for split in ("train", "test"):
+        for n in range(9):
+            save_list(folder, f"{split}/labels/{n}.txt", f"{n % 3} 0.5 0.5 0.1 0.2")
+    assert infer(folder).competition.classes == ()
+    assert "18 files called as the images, as mine/test/labels/0.txt" in capsys.readouterr().err
+
+
+def test_list_that_names_few_of_the_images_is_doubted(folder):
+    save_list(folder, "train.csv", "id,kind", *(f"{n},{'ab'[n % 2]}" for n in range(6)))
+    found = infer(folder)
+    assert found.is_guess("labels")
+    assert "18 images aren't named" in found.text
+
+
+def test_separator_behind_the_last_column_is_no_column(folder):
+    save_list(folder, "train.csv", "id;kind;", *(f"{n};{'ab'[n % 2]};" for n in range(NUM)))
+    labels = infer(folder).competition.train.labels.model_dump()
+    assert (labels["id_column"], labels["label_column"]) == ("id", "kind")
