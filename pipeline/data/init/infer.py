@@ -25,6 +25,7 @@ from pipeline.data.init.infer_splits import (
     NO_SUCH,
     GivenFolders,
     Split,
+    asked_folder,
     find_left_out,
     split_by_list,
     split_images,
@@ -164,6 +165,9 @@ def _find(
     unread = [file.name for file in user_files.unread if is_unread_archive(file)]
     train, test = split_images(images, _places(name, user_files, given), unread)
     found = _with_roles(lists, given, train, test)
+    if found.sample is not None:
+        test = asked_folder(images, train, test, found.sample.table.column(0))
+        found = _with_roles(lists, given, train, test)
     is_mixed = bool(train.folders) and train.folders == test.folders
     if is_mixed and not found.labels.images and _are_of_test(train):
         return _with_roles(lists, given, Split((), NO_SUCH), test)

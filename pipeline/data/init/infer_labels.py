@@ -111,7 +111,8 @@ def _in_rest(source: LabelSource, train: Split, asked: Asked) -> list[str]:
 
 def _against_folders(source: LabelSource, table: ForeignList, ids: Ids, train: Split) -> list[str]:
     """Name the folders if they are called after the classes, and a list says otherwise."""
-    columns = source.keys.get("columns", table.rows[0])
+    is_list = source.keys.get("source") == "list_file"
+    columns = source.keys.get("columns", ["image", "label"] if is_list else table.rows[0])
     label = source.keys.get("label_column", "label")
     if source.several_why or label not in columns:
         return []

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from pipeline.config.images_table import ImageFolders
 from pipeline.config.strict import toml_value
 from pipeline.data.init.words import find_derived, find_made, is_unlabeled, splits_named
-from pipeline.data.joining import NameJoin
+from pipeline.data.joining import NameJoin, join_names
 from pipeline.data.split_folders import (
     Splits,
     deciding_folders,
@@ -260,6 +260,34 @@ def _as_split(
     ids = tuple(image.image_id for image in find_images(images, ours, theirs, images))
     why = "; ".join([f"{len(part.files):,} images {part.why}", *part.doubts])
     return Split(names, why, ids, not part.doubts)
+
+
+def asked_folder(images: Images, train: Split, test: Split, asked: Sequence[str]) -> Split:
+    """Choose the one of several folders of test images of which a sample asks for all images.
+
+    Args:
+        images: Paths below `data/<competition>/images`.
+        train: The training images.
+        test: The test images, of all such folders.
+        asked: The sample's ids; one more, as its header, does no harm.
+
+    Returns:
+        The images of that folder; a guess where they are called alike in others; else all.
+    """
+    theirs = ImageFolders(folders=train.folders) if train.folders else NOWHERE
+    fitting = {}
+    for folder in test.folders if len(test.folders) > 1 else ():
+        found = find_images(images, ImageFolders(folders=(folder,)), theirs, images)
+        ids = tuple(one.image_id for one in found)
+        joined = join_names(asked, NameJoin(ids))
+        if len(joined.images) == len(ids) >= len(asked) - 1:
+            fitting[folder] = ids
+    if not fitting:
+        return test
+    (folder, ids), *others = fitting.items()
+    why = f"{len(ids):,} images below a folder of which the sample asks for all"
+    why += "".join(f"; or '{name}', whose images are called alike" for name, _ in others)
+    return Split((folder,), why, ids, not others)
 
 
 LABELLED = ("those that have labels", "those that have no labels")

@@ -22,7 +22,7 @@ UNNAMED = {"", "Unnamed: 0"}  # what pandas calls the column of its row numbers
 ADDRESSES = ("http://", "https://", "s3://", "gs://", "ftp://")
 # What the column is called that names the image, in a table with several that may.
 CALLED_IMAGE = re.compile(
-    r"^(image|img|file|path|photo|picture|pic|frame|scan|slide)s?$|^fname$|^(file|image|img)name$"
+    r"^(image|img|file|path|photo|picture|pic)s?$|^fname$|^(file|image|img)name$"
     r"|图|文件",
     re.IGNORECASE,
 )

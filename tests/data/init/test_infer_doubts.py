@@ -140,12 +140,13 @@ def test_number_that_names_begin_with_is_a_guess_unless_test_images_have_it(tmp_
 
 
 @pytest.mark.parametrize("num_wrong", [0, 1])
-def test_list_that_contradicts_the_folders_of_classes_is_doubted(tmp_path, num_wrong):
+@pytest.mark.parametrize("header", [["file,tree"], []])
+def test_list_that_contradicts_the_folders_of_classes_is_doubted(tmp_path, num_wrong, header):
     folder = tmp_path / "folder"
     files = [f"train/{'elm' if n % 2 else 'ash'}/{n}.jpg" for n in range(NUM)]
     save_files(folder, [*files, "test/1.jpg"])
     rows = [f"{n}.jpg,{'Elm' if n % 2 or n < num_wrong else 'Ash'}" for n in range(NUM)]
-    save_list(folder, "train.csv", "file,tree", *rows)
+    save_list(folder, "train.csv", *header, *rows)
     found = infer(folder)
     assert found.is_guess("labels") == bool(num_wrong)
     assert ("which call 1 of them otherwise" in found.text) == bool(num_wrong)

@@ -213,3 +213,24 @@ def test_hidden_files_are_no_images(folder):
     save_files(folder, [*of_classes("train", ["a", "b"]), "test/1.jpg"])
     save_files(folder, ["train/a/.7.jpg.part.jpg", "test/.cache.png"])
     assert "8 images" in infer(folder).text
+
+
+STAGES = {
+    "other names": (["pre_test", "final_test"], "f{n}", ("final_test",), False),
+    "names in both": (["testA", "testB"], "{n}", ("testA",), True),
+    "some of each": (["testA", "testB"], "{n}", ("testA", "testB"), False),
+}
+
+
+@pytest.mark.parametrize("form", STAGES)
+def test_one_of_several_test_sets_is_taken_if_the_sample_asks_for_all_of_it(folder, form):
+    (first, second), name, folders, is_guess = STAGES[form]
+    own = 5 if form == "some of each" else 0
+    save_files(folder, of_classes("train", ["a", "b"]))
+    save_files(folder, [f"{first}/{n}.png" for n in range(4)])
+    save_files(folder, [f"{second}/{name.format(n=n + own)}.png" for n in range(4)])
+    ids = [name.format(n=n + own) for n in range(4)] + [f"{n}" for n in range(own and 3)]
+    save_list(folder, "sample.csv", "id,kind", *(f"{one}.png,a" for one in ids))
+    found = infer(folder)
+    assert found.competition.test.folders == folders
+    assert ("; or 'testB', whose images are called alike" in found.text) == is_guess
