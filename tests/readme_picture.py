@@ -20,6 +20,7 @@ PICTURE = Path(__file__).parents[1] / "docs" / "images" / "report.png"
 ARRANGE = """
 () => {
   const ranking = document.querySelector("#experiments");
+  document.querySelectorAll(".example").forEach(one => one.remove());
   const [chart, table] = ranking.querySelectorAll("figure");
   const kept = [0, 1, 3];
   for (const row of table.querySelectorAll("tr")) {

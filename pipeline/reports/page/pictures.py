@@ -113,7 +113,7 @@ def sure_pictures(data: ReportData, classes: Collection[int], but: set[str]) -> 
             for one in classes if (is_right & (targets == one)).any()}  # fmt: skip
     images = data.train.iloc[list(rows.values())]
     pictures = thumbnails(data.paths, images, MAP_PX)
-    labels = [f"a sure {data.names[one]}" for one in rows]
+    labels = [f"the surest {data.names[one]}" for one in rows]
     return {one: replace(picture, label=label) for one, picture, label in
             zip(rows, pictures, labels, strict=True)}  # fmt: skip
 

@@ -190,6 +190,9 @@ def test_paper_shows_what_is_folded_and_every_card(started, path):
     cards = page.locator(".card")
     assert cards.count() == page.locator(".card:visible").count() >= 2
     assert page.locator("nav").is_hidden()
+    settings = page.locator("table.compare tbody tr:visible").all()
+    assert settings
+    assert all(len(set(row.locator("td:visible").all_inner_texts())) > 1 for row in settings)
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.locator("details[open]").count() == 0
     context.close()
@@ -275,7 +278,7 @@ def test_names_of_whatever_length_push_nothing_out_of_the_page(started, tmp_path
 def test_a_card_stands_beside_sure_images_of_its_class_and_of_the_one_chosen(started, tmp_path):
     names = ["cat", "dog", "fox"]
     pixels = np.zeros((8, 8, 3), np.uint8)
-    examples = {at: encode(pixels, f"image {at}", 8, f"a sure {name}")
+    examples = {at: encode(pixels, f"image {at}", 8, f"the surest {name}")
                 for at, name in enumerate(names)}  # fmt: skip
     cards = [ReviewCard("a.jpg", 0, 1, ["suspect"]), ReviewCard("b.jpg", None, None, ["suspect"])]
     deck = ReviewDeck("key", names, {"suspect": "doubtful"}, ["image_id"], cards, examples=examples)
@@ -283,9 +286,9 @@ def test_a_card_stands_beside_sure_images_of_its_class_and_of_the_one_chosen(sta
     file.write_text(render("x", [Section("review", "Review", [deck])]), encoding="utf-8")
     page = Seen(started.new_page(), file).page
     shown = page.locator(".card:visible .example")
-    assert shown.all_inner_texts() == ["a sure dog", "a sure cat"]
+    assert shown.all_inner_texts() == ["the surest dog", "the surest cat"]
     page.locator("[name=target]").select_option("fox")
-    assert shown.all_inner_texts() == ["a sure fox", "a sure cat"]
+    assert shown.all_inner_texts() == ["the surest fox", "the surest cat"]
     page.get_by_role("button", name="Next").click()
     assert shown.count() == 0
     page.close()

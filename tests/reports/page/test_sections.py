@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+import math
 import re
 import shutil
 from typing import Any
@@ -379,7 +380,7 @@ def test_examples_beside_the_cards_are_sure_right_images_that_are_not_in_doubt(p
         others = [best.probs[at][index] for at, target in enumerate(best.targets)
                   if target == index and ids[at] not in doubtful]  # fmt: skip
         assert best.probs[row][index] == max(others)
-        assert picture.label == f"a sure {project.competition.classes[index]}"
+        assert picture.label == f"the surest {project.competition.classes[index]}"
 
 
 def test_conflicting_copies_are_cards_that_show_each_other(project):
@@ -629,3 +630,19 @@ def test_without_folds_the_page_names_the_command(project):
         "pipeline folds demo"
     ]
     assert class_scores.build(data) == []
+
+
+def test_shares_that_differ_by_chance_are_told_as_such(project):
+    (chart,) = [one for one in blocks([section(project, "test")], Charts)[0].charts
+                if one.picture.alt.startswith("shares")]  # fmt: skip
+    usual = float(re.findall(r"so many are ([0-9.]+)% by chance", chart.caption)[0])
+    num = int((load_test(project.paths)["width"] > 0).sum())
+    prior = np.bincount(project.data.best.targets) / len(project.data.best.targets)
+    exact = sum(
+        math.comb(num, hits)
+        * prior[0] ** hits
+        * prior[1] ** (num - hits)
+        * abs(hits / num - prior[0])
+        for hits in range(num + 1)
+    )
+    assert usual / 100 == pytest.approx(exact, abs=0.03)

@@ -61,7 +61,7 @@ def _compare(data: ReportData, best: BestResult, folds: pd.DataFrame) -> list[Bl
                 int(own.sum()),
                 int(is_wrong[own].sum()),
                 float(is_wrong[own].mean()),
-                Cell(f"{_deviation(is_wrong, own):+.1f}", _deviation(is_wrong, own)),
+                Cell(f"{_deviation(is_wrong, own):+z.1f}", _deviation(is_wrong, own)),
                 int(suspects[own].sum()),
                 float(confidence[own].mean()),
                 classes,

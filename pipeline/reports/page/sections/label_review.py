@@ -37,7 +37,7 @@ COUNTED = {
     "conflict": "{:,} images with copies of other labels",
     "suspect": "{:,} labels contradicted by the predictions",
     "mistake": "{:,} mistakes, the worst first",
-    "unreadable": "{:,} unreadable images",
+    "unreadable": "{:,} unreadable",
     "decided": "{:,} decided already",
 }
 

@@ -34,6 +34,7 @@ from pipeline.store.results import load_probs
 
 MAX_SHOWN = 20
 MAX_CURVES = 4
+NUM_DRAWS = 200
 AREA_METRICS = ("roc_auc", "mean_column_auc", "weighted_auc")
 THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
@@ -133,7 +134,7 @@ def _calibration(best: BestResult) -> tuple[str, list[Chart], list[Block]]:
         for name, probs in both.items()
     ]
     text = (
-        f"{best.result.name}, out of fold. {'; '.join(scores)}. The temperature is "
+        f"{best.result.name}, out of fold, {'; '.join(scores)}. The temperature is "
         f"{calibration.temperature:.3f}: above 1 the predictions were surer than right, below 1 "
         "less sure. No class changes by it; it is fitted on these images."
     )
@@ -176,11 +177,15 @@ def _test(data: ReportData, best: BestResult) -> list[Section]:
     num_classes = data.competition.num_classes
     prior = np.bincount(best.targets, minlength=num_classes) / len(best.targets)
     shares = np.bincount(probs.argmax(axis=1), minlength=num_classes) / len(probs)
-    charts = [_shares(data, prior, shares), _confidence(best, probs)]
+    by_chance = np.random.default_rng(0).multinomial(len(probs), prior, NUM_DRAWS) / len(probs)
+    charts = [_shares(data, prior, shares, by_chance), _confidence(best, probs)]
     return [Section("test", title, [Charts(charts), _table(data, prior, shares, len(probs))])]
 
 
-def _shares(data: ReportData, prior: np.ndarray, shares: np.ndarray) -> Chart:
+def _shares(
+    data: ReportData, prior: np.ndarray, shares: np.ndarray, by_chance: np.ndarray
+) -> Chart:
+    """Draw both shares; `by_chance` are those of as many images drawn like the training ones."""
     order = np.argsort(np.abs(shares - prior), kind="stable")[-MAX_SHOWN:]
     names = [shorten(data.competition.classes[index]) for index in order]
     with drawing(4.8, max(2.0, 1.1 + 0.2 * len(order))) as figure:
@@ -193,9 +198,11 @@ def _shares(data: ReportData, prior: np.ndarray, shares: np.ndarray) -> Chart:
         axes.set_xlim(left=0)
         figure.legend(loc="outside upper right", ncols=2)
         distance = np.abs(shares - prior).sum() / 2
+        usual = np.abs(by_chance - prior).sum(axis=1).mean() / 2
         caption = (
             f"Shares of the classes: {distance:.1%} of the test images would have to change "
-            "class for the shares to equal those of the training images."
+            "class for the shares to equal those of the training images. Where test images are "
+            f"drawn as those were, so many are {usual:.1%} by chance."
         )
         return chart(figure, "shares of classes, training labels and test predictions", caption)
 

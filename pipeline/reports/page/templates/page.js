@@ -61,10 +61,12 @@ function hideRest(table) {
 for (const table of document.querySelectorAll("table.compare")) {
   const names = [...table.tHead.rows[0].cells].slice(1).map((cell) => cell.textContent);
   if (names.length < 2) continue;
+  const text = (row, at) => row.cells[at + 1].textContent;
+  const first = names.findIndex((_, at) => [...table.tBodies[0].rows].some((row) => text(row, 0) !== text(row, at)));
   const choices = [0, 1].map((place) => {
     const options = names.map((name, value) => make("option", { value, textContent: name }));
     const choice = make("select", {}, ...options);
-    choice.value = place;
+    choice.value = place ? Math.max(first, 1) : 0;
     choice.setAttribute("aria-label", place ? "and" : "compare");
     choice.addEventListener("change", show);
     return choice;
