@@ -51,7 +51,12 @@ CLASSES = {
     "herbarium-2022-fgvc9": ("1", "2", "15505"),
     "inaturalist-2019-fgvc6": ("0", "1", "2", "3", "4", "1009"),
 }
-NUM_TRAIN = {"whale-categorization-playground": 11}  # so that the last class has one image
+NUM_TRAIN = {
+    "whale-categorization-playground": 11,  # so that the last class has one image
+    "petfinder-pawpularity-score": 12,
+    "rsna-miccai-brain-tumor-radiogenomic-classification": 12,  # six patients
+    "rsna-breast-cancer-detection": 12,
+}
 NAMES = {
     "cat-dog": ("{label}_{index}.jpg", "{index}.jpg"),
     "demo": ("{label}_{index}.jpg", "{index}.jpg"),
@@ -64,6 +69,7 @@ NAMES = {
     ),
     "inaturalist-2019-fgvc6": ("{number}.jpg", "2682{index:02}.jpg"),
     "leaf-classification": ("{number}.jpg", "9{index:03}.jpg"),
+    "rsna-miccai-brain-tumor-radiogenomic-classification": ("{number}.dcm", "{number}.dcm"),
     "siim-isic-melanoma-classification": ("ISIC_{number:07}.jpg", "ISIC_9{index:06}.jpg"),
 }
 

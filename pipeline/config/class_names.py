@@ -157,15 +157,42 @@ def split_labels(text: str) -> tuple[str, ...]:
 # The key `classes` of a competition's file.
 
 FROM_LABELS = "from_labels"
+ONE_NUMBER = ("number",)  # the only "class" where the target is a number
 
 
 def _empty_if_read(classes: Any) -> Any:
     if classes == FROM_LABELS:
         return ()
+    if isinstance(classes, list | tuple) and tuple(classes) == ONE_NUMBER:
+        return ONE_NUMBER
     if not isinstance(classes, list | tuple) or len(classes) < 2:
         raise ValueError(f"must be a list of 2 names or more, or '{FROM_LABELS}'")
     return tuple(classes)
 
+
+def _empty_range_if_read(values: Any) -> Any:
+    if values == FROM_LABELS or (isinstance(values, list | tuple) and not values):
+        return ()
+    is_pair = isinstance(values, list | tuple) and len(values) == 2
+    if not is_pair or not all(type(one) in (int, float) for one in values):
+        raise ValueError(f"must be two numbers, or '{FROM_LABELS}'")
+    if not values[0] < values[1]:
+        raise ValueError(f"must ascend, is {list(values)}")
+    return tuple(map(float, values))
+
+
+Range = Annotated[
+    tuple[float, ...],
+    BeforeValidator(_empty_range_if_read),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2},
+                {"const": FROM_LABELS},
+            ]
+        }
+    ),
+]
 
 Classes = Annotated[
     tuple[str, ...],

@@ -11,8 +11,14 @@ from urllib.parse import urlsplit
 from pydantic import Field, model_validator
 
 from pipeline.config.archive_table import Archive, Synthetic
-from pipeline.config.class_names import BETWEEN_LABELS, Classes, split_labels
-from pipeline.config.images_table import TestImages, TrainImages
+from pipeline.config.class_names import (
+    BETWEEN_LABELS,
+    ONE_NUMBER,
+    Classes,
+    Range,
+    split_labels,
+)
+from pipeline.config.images_table import Answers, TestImages, TrainImages
 from pipeline.config.labels_table import label_files, tells_names
 from pipeline.config.strict import (
     MAX_NAME_LENGTH,
@@ -27,6 +33,7 @@ from pipeline.config.strict import (
 from pipeline.config.submission_table import (
     OF_LABELS,
     OF_LABELS_ALONE,
+    OF_NUMBERS,
     OF_TWO_CLASSES,
     MetricName,
     SubmissionFormat,
@@ -70,13 +77,21 @@ class Competition(Table):
     metric: MetricName = "accuracy"
     """What the judge ranks by."""
 
-    target: Literal["one_class", "several_labels"] = "one_class"
-    """What is told of an image: the "one_class" that it shows, or "several_labels" of `classes`,
-    any number of them."""
+    target: Literal["one_class", "ordered_classes", "several_labels", "number"] = "one_class"
+    """What is told of an image: the "one_class" that it shows, also of "ordered_classes", whose
+    order means something; "several_labels" of `classes`, any number of them; or a "number"."""
 
     classes: Classes
     """The class names, in the order of their indices; "from_labels" reads them from the training
-    labels, sorted. They are empty then until `resolve` fills in what `prepare` has read."""
+    labels, sorted. They are empty then until `resolve` fills in what `prepare` has read. There are
+    none where the target is a number."""
+
+    range: Range = ()
+    """The least and the largest number that the target can be, where it is one; "from_labels", or
+    left out, those of the training images. No prediction leaves it."""
+
+    answers: Answers | None = None
+    """What tells which images are answered together, where an answer is of several."""
 
     horizontal_flip: bool | None = None
     """Whether a mirrored image still shows its class. Where it is false, as for arrows, digits,
@@ -141,6 +156,46 @@ class Competition(Table):
         return self
 
     @model_validator(mode="after")
+    def _has_consistent_number(self) -> Self:
+        if self.is_number != (self.classes == ONE_NUMBER) or (self.range and not self.is_number):
+            raise ValueError("target must be 'number' where there is a range, or no class")
+        told = (self.metric in OF_NUMBERS, self.submission.label == "number")
+        if told != (self.is_number, self.is_number):
+            raise ValueError(
+                "target, and submission.label, must be 'number' where the metric is "
+                f"{' or '.join(map(repr, OF_NUMBERS))}, and only there"
+            )
+        if self.is_number and self.train.labels.source not in ("csv", "list_file"):
+            raise ValueError("labels.source must be 'csv' or 'list_file' where target is 'number'")
+        if self.is_ordered and self.metric != "quadratic_kappa":
+            raise ValueError("metric must be 'quadratic_kappa' where target is 'ordered_classes'")
+        return self
+
+    @model_validator(mode="after")
+    def _has_consistent_answers(self) -> Self:
+        answers, source = self.answers, self.train.labels.source
+        if (answers is not None) != (self.submission.id == "answer"):
+            raise ValueError("submission.id must be 'answer' where there are answers, only there")
+        if answers is None:
+            return self
+        if answers.pool != "mean" and not (
+            self.has_several or self.submission.label == "probability"
+        ):
+            raise ValueError(
+                "answers.pool must be 'mean' where neither one probability is asked for nor target "
+                "is 'several_labels'"
+            )
+        is_listed = self.test.csv is not None and self.test.csv.id_column is not None
+        if answers.columns and (source not in ("csv", "one_hot", "coco") or not is_listed):
+            raise ValueError(
+                "answers.columns must be of a list of labels with a header, and of a test.csv with "
+                "an id_column"
+            )
+        if answers.labelled == "answers" and source not in ("csv", "one_hot", "list_file"):
+            raise ValueError("labels must stand in a list where answers.labelled is 'answers'")
+        return self
+
+    @model_validator(mode="after")
     def _has_consistent_target(self) -> Self:
         label, source = self.submission.label, self.train.labels.source
         if not self.has_several:
@@ -188,10 +243,10 @@ class Competition(Table):
                 f"classes must be 2 where one probability is asked for or the metric is "
                 f"{' or '.join(map(repr, OF_TWO_CLASSES))}, are {len(self.classes)}"
             )
-        if self.metric == "weighted_auc" and positive == self.classes[0]:
+        if self.metric in ("weighted_auc", "p_f1") and positive == self.classes[0]:
             raise ValueError(
                 "submission.positive must be the second of classes where the metric is "
-                "'weighted_auc', which tells them apart"
+                f"'{self.metric}', which tells them apart"
             )
         try:
             self.column_classes  # noqa: B018 (computed to be checked)
@@ -218,6 +273,26 @@ class Competition(Table):
     def has_several(self) -> bool:
         """Whether an image may have several labels."""
         return self.target == "several_labels"
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the target is a number."""
+        return self.target == "number"
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the order of the classes means something."""
+        return self.target == "ordered_classes"
+
+    @property
+    def is_by_class(self) -> bool:
+        """Whether each image has one class and an answer of its own, as a look at labels needs."""
+        return not (self.has_several or self.is_number) and self.answers is None
+
+    @property
+    def has_free_outputs(self) -> bool:
+        """Whether each output of a model stands for itself: no probabilities that sum to 1."""
+        return self.has_several or self.is_number
 
     def labels_in(self, text: str) -> tuple[str, ...]:
         """Return the class names that a label of `train.csv` tells: one, or any number."""
@@ -267,7 +342,10 @@ def load_competition(name_or_path: str) -> Competition:
         ConfigError: There is no such competition, or its file is faulty.
     """
     path = locate_toml(name_or_path, "competitions")
-    competition = parse(Competition, {"name": path.stem, **read_toml(path)}, path.name)
+    values = {"name": path.stem, **read_toml(path)}
+    if values.get("target") == "number":
+        values.setdefault("classes", list(ONE_NUMBER))
+    competition = parse(Competition, values, path.name)
     given = competition.experiments
     located = {
         "cpu": tuple(_beside(path, name) for name in given.cpu),
@@ -283,9 +361,12 @@ def _beside(path: Path, name: str) -> str:
 
 
 def json_schema() -> dict[str, Any]:
-    """Describe the files for editors; the name may be left out, as the file has one."""
+    """Describe the files for editors; the name may be left out, as the file has one.
+
+    So may the classes, where the target is a number.
+    """
     schema = Competition.model_json_schema()
-    schema["required"].remove("name")
+    schema["required"] = [one for one in schema["required"] if one not in ("name", "classes")]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

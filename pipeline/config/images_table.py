@@ -78,13 +78,7 @@ class Groups(KeyColumn):
     @field_validator("pattern")
     @classmethod
     def _has_group(cls, pattern: str | None) -> str | None:
-        try:
-            names = re.compile(pattern or "(?P<group>)").groupindex
-        except re.error as error:
-            raise ValueError(f"must be a regular expression ({error})") from error
-        if "group" not in names:
-            raise ValueError("must hold a group (?P<group>...)")
-        return pattern
+        return _check_pattern(pattern, "group")
 
     @model_validator(mode="after")
     def _names_a_place(self) -> Self:
@@ -93,6 +87,49 @@ class Groups(KeyColumn):
         if self.pattern is not None and self.file is not None:
             raise ValueError("file must be left out where there is a pattern")
         return self._with_whole_file()
+
+
+class Answers(Table):
+    """What tells which images are answered together, as those of one scan, breast or product."""
+
+    pattern: Text | None = None
+    """A regular expression, searched in the path below the training or test folder, case ignored;
+    its group `(?P<answer>...)` is the judge's id."""
+
+    columns: tuple[Text, ...] = ()
+    """Columns of the list of labels, and of the list of test images `test.csv`, whose values make
+    the judge's id, with `_` between them."""
+
+    pool: Literal["mean", "max", "noisy_or"] = "mean"
+    """What an answer's probability is of those of its images: the "mean", the "max", or 1 - the
+    product of what each lacks to 1 ("noisy_or": that one image shows it)."""
+
+    labelled: Literal["images", "answers"] = "images"
+    """Whether the list of labels names images, or answers: then each image has its answer's."""
+
+    @field_validator("pattern")
+    @classmethod
+    def _has_answer(cls, pattern: str | None) -> str | None:
+        return _check_pattern(pattern, "answer")
+
+    @model_validator(mode="after")
+    def _names_a_place(self) -> Self:
+        if (self.pattern is None) == (not self.columns):
+            raise ValueError("must have one of pattern and columns")
+        if self.labelled == "answers" and self.pattern is None:
+            raise ValueError("pattern must be given where the list of labels names answers")
+        return self
+
+
+def _check_pattern(pattern: str | None, group: str) -> str | None:
+    """Check that a regular expression has the group that is read of it."""
+    try:
+        names = re.compile(pattern or f"(?P<{group}>)").groupindex
+    except re.error as error:
+        raise ValueError(f"must be a regular expression ({error})") from error
+    if group not in names:
+        raise ValueError(f"must hold a group (?P<{group}>...)")
+    return pattern
 
 
 class TrainImages(ImageFolders):

@@ -8,9 +8,11 @@ from pydantic import AfterValidator, Field, model_validator
 from pipeline.config.class_names import ClassLookup, classes_of_columns, places_of_columns
 from pipeline.config.strict import Table, Text, is_plain
 
-IdForm = Literal["file_name", "stem", "path", "integer", "listed"]
+IdForm = Literal["file_name", "stem", "path", "integer", "listed", "answer"]
 Order = Literal["any", "ascending", "sample"]
-LabelForm = Literal["index", "name", "names", "labels", "probability", "probabilities"]
+LabelForm = Literal[
+    "index", "name", "names", "labels", "probability", "probabilities", "number"
+]  # fmt: skip
 MetricName = Literal[
     "accuracy",
     "log_loss",
@@ -27,8 +29,12 @@ MetricName = Literal[
     "sample_f2",
     "micro_f2",
     "macro_f2",
+    "p_f1",
+    "rmse",
+    "mae",
 ]
-OF_TWO_CLASSES = ("roc_auc", "weighted_auc")
+OF_TWO_CLASSES = ("roc_auc", "weighted_auc", "p_f1")
+OF_NUMBERS = ("rmse", "mae")
 OF_LABELS_ALONE = ("sample_f1", "sample_f2", "micro_f2", "macro_f2")
 OF_LABELS = ("accuracy", "log_loss", "macro_f1", "micro_f1", "mean_column_auc", *OF_LABELS_ALONE)
 LineField = Literal["id", "label", "row_from_0", "row_from_1"]
@@ -51,16 +57,16 @@ class SubmissionFormat(Table):
 
     id: IdForm
     """How a test image is named: "file_name" (`0.jpg`), "stem" (`0`), "path" (`a/0.jpg`, the path
-    below the test folder), "integer" (`0`, a number without leading zeros), or "listed", as
-    `test.csv` says."""
+    below the test folder), "integer" (`0`, a number without leading zeros), "listed", as
+    `test.csv` says, or "answer", as `answers` says of several images."""
 
     id_prefix: str = ""
     """What stands before every id, as `test/`."""
 
     label: LabelForm = "index"
     """What is answered: the class's "index" in `classes`, its "name", the "names" of the `top_k`
-    likeliest classes, all "labels" that an image has, the "probability" of the class `positive`, or
-    "probabilities", one column per class."""
+    likeliest classes, all "labels" that an image has, the "probability" of the class `positive`,
+    "probabilities", one column per class, or the "number" that is the target."""
 
     top_k: Annotated[int, Field(ge=1)] | None = None
     """How many classes at most are named, the likeliest first and a space between them, where
@@ -106,8 +112,8 @@ class SubmissionFormat(Table):
     """How text becomes bytes; "utf-8-sig" begins with a byte order mark."""
 
     float_digits: Annotated[int, Field(ge=1, le=15)] = 8
-    """Decimals of a probability as it is written; any number of them is accepted. Where log loss
-    judges, none is 0, unless so few decimals make that too dear."""
+    """Decimals of a probability or number as it is written; any number of them is accepted. Where
+    log loss judges, none is 0, unless so few decimals make that too dear."""
 
     rows_sum_to_1: bool = True
     """Whether the probabilities of one image must sum to 1, where there is a column per class."""
@@ -160,6 +166,11 @@ class SubmissionFormat(Table):
     def has_probabilities(self) -> bool:
         """Whether probabilities are answered rather than classes."""
         return self.label in ("probability", "probabilities")
+
+    @property
+    def has_numbers(self) -> bool:
+        """Whether numbers are answered, probabilities among them."""
+        return self.has_probabilities or self.label == "number"
 
 
 def match_columns(names: Sequence[str], classes: Sequence[str]) -> tuple[int, ...]:

@@ -1,7 +1,8 @@
 """Select the test images that a list or the sample submission names, whether or not they exist."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from pipeline.config.images_table import ImageList
@@ -121,6 +122,40 @@ def select_by_sample(
         path, listed_as = (left[image_id].path, judge_id) if image_id else ("", "")
         images[judge_id] = ImageFile(name, path, listed_as)
     return [images[judge_id] for judge_id in ids]
+
+
+def select_answered(
+    candidates: Sequence[ImageFile],
+    answer_of: Mapping[str, str],
+    submission: SubmissionFormat,
+    ids: Sequence[str] | None,
+) -> list[ImageFile]:
+    """Select the images of the answers that the sample submission asks for; of all without one.
+
+    Args:
+        candidates: The images of the test folders, or those that a CSV names.
+        answer_of: The answer by image_id.
+        submission: Forms the judge's ids.
+        ids: The sample's; None where there is no sample, or it is an example.
+
+    Returns:
+        The images of each answer one after the other, in the sample's order; where there are none,
+        one without a path stands for them.
+    """
+    images_of: dict[str, list[ImageFile]] = {}
+    for image in candidates:
+        if image.image_id in answer_of:
+            images_of.setdefault(answer_of[image.image_id], []).append(image)
+    if ids is None:
+        asked = sorted(images_of)
+    else:
+        asked = [one.removeprefix(submission.id_prefix) for one in ids]
+    found = join_names(asked, NameJoin(images_of)).images
+    return [
+        replace(image, answer=answer)
+        for answer in asked
+        for image in images_of.get(found.get(answer, ""), [ImageFile(answer, "")])
+    ]
 
 
 def _usual_suffix(images: Sequence[ImageFile]) -> str:

@@ -226,16 +226,25 @@ def summarise(
     audit: Audit, train: pd.DataFrame, test: pd.DataFrame, competition: Competition
 ) -> dict[str, Any]:
     """Condense the audit to the numbers of `audit.json`."""
+    return {
+        **_describe_labels(train, competition),
+        "train": _describe(train),
+        "test": _describe(test[test["width"] > 0]) | {"num_images": len(test)},
+        "clusters": audit.num_clusters,
+        "findings": audit.counts(),
+    }
+
+
+def _describe_labels(train: pd.DataFrame, competition: Competition) -> dict[str, Any]:
+    if competition.is_number:
+        quantiles = train["label"].astype(float).quantile([0, 0.25, 0.5, 0.75, 1])
+        return {"number_quartiles": [float(one) for one in quantiles]}
     counts = Counter(name for label in train["label"] for name in competition.labels_in(label))
     class_counts = {name: counts[name] for name in competition.classes}
     sizes = np.array(list(class_counts.values()))
     return {
         "class_counts": class_counts,
         "smallest_to_largest_class": round(float(sizes.min() / max(sizes.max(), 1)), 4),
-        "train": _describe(train),
-        "test": _describe(test[test["width"] > 0]) | {"num_images": len(test)},
-        "clusters": audit.num_clusters,
-        "findings": audit.counts(),
     }
 
 

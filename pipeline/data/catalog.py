@@ -1,15 +1,16 @@
 """Build the catalog of images: the training images with their labels, and the test images."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from pipeline.config.competition import Competition
-from pipeline.data.asked_images import select_by_sample, select_listed
+from pipeline.data.asked_images import select_answered, select_by_sample, select_listed
 from pipeline.data.audit import Audit
+from pipeline.data.groups import read_answers
 from pipeline.data.labels import (
     LabelledImages,
     doubt_about_labels,
@@ -24,6 +25,7 @@ from pipeline.errors import DataError
 from pipeline.store.folders import find_file, is_litter, list_files
 from pipeline.store.foreign import doubt_of_encoding, unusual_names
 from pipeline.store.paths import Paths
+from pipeline.store.tables import ANSWER
 from pipeline.submission.judge_ids import submission_id
 
 
@@ -34,7 +36,8 @@ class Catalog:
     Attributes:
         images: Columns split, image_id, path, label (empty for test): the labelled training
             images by image_id, then the test images, in the sample's order where there is a
-            sample, else by image_id. A test image that is listed and not there has no path.
+            sample, else by image_id. A test image that is listed and not there has no path. Also
+            `answer`, where the competition says which images are answered together.
         competition: The competition with what its file leaves to the data filled in.
         doubts: What may not mean what the competition's file says, in one line each.
     """
@@ -73,14 +76,40 @@ def build_catalog(paths: Paths, competition: Competition, audit: Audit) -> Catal
         if image.image_id in labelled.labels
     ]
     rows += [("test", image.image_id, image.path, "") for image in test]
-    columns = pd.Index(["split", "image_id", "path", "label"])
-    whole = resolved(competition, labelled.classes, sample)
+    images = pd.DataFrame(rows, columns=pd.Index(["split", "image_id", "path", "label"]))
+    if competition.answers is not None:
+        answer_of = _train_answers(competition, labelled.labels, source_dirs)
+        trained = images["image_id"][images["split"] == "train"]
+        images[ANSWER] = [answer_of[one] for one in trained] + [image.answer for image in test]
+    numbers = list(map(float, labelled.labels.values())) if competition.is_number else []
+    whole = resolved(competition, labelled.classes, sample, numbers)
     doubts = find_doubts(whole, sample) + doubt_about_labels(labelled, len(train))
     listings = (find_file(name, source_dirs) for name in competition.listings)
     doubts += [doubt for path in listings if path and (doubt := doubt_of_encoding(path, known))]
     if sample is not None and competition.submission.is_ordered_by_sample:
         doubts += doubt_about_rows(sample, len(test), unlisted)
-    return Catalog(pd.DataFrame(rows, columns=columns), whole, doubts)
+    return Catalog(images, whole, doubts)
+
+
+def _train_answers(
+    competition: Competition, labels: Mapping[str, str], source_dirs: Sequence[Path]
+) -> dict[str, str]:
+    """Read the answers of the labelled images, by image_id; one without is one of its own.
+
+    Raises:
+        DataError: Images of one answer have two labels.
+    """
+    answer_of = read_answers(competition, list(labels), source_dirs, is_test=False)
+    label_of: dict[str, str] = {}
+    for image_id, label in labels.items():
+        answer = answer_of.setdefault(image_id, image_id)
+        if label_of.setdefault(answer, label) != label:
+            raise DataError(
+                f"{competition.name}: images that are answered together must have one label, those "
+                f"of '{answer}' have '{label_of[answer]}' and '{label}' ('{image_id}'); correct "
+                "the list of labels, or answers in the competition's file"
+            )
+    return answer_of
 
 
 def _candidates(
@@ -141,6 +170,12 @@ def _select_test(
         path = find_listing(competition, listing.file, source_dirs)
         folder = folder_below(path, source_dirs)
         candidates = select_listed(candidates, path, folder, listing)
+    if competition.answers is not None:
+        ids = [image.image_id for image in candidates]
+        answer_of = read_answers(competition, ids, source_dirs, is_test=True)
+        is_asked = sample is not None and competition.submission.is_ordered_by_sample
+        wanted = sample.ids if sample is not None and is_asked else None
+        return select_answered(candidates, answer_of, competition.submission, wanted)
     if sample is None or not competition.submission.is_ordered_by_sample:
         _check_submission_ids(competition, candidates)
         return candidates

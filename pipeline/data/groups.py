@@ -1,8 +1,7 @@
 """Group images that must share a fold: copies of one picture, and images of one subject."""
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from pipeline.config.labels_table import (
 )
 from pipeline.data.audit import Scan
 from pipeline.data.duplicates import clusters, near_duplicates
-from pipeline.data.joining import NameJoin, join_names, names_beside
+from pipeline.data.joining import NameJoin, join_names, named_in_paths, names_beside
 from pipeline.data.label_lists import listed_column, read_listing, with_extension
 from pipeline.data.labels import find_listing, folder_below
 from pipeline.errors import DataError
@@ -79,7 +78,7 @@ def find_copies(competition: Competition, images: pd.DataFrame, scans: Sequence[
     is_mirrored = competition.horizontal_flip is not False
     found = near_duplicates(thumbnails, is_mirrored=is_mirrored)
     copies.near = {(i, j): correlation for i, j, correlation in found}
-    if competition.duplicates is None:
+    if competition.duplicates is None and not competition.is_number:
         _doubt(copies, images)
     return copies
 
@@ -167,7 +166,7 @@ def read_subjects(
     if groups is None:
         return {}, []
     if groups.pattern is not None:
-        subject_of = _in_paths(groups.pattern, image_ids)
+        subject_of = named_in_paths(groups.pattern, "group", image_ids)
     else:
         subject_of = _in_column(competition, groups, image_ids, source_dirs)
     if not subject_of:
@@ -185,9 +184,47 @@ def read_subjects(
     ]
 
 
-def _in_paths(pattern: str, image_ids: Iterable[str]) -> dict[str, str]:
-    found = ((one, re.search(pattern, one, re.IGNORECASE)) for one in image_ids)
-    return {one: match["group"] for one, match in found if match and match["group"]}
+def read_answers(
+    competition: Competition,
+    image_ids: Sequence[str],
+    source_dirs: Sequence[Path],
+    *,
+    is_test: bool,
+) -> dict[str, str]:
+    """Read to which answer each image belongs, by image_id; {} where each is one of its own.
+
+    Raises:
+        DataError: The list can't be read, or nothing of it fits.
+    """
+    answers = competition.answers
+    if answers is None:
+        return {}
+    if answers.pattern is not None:
+        found = named_in_paths(answers.pattern, "answer", image_ids)
+    else:
+        listing = competition.test.csv
+        of_test = {"file": listing.file, "id_column": listing.id_column} if listing else {}
+        if listing:
+            of_test |= {"separator": listing.separator, "extension": listing.extension}
+        columns = [
+            _in_column(
+                competition,
+                KeyColumn.model_validate({"column": name, **(of_test if is_test else {})}),
+                image_ids,
+                source_dirs,
+            )
+            for name in answers.columns
+        ]
+        known = [one for one in image_ids if all(one in column for column in columns)]
+        found = {one: "_".join(column[one] for column in columns) for one in known}
+    if not found:
+        split = "test" if is_test else "training"
+        raise DataError(
+            f"{competition.name}: answers must fit the {split} images, fits none of "
+            f"{len(image_ids):,}, the first of which is '{min(image_ids)}'; correct the "
+            "competition's file"
+        )
+    return found
 
 
 def read_given_folds(

@@ -41,6 +41,18 @@ NO_WAY: Way = (len(FORMS), False)
 CLOSE: set[Way] = {(form, False) for form in range(NUM_USUAL)}
 
 
+def named_in_paths(pattern: str, part: str, image_ids: Iterable[str]) -> dict[str, str]:
+    """Read a part of images' paths, by image_id; those in which there is none are left out.
+
+    Args:
+        pattern: A regular expression, whose case doesn't count.
+        part: The name of its group that is read.
+        image_ids: The paths.
+    """
+    found = ((one, re.search(pattern, one, re.IGNORECASE)) for one in image_ids)
+    return {one: match[part] for one, match in found if match and match[part]}
+
+
 class NameJoin:
     """Finds images by the names that somebody's list gives them.
 

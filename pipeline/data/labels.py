@@ -1,5 +1,6 @@
 """Read the labels of the training images from wherever the competition keeps them."""
 
+import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from pipeline.config.class_names import (
     ClassLookup,
     as_integer,
+    as_number,
     join_labels,
     names_in,
     split_labels,
@@ -21,7 +23,7 @@ from pipeline.config.labels_table import (
     label_files,
     tells_names,
 )
-from pipeline.data.joining import Joined, NameJoin, join_names, names_beside
+from pipeline.data.joining import Joined, NameJoin, join_names, named_in_paths, names_beside
 from pipeline.data.label_lists import Listed, ListedSource, listed_labels
 from pipeline.errors import DataError
 from pipeline.store.folders import find_file
@@ -81,6 +83,10 @@ def read_labels(
     labels_in = competition.labels_in
     classes = competition.classes or names_in(x for line in listed for x in labels_in(line.label))
     class_of = _in_all(competition, (_named if tells_names(source) else _indexed)(classes))
+    if competition.is_number:
+        class_of = _numbered(competition.range)
+    if competition.answers is not None and competition.answers.labelled == "answers":
+        listed = _of_images(listed, str(competition.answers.pattern), ids)
     joined = join_names([line.image for line in listed], join)
     named = [  # what is called otherwise, as images that are to be predicted, may have any label
         line._replace(label=class_of(line.label, line.at))
@@ -91,6 +97,19 @@ def read_labels(
     images = _join(named, ids, joined, has_several=competition.has_several)
     images.classes = () if competition.classes else classes
     return images
+
+
+def _of_images(listed: Sequence[Listed], pattern: str, ids: Sequence[str]) -> list[Listed]:
+    """Give every image the label of its answer, of a list that names answers."""
+    images_of: dict[str, list[str]] = {}
+    for image_id, answer in named_in_paths(pattern, "answer", ids).items():
+        images_of.setdefault(answer, []).append(image_id)
+    answer_of = join_names([line.image for line in listed], NameJoin(images_of)).images
+    return [
+        line._replace(image=image_id)
+        for line in listed
+        for image_id in images_of.get(answer_of.get(line.image, ""), [line.image])
+    ]
 
 
 def _read_lists(
@@ -206,6 +225,19 @@ def _indexed(classes: tuple[str, ...]) -> Callable[[str, str], str]:
         return classes[index]
 
     return class_of
+
+
+def _numbered(limits: Sequence[float]) -> ClassOf:
+    low, high = limits or (-math.inf, math.inf)
+    wanted = f"a number from {low:g} to {high:g}" if limits else "a number"
+
+    def number_of(label: str, at: str) -> str:
+        number = as_number(label)
+        if number is None or not low <= float(number) <= high:
+            raise DataError(f"{at}: the label must be {wanted}, is '{label}'")
+        return f"{float(number):.15g}"
+
+    return number_of
 
 
 def _in_all(competition: Competition, change: ClassOf) -> ClassOf:

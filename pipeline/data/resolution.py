@@ -5,6 +5,7 @@ of them see the same competition.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.config.competition import Competition
@@ -22,22 +23,34 @@ class Resolution(StrictModel):
         classes: The class names, in the order of their indices.
         columns: The header of the submission.
         has_sample: Whether the sample submission was there, and test.csv stands in its order.
+        range: The least and the largest number, where the target is one.
     """
 
     classes: tuple[str, ...]
     columns: tuple[str, ...]
     has_sample: bool
+    range: tuple[float, ...] = ()
 
 
 def leaves_open(competition: Competition) -> bool:
     """Whether something of the competition is to be read from its data."""
-    return not competition.classes or competition.submission.sample is not None
+    is_open = not competition.classes or (competition.is_number and not competition.range)
+    return is_open or competition.submission.sample is not None
 
 
 def resolved(
-    competition: Competition, classes: tuple[str, ...], sample: Sample | None
+    competition: Competition,
+    classes: tuple[str, ...],
+    sample: Sample | None,
+    numbers: Sequence[float] = (),
 ) -> Competition:
     """Fill in what was read from the data.
+
+    Args:
+        competition: As its file says.
+        classes: The names in the training labels.
+        sample: The sample submission.
+        numbers: The numbers that the training labels tell, where the target is one.
 
     Raises:
         ConfigError: It doesn't fit the rest of the competition's file.
@@ -54,6 +67,7 @@ def resolved(
         classes=classes,
         columns=(sample and sample.columns) or competition.submission.columns,
         has_sample=sample is not None,
+        range=competition.range or _range_of(competition, numbers),
     )
     whole = _filled_in(competition, found)
     if sample is not None and sample.num_columns != len(whole.columns):
@@ -62,6 +76,18 @@ def resolved(
             f"says, has {sample.num_columns}"
         )
     return whole
+
+
+def _range_of(competition: Competition, numbers: Sequence[float]) -> tuple[float, ...]:
+    if not competition.is_number:
+        return ()
+    low, high = min(numbers, default=0.0), max(numbers, default=0.0)
+    if low == high:
+        raise DataError(
+            f"{competition.name}: the training labels must be 2 different numbers or more, are "
+            f"{low:g} throughout; compare [train] labels in the competition's file"
+        )
+    return low, high
 
 
 def resolve(competition: Competition, paths: Paths) -> Competition:
@@ -90,8 +116,10 @@ def write_resolution(competition: Competition, path: Path) -> None:
         classes=competition.classes,
         columns=competition.submission.columns,
         has_sample=competition.submission.sample is not None,
+        range=competition.range,
     )
-    text = json.dumps(found.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    values = found.model_dump(mode="json", exclude=None if found.range else {"range"})
+    text = json.dumps(values, indent=2, ensure_ascii=False)
     write_text(path, text + "\n")
 
 
@@ -99,6 +127,7 @@ def _filled_in(competition: Competition, found: Resolution) -> Competition:
     """Check the whole again: what was read may contradict what the file says."""
     values = competition.model_dump(mode="json")
     values["classes"] = list(competition.classes or found.classes)
+    values["range"] = list(competition.range or found.range)
     values["submission"]["columns"] = list(found.columns)
     if not found.has_sample:
         values["submission"] |= {"sample": None, "sample_rows": "all"}

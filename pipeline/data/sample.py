@@ -146,6 +146,8 @@ def _of_columns(competition: Competition, sample: Sample) -> str:
 def _of_answers(competition: Competition, sample: Sample) -> str:
     label, classes = competition.submission.label, competition.classes
     places = {str(number) for number in range(len(classes))}
+    if competition.is_number:
+        return ""
     odd = sorted(sample.answers - (places if label == "index" else set(classes)))
     if label == "probability" or not odd:
         return ""

@@ -29,11 +29,13 @@ class ImageFile:
         path: The path below `data/<competition>/images`, with forward slashes; empty where a list
             names the image and there is no such file.
         listed_as: What a list calls it, where that isn't quite the file's name.
+        answer: The answer that it belongs to, where one is of several images.
     """
 
     image_id: str
     path: str
     listed_as: str = ""
+    answer: str = ""
 
 
 def is_image_name(file: PurePosixPath) -> bool:

@@ -11,6 +11,7 @@ from pipeline.config.class_names import ClassLookup, names_in
 from pipeline.store.predictions import IntArray
 from pipeline.store.tables import ALWAYS_LEARNED
 
+NUM_BINS = 10  # of numbers, by quantiles
 _MOST_CELLS = 2**26  # groups times classes that scikit-learn's table may have
 
 
@@ -43,6 +44,11 @@ def assign_folds(images: pd.DataFrame, num_folds: int, seed: int) -> IntArray:
         for fold, (_, held_out) in enumerate(splits):
             folds[order[held_out]] = fold
     return folds
+
+
+def in_bins(numbers: pd.Series) -> pd.Series:
+    """Sort numbers into NUM_BINS bins of as many images each: folds are level in these."""
+    return pd.qcut(numbers.astype(float), NUM_BINS, labels=False, duplicates="drop").astype(str)
 
 
 def _dealt(images: pd.DataFrame, num_folds: int, seed: int) -> IntArray:

@@ -15,6 +15,7 @@ from pipeline.errors import ArtifactError, ConfigError
 from pipeline.inference.grad_cam import Maps, grad_cam, has_map
 from pipeline.models.registry import Network, build_random, build_trunk
 from pipeline.models.split import below_head
+from pipeline.scoring.oof import to_numbers
 from pipeline.store.freshness import Stamp
 from pipeline.store.paths import ExperimentPaths, Paths
 from pipeline.store.predictions import FloatArray, load_predictions
@@ -54,7 +55,7 @@ class FoldModels:
         stamps = sorted(files.experiment_dir.glob("fold*/stamp.json"))
         self.folds = sorted(int(stamp.parent.name.removeprefix("fold")) for stamp in stamps)
         _check_classes(files, competition, again)
-        self._has_several = competition.has_several
+        self._competition = competition
         self._device = pick_device()
         set_up(self._device)
         self._precision = Precision.choose(self.experiment.train.precision, self._device)
@@ -83,11 +84,13 @@ class FoldModels:
             only_fold: Whose model is wanted; None for all.
 
         Returns:
-            `(F, V, B, K)`, in the order of `folds`; rows sum to 1 unless there are several labels.
+            `(F, V, B, K)`, in the order of `folds`; rows sum to 1 unless there are several labels,
+            or the target is a number.
         """
         places = range(len(self.folds)) if only_fold is None else [self.folds.index(only_fold)]
         logits = self._predict(pixels.flatten(0, 1), places)
-        by_row = to_probs(logits, has_several=self._has_several)  # (F, B·V, K)
+        free = self._competition.has_free_outputs
+        by_row = to_numbers(self._competition, to_probs(logits, has_several=free))  # (F, B·V, K)
         by_view = by_row.reshape(len(by_row), *pixels.shape[:2], -1)  # (F, B, V, K)
         return np.ascontiguousarray(by_view.transpose(0, 2, 1, 3))
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -120,28 +120,27 @@ def oof_by_view(
 
 def score_policies(
     metric: str,
-    targets: IntArray,
+    judged: Callable[[FloatArray], tuple[IntArray, FloatArray, IntArray | None]],
     by_view: FloatArray,
     seconds: float,
     policies: Mapping[str, tuple[View, ...]] = POLICIES,
-    groups: IntArray | None = None,
 ) -> list[PolicyScore]:
     """Score the policies, the cheapest first; each must beat the best cheaper one beyond noise.
 
     Args:
         metric: The competition's.
-        targets: `(N,)` class indices.
+        judged: Gives targets, probabilities and groups as the judge scores them, see `Judged.of`.
         by_view: As `oof_by_view` returns it.
         seconds: That a view of an image takes.
         policies: Those that are compared.
-        groups: The group of every image, `(N,)`; None for each by itself.
     """
     views = all_views(policies)
     confidence = bonferroni(0.95, len(policies) - 1)
     scores: list[PolicyScore] = []
     chosen: FloatArray | None = None
     for name, policy in policies.items():
-        probs = by_view[[views.index(view) for view in policy]].mean(axis=0)
+        mean = by_view[[views.index(view) for view in policy]].mean(axis=0)
+        targets, probs, groups = judged(mean)
         gain, is_worth_it = "", chosen is None
         if chosen is not None:
             comparison = compare(metric, targets, chosen, probs, confidence, groups)

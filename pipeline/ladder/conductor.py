@@ -209,7 +209,7 @@ class Climb:
             members=tuple(job.name for job in members),
             score=score,
             interval=(low, high),
-            log_loss=result.metrics["log_loss"],
+            log_loss=result.metrics.get("log_loss"),
             source=name,
             sha256=sha256,
         )

@@ -28,7 +28,7 @@ class Reached(_Record):
         members: The experiments that were blended.
         score: Of the blend, nested out of fold.
         interval: Its 95 % interval.
-        log_loss: The same predictions' log loss.
+        log_loss: The same predictions' log loss; None of numbers.
         source: Whose submission it is, an ensemble or, for want of time, an experiment.
         sha256: Of the submission; empty where it wasn't better than what there was.
     """
@@ -39,7 +39,7 @@ class Reached(_Record):
     members: tuple[str, ...]
     score: float
     interval: tuple[float, float]
-    log_loss: float
+    log_loss: float | None
     source: str
     sha256: str = ""
 

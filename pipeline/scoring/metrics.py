@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from statistics import NormalDist
 
 import numpy as np
@@ -14,8 +15,11 @@ from pipeline.scoring.measures import (
     UNDEFINED,
     ImageMean,
     LogLoss,
+    MeanAbsoluteError,
     Measure,
+    ProbabilisticF1,
     Probs,
+    RootMeanSquaredError,
     accuracy,
     bootstrap_measures,
     interval_quantiles,
@@ -24,7 +28,7 @@ from pipeline.scoring.measures import (
     quadratic_kappa,
 )
 from pipeline.scoring.probability_measures import (
-    Decisions,
+    AnyDecisions,
     LabelMeasure,
     MeanColumnAuc,
     WeightedAuc,
@@ -32,6 +36,7 @@ from pipeline.scoring.probability_measures import (
     decide_out_of_fold,
     f_beta,
     fit_decisions,
+    fit_ordered_decisions,
     map_at,
     mean_log_loss,
 )
@@ -94,6 +99,10 @@ METRICS: dict[str, Metric] = {
     "sample_f2": Metric(of_labels=f_beta(2, "sample"), needs_decisions=True),
     "micro_f2": Metric(of_labels=f_beta(2, "micro"), needs_decisions=True),
     "macro_f2": Metric(of_labels=f_beta(2, "macro"), needs_decisions=True),
+    "p_f1": Metric(ProbabilisticF1, needs_probs=True),  # competitions with it have two classes
+    # Of numbers, `(N, 1)` as they are.
+    "rmse": Metric(of_labels=RootMeanSquaredError, greater_is_better=False),
+    "mae": Metric(of_labels=MeanAbsoluteError, greater_is_better=False),
 }
 
 
@@ -114,8 +123,9 @@ def score(metric: str, targets: IntArray, probs: Probs) -> float:
     Args:
         metric: A key of METRICS.
         targets: True class indices, `(N,)`, at least one; or 1 and 0, `(N, K)`, for each label
-            that an image has or not.
-        probs: Probabilities, `(N, K)`; of several labels each by itself, predicted above 1/2.
+            that an image has or not; or the true numbers, `(N, 1)`.
+        probs: Probabilities, `(N, K)`; of several labels each by itself, predicted above 1/2; or
+            the predicted numbers, `(N, 1)`.
 
     Returns:
         The value; NaN where the metric isn't defined, as an area under the ROC curve is not for
@@ -220,36 +230,62 @@ def make_measure(metric: str, targets: IntArray, probs: Probs) -> Measure:
     return make(targets, probs)
 
 
-def decided(metric: str, targets: IntArray, probs: FloatArray, folds: IntArray) -> FloatArray:
-    """Make out-of-fold probabilities what a metric takes: labels decided where it needs that.
+def decided(
+    competition: Competition, targets: IntArray, probs: FloatArray, folds: IntArray
+) -> FloatArray:
+    """Make out-of-fold probabilities what a metric takes: answers decided where it needs that.
 
-    The threshold of each fold is the one with the best score on the others; see `Decisions`.
+    The thresholds of each fold are those with the best score on the others; see `decisions_for`.
 
     Args:
-        metric: A key of METRICS.
+        competition: Its metric and kind of target.
         targets: As of `score`.
         probs: `(N, K)`, out of fold.
         folds: The fold of each image, `(N,)`.
     """
-    chosen = get_metric(metric)
-    if targets.ndim == 1 or not chosen.needs_decisions or chosen.of_labels is None:
+    if not needs_decisions(competition):
         return probs
-    return decide_out_of_fold(chosen.of_labels, targets, probs, folds)
+    return decide_out_of_fold(partial(decisions_for, competition), targets, probs, folds)
 
 
-def decisions_for(metric: str, targets: IntArray, probs: FloatArray) -> Decisions:
-    """Choose the threshold of labels with the best score; by micro F1 where the metric has none.
+def needs_decisions(competition: Competition) -> bool:
+    """Whether the metric is of answers that thresholds decide."""
+    is_of_labels = competition.has_several and get_metric(competition.metric).needs_decisions
+    return competition.is_ordered or is_of_labels
+
+
+def decisions_for(competition: Competition, targets: IntArray, probs: FloatArray) -> AnyDecisions:
+    """Choose the thresholds with the best score: of the mean place, where classes have an order.
+
+    Of labels it is one threshold, chosen by micro F1 where the metric takes no decisions.
 
     Args:
-        metric: A key of METRICS.
-        targets: `(N, K)`.
+        competition: Its metric and kind of target.
+        targets: `(N,)`, or `(N, K)` of several labels.
         probs: `(N, K)`, out of fold.
     """
-    chosen = get_metric(metric)
+    chosen = get_metric(competition.metric)
+    if competition.is_ordered:
+        assert chosen.measure is not None
+        return fit_ordered_decisions(chosen.measure, targets, probs)
     makes_sense = chosen.needs_decisions and chosen.of_labels is not None
     measure = chosen.of_labels if makes_sense else f_beta(1, "micro")
     assert measure is not None
     return fit_decisions(measure, targets, probs)
+
+
+def course_scores(split: str, targets: IntArray, probs: FloatArray) -> dict[str, float]:
+    """Score a model for its history: log loss, and accuracy unless the target is a number.
+
+    Args:
+        split: Begins the names, as `val_loss`.
+        targets: As of `score`; of numbers their places in the range, from 0 to 1.
+        probs: Likewise.
+    """
+    names = {"loss": "log_loss", "accuracy": "accuracy"}
+    if targets.dtype.kind == "f":
+        del names["accuracy"]
+    return {f"{split}_{one}": round(score(names[one], targets, probs), 6) for one in names}
 
 
 def rank_results(competition: Competition, results: Iterable[Result]) -> list[Result]:

@@ -161,9 +161,10 @@ def map_at(k: int) -> Callable[[IntArray, Probs], Measure]:
 
 
 def mean_log_loss(targets: IntArray, probs: Probs) -> Measure:
-    """Measure log loss of each label, yes or no, averaged over labels and images."""
+    """Measure log loss of each label, yes or no or in between, averaged over labels and images."""
     wide = np.clip(probs.astype(np.float64), SMALLEST_PROB, 1 - SMALLEST_PROB)
-    return ImageMean(-np.log(np.where(targets == 1, wide, 1 - wide)).mean(axis=1))
+    losses = -(targets * np.log(wide) + (1 - targets) * np.log(1 - wide))
+    return ImageMean(losses.mean(axis=1))
 
 
 def all_right(targets: IntArray, probs: Probs) -> Measure:
@@ -237,6 +238,9 @@ class Decisions:
 
     threshold: float
 
+    def __str__(self) -> str:
+        return f"labels above {self.threshold:.3f}, and the likeliest always"
+
     def apply(self, probs: Probs) -> FloatArray:
         """Return 1 for a label that is predicted, else 0, `(N, K)`; of equals the first wins."""
         decided: FloatArray = (probs > self.threshold).astype(np.float32)
@@ -264,20 +268,102 @@ def fit_decisions(measure: LabelMeasure, targets: IntArray, probs: FloatArray) -
     return Decisions(float(tried[best[len(best) // 2]]))
 
 
-def decide_out_of_fold(
-    measure: LabelMeasure, targets: IntArray, probs: FloatArray, folds: IntArray
-) -> FloatArray:
-    """Decide each fold's labels by the threshold that the other folds choose, `(N, K)` of 0 and 1.
+# Classes in an order.
+
+
+@dataclass(frozen=True)
+class OrderedDecisions:
+    """Which class is predicted where classes have an order: by the mean of their places.
+
+    The mean place of an image, Σ k p(k), lies between two thresholds, and those say the class. What
+    is right more or less, as a kappa of squared distances counts it, isn't what is likeliest.
+
+    Attributes:
+        thresholds: K - 1, ascending.
+    """
+
+    thresholds: tuple[float, ...]
+
+    def __str__(self) -> str:
+        listed = ", ".join(f"{one:.3f}" for one in self.thresholds)
+        return f"classes by their mean place, told apart at {listed}"
+
+    def apply(self, probs: Probs) -> FloatArray:
+        """Return 1 for the class that is predicted, else 0, `(N, K)`."""
+        chosen = np.searchsorted(self.thresholds, mean_places(probs), side="right")
+        return np.eye(probs.shape[1], dtype=np.float32)[chosen]
+
+
+def mean_places(probs: Probs) -> Values:
+    """Return the mean place among the classes, from 0 to K - 1, `(N,)`."""
+    places: Values = probs.astype(np.float64) @ np.arange(probs.shape[1], dtype=np.float64)
+    return places
+
+
+def fit_ordered_decisions(
+    measure: LabelMeasure, targets: IntArray, probs: FloatArray
+) -> OrderedDecisions:
+    """Choose the thresholds with the highest score, one after the other until none gets better.
+
+    The first ones are halves, where mean places are rounded. Tried are those between the mean
+    places, of several that score alike the one in their middle.
 
     Args:
         measure: Of which more is better.
-        targets: `(N, K)`.
+        targets: `(N,)`.
+        probs: `(N, K)`, out of fold.
+    """
+    num_classes, places = probs.shape[1], mean_places(probs)
+    steps = np.unique(np.quantile(places, np.linspace(0, 1, NUM_THRESHOLDS), method="nearest"))
+    tried = np.concatenate([[-1.0], (steps[1:] + steps[:-1]) / 2, [float(num_classes)]])
+    one_hot = np.eye(num_classes, dtype=np.float32)
+
+    def score(thresholds: Values) -> float:
+        chosen = one_hot[np.searchsorted(thresholds, places, side="right")]
+        return float(np.nan_to_num(measure(targets, chosen).of_sample(), nan=-1.0))
+
+    found = np.arange(num_classes - 1) + HALF
+    best, is_better = score(found), True
+    while is_better:
+        is_better = False
+        for index in range(len(found)):
+            low = found[index - 1] if index else -np.inf
+            high = found[index + 1] if index + 1 < len(found) else np.inf
+            between = tried[(tried >= low) & (tried <= high)]
+            scores = [score(_with(found, index, float(one))) for one in between]
+            if scores and max(scores) > best:
+                top = np.flatnonzero(np.array(scores) == max(scores))
+                found = _with(found, index, float(between[top[len(top) // 2]]))
+                best, is_better = max(scores), True
+    return OrderedDecisions(tuple(map(float, found)))
+
+
+def _with(thresholds: Values, index: int, value: float) -> Values:
+    changed = thresholds.copy()
+    changed[index] = value
+    return changed
+
+
+AnyDecisions = Decisions | OrderedDecisions
+
+
+def decide_out_of_fold(
+    fit: Callable[[IntArray, FloatArray], AnyDecisions],
+    targets: IntArray,
+    probs: FloatArray,
+    folds: IntArray,
+) -> FloatArray:
+    """Decide each fold's answers by what the other folds choose, `(N, K)` of 0 and 1.
+
+    Args:
+        fit: Chooses thresholds.
+        targets: `(N, K)` of several labels, `(N,)` of ordered classes.
         probs: `(N, K)`, out of fold.
         folds: `(N,)`.
     """
     decided = np.empty_like(probs)
     for fold in np.unique(folds):
         is_own: npt.NDArray[np.bool_] = folds == fold
-        chosen = fit_decisions(measure, targets[~is_own], probs[~is_own])
+        chosen = fit(targets[~is_own], probs[~is_own])
         decided[is_own] = chosen.apply(probs[is_own])
     return decided

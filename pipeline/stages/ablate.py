@@ -67,7 +67,7 @@ def run(paths: Paths, competition: Competition, options: Options) -> None:
             f"ablate: must run in one process, runs in {num_processes()}; start it without "
             "accelerate launch"
         )
-    if competition.has_several:
+    if not competition.is_by_class:
         raise ConfigError(
             f"ablate: must be of images with one class each, those of {competition.name} have "
             "several labels"

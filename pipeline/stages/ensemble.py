@@ -25,7 +25,7 @@ from pipeline.scoring.ensembling.build import (
 )
 from pipeline.scoring.ensembling.ensemble_methods import METHODS
 from pipeline.scoring.ensembling.selection import AUTO
-from pipeline.scoring.oof import class_indices, describe_oof, image_groups
+from pipeline.scoring.oof import Judged, class_indices, describe_oof, image_groups
 from pipeline.store.atomic import remove, write_text
 from pipeline.store.freshness import Stamp, digest, file_sha256
 from pipeline.store.locks import held
@@ -143,9 +143,10 @@ def _save_diagram(ensemble: FittedEnsemble, title: str, path: Path) -> list[Path
 
 def _check_method(competition: Competition, method: str, *, prune: bool) -> None:
     known = [AUTO, *METHODS]
-    if competition.has_several and (method not in (AUTO, "mean") or prune):
+    if not competition.is_by_class and (method not in (AUTO, "mean") or prune):
         raise ConfigError(
-            f"--method {method}: must be 'mean', without --prune, where images have several labels"
+            f"--method {method}: must be 'mean', without --prune, where images don't have one "
+            "class and one answer each"
         )
     if method not in known:
         raise ConfigError(
@@ -193,6 +194,7 @@ def _load(paths: Paths, competition: Competition, names: list[str]) -> _Inputs:
         folds=held["fold"].to_numpy(),
         metric=competition.metric,
         groups=image_groups(held),
+        judged=None if competition.is_by_class else Judged(competition, held),
     )
     return _Inputs(folds, test, members, probs)
 
@@ -210,8 +212,8 @@ def _save_probs(
         (out.test, inputs.test, test_probs),
     ):
         image_ids, class_names = table["image_id"].tolist(), list(competition.classes)
-        several = competition.has_several
-        Predictions(image_ids, probs, class_names, folds_sha256, several).save(path)
+        kind = (competition.has_several, competition.is_number)
+        Predictions(image_ids, probs, class_names, folds_sha256, *kind).save(path)
 
 
 def _print_summary(

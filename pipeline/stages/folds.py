@@ -9,7 +9,7 @@ import pandas as pd
 from pipeline.config.competition import Competition
 from pipeline.console import say, warn
 from pipeline.data.corrections import Corrections, load_corrections, recorded_corrections
-from pipeline.data.splitting import assign_folds, assign_folds_by_labels, keep_known
+from pipeline.data.splitting import assign_folds, assign_folds_by_labels, in_bins, keep_known
 from pipeline.errors import DataError
 from pipeline.store.freshness import Stamp, file_sha256, read_stamp
 from pipeline.store.locks import held
@@ -22,6 +22,7 @@ from pipeline.store.tables import (
     load_train,
     read_table,
     to_text,
+    with_answers,
     write_table,
 )
 
@@ -73,7 +74,7 @@ def run(
     if given is not None:
         inputs["given"] = file_sha256(paths.given_folds_csv)
         train = train.assign(given=given["fold"])
-    if corrections not in (None, NONE) and competition.has_several:
+    if corrections not in (None, NONE) and not competition.is_by_class:
         raise DataError(
             f"{competition.name}: corrections must be of images with one class each, images have "
             "several labels; correct the organiser's list and run 'pipeline prepare'"
@@ -100,9 +101,9 @@ def _split(
     num_folds, seed = stamp.inputs["num_folds"], stamp.inputs["seed"]
     # Split before it is corrected: an image without correction keeps its fold, so results compare.
     split = _assigned(competition, train, num_folds, seed)
-    table = train.assign(fold=split)[FOLD_COLUMNS]
+    table = train.assign(fold=split)[with_answers(FOLD_COLUMNS, train)]
     table = corrected.apply(table) if corrected else table
-    if not competition.has_several:
+    if not competition.has_free_outputs:
         table["fold"] = keep_known(table, table["fold"].to_numpy())
     _check_classes(competition, table, num_folds)
     _check_not_foreign(paths, competition, stamp, table)
@@ -184,6 +185,8 @@ def _assigned(competition: Competition, train: pd.DataFrame, num_folds: int, see
     if "given" in train:
         given: IntArray = train["given"].to_numpy(dtype=np.int64)
         return given
+    if competition.is_number:
+        return assign_folds(train.assign(label=in_bins(train["label"])), num_folds, seed)
     if competition.has_several:
         labels = [competition.labels_in(label) for label in train["label"]]
         return assign_folds_by_labels(train, labels, num_folds, seed)
@@ -192,6 +195,9 @@ def _assigned(competition: Competition, train: pd.DataFrame, num_folds: int, see
 
 def _check_classes(competition: Competition, table: pd.DataFrame, num_folds: int) -> None:
     """Refuse a split that says nothing of two classes; tell of classes that some folds lack."""
+    _check_filled(competition, table, num_folds)
+    if competition.is_number:
+        return
     told = table.assign(label=table["label"].map(competition.labels_in)).explode("label")
     groups = told.groupby("label")["group"].nunique()
     groups = groups.reindex(competition.classes, fill_value=0).sort_values(kind="stable")
@@ -203,14 +209,6 @@ def _check_classes(competition: Competition, table: pd.DataFrame, num_folds: int
             f"two folds, '{smallest}' has {count}; add others and run "
             f"'pipeline download {competition.name}'"
         )
-    lacking = sorted(set(range(num_folds)) - set(held["fold"]))
-    if lacking:
-        raise DataError(
-            f"{competition.name}: every fold must hold images, fold {lacking[0]} of {num_folds} "
-            f"holds none, as {held['group'].nunique():,} groups are too few; run 'pipeline folds "
-            f"{competition.name} --num-folds {num_folds - len(lacking)}', or change train.groups, "
-            "train.folds or duplicates in the competition's file"
-        )
     num_small = int((groups < num_folds).sum())
     if num_small:
         num_learned = len(table) - len(held)
@@ -219,6 +217,19 @@ def _check_classes(competition: Competition, table: pd.DataFrame, num_folds: int
             f"folds {competition.name}: {num_small:,} of {competition.num_classes:,} classes have "
             f"fewer different images than {num_folds} folds, as '{smallest}' {count}: not every "
             f"fold's score knows of them{learned if num_learned else ''}"
+        )
+
+
+def _check_filled(competition: Competition, table: pd.DataFrame, num_folds: int) -> None:
+    """Refuse a split with a fold that holds no images."""
+    held = held_out(table)
+    lacking = sorted(set(range(num_folds)) - set(held["fold"]))
+    if lacking:
+        raise DataError(
+            f"{competition.name}: every fold must hold images, fold {lacking[0]} of {num_folds} "
+            f"holds none, as {held['group'].nunique():,} groups are too few; run 'pipeline folds "
+            f"{competition.name} --num-folds {num_folds - len(lacking)}', or change train.groups, "
+            "train.folds or duplicates in the competition's file"
         )
 
 

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from pipeline import console
 from pipeline.config.competition import Competition
+from pipeline.config.submission_table import OF_NUMBERS
 from pipeline.data.training_table import warn_of_unreadable
 from pipeline.errors import SubmissionError
 from pipeline.scoring.measures import Values
@@ -21,7 +22,7 @@ from pipeline.scoring.metrics import (
 )
 from pipeline.store.paths import Paths
 from pipeline.store.predictions import IntArray
-from pipeline.store.tables import load_test
+from pipeline.store.tables import answered_ids, load_test
 from pipeline.submission.answers import Answers, answers_of, read_bytes, remarks
 from pipeline.submission.faults import READABLE, FaultKind, summary
 from pipeline.submission.judge_ids import ordered_ids
@@ -49,20 +50,23 @@ def run(paths: Paths, competition: Competition, csv: Path, truth: Path) -> None:
     """
     test = load_test(paths)
     warn_of_unreadable(test)
-    image_ids = test["image_id"].tolist()
+    image_ids = answered_ids(test)
     answers = _read(competition, csv, image_ids)
     known = load_truth(truth, competition, image_ids)
-    targets = np.array(list(known.targets.values()), dtype=np.int64)  # (N,), or (N, K) labels
+    targets = np.array(list(known.targets.values()))  # (N,), (N, K) labels or (N, 1) numbers
     probs = answers.of(list(known.targets))  # (N, K)
-    graded = ("images graded", f"{len(targets):,} of {len(image_ids):,}")
+    what = "images" if competition.answers is None else "answers"
+    graded = (f"{what} graded", f"{len(targets):,} of {len(image_ids):,}")
     console.result(_summary_table([graded, *_scores(competition, known, targets, probs)]))
-    if not competition.has_several:
+    if not competition.has_free_outputs:
         console.result(_confusion_table(competition, targets, probs.argmax(axis=1)))
 
 
 def _metrics(competition: Competition) -> list[str]:
     """List the competition's metric, if the answers suffice for it, and the accuracy."""
     metric = competition.metric
+    if competition.is_number:
+        return list(dict.fromkeys([metric, *OF_NUMBERS]))
     if get_metric(metric).needs_probs and not competition.submission.has_probabilities:
         console.warn(f"labels can't be graded by {metric}, only by accuracy")
         return ["accuracy"]
@@ -112,6 +116,8 @@ def _scores(
         is_part = np.array([usage == part for usage in usages])
         found = evaluate(metrics[0], targets[is_part], probs[is_part])
         rows.append((f"{metrics[0]}, {part} ({is_part.sum():,} images)", _in_five_decimals(found)))
+    if competition.is_number:
+        return rows
     if competition.has_several:
         f1 = score("macro_f1", targets, probs)
     else:

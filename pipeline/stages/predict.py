@@ -128,7 +128,7 @@ def run(
     num_faults = 0
     on_cpu = max(1, experiment.train.batch_size // len(views))
     size = models.images_at_once(on_cpu, len(views))
-    classes = list(competition.classes)
+    classes = [] if competition.is_number else list(competition.classes)
     with (
         progress(f"predict {competition.name} {experiment.name}", len(names)) as advance,
         prediction_file(out, classes) as write,
@@ -171,7 +171,8 @@ def _rows(
 ) -> list[Row]:
     """Make a row per image, those that can't be read with the reason instead of a label.
 
-    Of several labels those above 1/2 are named, as `|one|two|`.
+    Of several labels those above 1/2 are named, as `|one|two|`; where there are no classes, the
+    label is the number.
     """
     rows: list[Row] = []
     predicted = iter(probs)
@@ -182,6 +183,9 @@ def _rows(
             rows.append({"image": name, "label": None, **empty, "error": batch.faults[name]})
             continue
         own = next(predicted)
+        if not classes:
+            rows.append({"image": name, "label": f"{float(own[0]):.6g}", "error": None})
+            continue
         values = dict(zip(columns, (round(float(one), 6) for one in own), strict=True))
         label = classes[own.argmax()]
         if has_several:

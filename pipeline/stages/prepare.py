@@ -28,11 +28,13 @@ from pipeline.store.freshness import Stamp, digest, read_stamp
 from pipeline.store.locks import held
 from pipeline.store.paths import Paths
 from pipeline.store.tables import (
+    ANSWER,
     GIVEN_FOLD_COLUMNS,
     TEST_COLUMNS,
     TRAIN_COLUMNS,
     add_mark,
     load_test,
+    with_answers,
     write_for_people,
     write_table,
 )
@@ -110,7 +112,8 @@ def _prepare(paths: Paths, competition: Competition, workers: int | None) -> Non
     _check_classes(paths, competition, images[is_trained_on])
     _check_test(paths, competition, images[~is_train])
     images["group"], odd_groups = _group(paths, competition, images, scans, audit)
-    train, test = images.loc[is_trained_on, TRAIN_COLUMNS], images.loc[~is_train, TEST_COLUMNS]
+    train = images.loc[is_trained_on, with_answers(TRAIN_COLUMNS, images)]
+    test = images.loc[~is_train, with_answers(TEST_COLUMNS, images)]
     doubts = [*catalog.doubts, *audit.doubts(), *odd_groups]
     summary = summarise(audit, train, test, competition) | {"doubts": doubts}
     _write(paths, competition, (train, test), audit, summary)
@@ -176,6 +179,9 @@ def _group(
     ids = looked_at["image_id"].where(looked_at["split"] == "train", "").tolist()
     subject_of, doubts = read_subjects(competition, list(filter(None, ids)), _sources(paths))
     pairs = [*joined_copies(competition, copies), *subject_pairs(ids, subject_of)]
+    if ANSWER in looked_at:  # training images that are answered together share a fold, too
+        owners = zip(ids, looked_at[ANSWER], strict=True)
+        pairs += subject_pairs(ids, {one: answer for one, answer in owners if one})
     groups = images["path"].where(images["path"] != "", images["image_id"])
     groups.iloc[readable] = _first_paths(looked_at, pairs)
     return groups, [*copies.doubts, *doubts]
@@ -204,6 +210,8 @@ def _given_folds(paths: Paths, competition: Competition, train: pd.DataFrame) ->
 
 
 def _check_classes(paths: Paths, competition: Competition, train: pd.DataFrame) -> None:
+    if competition.is_number:
+        return
     present = {name for label in set(train["label"]) for name in competition.labels_in(label)}
     empty = [name for name in competition.classes if name not in present]
     if empty:
@@ -239,6 +247,12 @@ def _write(
     write_text(paths.audit_json, text + "\n")
 
 
+def _told(competition: Competition) -> str:
+    if competition.is_number:
+        return "numbers from {:g} to {:g}".format(*competition.range)
+    return f"{competition.num_classes} classes"
+
+
 def _print_summary(
     paths: Paths, competition: Competition, audit: Audit, summary: dict[str, Any]
 ) -> None:
@@ -249,6 +263,6 @@ def _print_summary(
     found = ", ".join(f"{count} {kind}" for kind, count in summary["findings"].items()) or "nothing"
     say(
         f"prepare {competition.name}: {summary['train']['num_images']:,} train and "
-        f"{summary['test']['num_images']:,} test images, {competition.num_classes} classes, "
+        f"{summary['test']['num_images']:,} test images, {_told(competition)}, "
         f"{summary['clusters']} duplicate clusters; odd: {found} -> {paths.audit_csv}"
     )

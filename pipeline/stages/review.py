@@ -57,7 +57,7 @@ def run(
         port: To listen on; 0 for any that is free.
         opens: Whether to open the page in the browser.
     """
-    if competition.has_several:
+    if not competition.is_by_class:
         raise ConfigError(
             f"review: must be of images with one class each, those of {competition.name} have "
             "several labels"

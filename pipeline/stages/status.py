@@ -128,7 +128,7 @@ def _scores(paths: Paths, competition: Competition, results: list[Result]) -> Ta
             one.name + submitted,
             f"{metrics['oof_score']:.4f} [{low:.4f}, {high:.4f}]",
             f"{min(scores):.3f}..{max(scores):.3f}" if scores else "",
-            f"{metrics['log_loss']:.4f}",
+            f"{metrics['log_loss']:.4f}" if "log_loss" in metrics else "",
             f"{metrics['seconds']:.0f}" if "seconds" in metrics else "",  # blending takes none
         )
     table.caption = "* is written as a submission; an ensemble takes its members' seconds"

@@ -12,7 +12,7 @@ from pipeline.data.training_table import warn_of_unreadable
 from pipeline.errors import ConfigError, SubmissionError
 from pipeline.reproducibility import commit
 from pipeline.scoring.metrics import decisions_for
-from pipeline.scoring.oof import class_indices
+from pipeline.scoring.oof import Judged, pooled
 from pipeline.scoring.probability_measures import HALF
 from pipeline.store.atomic import atomic_path, write_bytes
 from pipeline.store.paths import Paths
@@ -41,7 +41,8 @@ def run(
     """Write the submission of an experiment or ensemble, after checking it, and log it.
 
     Of several labels an image those above a threshold are answered, the one that scores best on
-    oof.npz.
+    oof.npz; ordered classes are likewise told apart by thresholds of their mean place. Images that
+    are answered together are pooled.
 
     Reads data/COMPETITION/test.csv and artifacts/COMPETITION/EXPERIMENT/test.npz.
 
@@ -72,10 +73,12 @@ def run(
     image_ids = test["image_id"].tolist()
     probs = load_probs(paths, competition, experiment, "test", image_ids)
     warn_of_unreadable(test)
-    if competition.submission.label == "labels":
+    answers, probs = pooled(competition, test, probs)
+    if competition.submission.label == "labels" or competition.is_ordered:
         probs = _decided(paths, competition, experiment, probs)
-    content = encode(competition, submission_table(competition, image_ids, probs))
-    expected_ids = ordered_ids(competition.submission, image_ids)
+    answer_ids = answers["image_id"].tolist()
+    content = encode(competition, submission_table(competition, answer_ids, probs))
+    expected_ids = ordered_ids(competition.submission, answer_ids)
     entry = _entry(paths, competition, experiment, content)
     with open_log(paths, f"submit {competition.name}") as log:
         _write(competition, content, target, expected_ids)
@@ -97,14 +100,12 @@ def run(
 def _decided(
     paths: Paths, competition: Competition, experiment: str, probs: FloatArray
 ) -> FloatArray:
-    """Decide which labels to answer, by the threshold that scores best out of fold."""
+    """Decide which labels or classes to answer, by thresholds that score best out of fold."""
     folds = held_out(load_folds(paths))
     oof_probs = load_probs(paths, competition, experiment, "oof", folds["image_id"].tolist())
-    decisions = decisions_for(competition.metric, class_indices(competition, folds), oof_probs)
-    console.say(
-        f"submit {competition.name}: answers labels above {decisions.threshold:.3f}, which scores "
-        "best out of fold, and the likeliest always"
-    )
+    targets, oof_probs, _ = Judged(competition, folds).of(oof_probs, is_raw=True)
+    decisions = decisions_for(competition, targets, oof_probs)
+    console.say(f"submit {competition.name}: answers {decisions}, which scores best out of fold")
     return decisions.apply(probs)
 
 
@@ -171,6 +172,9 @@ def _refuse_faulty(
 
 def _class_shares(competition: Competition, probs: FloatArray) -> str:
     """Format the share of images that each class is predicted for, the largest first."""
+    if competition.is_number:
+        low, middle, high = np.quantile(probs, [0, 0.5, 1])
+        return f"numbers: from {low:g} to {high:g}, half of them below {middle:g}"
     counts = np.bincount(probs.argmax(axis=1), minlength=competition.num_classes)
     if competition.has_several:
         counts = np.count_nonzero(probs > HALF, axis=0)

@@ -31,7 +31,7 @@ def run(paths: Paths, competition: Competition, experiment: str, *, excel: bool 
     Fails if images have several labels (ConfigError), the predictions are missing or stale, or the
     list that is there has actions and would change (ArtifactError).
     """
-    if competition.has_several:
+    if not competition.is_by_class:
         raise ConfigError(
             f"suspects: must be of images with one class each, those of {competition.name} have "
             "several labels"

@@ -15,7 +15,7 @@ from pipeline.inference.tta_policies import (
     record,
     score_policies,
 )
-from pipeline.scoring.oof import class_indices, image_groups
+from pipeline.scoring.oof import Judged
 from pipeline.store.atomic import write_text
 from pipeline.store.paths import Paths
 from pipeline.store.results import load_probs
@@ -42,10 +42,9 @@ def run(paths: Paths, competition: Competition, experiment_name: str) -> None:
     with progress(f"tta {competition.name} {experiment_name}", len(ids)) as advance:
         folds = tables.folds["fold"].to_numpy()[is_held]
         by_view, seconds = oof_by_view(paths, models, train, folds, advance)
-    targets = class_indices(competition, train)
+    judged = Judged(competition, tables.folds[is_held].reset_index(drop=True))
     policies = allowed_policies(models.experiment)
-    groups = image_groups(train)
-    scores = score_policies(competition.metric, targets, by_view, seconds, policies, groups)
+    scores = score_policies(competition.metric, judged.of, by_view, seconds, policies)
     table = Table("views", f"OOF {competition.metric}", "gain", "ms per image", "worth it")
     for one in scores:
         is_worth_it = "yes" if one.is_worth_it else "not beyond noise"

@@ -7,7 +7,7 @@ from pipeline.config.competition import Competition
 from pipeline.data.training_table import warn_of_unreadable
 from pipeline.errors import SubmissionError
 from pipeline.store.paths import Paths
-from pipeline.store.tables import load_test
+from pipeline.store.tables import answered_ids, load_test
 from pipeline.submission.answers import answers_of, read_bytes, remarks
 from pipeline.submission.faults import summary
 from pipeline.submission.judge_ids import ordered_ids
@@ -27,7 +27,7 @@ def run(paths: Paths, competition: Competition, csv: Path) -> None:
     content = read_bytes(csv, f"pipeline submit {competition.name}")
     test = load_test(paths)
     warn_of_unreadable(test)
-    expected_ids = ordered_ids(competition.submission, test["image_id"].tolist())
+    expected_ids = ordered_ids(competition.submission, answered_ids(test))
     read = examine(competition, content, expected_ids)
     faults = refused(competition, read.faults)
     for fault in faults:

@@ -27,6 +27,7 @@ class Predictions:
         class_names: K names, the columns of `probs`.
         folds_sha256: Digest of the fold table that the models were trained on.
         has_several: Whether an image may have several labels, each with a probability of its own.
+        is_number: Whether the target is a number; `probs` are numbers then, `(N, 1)`.
     """
 
     image_ids: list[str]
@@ -34,6 +35,7 @@ class Predictions:
     class_names: list[str]
     folds_sha256: str
     has_several: bool = False
+    is_number: bool = False
 
     def __post_init__(self) -> None:
         expected = (len(self.image_ids), len(self.class_names))
@@ -50,6 +52,8 @@ class Predictions:
         }
         if self.has_several:
             arrays["has_several"] = np.array(1)
+        if self.is_number:
+            arrays["is_number"] = np.array(1)
         # Straight to the disk: probabilities of a million images are held once.
         with (
             atomic_path(path, self.probs.nbytes + arrays["image_id"].nbytes) as partial,
@@ -90,7 +94,7 @@ def load_predictions(path: Path, next_command: str) -> Predictions:
             class_names = [str(name) for name in stored["class_names"]]
             probs = np.asarray(stored["probs"], dtype=np.float32)
             folds_sha256 = str(stored["folds_sha256"])
-            has_several = "has_several" in stored
+            has_several, is_number = "has_several" in stored, "is_number" in stored
     except DAMAGE as error:
         reason = str(error).partition("\n")[0]
         raise ArtifactError(f"{path}: damaged ({reason}); run '{next_command}'") from error
@@ -100,14 +104,22 @@ def load_predictions(path: Path, next_command: str) -> Predictions:
             f"{probs.shape} for {len(set(image_ids))} images and {len(class_names)} classes; "
             f"run '{next_command}'"
         )
-    _check_probs(path, image_ids, probs, next_command, has_several=has_several)
-    return Predictions(image_ids, probs, class_names, folds_sha256, has_several)
+    predictions = Predictions(image_ids, probs, class_names, folds_sha256, has_several, is_number)
+    _check_probs(path, predictions, next_command)
+    return predictions
 
 
-def _check_probs(
-    path: Path, image_ids: list[str], probs: FloatArray, next_command: str, *, has_several: bool
-) -> None:
-    if has_several:
+def _check_probs(path: Path, predictions: Predictions, next_command: str) -> None:
+    image_ids, probs = predictions.image_ids, predictions.probs
+    if predictions.is_number:
+        endless = np.flatnonzero(~np.isfinite(probs).all(axis=1))
+        if len(endless):
+            raise ArtifactError(
+                f"{path}: every number must be finite, that of '{image_ids[endless[0]]}' isn't; "
+                f"run '{next_command}'"
+            )
+        return
+    if predictions.has_several:
         outside = np.flatnonzero(~((probs >= 0) & (probs <= 1)).all(axis=1))  # nan is outside, too
         if len(outside):
             raise ArtifactError(

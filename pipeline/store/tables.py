@@ -32,6 +32,7 @@ SUSPECT_COLUMNS = [
 ]
 OVERLAP_COLUMNS = ["image_id", "kind", "other", "correlation"]
 TRUTH_COLUMNS = ["image_id", "label"]
+ANSWER = "answer"  # a last column, where several images are answered together
 ALWAYS_LEARNED = -1  # the fold of an image that is never held out
 INTEGER_COLUMNS = {"width", "height", "fold"}
 # People open these with a spreadsheet, and give one of them back.
@@ -69,7 +70,7 @@ def read_table(
 def _read_as_written(path: Path, columns: list[str]) -> pd.DataFrame:
     # utf-8-sig: people edit tables with programs that write a byte order mark
     table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    if list(table.columns) != columns:
+    if list(table.columns) not in (columns, [*columns, ANSWER] if "group" in columns else columns):
         raise ValueError(f"columns must be {columns}, are {list(table.columns)}")
     if not isinstance(table.index, pd.RangeIndex):  # then pandas takes the first column for names
         raise ValueError(f"rows must have {len(columns)} fields, have more")
@@ -141,6 +142,21 @@ def load_folds(paths: Paths) -> pd.DataFrame:
     Images that are learned from in every fold have the fold ALWAYS_LEARNED; see `held_out`.
     """
     return read_image_table(paths.folds_csv, FOLD_COLUMNS, f"pipeline folds {paths.competition}")
+
+
+def with_answers(columns: list[str], table: pd.DataFrame) -> list[str]:
+    """Add the column of answers to those of a table of images, where there is one."""
+    return [*columns, ANSWER] if ANSWER in table else columns
+
+
+def answered_ids(test: pd.DataFrame) -> list[str]:
+    """List what must be answered: the test images, or what several of them are of, in their order.
+
+    Args:
+        test: Rows of `test.csv`.
+    """
+    ids: list[str] = test[ANSWER if ANSWER in test else "image_id"].unique().tolist()
+    return ids
 
 
 def held_out(folds: pd.DataFrame) -> pd.DataFrame:

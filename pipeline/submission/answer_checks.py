@@ -159,15 +159,16 @@ class LabelCheck:
 def label_check(competition: Competition) -> LabelCheck:
     """Make the check for a competition's form of label."""
     submission = competition.submission
+    if submission.has_numbers:
+        is_row = submission.label == "probabilities"
+        fault_of = _fault_of_number if submission.label == "number" else _fault_of_probability
+        return LabelCheck(fault_of, sums_to_1=is_row and submission.rows_sum_to_1)
     if submission.label == "index":
         return LabelCheck(_of_indices(competition.num_classes))
     if submission.label == "name":
         return LabelCheck(_of_names(competition.classes))
-    if submission.label in ("names", "labels"):
-        most = submission.top_k or competition.num_classes
-        return LabelCheck(_of_lists(competition.classes, most))
-    is_row = submission.label == "probabilities"
-    return LabelCheck(_fault_of_probability, sums_to_1=is_row and submission.rows_sum_to_1)
+    most = submission.top_k or competition.num_classes
+    return LabelCheck(_of_lists(competition.classes, most))
 
 
 def _of_indices(num_classes: int) -> Callable[[str], LabelFault | None]:
@@ -219,6 +220,14 @@ def _fault_of_probability(label: str) -> LabelFault | None:
         return None
     kind = FaultKind.LABEL_OUT_OF_RANGE if is_number else _kind_of_bad_label(label)
     return kind, f"must be a number from 0 to 1, found {shown(label)}"
+
+
+def _fault_of_number(label: str) -> LabelFault | None:
+    is_number = NUMBER.fullmatch(label) is not None
+    if is_number and math.isfinite(float(label)):
+        return None
+    kind = FaultKind.INFINITE_LABEL if is_number else _kind_of_bad_label(label)
+    return kind, f"must be a number, found {shown(label)}"
 
 
 def _kind_of_bad_label(label: str) -> FaultKind:

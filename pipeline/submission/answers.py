@@ -26,7 +26,7 @@ class Answers:
         probs: `(N, K)`, as written: 1 for the class where the file names one, 1 / r for that at
             place r where it names the likeliest, 1 for each that it names of several labels, p and
             1 - p where it gives the probability of one of two, else one column per class, in the
-            classes' order.
+            classes' order; the number, `(N, 1)`, where it is one.
     """
 
     ids: list[str]
@@ -75,7 +75,7 @@ def remarks(competition: Competition, answers: Answers) -> list[str]:
     found = []
     if len(probs) > 1 and (probs == probs[0]).all():
         what = competition.classes[int(probs[0].argmax())]
-        if competition.submission.has_probabilities:
+        if competition.submission.has_numbers:
             what = ", ".join(f"{prob:g}" for prob in probs[0][:MOST_SHOWN])
             what += ", ..." if len(probs[0]) > MOST_SHOWN else ""
         found.append(f"all {len(probs):,} answers are the same ({what}), as of a sample submission")
@@ -95,14 +95,21 @@ def remarks(competition: Competition, answers: Answers) -> list[str]:
 def _probs(competition: Competition, answers: list[list[str]]) -> Values:
     submission = competition.submission
     num_classes = competition.num_classes
+    if submission.has_numbers:
+        return _of_numbers(competition, np.array(answers, dtype=np.float64))
     if submission.label in ("names", "labels"):
         return _of_places(competition, [label.split(" ") for (label,) in answers])
-    if not submission.has_probabilities:
-        is_name = submission.label == "name"
-        labels = competition.classes if is_name else [str(i) for i in range(num_classes)]
-        index = {label: number for number, label in enumerate(labels)}
-        return np.eye(num_classes)[[index[label] for (label,) in answers]]
-    written = np.array(answers, dtype=np.float64)  # (N, K), or (N, 1) of the positive class
+    is_name = submission.label == "name"
+    labels = competition.classes if is_name else [str(i) for i in range(num_classes)]
+    index = {label: number for number, label in enumerate(labels)}
+    return np.eye(num_classes)[[index[label] for (label,) in answers]]
+
+
+def _of_numbers(competition: Competition, written: Values) -> Values:
+    """Put numbers in the classes' order, of `(N, K)`, or `(N, 1)` of the positive class alone."""
+    submission = competition.submission
+    if submission.label == "number":
+        return written
     if submission.label == "probabilities":
         return written[:, np.argsort(competition.column_classes)]
     positive = competition.classes.index(str(submission.positive))

@@ -1,7 +1,7 @@
 """Read true labels of test images from whatever table a person has of them."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -19,6 +19,7 @@ from pipeline.submission.truth_labels import (
     mark,
     read_label_sets,
     read_labels_alike,
+    read_numbers,
     refuse,
 )
 
@@ -32,12 +33,13 @@ class Truth:
     """True labels.
 
     Attributes:
-        targets: Class index by the judge's id; of several labels 1 or 0 for each, K of them.
+        targets: Class index by the judge's id; of several labels 1 or 0 for each, K of them; the
+            number in a tuple, where it is one.
         usage: The part of the score that an image belongs to, "Public" or "Private", by the
             judge's id; empty where the table doesn't say.
     """
 
-    targets: Mapping[str, int | tuple[int, ...]]
+    targets: Mapping[str, int | tuple[int, ...] | tuple[float, ...]]
     usage: dict[str, str]
 
 
@@ -71,15 +73,21 @@ def load_truth(path: Path, competition: Competition, image_ids: Sequence[str]) -
     if not graded:
         raise DataError(f"{path}: must hold one line per image, holds none")
     labels = dict.fromkeys(label for _, label, _ in graded)
-    class_of: Mapping[str, int | tuple[int, ...]] = (
-        read_label_sets(path, competition, labels)
-        if competition.has_several
-        else read_labels_alike(path, competition, labels)
-    )
+    class_of = _meanings(path, competition, labels)
     return Truth(
         {judge_id: class_of[label] for judge_id, label, _ in graded},
         {judge_id: usage for judge_id, _, usage in graded if usage},
     )
+
+
+def _meanings(
+    path: Path, competition: Competition, labels: Collection[str]
+) -> Mapping[str, int | tuple[int, ...] | tuple[float, ...]]:
+    if competition.is_number:
+        return read_numbers(path, labels)
+    if competition.has_several:
+        return read_label_sets(path, competition, labels)
+    return read_labels_alike(path, competition, labels)
 
 
 class _TestIds:
@@ -205,6 +213,8 @@ def _columns_of_classes(
     """Return the class index of each column that is one class's; none where not all have one."""
     if tuple(header) == competition.columns and competition.submission.label == "probabilities":
         return dict(zip(columns, competition.column_classes, strict=True))
+    if competition.is_number:
+        return {}
     lookup = ClassLookup(competition.classes)
     named = [column for column in columns if lookup.find(header[column]) is not None]
     for some in (columns, named):

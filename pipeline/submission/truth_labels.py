@@ -7,6 +7,7 @@ from pipeline.config.class_names import (
     BETWEEN_LABELS,
     ClassLookup,
     as_integer,
+    as_number,
     split_labels,
 )
 from pipeline.config.competition import Competition
@@ -45,6 +46,8 @@ def readings(competition: Competition) -> list[Reading]:
 
 def is_label(competition: Competition, text: str) -> bool:
     """Whether a text is a label in any way, or empty."""
+    if competition.is_number:
+        return not text or as_number(text) is not None
     if competition.has_several:
         lookup = ClassLookup(competition.classes)
         return all(lookup.find(name) is not None for name in _names_in(text))
@@ -54,6 +57,17 @@ def is_label(competition: Competition, text: str) -> bool:
 def _names_in(text: str) -> tuple[str, ...]:
     """Read labels of one image: `|oak|elm|`, or with spaces between them."""
     return split_labels(text) if BETWEEN_LABELS in text else tuple(text.split())
+
+
+def read_numbers(path: Path, texts: Collection[str]) -> dict[str, tuple[float, ...]]:
+    """Read true numbers, by text.
+
+    Raises:
+        DataError: One of them is no number.
+    """
+    numbers = {text: as_number(text) for text in texts}
+    refuse(path, [text for text in texts if numbers[text] is None], "labels must be numbers")
+    return {text: (float(number),) for text, number in numbers.items() if number is not None}
 
 
 def read_label_sets(

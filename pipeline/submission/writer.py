@@ -28,8 +28,9 @@ def submission_table(competition: Competition, image_ids: list[str], probs: Prob
 
     Args:
         competition: Names the columns, the form of ids and labels, and the classes.
-        image_ids: N ids of test images, in the order of `test.csv`.
-        probs: Their probabilities, `(N, K)`.
+        image_ids: N ids of test images, in the order of `test.csv`; or of what several of them
+            are answered as.
+        probs: Their probabilities, `(N, K)`, or numbers, `(N, 1)`.
 
     Returns:
         N rows of text as it will be written, in the sample's order where there is a sample, else
@@ -62,6 +63,8 @@ def encode(competition: Competition, table: pd.DataFrame) -> bytes:
 def _answers(competition: Competition, probs: Probs) -> list[list[str]]:
     """Format what stands after each id, `(N, columns)`."""
     submission = competition.submission
+    if submission.label == "number":
+        return [[f"{number:.{submission.float_digits}f}"] for number in probs[:, 0].tolist()]
     if submission.has_probabilities:
         return _numbers(competition, probs)
     is_index = submission.label == "index"

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config.competition import Competition
 from pipeline.config.experiment import Experiment
+from pipeline.config.submission_table import OF_NUMBERS
 from pipeline.console import say, warn
 from pipeline.data.training_table import Tables, fill_with_prior, subsample
 from pipeline.errors import ConfigError
 from pipeline.reproducibility import environment
 from pipeline.scoring.metrics import score
-from pipeline.scoring.oof import class_indices, describe_oof, pool_folds
+from pipeline.scoring.oof import class_indices, describe_oof, pool_folds, to_numbers
 from pipeline.store.atomic import remove, write_text
 from pipeline.store.freshness import fingerprint
 from pipeline.store.locks import held, try_hold
@@ -231,17 +232,23 @@ class ExperimentRun:
         save_checkpoint(files.checkpoint, result.weights)
         write_table(result.history.assign(seconds=seconds), files.history)
         val_ids = self._tables.folds.loc[task.is_val, "image_id"].tolist()
-        self._predictions(val_ids, result.val_probs).save(files.oof)
-        test_probs = fill_with_prior(result.test_probs, self._tables.test, self._targets)
+        val_probs, test_probs = (
+            to_numbers(self._competition, one) for one in (result.val_probs, result.test_probs)
+        )
+        self._predictions(val_ids, val_probs).save(files.oof)
+        test_probs = fill_with_prior(test_probs, self._tables.test, self._targets)
         self._predictions(self._tables.test["image_id"].tolist(), test_probs).save(files.test)
         outputs = [files.checkpoint, files.history, files.oof, files.test]
         self._stamps.fold(task.fold).write(outputs)
         self._close(files)
         targets = self._targets[task.is_val]
-        accuracy, loss = (score(one, targets, result.val_probs) for one in ("accuracy", "log_loss"))
+        names = {"accuracy": "accuracy", "loss": "log_loss"}
+        if self._competition.is_number:
+            names = {name: name for name in OF_NUMBERS}
+        found = (f"{one} {score(name, targets, val_probs):.4f}" for one, name in names.items())
         say(
-            f"{self._title}: fold {task.fold} of {len(self._all_folds)}: val accuracy "
-            f"{accuracy:.4f}, loss {loss:.4f}, {seconds:.1f} s"
+            f"{self._title}: fold {task.fold} of {len(self._all_folds)}: val {', '.join(found)}, "
+            f"{seconds:.1f} s"
         )
 
     def _close(self, files: FoldPaths) -> None:
@@ -262,8 +269,9 @@ class ExperimentRun:
 
     def _predictions(self, image_ids: list[str], probs: FloatArray) -> Predictions:
         names = list(self._competition.classes)
-        several = self._competition.has_several
-        return Predictions(image_ids, probs, names, self._tables.digests["folds"], several)
+        several, is_number = self._competition.has_several, self._competition.is_number
+        sha256 = self._tables.digests["folds"]
+        return Predictions(image_ids, probs, names, sha256, several, is_number)
 
     def _gather(self, seconds: float) -> None:
         """Pool the folds' predictions into the experiment's, and score them."""

@@ -19,7 +19,7 @@ from pipeline.images.working_copy import working_side_px
 from pipeline.models.network import record_head_inputs, set_classifier
 from pipeline.models.registry import FrozenLayers, Network, build_model, trunk_of
 from pipeline.models.split import Split, split
-from pipeline.scoring.metrics import score
+from pipeline.scoring.metrics import course_scores, score
 from pipeline.store.paths import Paths
 from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.store.tables import write_table
@@ -63,6 +63,8 @@ class Finetune:
         check_recipe(experiment.views, experiment.images)
         if data.has_several:
             _check_for_labels(experiment)
+        if data.is_number:
+            experiment = _without_smoothing(experiment)
         self._paths = paths
         self._experiment = experiment
         self._data = data
@@ -157,7 +159,8 @@ class Finetune:
             row = self._measure(data.targets[val], probs)
             if experiment.train.measure_train:
                 probs = predict(experiment, module, plain, rows, views=once, has_several=several)
-                row["train_accuracy"] = round(score("accuracy", data.targets[rows], probs), 6)
+                found = course_scores("train", data.targets[rows], probs)
+                row |= {key: value for key, value in found.items() if key != "train_loss"}
             return row
 
         with progress(f"train {experiment.name} fold {task.fold}", total) as advance:
@@ -187,8 +190,7 @@ class Finetune:
 
     def _measure(self, targets: IntArray, probs: FloatArray) -> Row:
         return {
-            "val_loss": round(score("log_loss", targets, probs), 6),
-            "val_accuracy": round(score("accuracy", targets, probs), 6),
+            **course_scores("val", targets, probs),
             "val_score": round(score(self._data.metric, targets, probs), 6),
         }
 
@@ -215,6 +217,13 @@ def _check_for_labels(experiment: Experiment) -> None:
                 f"experiment '{experiment.name}': train.{key} must not be 'balanced', which goes "
                 "by classes, where images have several labels"
             )
+
+
+def _without_smoothing(experiment: Experiment) -> Experiment:
+    """Learn numbers by plain cross-entropy: smoothing draws them to the middle of their range."""
+    loss = experiment.train.loss.model_copy(update={"label_smoothing": 0.0, "focal_gamma": 0.0})
+    train = experiment.train.model_copy(update={"loss": loss})
+    return experiment.model_copy(update={"train": train})
 
 
 class _FoldInputs:

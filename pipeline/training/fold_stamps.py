@@ -77,6 +77,8 @@ class FoldStamps:
             "weights": self._weights_digest,
             "classes": list(self._competition.classes),
         }
+        if self._competition.is_number:
+            inputs["range"] = list(self._competition.range)
         return Stamp(self._out.fold(fold).stamp, inputs | self._tables.digests)
 
     def settings(self, fold: int) -> dict[str, Any]:
@@ -106,7 +108,9 @@ class FoldStamps:
     def result(self, folds: Sequence[int]) -> Stamp:
         """Return the stamp of what was pooled from these folds."""
         stamps = {str(fold): digest(self._out.fold(fold).stamp) for fold in folds}
-        return Stamp(self._out.stamp, {"folds": stamps})
+        answers = self._competition.answers
+        pooled = {} if answers is None else {"pool": answers.pool}
+        return Stamp(self._out.stamp, {"folds": stamps, **pooled})
 
     @cached_property
     def _weights_digest(self) -> str:

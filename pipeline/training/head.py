@@ -97,7 +97,7 @@ def fit_head(
     Args:
         features: `(N, D)` float32; standardised in place, so that they needn't fit in memory twice.
         targets: `(N,)` class indices; or `(N, K)`, 1 and 0 for each of several labels, of which
-            each gets a regression of its own.
+            each gets a regression of its own; or `(N, 1)` float64 from 0 to 1, of numbers.
         num_classes: K.
         config: Which head, and how simple it is to be.
         groups: `(N,)`, which rows are held out together, as views of one image are; None for a
@@ -115,7 +115,8 @@ def fit_head(
     # on every machine.
     with threadpool_limits(1):
         if targets.ndim > 1:
-            weight, bias, num_steps = _fit_labels(features, targets, config)
+            fit = _fit_labels if targets.dtype.kind == "i" else _fit_shares
+            weight, bias, num_steps = fit(features, targets, config)
             return LinearHead(mean, std, weight, bias), num_steps
         if config.kind == "logistic":
             weight, bias, num_steps = _fit_logistic(features, targets, num_classes, config)
@@ -305,6 +306,17 @@ def _fit_labels(
     return weight, bias, num_steps
 
 
+def _fit_shares(
+    features: FloatArray, targets: IntArray, config: HeadConfig
+) -> tuple[FloatArray, FloatArray, int]:
+    """Fit a regression to shares from 0 to 1, as of labels that are there in part.
+
+    Its optimum predicts their mean (Papke and Wooldridge 1996, "Econometric methods for fractional
+    response variables"), and never leaves the range. scikit-learn's takes classes alone.
+    """
+    return _fit_labels_in_parts(lambda: [features], targets, config)
+
+
 def _certain_labels(targets: IntArray, dim: int) -> tuple[FloatArray, FloatArray]:
     """Return weight `(K, D)` and bias `(K,)` that are sure of every label that doesn't vary."""
     weight = np.zeros((targets.shape[1], dim), dtype=np.float32)
@@ -314,5 +326,5 @@ def _certain_labels(targets: IntArray, dim: int) -> tuple[FloatArray, FloatArray
 
 def _varied_labels(targets: IntArray) -> IntArray:
     """List the labels that some rows have and others don't."""
-    varied: IntArray = np.flatnonzero(targets.any(axis=0) & ~targets.all(axis=0))
+    varied: IntArray = np.flatnonzero(targets.min(axis=0) < targets.max(axis=0))
     return varied

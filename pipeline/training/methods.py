@@ -6,7 +6,7 @@ from pipeline.config.competition import Competition
 from pipeline.config.experiment import Experiment
 from pipeline.data.training_table import Tables, is_readable
 from pipeline.models.preparation import prepared
-from pipeline.scoring.oof import class_indices
+from pipeline.scoring.oof import class_indices, to_shares
 from pipeline.store.paths import Paths
 from pipeline.training.checkpoint import Tensors
 from pipeline.training.finetune import Finetune
@@ -48,13 +48,13 @@ def build_method(
     """
     data = TrainingData(
         tables.train,
-        class_indices(competition, tables.train),
+        to_shares(competition, class_indices(competition, tables.train)),
         tables.test[is_readable(tables.test)],
         competition.num_classes,
         competition.metric,
     )
     experiment = prepared(experiment.allowed_by(competition))
-    is_open = asks_of_flips and competition.horizontal_flip is None
+    is_open = asks_of_flips and competition.horizontal_flip is None and not competition.is_number
     if experiment.method == "finetune":
         return Finetune(paths, experiment, data, asks_of_flips=is_open)
     return Probe(paths, experiment, data, asks_of_flips=is_open)

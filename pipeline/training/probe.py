@@ -16,7 +16,7 @@ from pipeline.images.transforms import check_recipe
 from pipeline.images.views import augmented_views, plain_views
 from pipeline.models.registry import FrozenLayers, build_trunk
 from pipeline.scoring.comparison import compare
-from pipeline.scoring.metrics import score
+from pipeline.scoring.metrics import course_scores, score
 from pipeline.store.paths import Paths
 from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.training.checkpoint import Tensors
@@ -148,8 +148,7 @@ class Probe:
             ("val", task.is_val, val_probs),
         ):
             targets = self._data.targets[rows]
-            row[f"{split}_loss"] = round(score("log_loss", targets, probs), 6)
-            row[f"{split}_accuracy"] = round(score("accuracy", targets, probs), 6)
+            row |= course_scores(split, targets, probs)
         history = pd.DataFrame([row])
         test_probs = self._predict(head, self._test, np.arange(len(self._test[0])))
         return FoldResult(head.tensors(), history, val_probs, test_probs)

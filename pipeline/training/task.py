@@ -21,7 +21,8 @@ class TrainingData:
 
     Attributes:
         train: All training images, rows of `train.csv`, N of them.
-        targets: Their class indices, `(N,)`; or 1 and 0 for each of several labels, `(N, K)`.
+        targets: Their class indices, `(N,)`; or 1 and 0 for each of several labels, `(N, K)`; or
+            float64, `(N, 1)`, numbers as their places in the target's range, from 0 to 1.
         test: The readable test images, rows of `test.csv`.
         num_classes: K.
         metric: The competition's metric.
@@ -41,8 +42,13 @@ class TrainingData:
 
     @property
     def has_several(self) -> bool:
-        """Whether an image may have several labels."""
+        """Whether each output stands for itself: of several labels, or a number's."""
         return self.targets.ndim > 1
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the target is a number."""
+        return self.targets.dtype.kind == "f"
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from pipeline.config.search_space import Parameter
 from pipeline.console import say
 from pipeline.data.training_table import Tables, subsample
 from pipeline.errors import DiskError, PipelineError, StoppedError
-from pipeline.scoring.metrics import decided, score
-from pipeline.scoring.oof import assemble_oof, class_indices
+from pipeline.scoring.metrics import score
+from pipeline.scoring.oof import Judged, assemble_oof, class_indices, to_numbers
 from pipeline.store.predictions import FloatArray
 from pipeline.store.tables import ALWAYS_LEARNED, held_out
 from pipeline.training.fold_stamps import check_unseen
@@ -158,7 +158,8 @@ class Objective:
         fold_scores: list[float] = []
         for fold in folds:
             task = self._task(trial, fold, len(folds) - len(fold_scores))
-            fold_probs[fold] = probs = method.fit_fold(task).val_probs
+            probs = to_numbers(search.competition, method.fit_fold(task).val_probs)
+            fold_probs[fold] = probs
             fold_scores.append(score(search.competition.metric, self._targets[task.is_val], probs))
             trial.report(fold_scores[-1], fold_step(fold))
             if self._is_interrupted():
@@ -167,10 +168,9 @@ class Objective:
                 raise _record_pruned(trial, fold_scores, f"after fold {fold}")
         trial.set_user_attr(FOLD_SCORES, fold_scores)
         oof_probs = assemble_oof(fold_probs, self._tables.folds)
-        is_held = (self._tables.folds["fold"] != ALWAYS_LEARNED).to_numpy()
-        metric, targets = search.competition.metric, self._targets[is_held]
-        in_folds = held_out(self._tables.folds)["fold"].to_numpy()
-        return score(metric, targets, decided(metric, targets, oof_probs, in_folds))
+        judged = Judged(search.competition, held_out(self._tables.folds))
+        targets, probs, _ = judged.of(oof_probs)
+        return score(search.competition.metric, targets, probs)
 
     def _task(self, trial: Trial, fold: int, num_folds_left: int) -> FoldTask:
         def report(row: dict[str, float]) -> None:

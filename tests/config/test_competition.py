@@ -17,7 +17,7 @@ SHIPPED = built_in_names("competitions")
 def test_every_shipped_competition_loads_and_names_shipped_experiments(name):
     competition = load_competition(name)
     assert competition.name == name
-    assert competition.num_classes == len(competition.classes) != 1
+    assert (len(competition.classes) == 1) == competition.is_number
     for experiment in (*competition.experiments.cpu, *competition.experiments.cuda):
         assert load_experiment(experiment, []).name == experiment
 
@@ -57,7 +57,8 @@ FAULTS = [
         'metric = "acuracy"',
         "'metric': input should be 'accuracy', 'log_loss', 'roc_auc', 'macro_f1', 'micro_f1', "
         "'quadratic_kappa', 'mean_column_auc', 'weighted_auc', 'map_at_3', 'map_at_5', "
-        "'map_at_10', 'sample_f1', 'sample_f2', 'micro_f2' or 'macro_f2', got 'acuracy'",
+        "'map_at_10', 'sample_f1', 'sample_f2', 'micro_f2', 'macro_f2', 'p_f1', 'rmse' or 'mae', "
+        "got 'acuracy'",
     ),
     ('["cat", "dog"]', '["cat", "cat"]', "classes must differ from each other"),
     ('"dogs_cats_test.zip"', '"train.zip"', "archives must differ in name"),

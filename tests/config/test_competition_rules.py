@@ -33,6 +33,49 @@ def a_competition(**changes: Any) -> Competition:
 
 
 CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
+    "a range of classes": (
+        {"range": [0, 1]},
+        "target must be 'number' where there is a range, or no class",
+    ),
+    "a range that falls": ({"range": [5, 1]}, "'range': must ascend, is [5, 1], got [5, 1]"),
+    "a number judged by accuracy": (
+        {"target": "number", "classes": ["number"], "submission__label": "number"},
+        "target, and submission.label, must be 'number' where the metric is 'rmse' or 'mae', and "
+        "only there",
+    ),
+    "ordered classes judged by accuracy": (
+        {"target": "ordered_classes"},
+        "metric must be 'quadratic_kappa' where target is 'ordered_classes'",
+    ),
+    "ids of answers without answers": (
+        {"submission__id": "answer"},
+        "submission.id must be 'answer' where there are answers, only there",
+    ),
+    "the largest of classes": (
+        {"answers": {"pattern": "(?P<answer>.)", "pool": "max"}, "submission__id": "answer"},
+        "answers.pool must be 'mean' where neither one probability is asked for nor target is "
+        "'several_labels'",
+    ),
+    "columns of answers without a list": (
+        {"answers": {"columns": ["patient"]}, "submission__id": "answer"},
+        "answers.columns must be of a list of labels with a header, and of a test.csv with an "
+        "id_column",
+    ),
+    "answers of no group": (
+        {"answers": {"pattern": "[0-9]+"}, "submission__id": "answer"},
+        "'answers.pattern': must hold a group (?P<answer>...), got '[0-9]+'",
+    ),
+    "answers told twice": (
+        {"answers": {"pattern": "(?P<answer>.)", "columns": ["a"]}, "submission__id": "answer"},
+        "'answers': must have one of pattern and columns",
+    ),
+    "labels of answers in the names of folders": (
+        {
+            "answers": {"pattern": "(?P<answer>.)", "labelled": "answers"},
+            "submission__id": "answer",
+        },
+        "labels must stand in a list where answers.labelled is 'answers'",
+    ),
     "a probability of no class": (
         {"submission__label": "probability"},
         "'submission': positive must name a class where label is 'probability', only there",
@@ -45,12 +88,12 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "one probability of three classes": (
         {"submission__label": "probability", "submission__positive": "dog"},
         "classes must be 2 where one probability is asked for or the metric is 'roc_auc' or "
-        "'weighted_auc', are 3",
+        "'weighted_auc' or 'p_f1', are 3",
     ),
     "one ROC curve of three classes": (
         {"metric": "roc_auc"},
         "classes must be 2 where one probability is asked for or the metric is 'roc_auc' or "
-        "'weighted_auc', are 3",
+        "'weighted_auc' or 'p_f1', are 3",
     ),
     "a metric of labels for images of one class": (
         {"metric": "sample_f1"},

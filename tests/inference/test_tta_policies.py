@@ -9,6 +9,7 @@ from pipeline.inference.tta_policies import (
     recommend,
     score_policies,
 )
+from pipeline.store.predictions import FloatArray, IntArray
 from tests import tiny
 
 TARGETS = np.arange(400) % 2
@@ -26,23 +27,27 @@ def by_view(quality):
     return probs
 
 
+def judged(probs: FloatArray) -> tuple[IntArray, FloatArray, IntArray | None]:
+    return TARGETS.astype(np.int64), probs, None
+
+
 def test_a_policy_that_earns_nothing_isn_t_worth_its_time():
     same = np.repeat(by_view(lambda _: 0.8)[:1], len(all_views()), axis=0)
-    scores = score_policies("accuracy", TARGETS, same, 0.01)
+    scores = score_policies("accuracy", judged, same, 0.01)
     assert recommend(scores) == "plain"
     assert [one.name for one in scores] == list(POLICIES)
     assert [one.milliseconds for one in scores] == pytest.approx([10, 20, 60, 60, 100])
 
 
 def test_views_that_err_independently_are_worth_it():
-    scores = score_policies("accuracy", TARGETS, by_view(lambda _: 0.8), 0.01)
+    scores = score_policies("accuracy", judged, by_view(lambda _: 0.8), 0.01)
     assert recommend(scores) != "plain"
     assert scores[-1].score.value > scores[0].score.value
 
 
 def test_a_dear_policy_that_is_worse_is_not_recommended():
     worse = by_view(lambda view: 0.95 if view.place == (0.5, 0.5) else 0.2)
-    scores = score_policies("log_loss", TARGETS, worse, 0.01)
+    scores = score_policies("log_loss", judged, worse, 0.01)
     assert not scores[-1].is_worth_it
     assert recommend(scores) != "five-crops"
 

@@ -253,7 +253,7 @@ def test_score_reads_as_value_and_interval():
 
 def test_unknown_metric_is_refused_with_those_there_are():
     with pytest.raises(
-        ConfigError, match=r"must be one of accuracy, log_loss, .*, macro_f2, is 'auc'"
+        ConfigError, match=r"must be one of accuracy, log_loss, .*, rmse, mae, is 'auc'"
     ):
         get_metric("auc")
 

@@ -1,5 +1,7 @@
 """Several labels an image: metrics are scikit-learn's, thresholds are chosen on other folds."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from sklearn import metrics as reference
@@ -13,9 +15,10 @@ from pipeline.scoring.probability_measures import (
     fit_decisions,
 )
 from pipeline.store.predictions import FloatArray, IntArray
+from tests.editions import shipped
 
 AVERAGES = {"sample": "samples", "micro": "micro", "macro": "macro"}
-F_BETAS = [name for name in METRICS if "_f" in name]
+F_BETAS = [name for name in METRICS if "_f" in name and METRICS[name].of_labels]
 DRAWS = [
     "random",
     "no label is true",
@@ -138,10 +141,11 @@ def test_certain_labels_are_decided_as_they_are():
 def test_no_label_of_a_fold_has_a_say_in_its_threshold():
     targets, probs = drawn(num=90)
     folds = np.arange(90) % 3
-    before = decide_out_of_fold(f_beta(1, "sample"), targets, probs, folds)
+    fit = partial(fit_decisions, f_beta(1, "sample"))
+    before = decide_out_of_fold(fit, targets, probs, folds)
     changed = targets.copy()
     changed[folds == 1] = 1 - changed[folds == 1]
-    after = decide_out_of_fold(f_beta(1, "sample"), changed, probs, folds)
+    after = decide_out_of_fold(fit, changed, probs, folds)
     assert (before[folds == 1] == after[folds == 1]).all()
     assert (before[folds != 1] != after[folds != 1]).any()
 
@@ -149,5 +153,9 @@ def test_no_label_of_a_fold_has_a_say_in_its_threshold():
 def test_probabilities_stay_where_a_metric_takes_them():
     targets, probs = drawn()
     folds = np.arange(len(targets)) % 2
-    assert decided("mean_column_auc", targets, probs, folds) is probs
-    assert set(np.unique(decided("micro_f1", targets, probs, folds))) == {0, 1}
+    ranked, counted = (
+        shipped("ranzcr-clip-catheter-line-classification"),
+        shipped("imet-2020-fgvc7"),
+    )
+    assert decided(ranked, targets, probs, folds) is probs
+    assert set(np.unique(decided(counted, targets, probs, folds))) == {0, 1}

@@ -18,12 +18,13 @@ from pipeline.config.competition import Competition
 from pipeline.config.strict import locate_toml
 from pipeline.data.drawing.draw_competition import draw_competition
 from pipeline.data.resolution import resolve
+from pipeline.scoring.metrics import get_metric
 from pipeline.stages import download, folds, grade, prepare, submit, validate
 from pipeline.store.atomic import write_text
 from pipeline.store.freshness import file_sha256
 from pipeline.store.paths import Paths
 from pipeline.store.predictions import Predictions, load_predictions
-from pipeline.store.tables import load_test, load_train
+from pipeline.store.tables import ANSWER, load_test, load_train
 from tests import tiny
 from tests.editions import ALL_SHIPPED, BREEDS, edition, shipped
 
@@ -57,18 +58,23 @@ def bring(name: str, folder: Path, root: Path) -> tuple[Paths, Competition]:
 def save_answers(paths: Paths, competition: Competition, truth: Path) -> None:
     """Leave the right answers as an experiment, as `train` leaves its predictions."""
     labels = dict(pd.read_csv(truth, dtype=str, keep_default_na=False).to_numpy())
-    ids = load_test(paths)["image_id"].tolist()
+    test, train = load_test(paths), load_train(paths)
+    ids = test["image_id"].tolist()
     files = paths.experiment("answers")
-    train = load_train(paths)
-    for path, names, told in (
-        (files.test, ids, [labels[image_id] for image_id in ids]),
+    for path, image_ids, told in (
+        (files.test, ids, [labels[one] for one in test[ANSWER if ANSWER in test else "image_id"]]),
         (files.oof, train["image_id"].tolist(), train["label"].tolist()),
     ):
         probs = np.array(
-            [[name in competition.labels_in(one) for name in competition.classes] for one in told]
+            [[float(one)] for one in told]
+            if competition.is_number
+            else [
+                [name in competition.labels_in(one) for name in competition.classes] for one in told
+            ]
         ).astype(np.float32)
         sha256, classes = file_sha256(paths.folds_csv), list(competition.classes)
-        Predictions(names, probs, classes, sha256, competition.has_several).save(path)
+        kind = (competition.has_several, competition.is_number)
+        Predictions(image_ids, probs, classes, sha256, *kind).save(path)
     for path in (files.config, files.metrics, files.stamp):
         write_text(path, json.dumps({}))
 
@@ -91,7 +97,7 @@ def test_answers_of_a_drawn_edition_are_written_valid_and_graded_perfect(
     capsys.readouterr()
     grade.run(paths, competition, submission, truth)
     out = capsys.readouterr().out
-    best = "0.00000" if competition.metric == "log_loss" else "1.00000"
+    best = "1.00000" if get_metric(competition.metric).greater_is_better else "0.00000"
     assert re.search(rf"{competition.metric} \(95 % interval\) *│ {best} \[", out), out
     sample = shipped(name).submission.sample
     if sample is not None:
@@ -193,6 +199,65 @@ def test_every_stage_runs_on_images_with_several_labels(name, draw, tmp_path):
         typed = [stage, tmp_path / f"{name}.toml", *arguments, "--root", tmp_path]
         result = CliRunner().invoke(app, list(map(str, typed)))
         assert result.exit_code == 0, f"{stage}: {result.output} {result.exception!r}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "aptos2019-blindness-detection",
+        "petfinder-pawpularity-score",
+        "rsna-breast-cancer-detection",
+        "rsna-miccai-brain-tumor-radiogenomic-classification",
+    ],
+)
+def test_every_stage_runs_on_numbers_ordered_classes_and_answers_of_several_images(
+    name, draw, tmp_path
+):
+    told = run_stages(name, draw, tmp_path)
+    paths = Paths(tmp_path, name)
+    competition = resolve(shipped(name), paths)
+    assert f"OOF {competition.metric} " in told["train"]
+    assert f"{competition.metric} (95 % interval)" in told["grade"]
+    assert ("confusion" in told["grade"]) == (not competition.is_number)
+    metrics = json.loads(paths.experiment("t").metrics.read_text("utf-8"))
+    assert metrics.get("num_answers") == (6 if competition.answers else None)
+    for command in (["tta", "--experiment", "t"], ["report"]):
+        stage, *arguments = command
+        typed = [stage, tmp_path / f"{name}.toml", *arguments, "--root", tmp_path]
+        result = CliRunner().invoke(app, list(map(str, typed)))
+        assert result.exit_code == 0, f"{stage}: {result.output} {result.exception!r}"
+
+
+def test_a_network_learns_numbers_and_predicts_them_in_their_range(draw, tmp_path):
+    name = "petfinder-pawpularity-score"
+    paths, competition = bring(name, draw(name)[0], tmp_path)
+    folds.run(paths, competition, 2, seed=0)
+    smoothing = "[train]\nepochs = 1\n[train.loss]\nlabel_smoothing = 0.1\n"
+    tuned = tiny.write_toml(tmp_path / "net.toml", f'method = "finetune"\n{smoothing}')
+    pictures, out = next(paths.images_dir.rglob("test")), tmp_path / "predicted.csv"
+    for stage, *arguments in (
+        ["train", name, "--experiment", tuned],
+        ["report", name],
+        [
+            "predict",
+            name,
+            "--experiment",
+            "net",
+            "--images",
+            pictures,
+            "--out",
+            tmp_path / "predicted.csv",
+        ],
+    ):
+        command = [stage, *arguments, "--root", tmp_path]
+        result = CliRunner().invoke(app, list(map(str, command)))
+        assert result.exit_code == 0, f"{stage}: {result.output} {result.exception!r}"
+    for path in (paths.experiment("net").oof, paths.experiment("net").test):
+        numbers = load_predictions(path, "").probs
+        assert 1 <= numbers.min() <= numbers.max() <= 100
+    predicted = pd.read_csv(out)
+    assert predicted["label"].between(1, 100).all()
+    assert set(predicted) == {"image", "label", "error"}
 
 
 def test_every_stage_runs_on_probabilities_a_sample_and_one_hot_labels(draw, tmp_path):

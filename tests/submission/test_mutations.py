@@ -57,7 +57,7 @@ def predictions(
 
 def _named(competition: Competition, stems: Sequence[str | int]) -> list[str]:
     """Name images; where a list says the judge's ids, these are their names."""
-    suffix = "" if competition.submission.id == "listed" else ".jpg"
+    suffix = "" if competition.submission.id in ("listed", "answer") else ".jpg"
     return [f"{stem}{suffix}" for stem in stems]
 
 

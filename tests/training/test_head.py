@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.special import expit, softmax
@@ -216,6 +218,19 @@ def test_in_parts_too_a_class_without_rows_is_never_predicted():
     features, targets = sample(2)
     head, _ = fit_head_in_parts(lambda: iter([features.copy()]), 2 * targets, 4, CONFIG, targets)
     assert set(head.logits(features).argmax(axis=1)) == {0, 2}
+
+
+def test_a_head_of_shares_finds_their_mean_and_never_leaves_the_range():
+    features, _ = sample(3)
+    standardised = (features - features.mean(axis=0)) / features.std(axis=0)
+    targets: Any = expit(standardised[:, :1] - 0.5 * standardised[:, 1:2]).astype(np.float64)
+    head, steps = fit_head(features.copy(), targets, 1, CONFIG)
+    assert steps > 1
+    found = expit(head.logits(features))
+    assert np.corrcoef(found[:, 0], targets[:, 0])[0, 1] > 0.98
+    assert found.mean() == pytest.approx(targets.mean(), abs=1e-3)
+    parts, _ = fit_head_in_parts(lambda: iter([features.copy()]), targets, 1, CONFIG, targets)
+    np.testing.assert_allclose(expit(parts.logits(features)), found, atol=2e-3)
 
 
 def test_each_of_several_labels_gets_the_regression_of_scikit_learn():

@@ -15,11 +15,13 @@ import pandas as pd
 from pipeline.config.archive_table import Synthetic
 from pipeline.config.class_names import join_labels
 from pipeline.config.competition import Competition
+from pipeline.config.images_table import Answers
 from pipeline.console import progress
 from pipeline.data.drawing.image_files import ORDINARY_ENCODINGS, FileJob, draw_file
 from pipeline.data.drawing.layout import (
     Drawn,
     find_batched,
+    kinds_of,
     labels_of,
     listed_id,
     write_archives,
@@ -33,6 +35,7 @@ from pipeline.store.tables import TRUTH_COLUMNS, write_table
 
 # Third member of the random stream's key, beside TRAIN and TEST: names, order and oddities.
 _PLAN = 2
+ANSWERED_TOGETHER = 2  # images, where an answer is of several
 # Below this many images the start of the processes costs more than they save.
 _MIN_PARALLEL = 200
 
@@ -106,9 +109,11 @@ def draw_competition(competition: Competition, archives_dir: Path, truth_csv: Pa
     """
     synthetic = _drawable(competition)
     rng = np.random.default_rng(np.random.SeedSequence((synthetic.seed, _PLAN)))
-    train_targets = [index % competition.num_classes for index in range(synthetic.num_train)]
-    test_targets = [index % competition.num_classes for index in range(synthetic.num_test)]
-    rng.shuffle(test_targets)
+    kinds, size = kinds_of(competition), 1 if competition.answers is None else ANSWERED_TOGETHER
+    train_targets = [index // size % len(kinds) for index in range(synthetic.num_train)]
+    of_answers = [number % len(kinds) for number in range(-(-synthetic.num_test // size))]
+    rng.shuffle(of_answers)
+    test_targets = [of_answers[index // size] for index in range(synthetic.num_test)]
     drawn = Drawn(
         train_names=name_train_images(competition, synthetic, train_targets, rng),
         test_names=name_test_images(competition, synthetic, rng),
@@ -116,6 +121,8 @@ def draw_competition(competition: Competition, archives_dir: Path, truth_csv: Pa
         test_targets=test_targets,
         odd=Oddities(),
     )
+    if competition.answers is not None:
+        _answer_together(competition.answers, drawn)
     if synthetic.odd_files:
         has_list = competition.train.labels.source in ("list_file", "csv", "one_hot")
         drawn.odd = plan_oddities(train_targets, test_targets, rng, has_list=has_list)
@@ -128,8 +135,21 @@ def draw_competition(competition: Competition, archives_dir: Path, truth_csv: Pa
     labels = [_truth(competition, target) for target in test_targets]
     are_listed = competition.submission.id == "listed"
     names = list(map(listed_id, drawn.test_names)) if are_listed else drawn.test_names
-    truth = pd.DataFrame(list(zip(names, labels, strict=True)), columns=TRUTH_COLUMNS)
-    write_table(truth, truth_csv)
+    pairs = dict.fromkeys(zip(drawn.test_answers or names, labels, strict=True))
+    write_table(pd.DataFrame(list(pairs), columns=TRUTH_COLUMNS), truth_csv)
+
+
+def _answer_together(answers: Answers, drawn: Drawn) -> None:
+    """Give every two images an answer: the folder that they lie in, or what columns say."""
+    for first, names, owners in (
+        ("", drawn.train_names, drawn.train_answers),
+        ("9", drawn.test_names, drawn.test_answers),
+    ):
+        parts = ["L"] * (len(answers.columns) - 1)
+        numbers = [f"{first}{index // ANSWERED_TOGETHER:04}" for index in range(len(names))]
+        owners += ["_".join([number, *parts]) for number in numbers]
+        pairs = zip(owners, names, strict=True)
+        names[:] = [name if answers.columns else f"{one}/{name}" for one, name in pairs]
 
 
 def _truth(competition: Competition, target: int) -> str:
@@ -170,10 +190,8 @@ def _check_batches_can_hold(synthetic: Synthetic, where: str) -> None:
 def _jobs(
     competition: Competition, synthetic: Synthetic, targets: dict[int, list[int]], odd: Oddities
 ) -> dict[Key, FileJob]:
-    species = [
-        species_of(competition.classes, index, synthetic.seed)
-        for index in range(competition.num_classes)
-    ]
+    kinds = kinds_of(competition)
+    species = [species_of(kinds, index, synthetic.seed) for index in range(len(kinds))]
     ordinary = ORDINARY_ENCODINGS.get(suffix_of(competition), "jpeg")
     return {
         (split, index): FileJob(

@@ -135,6 +135,25 @@ def encode_npy(picture: Pixels, quality: int) -> bytes:  # noqa: ARG001
     return buffer.getvalue()
 
 
+def encode_dicom(picture: Pixels, quality: int) -> bytes:  # noqa: ARG001
+    """Encode as a DICOM of one channel of 12 bits, as a scanner writes it."""
+    import pydicom
+    from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+
+    file = pydicom.Dataset()
+    file.file_meta = pydicom.dataset.FileMetaDataset()
+    file.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    file.SOPClassUID, file.SOPInstanceUID = SecondaryCaptureImageStorage, "1.2.3"
+    file.Rows, file.Columns = picture.shape[:2]
+    file.SamplesPerPixel, file.PixelRepresentation = 1, 0
+    file.BitsAllocated, file.BitsStored, file.HighBit = 16, 12, 11
+    file.PhotometricInterpretation = "MONOCHROME2"
+    file.PixelData = (picture.mean(axis=2) * 16).astype("<u2").tobytes()
+    buffer = io.BytesIO()
+    pydicom.dcmwrite(buffer, file, enforce_file_format=True)
+    return buffer.getvalue()
+
+
 def encode_gif(picture: Pixels, quality: int) -> bytes:  # noqa: ARG001
     """Encode as a GIF, which OpenCV before 4.11 can't read."""
     return _saved(Image.fromarray(picture).quantize(128), "GIF")
@@ -171,6 +190,7 @@ ENCODERS: dict[str, Callable[[Pixels, int], bytes]] = {
     "png": encode_png,
     "tiff": encode_tiff,
     "npy": encode_npy,
+    "dicom": encode_dicom,
     "gif": encode_gif,
     "rgba_png": encode_rgba_png,
     "grayscale": encode_grayscale,
@@ -179,6 +199,7 @@ ENCODERS: dict[str, Callable[[Pixels, int], bytes]] = {
 }
 # By suffix, else JPEG.
 ORDINARY_ENCODINGS = {".png": "png", ".tif": "tiff", ".tiff": "tiff", ".npy": "npy"}
+ORDINARY_ENCODINGS |= {".dcm": "dicom"}
 ODD_ENCODINGS = tuple(
     name for name in ENCODERS if name != "jpeg" and name not in ORDINARY_ENCODINGS.values()
 )

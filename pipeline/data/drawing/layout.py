@@ -7,7 +7,7 @@ import json
 import lzma
 import tarfile
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -41,30 +41,49 @@ class Drawn:
     test_targets: list[int]
     odd: Oddities
     ghost_name: str = ""
+    train_answers: list[str] = field(default_factory=list)  # of each image, where it has one
+    test_answers: list[str] = field(default_factory=list)
     files: dict[Key, bytes] = field(default_factory=dict)
+
+
+NUM_NUMBERS = 5  # that are drawn where the target is a number
+
+
+def kinds_of(competition: Competition) -> tuple[str, ...]:
+    """Name what is drawn: the classes, or numbers of the target's range."""
+    if not competition.is_number:
+        return competition.classes
+    low, high = competition.range or (0.0, 1.0)
+    step = (high - low) / (NUM_NUMBERS - 1)
+    return tuple(f"{low + step * place:g}" for place in range(NUM_NUMBERS))
 
 
 def draw_listings(competition: Competition, drawn: Drawn) -> dict[str, str]:
     """Write labels, test images and sample submission, as far as named, by file name."""
     listings = {}
     labels = competition.train.labels
-    files, rows = label_files(labels), _listed(drawn)
+    files, rows = label_files(labels), _listed(competition, drawn)
     for number, file in enumerate(files):
         part = rows[number :: len(files)]
         if isinstance(labels, CocoLabels):
             listings[file] = _coco(competition, labels, part)
         if isinstance(labels, ListFileLabels | CsvLabels | OneHotLabels):
-            listings[file] = _labels(competition, labels, part)
+            listings[file] = _labels(competition, labels, part, _answers_by_name(drawn))
     if competition.test.csv is not None:
-        listings[competition.test.csv.file] = _test_images(competition.test.csv, drawn)
+        listings[competition.test.csv.file] = _test_images(competition, competition.test.csv, drawn)
     if competition.submission.sample is not None:
         listings[competition.submission.sample] = _sample(competition, drawn)
     return listings
 
 
-def _listed(drawn: Drawn) -> list[tuple[str, int]]:
-    """Pair the names of the listed training images with their classes."""
-    pairs = list(zip(drawn.train_names, drawn.train_targets, strict=True))
+def _are_answers_listed(competition: Competition) -> bool:
+    return competition.answers is not None and competition.answers.labelled == "answers"
+
+
+def _listed(competition: Competition, drawn: Drawn) -> list[tuple[str, int]]:
+    """Pair the names of the listed training images, or answers, with their classes."""
+    names = drawn.train_answers if _are_answers_listed(competition) else drawn.train_names
+    pairs = list(dict.fromkeys(zip(names, drawn.train_targets, strict=True)))
     rows = [pair for index, pair in enumerate(pairs) if index != drawn.odd.unlisted]
     if drawn.odd.has_ghost:
         rows.insert(len(rows) // 2, (drawn.ghost_name, 0))
@@ -77,13 +96,14 @@ def labels_of(competition: Competition, target: int) -> list[str]:
     That is where an image may have several labels; one class alone elsewhere.
     """
     first = target - target % 2 if competition.has_several else target
-    return list(competition.classes[first : target + 1])
+    return list(kinds_of(competition)[first : target + 1])
 
 
 def _labels(
     competition: Competition,
     labels: ListFileLabels | CsvLabels | OneHotLabels,
     rows: Sequence[tuple[str, int]],
+    answer_of: Mapping[str, str],
 ) -> str:
     if isinstance(labels, OneHotLabels):
         header = [labels.id_column, *competition.classes]
@@ -91,7 +111,9 @@ def _labels(
         marks = [["1" if name in names else "0" for name in competition.classes] for names in named]
         ids = [name.removesuffix(labels.extension) for name, _ in rows]
         lines = [[name, *mark] for name, mark in zip(ids, marks, strict=True)]
-        return _table(_with_subjects(competition, [header, *lines]), labels.separator)
+        table = _with_subjects(competition, [header, *lines])
+        table = _with_answers(competition, table, [answer_of.get(name, "") for name, _ in rows])
+        return _table(table, labels.separator)
     is_name = labels.values == "name"
     values = [
         " ".join(labels_of(competition, target)) if is_name else str(target) for _, target in rows
@@ -106,6 +128,7 @@ def _labels(
     ids = [name.removesuffix(labels.extension) for name, _ in rows]
     lines = [list(pair) for pair in zip(ids, values, strict=True)]
     table = _with_subjects(competition, [[labels.id_column, labels.label_column], *lines])
+    table = _with_answers(competition, table, [answer_of.get(name, "") for name, _ in rows])
     return _table(table, labels.separator)
 
 
@@ -114,9 +137,28 @@ def _with_subjects(competition: Competition, table: list[list[str]]) -> list[lis
     groups = competition.train.groups
     if groups is None or groups.column is None or groups.file is not None:
         return table
+    if competition.answers is not None and groups.column in competition.answers.columns:
+        return table
     header, *lines = table
     subjects = [[*line, f"subject {number // 2}"] for number, line in enumerate(lines)]
     return [[*header, groups.column], *subjects]
+
+
+def _answers_by_name(drawn: Drawn) -> dict[str, str]:
+    names = [*drawn.train_names, *drawn.test_names]
+    return dict(zip(names, [*drawn.train_answers, *drawn.test_answers], strict=False))
+
+
+def _with_answers(
+    competition: Competition, table: list[list[str]], answers: Sequence[str]
+) -> list[list[str]]:
+    """Add the columns that make the answers, where lists say so of real ones."""
+    if competition.answers is None or not competition.answers.columns:
+        return table
+    header, *lines = table
+    parts = [answer.split("_") for answer in answers]
+    joined = [[*line, *part] for line, part in zip(lines, parts, strict=True)]
+    return [[*header, *competition.answers.columns], *joined]
 
 
 def _coco(competition: Competition, labels: CocoLabels, rows: Sequence[tuple[str, int]]) -> str:
@@ -142,20 +184,27 @@ def _coco(competition: Competition, labels: CocoLabels, rows: Sequence[tuple[str
     return json.dumps(content)
 
 
-def _test_images(listing: ImageList, drawn: Drawn) -> str:
+def _test_images(competition: Competition, listing: ImageList, drawn: Drawn) -> str:
     if listing.file.endswith(".json"):
         image = listing.image_column or "file_name"
         key = listing.id_column or "id"
         listed = [{key: listed_id(name), image: name} for name in drawn.test_names]
         return json.dumps({"images": listed})
     names = [[name.removesuffix(listing.extension)] for name in drawn.test_names]
-    header = [[listing.id_column]] if listing.id_column is not None else []
-    return _table([*header, *names], listing.separator)
+    if listing.id_column is None:
+        return _table(names, listing.separator)
+    table = _with_answers(competition, [[listing.id_column], *names], drawn.test_answers)
+    return _table(table, listing.separator)
 
 
 def listed_id(name: str) -> str:
     """Form the id by which a list of test images knows one: its name without the suffix."""
     return PurePosixPath(name).stem
+
+
+def asked_of(drawn: Drawn) -> list[str]:
+    """List what must be answered: the test images, or what several of them are of."""
+    return list(dict.fromkeys(drawn.test_answers or drawn.test_names))
 
 
 def _sample(competition: Competition, drawn: Drawn) -> str:
@@ -168,12 +217,13 @@ def _sample(competition: Competition, drawn: Drawn) -> str:
         "labels": [competition.classes[0]],
         "names": [" ".join(competition.classes[: submission.top_k])],
         "probability": ["0.5"],
+        "number": ["0.5"],
         "probabilities": [str(1 / num_classes)] * num_classes,
     }[submission.label]
     ids = (
         list(map(listed_id, drawn.test_names))
         if submission.id == "listed"
-        else submission_ids(submission, drawn.test_names)
+        else submission_ids(submission, asked_of(drawn))
     )
     rows = [[judge_id, *answer] for judge_id in ids]
     header = [competition.columns] if submission.has_header else []

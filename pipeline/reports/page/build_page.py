@@ -39,8 +39,8 @@ SECTIONS: tuple[Callable[[ReportData], list[Section]], ...] = (
     feature_map.build,
     summary.build_again,
 )
-# Those that make sense where an image has several labels.
-SECTIONS_OF_LABELS = (
+# Those that make sense where not each image has one class and an answer of its own.
+OTHER_SECTIONS = (
     summary.build,
     experiment_scores.build,
     dataset_audit.build,
@@ -63,7 +63,7 @@ def page_title(competition: Competition) -> str:
 def build_sections(data: ReportData) -> list[Section]:
     """Build all sections, in the order of the page."""
     sections = []
-    builders = SECTIONS_OF_LABELS if data.competition.has_several else SECTIONS
+    builders = SECTIONS if data.competition.is_by_class else OTHER_SECTIONS
     with progress(f"report {data.competition.name}", len(builders), "section") as advance:
         for build in builders:
             sections += build(data)

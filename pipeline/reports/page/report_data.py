@@ -156,7 +156,7 @@ def select_best(paths: Paths, competition: Competition, train: pd.DataFrame) -> 
         except ArtifactError as error:
             left_out[result.name] = str(error).replace(f"{paths.root.absolute()}{os.sep}", "")
             continue
-        if not competition.has_several:
+        if competition.is_by_class:
             errors[result.name] = expected_calibration_error(reliability_table(probs, targets))
         current.append(result)
     ranked = rank_results(competition, current)

@@ -24,6 +24,7 @@ from pipeline.scoring.ensembling.selection import (
     MethodScore,
     score_methods,
 )
+from pipeline.scoring.oof import Judged
 from pipeline.store.predictions import FloatArray, IntArray
 
 
@@ -106,6 +107,7 @@ class MemberProbs:
         folds: Fold of every training image, `(N,)`.
         metric: The competition's.
         groups: The group of every training image, `(N,)`; None for each by itself.
+        judged: Pools and decides them, where not each image has one class and an answer.
     """
 
     oof: FloatArray
@@ -114,6 +116,7 @@ class MemberProbs:
     folds: IntArray
     metric: str
     groups: IntArray | None = None
+    judged: Judged | None = None
 
     def select(self, kept: list[int]) -> "MemberProbs":
         """Keep some of the members, by index."""
@@ -162,8 +165,8 @@ def build(probs: MemberProbs, method: str, *, prune: bool) -> FittedEnsemble:
         method: One of METHODS, or AUTO.
         prune: Whether to drop members that aren't missed; see `Contributions.prune`.
     """
-    if probs.targets.ndim > 1:
-        return _plain_mean(probs)
+    if probs.judged is not None:
+        return _plain_mean(probs, probs.judged)
     truth = probs.targets, probs.folds
     candidates = Candidates(probs.oof, *truth, probs.metric, probs.groups)
     kept = list(range(len(probs.oof)))
@@ -192,17 +195,21 @@ def build(probs: MemberProbs, method: str, *, prune: bool) -> FittedEnsemble:
     )
 
 
-def _plain_mean(probs: MemberProbs) -> FittedEnsemble:
-    """Average the members, which is all that is done where images have several labels."""
+def _plain_mean(probs: MemberProbs, judged: Judged) -> FittedEnsemble:
+    """Average the members; nothing more is done where labels are several, or answers of several."""
     num_members = len(probs.oof)
     whole: FloatArray = probs.oof.mean(axis=0, dtype=np.float32)
     rests = {
         str(index): np.delete(probs.oof, index, axis=0).mean(axis=0, dtype=np.float32)
         for index in range(num_members if num_members > 1 else 0)
     }
+    is_number = judged.competition.is_number
+    targets, as_scored, groups = judged.of(whole, is_raw=True)
+    others = {name: judged.of(one, is_raw=True)[1] for name, one in rests.items()}
+    metric = probs.metric if is_number else "log_loss"
     lacks = {}
-    if rests:
-        lacks = compare_all("log_loss", probs.targets, whole, rests, groups=probs.groups)
+    if others:
+        lacks = compare_all(metric, targets, as_scored, others, groups=groups)
     return FittedEnsemble(
         method="mean",
         kept=list(range(num_members)),

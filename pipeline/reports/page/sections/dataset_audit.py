@@ -19,6 +19,7 @@ from pipeline.reports.page.report_data import ReportData
 from pipeline.reports.style import COLORS, apart, drawing, in_words, line, shorten
 
 MAX_BARS = 20
+NUM_BINS = 30
 SHEET_PICTURES = 144  # on the whole sheet
 SHEET_PER_CLASS = 6
 SHEET_PX = 104
@@ -50,12 +51,13 @@ def build(data: ReportData) -> list[Section]:
     """Show the tables of `prepare` and some images."""
     clusters = _clusters(data)
     copies = [Fold("Copies and twins", clusters)] if clusters else []
+    is_number = data.competition.is_number
     blocks: list[Block] = [
-        Row([_balance(data), _findings(data)]),
+        Row([_spread(data) if is_number else _balance(data), _findings(data)]),
         *copies,
-        Fold("Samples of each class", _sheet(data)),
+        *([] if is_number else [Fold("Samples of each class", _sheet(data))]),
         Fold("Sizes, shapes and formats", [_sizes(data), _sizes_table(data)]),
-        _classes_table(data),
+        *([] if is_number else [_classes_table(data)]),
     ]
     return [Section("data", "Data", blocks)]
 
@@ -63,6 +65,19 @@ def build(data: ReportData) -> list[Section]:
 def _counts(data: ReportData) -> pd.Series:
     counts = data.taking_part["label"].map(data.competition.labels_in).explode().value_counts()
     return counts.reindex(data.competition.classes, fill_value=0)
+
+
+def _spread(data: ReportData) -> Chart:
+    numbers = data.train["label"].astype(float)
+    with drawing(4.8, 2.6) as figure:
+        axes = figure.subplots()
+        axes.hist(numbers, bins=NUM_BINS, color=COLORS[0])
+        axes.set(xlabel="number", ylabel="training images")
+        caption = (
+            f"Spread of the numbers: from {numbers.min():g} to {numbers.max():g}, half of them "
+            f"below {numbers.median():g}."
+        )
+        return chart(figure, "histogram of the training images' numbers", caption)
 
 
 def _balance(data: ReportData) -> Chart:

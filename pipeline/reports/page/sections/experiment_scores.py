@@ -121,7 +121,7 @@ def _row(data: ReportData, one: Result) -> list[Any]:
         one.name,
         Cell(f"{score:.4f} [{low:.4f}, {high:.4f}]", score),
         Cell(text, spread or 0.0),
-        float(metrics["log_loss"]),
+        metrics.get("log_loss"),
         errors.get(one.name),
         _num_parameters(data, one),
         _seconds(data.paths, one),

@@ -37,7 +37,7 @@ TWINS = ("train-test-twin", "exact-duplicate", "near-duplicate")
 def build(data: ReportData) -> list[Section]:
     """Show the page in a few lines, and what else could be done."""
     first, *others = _next_steps(data)
-    by_class = () if data.competition.has_several else (*_mistakes(data), *_labels(data))
+    by_class = () if not data.competition.is_by_class else (*_mistakes(data), *_labels(data))
     lines = [*_result(data), *by_class, *_images(data), first]
     blocks: list[Block] = [Findings(lines)]
     if others:
@@ -59,9 +59,11 @@ def _result(data: ReportData) -> Iterator[Finding]:
     best = data.best.result
     low, high = best.metrics["oof_interval_95"]
     among = f", the best of {len(data.results)}" if len(data.results) > 1 else ""
+    loss = best.metrics.get("log_loss")
     text = (
         f"{best.name}{among}: {best.metrics['metric']} {best.metrics['oof_score']:.4f} out of "
-        f"fold, {low:.4f} to {high:.4f} with 95 %; log loss {best.metrics['log_loss']:.4f}."
+        f"fold, {low:.4f} to {high:.4f} with 95 %"
+        f"{'' if loss is None else f'; log loss {loss:.4f}'}."
     )
     yield Finding("Result", text, "experiments")
 

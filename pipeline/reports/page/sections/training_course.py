@@ -107,16 +107,20 @@ def _histories(data: ReportData, one: Result) -> list[pd.DataFrame]:
 
 
 def _chart(name: str, folds: list[pd.DataFrame]) -> Chart:
+    shown = [one for one in ("loss", "accuracy") if f"val_{one}" in folds[0]]
     with drawing(4.8, 2.7) as figure:
-        for axes, what in zip(figure.subplots(2, sharex=True), ("loss", "accuracy"), strict=True):
+        panels = figure.subplots(len(shown), sharex=True, squeeze=False)[:, 0]
+        for axes, what in zip(panels, shown, strict=True):
             for place, split in enumerate(SPLITS):
                 _lines(axes, folds, f"{split}_{what}", place)
             axes.set(ylabel=what)
         axes.set(xlabel="epoch")
         figure.axes[0].legend()
-        last = ", ".join(f"{fold.iloc[-1]['val_accuracy']:.4f}" for fold in folds)
-        caption = f"{name}: thin lines are folds, thick ones their mean. Last accuracies: {last}."
-        return chart(figure, f"learning curves of {name}, loss and accuracy by epoch", caption)
+        last = ", ".join(f"{fold.iloc[-1][f'val_{shown[-1]}']:.4f}" for fold in folds)
+        named = {"loss": "losses", "accuracy": "accuracies"}[shown[-1]]
+        caption = f"{name}: thin lines are folds, thick ones their mean. Last {named}: {last}."
+        what = " and ".join(shown)
+        return chart(figure, f"learning curves of {name}, {what} by epoch", caption)
 
 
 def _lines(axes: "Axes", folds: list[pd.DataFrame], column: str, place: int) -> None:
