@@ -170,7 +170,7 @@ def _to_correct(data: ReportData) -> Iterator[Finding]:
 
 
 def _to_review(data: ReportData) -> Iterator[Finding]:
-    if data.competition.has_several:  # review is for the one class of an image
+    if not data.competition.is_by_class:  # review is for the one class of an image
         return
     in_conflict = set(conflicts(data)) - data.decided
     sure = set() if data.best is None else _suspects(data, data.best)[1]
