@@ -32,7 +32,7 @@ from pipeline.machine import num_cpus
 from pipeline.models.profile import wait_for
 from pipeline.models.registry import build_model
 from pipeline.scoring.metrics import score
-from pipeline.scoring.oof import class_indices
+from pipeline.scoring.targets import class_indices
 from pipeline.stages import download, folds, prepare, train
 from pipeline.store.paths import Paths
 from pipeline.store.predictions import IntArray, load_predictions

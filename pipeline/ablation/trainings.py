@@ -13,8 +13,8 @@ from pipeline.config.strict import did_you_mean
 from pipeline.data.training_table import Tables, subsample
 from pipeline.errors import ConfigError
 from pipeline.scoring.metrics import score
-from pipeline.scoring.oof import class_indices, image_groups
 from pipeline.scoring.separation import scatter_ratio, silhouette
+from pipeline.scoring.targets import class_indices, image_groups
 from pipeline.store.freshness import digest
 from pipeline.store.paths import AblationPaths, Paths
 from pipeline.store.predictions import FloatArray, IntArray, load_predictions

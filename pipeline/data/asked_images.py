@@ -12,7 +12,7 @@ from pipeline.data.label_lists import read_listing, with_extension
 from pipeline.data.split_folders import ImageFile, is_image_name
 from pipeline.errors import DataError
 from pipeline.store.foreign import unusual_names
-from pipeline.submission.judge_ids import submission_id
+from pipeline.submission.writer import submission_id
 
 
 def select_listed(

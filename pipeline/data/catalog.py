@@ -26,7 +26,7 @@ from pipeline.store.folders import find_file, is_litter, list_files
 from pipeline.store.foreign import doubt_of_encoding, unusual_names
 from pipeline.store.paths import Paths
 from pipeline.store.tables import ANSWER
-from pipeline.submission.judge_ids import submission_id
+from pipeline.submission.writer import submission_id
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pipeline.errors import ArtifactError, ConfigError
 from pipeline.inference.grad_cam import Maps, grad_cam, has_map
 from pipeline.models.registry import Network, build_random, build_trunk
 from pipeline.models.split import below_head
-from pipeline.scoring.oof import to_numbers
+from pipeline.scoring.targets import to_numbers
 from pipeline.store.freshness import Stamp
 from pipeline.store.paths import ExperimentPaths, Paths
 from pipeline.store.predictions import FloatArray, load_predictions

@@ -85,36 +85,15 @@ class MeanAbsoluteError(ImageMean):
         super().__init__(np.abs(targets[:, 0] - numbers[:, 0].astype(np.float64)))
 
 
-class RootMeanSquaredError(Measure):
+class RootMeanSquaredError(ImageMean):
     """The root of the mean squared distance of numbers, `(N, 1)` each, from the true ones."""
 
     def __init__(self, targets: IntArray, numbers: Probs) -> None:
-        super().__init__(np.arange(len(targets)), len(targets))
-        self._squares = np.square(targets[:, 0] - numbers[:, 0].astype(np.float64))
+        super().__init__(np.square(targets[:, 0] - numbers[:, 0].astype(np.float64)))
 
     def value(self, counts: IntArray) -> float:
         """Take the root of the mean."""
-        return float(np.sqrt((counts * self._squares).sum() / counts.sum()))
-
-
-class ProbabilisticF1(Measure):
-    """F1 of the second class, of probabilities: 2 Σ p of the class / (Σ p + its images).
-
-    It is the RSNA's of 2023, with precision Σ p of the class / Σ p, and recall Σ p of the class /
-    its images (Yacouby and Axman 2020, "Probabilistic Extension of Precision, Recall, and F1
-    Score", eq. 4 to 6, without a threshold); 0 where there is no image or no probability of it.
-    """
-
-    def __init__(self, targets: IntArray, probs: Probs) -> None:
-        super().__init__(np.arange(len(targets)), len(targets))
-        self._is_positive = (targets == 1).astype(np.float64)
-        self._probs = np.clip(probs[:, 1].astype(np.float64), 0, 1)
-
-    def value(self, counts: IntArray) -> float:
-        """Add up the images, then divide."""
-        found = float((counts * self._probs * self._is_positive).sum())
-        whole = float((counts * (self._probs + self._is_positive)).sum())
-        return 2 * found / whole if found > 0 else 0.0
+        return float(np.sqrt(super().value(counts)))
 
 
 class LogLoss(ImageMean):
@@ -246,7 +225,12 @@ def bootstrap_measures(measures: Sequence[Measure], groups: IntArray | None = No
     Returns:
         `(C, NUM_RESAMPLES)`; NaN where a measure isn't defined for a resample.
     """
-    means = [measure.values for measure in measures if isinstance(measure, ImageMean)]
+    means = [
+        measure.values
+        for measure in measures
+        # One that computes its value in another way isn't the mean of them.
+        if isinstance(measure, ImageMean) and type(measure).value is ImageMean.value
+    ]
     if groups is not None:
         return _bootstrap_groups(measures, means, groups)
     if len(means) == len(measures):

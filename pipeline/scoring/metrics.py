@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from statistics import NormalDist
 
 import numpy as np
@@ -17,7 +16,6 @@ from pipeline.scoring.measures import (
     LogLoss,
     MeanAbsoluteError,
     Measure,
-    ProbabilisticF1,
     Probs,
     RootMeanSquaredError,
     accuracy,
@@ -28,15 +26,12 @@ from pipeline.scoring.measures import (
     quadratic_kappa,
 )
 from pipeline.scoring.probability_measures import (
-    AnyDecisions,
     LabelMeasure,
     MeanColumnAuc,
+    ProbabilisticF1,
     WeightedAuc,
     all_right,
-    decide_out_of_fold,
     f_beta,
-    fit_decisions,
-    fit_ordered_decisions,
     map_at,
     mean_log_loss,
 )
@@ -228,50 +223,6 @@ def make_measure(metric: str, targets: IntArray, probs: Probs) -> Measure:
         kind = "one class" if targets.ndim == 1 else "several labels"
         raise ConfigError(f"metric: '{metric}' is not one of images with {kind} each")
     return make(targets, probs)
-
-
-def decided(
-    competition: Competition, targets: IntArray, probs: FloatArray, folds: IntArray
-) -> FloatArray:
-    """Make out-of-fold probabilities what a metric takes: answers decided where it needs that.
-
-    The thresholds of each fold are those with the best score on the others; see `decisions_for`.
-
-    Args:
-        competition: Its metric and kind of target.
-        targets: As of `score`.
-        probs: `(N, K)`, out of fold.
-        folds: The fold of each image, `(N,)`.
-    """
-    if not needs_decisions(competition):
-        return probs
-    return decide_out_of_fold(partial(decisions_for, competition), targets, probs, folds)
-
-
-def needs_decisions(competition: Competition) -> bool:
-    """Whether the metric is of answers that thresholds decide."""
-    is_of_labels = competition.has_several and get_metric(competition.metric).needs_decisions
-    return competition.is_ordered or is_of_labels
-
-
-def decisions_for(competition: Competition, targets: IntArray, probs: FloatArray) -> AnyDecisions:
-    """Choose the thresholds with the best score: of the mean place, where classes have an order.
-
-    Of labels it is one threshold, chosen by micro F1 where the metric takes no decisions.
-
-    Args:
-        competition: Its metric and kind of target.
-        targets: `(N,)`, or `(N, K)` of several labels.
-        probs: `(N, K)`, out of fold.
-    """
-    chosen = get_metric(competition.metric)
-    if competition.is_ordered:
-        assert chosen.measure is not None
-        return fit_ordered_decisions(chosen.measure, targets, probs)
-    makes_sense = chosen.needs_decisions and chosen.of_labels is not None
-    measure = chosen.of_labels if makes_sense else f_beta(1, "micro")
-    assert measure is not None
-    return fit_decisions(measure, targets, probs)
 
 
 def course_scores(split: str, targets: IntArray, probs: FloatArray) -> dict[str, float]:

@@ -1,8 +1,7 @@
 """Assemble out-of-fold predictions, score them, and find labels that they contradict."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,150 +10,12 @@ import pandas as pd
 from pipeline.config.competition import Competition
 from pipeline.config.submission_table import OF_NUMBERS
 from pipeline.errors import ArtifactError
-from pipeline.scoring.measures import Values
-from pipeline.scoring.metrics import decided, evaluate, macro_f1, score
+from pipeline.scoring.decisions import decided
+from pipeline.scoring.metrics import evaluate, macro_f1, score
+from pipeline.scoring.targets import class_indices, image_groups, pooled
 from pipeline.store.paths import ExperimentPaths
 from pipeline.store.predictions import FloatArray, IntArray, load_predictions
-from pipeline.store.tables import ANSWER, held_out
-
-
-def class_indices(competition: Competition, images: pd.DataFrame) -> IntArray:
-    """Turn the column `label` into class indices, `(N,)`.
-
-    Where images have several labels, into 1 for each that one has and 0 for the others, `(N, K)`;
-    where the target is a number, into float64, `(N, 1)`.
-    """
-    index = {name: number for number, name in enumerate(competition.classes)}
-    if competition.is_number:
-        numbers: Any = images["label"].to_numpy(dtype=np.float64)[:, None]
-        return np.asarray(numbers)
-    if competition.has_several:
-        marks = np.zeros((len(images), competition.num_classes), dtype=np.int64)
-        for row, label in enumerate(images["label"]):
-            marks[row, [index[name] for name in competition.labels_in(label)]] = 1
-        return marks
-    return np.array([index[label] for label in images["label"]], dtype=np.int64)
-
-
-def image_groups(images: pd.DataFrame) -> IntArray | None:
-    """Number the groups of images that new images don't come from, as copies or one patient's.
-
-    Args:
-        images: Column group.
-
-    Returns:
-        `(N,)`, counted from 0 in the order of their first rows; None where each image is alone.
-    """
-    groups: IntArray = pd.factorize(images["group"])[0].astype(np.int64)
-    return groups if len(groups) > 1 + groups.max(initial=-1) else None
-
-
-def to_shares(competition: Competition, numbers: IntArray) -> IntArray:
-    """Turn numbers into their places in the target's range, from 0 to 1; other targets stay.
-
-    Models learn and predict these: a logit each, whatever the numbers are.
-    """
-    if not competition.is_number:
-        return numbers
-    low, high = competition.range
-    shares: Any = (numbers - low) / (high - low)
-    return np.asarray(shares)
-
-
-def to_numbers(competition: Competition, shares: FloatArray) -> FloatArray:
-    """Turn places in the target's range into numbers, `(..., 1)`; other probabilities stay."""
-    if not competition.is_number:
-        return shares
-    low, high = competition.range
-    numbers: FloatArray = (low + (high - low) * shares.astype(np.float64)).astype(np.float32)
-    return numbers
-
-
-def pooled(
-    competition: Competition, images: pd.DataFrame, probs: FloatArray
-) -> tuple[pd.DataFrame, FloatArray]:
-    """Pool the probabilities of images that are answered together, as the competition's file says.
-
-    Of two classes that of the positive one is pooled. Unreadable images count only where an answer
-    has no others.
-
-    Args:
-        competition: How to pool.
-        images: Rows of `test.csv`, or of the fold table; N of them.
-        probs: `(N, K)`.
-
-    Returns:
-        A row per answer, in the order of `images`, with what its first image has and the answer as
-        `image_id`; and probabilities `(A, K)`. Both as given where each image is an answer.
-    """
-    if competition.answers is None:
-        return images, probs
-    answers = images[ANSWER]
-    if "width" in images:
-        is_read = images["width"] > 0
-        counts = (is_read | ~answers.isin(answers[is_read])).to_numpy()
-        images, probs, answers = images[counts], probs[counts], answers[counts]
-    owners, names = pd.factorize(answers)
-    order = np.argsort(owners, kind="stable")
-    starts = np.searchsorted(owners[order], np.arange(len(names)))
-    positive = competition.submission.positive
-    column = slice(None) if positive is None else [competition.classes.index(positive)]
-    values = probs[order][:, column].astype(np.float64)
-    found = _POOLS[competition.answers.pool](values, starts)
-    if positive is not None:
-        found = np.hstack([found, 1 - found] if column == [0] else [1 - found, found])
-    firsts = images.iloc[order[starts]].assign(image_id=names)
-    return firsts.reset_index(drop=True), found.astype(np.float32)
-
-
-def _mean(values: Values, starts: IntArray) -> Values:
-    counts = np.diff(np.append(starts, len(values)))[:, None]
-    mean: Values = np.add.reduceat(values, starts) / counts
-    return mean
-
-
-def _noisy_or(values: Values, starts: IntArray) -> Values:
-    none: Values = np.multiply.reduceat(1 - values, starts)
-    return 1 - none
-
-
-_POOLS: dict[str, Callable[[Values, IntArray], Values]] = {
-    "mean": _mean,
-    "max": np.maximum.reduceat,
-    "noisy_or": _noisy_or,
-}
-
-
-@dataclass(frozen=True)
-class Judged:
-    """Out-of-fold predictions as the judge scores them: pooled, and decided where a metric asks.
-
-    Attributes:
-        competition: Says how.
-        images: The fold table, of the rows that `held_out` keeps.
-    """
-
-    competition: Competition
-    images: pd.DataFrame
-
-    def of(
-        self, probs: FloatArray, *, is_raw: bool = False
-    ) -> tuple[IntArray, FloatArray, IntArray | None]:
-        """Return targets, probabilities and groups of the A answers.
-
-        Args:
-            probs: Of the images, `(N, K)`.
-            is_raw: Whether to leave them undecided.
-
-        Returns:
-            Targets `(A,)` or `(A, K)`, see `class_indices`; probabilities `(A, K)`; and groups
-            `(A,)`, see `image_groups`: those of patients, not of the images of one answer.
-        """
-        images, probs = pooled(self.competition, self.images, probs)
-        targets, groups = class_indices(self.competition, images), image_groups(images)
-        if not is_raw:
-            probs = decided(self.competition, targets, probs, images["fold"].to_numpy())
-        return targets, probs, groups
+from pipeline.store.tables import held_out
 
 
 def assemble_oof(fold_probs: Mapping[int, FloatArray], folds: pd.DataFrame) -> FloatArray:

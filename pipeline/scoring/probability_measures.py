@@ -1,12 +1,11 @@
 """Measure how probabilities put images or classes in order, and the several labels of an image.
 
 Of several labels targets are `(N, K)`, 1 for a label that an image has and 0 for one that it
-hasn't; probabilities are of each label by itself. What is above 1/2 is predicted; `Decisions` moves
-other thresholds there.
+hasn't; probabilities are of each label by itself. What is above 1/2 is predicted; `Decisions`
+moves other thresholds there.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -21,15 +20,13 @@ from pipeline.scoring.measures import (
     ShareMean,
     Values,
 )
-from pipeline.store.predictions import FloatArray, IntArray
+from pipeline.store.predictions import IntArray
 
 # ALASKA2's regions of the curve: where the true positive rate is at most the cut, area counts
 # twice (https://www.kaggle.com/competitions/alaska2-image-steganalysis/overview/evaluation).
 WEIGHTED_CUT = 0.4
 LOW_WEIGHT = 2
 HALF = 0.5
-NUM_THRESHOLDS = 200
-MOST_TIMES = 4
 
 LabelMeasure = Callable[[IntArray, Probs], Measure]
 
@@ -137,6 +134,26 @@ class WeightedAuc(MeanColumnAuc):
         return float((LOW_WEIGHT * low + high) / best)
 
 
+class ProbabilisticF1(Measure):
+    """F1 of the second class, of probabilities: 2 Σ p of the class / (Σ p + its images).
+
+    It is the RSNA's of 2023, with precision Σ p of the class / Σ p, and recall Σ p of the class /
+    its images (Yacouby and Axman 2020, "Probabilistic Extension of Precision, Recall, and F1
+    Score", eq. 4 to 6, without a threshold); 0 where there is no image or no probability of it.
+    """
+
+    def __init__(self, targets: IntArray, probs: Probs) -> None:
+        super().__init__(np.arange(len(targets)), len(targets))
+        self._is_positive = (targets == 1).astype(np.float64)
+        self._probs = np.clip(probs[:, 1].astype(np.float64), 0, 1)
+
+    def value(self, counts: IntArray) -> float:
+        """Add up the images, then divide."""
+        found = float((counts * self._probs * self._is_positive).sum())
+        whole = float((counts * (self._probs + self._is_positive)).sum())
+        return 2 * found / whole if found > 0 else 0.0
+
+
 class MapAtK(ShareMean):
     """The mean of 1 / r, where r is the true class's place among an image's likeliest k; else of 0.
 
@@ -226,144 +243,3 @@ def f_beta(beta: float, average: str) -> LabelMeasure:
     if average == "sample":
         return partial(sample_f_beta, beta=beta)
     return partial(FBeta, beta=beta, average=average)
-
-
-@dataclass(frozen=True)
-class Decisions:
-    """Which labels of an image are predicted: those above a threshold, and the likeliest always.
-
-    Attributes:
-        threshold: In (0, 1), the same for all labels.
-    """
-
-    threshold: float
-
-    def __str__(self) -> str:
-        return f"labels above {self.threshold:.3f}, and the likeliest always"
-
-    def apply(self, probs: Probs) -> FloatArray:
-        """Return 1 for a label that is predicted, else 0, `(N, K)`; of equals the first wins."""
-        decided: FloatArray = (probs > self.threshold).astype(np.float32)
-        decided[np.arange(len(probs)), probs.argmax(axis=1)] = 1
-        return decided
-
-
-def fit_decisions(measure: LabelMeasure, targets: IntArray, probs: FloatArray) -> Decisions:
-    """Choose the threshold with the highest score; of several the one in their middle.
-
-    Tried are those between the likeliest labels, four times as many as there are true ones.
-
-    Args:
-        measure: Of which more is better.
-        targets: `(N, K)`.
-        probs: `(N, K)`, out of fold.
-    """
-    num_likely = min(probs.size, MOST_TIMES * max(int(targets.sum()), 1))
-    likely = np.partition(probs.ravel(), probs.size - num_likely)[probs.size - num_likely :]
-    steps = np.quantile(likely, np.linspace(0, 1, NUM_THRESHOLDS), method="nearest")
-    values = np.unique(np.concatenate([[0.0, 1.0], steps.astype(np.float64)]))
-    tried = (values[1:] + values[:-1]) / 2
-    scores = [measure(targets, Decisions(float(one)).apply(probs)).of_sample() for one in tried]
-    best = np.flatnonzero(np.array(scores) == max(scores))
-    return Decisions(float(tried[best[len(best) // 2]]))
-
-
-# Classes in an order.
-
-
-@dataclass(frozen=True)
-class OrderedDecisions:
-    """Which class is predicted where classes have an order: by the mean of their places.
-
-    The mean place of an image, Σ k p(k), lies between two thresholds, and those say the class. What
-    is right more or less, as a kappa of squared distances counts it, isn't what is likeliest.
-
-    Attributes:
-        thresholds: K - 1, ascending.
-    """
-
-    thresholds: tuple[float, ...]
-
-    def __str__(self) -> str:
-        listed = ", ".join(f"{one:.3f}" for one in self.thresholds)
-        return f"classes by their mean place, told apart at {listed}"
-
-    def apply(self, probs: Probs) -> FloatArray:
-        """Return 1 for the class that is predicted, else 0, `(N, K)`."""
-        chosen = np.searchsorted(self.thresholds, mean_places(probs), side="right")
-        return np.eye(probs.shape[1], dtype=np.float32)[chosen]
-
-
-def mean_places(probs: Probs) -> Values:
-    """Return the mean place among the classes, from 0 to K - 1, `(N,)`."""
-    places: Values = probs.astype(np.float64) @ np.arange(probs.shape[1], dtype=np.float64)
-    return places
-
-
-def fit_ordered_decisions(
-    measure: LabelMeasure, targets: IntArray, probs: FloatArray
-) -> OrderedDecisions:
-    """Choose the thresholds with the highest score, one after the other until none gets better.
-
-    The first ones are halves, where mean places are rounded. Tried are those between the mean
-    places, of several that score alike the one in their middle.
-
-    Args:
-        measure: Of which more is better.
-        targets: `(N,)`.
-        probs: `(N, K)`, out of fold.
-    """
-    num_classes, places = probs.shape[1], mean_places(probs)
-    steps = np.unique(np.quantile(places, np.linspace(0, 1, NUM_THRESHOLDS), method="nearest"))
-    tried = np.concatenate([[-1.0], (steps[1:] + steps[:-1]) / 2, [float(num_classes)]])
-    one_hot = np.eye(num_classes, dtype=np.float32)
-
-    def score(thresholds: Values) -> float:
-        chosen = one_hot[np.searchsorted(thresholds, places, side="right")]
-        return float(np.nan_to_num(measure(targets, chosen).of_sample(), nan=-1.0))
-
-    found = np.arange(num_classes - 1) + HALF
-    best, is_better = score(found), True
-    while is_better:
-        is_better = False
-        for index in range(len(found)):
-            low = found[index - 1] if index else -np.inf
-            high = found[index + 1] if index + 1 < len(found) else np.inf
-            between = tried[(tried >= low) & (tried <= high)]
-            scores = [score(_with(found, index, float(one))) for one in between]
-            if scores and max(scores) > best:
-                top = np.flatnonzero(np.array(scores) == max(scores))
-                found = _with(found, index, float(between[top[len(top) // 2]]))
-                best, is_better = max(scores), True
-    return OrderedDecisions(tuple(map(float, found)))
-
-
-def _with(thresholds: Values, index: int, value: float) -> Values:
-    changed = thresholds.copy()
-    changed[index] = value
-    return changed
-
-
-AnyDecisions = Decisions | OrderedDecisions
-
-
-def decide_out_of_fold(
-    fit: Callable[[IntArray, FloatArray], AnyDecisions],
-    targets: IntArray,
-    probs: FloatArray,
-    folds: IntArray,
-) -> FloatArray:
-    """Decide each fold's answers by what the other folds choose, `(N, K)` of 0 and 1.
-
-    Args:
-        fit: Chooses thresholds.
-        targets: `(N, K)` of several labels, `(N,)` of ordered classes.
-        probs: `(N, K)`, out of fold.
-        folds: `(N,)`.
-    """
-    decided = np.empty_like(probs)
-    for fold in np.unique(folds):
-        is_own: npt.NDArray[np.bool_] = folds == fold
-        chosen = fit(targets[~is_own], probs[~is_own])
-        decided[is_own] = chosen.apply(probs[is_own])
-    return decided

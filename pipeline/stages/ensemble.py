@@ -25,7 +25,8 @@ from pipeline.scoring.ensembling.build import (
 )
 from pipeline.scoring.ensembling.ensemble_methods import METHODS
 from pipeline.scoring.ensembling.selection import AUTO
-from pipeline.scoring.oof import Judged, class_indices, describe_oof, image_groups
+from pipeline.scoring.oof import describe_oof
+from pipeline.scoring.targets import Judged, class_indices, image_groups
 from pipeline.store.atomic import remove, write_text
 from pipeline.store.freshness import Stamp, digest, file_sha256
 from pipeline.store.locks import held

@@ -25,9 +25,9 @@ from pipeline.store.predictions import IntArray
 from pipeline.store.tables import answered_ids, load_test
 from pipeline.submission.answers import Answers, answers_of, read_bytes, remarks
 from pipeline.submission.faults import READABLE, FaultKind, summary
-from pipeline.submission.judge_ids import ordered_ids
 from pipeline.submission.truth import Truth, load_truth
 from pipeline.submission.validation import examine, refused
+from pipeline.submission.writer import ordered_ids
 
 MAX_MATRIX_CLASSES = 12  # classes; of more only the most confused pairs fit a terminal
 MAX_PAIRS = 10

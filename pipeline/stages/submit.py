@@ -11,9 +11,9 @@ from pipeline.config.competition import Competition
 from pipeline.data.training_table import warn_of_unreadable
 from pipeline.errors import ConfigError, SubmissionError
 from pipeline.reproducibility import commit
-from pipeline.scoring.metrics import decisions_for
-from pipeline.scoring.oof import Judged, pooled
+from pipeline.scoring.decisions import decisions_for
 from pipeline.scoring.probability_measures import HALF
+from pipeline.scoring.targets import Judged, pooled
 from pipeline.store.atomic import atomic_path, write_bytes
 from pipeline.store.paths import Paths
 from pipeline.store.predictions import FloatArray
@@ -21,11 +21,10 @@ from pipeline.store.results import load_probs, load_result
 from pipeline.store.tables import held_out, load_folds, load_test
 from pipeline.submission.answers import answers_of, remarks
 from pipeline.submission.faults import summary
-from pipeline.submission.judge_ids import ordered_ids
 from pipeline.submission.kaggle import Kaggle, mark_of, note_verdict
 from pipeline.submission.submission_log import Entry, SubmissionLog, now, open_log
 from pipeline.submission.validation import examine, find_faults
-from pipeline.submission.writer import encode, submission_table
+from pipeline.submission.writer import encode, ordered_ids, submission_table
 
 VERDICT_SECONDS = 120
 

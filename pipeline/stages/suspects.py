@@ -8,7 +8,8 @@ from pipeline.config.competition import Competition
 from pipeline.console import result, say
 from pipeline.data.corrections import DROP, RELABEL
 from pipeline.errors import ArtifactError, ConfigError
-from pipeline.scoring.oof import class_indices, find_suspects
+from pipeline.scoring.oof import find_suspects
+from pipeline.scoring.targets import class_indices
 from pipeline.store.paths import Paths
 from pipeline.store.results import load_probs
 from pipeline.store.tables import (

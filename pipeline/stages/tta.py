@@ -15,7 +15,7 @@ from pipeline.inference.tta_policies import (
     record,
     score_policies,
 )
-from pipeline.scoring.oof import Judged
+from pipeline.scoring.targets import Judged
 from pipeline.store.atomic import write_text
 from pipeline.store.paths import Paths
 from pipeline.store.results import load_probs

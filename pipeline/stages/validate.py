@@ -10,8 +10,8 @@ from pipeline.store.paths import Paths
 from pipeline.store.tables import answered_ids, load_test
 from pipeline.submission.answers import answers_of, read_bytes, remarks
 from pipeline.submission.faults import summary
-from pipeline.submission.judge_ids import ordered_ids
 from pipeline.submission.validation import examine, refused
+from pipeline.submission.writer import ordered_ids
 
 
 def run(paths: Paths, competition: Competition, csv: Path) -> None:

@@ -13,7 +13,6 @@ from pipeline.store.foreign import saved_rows
 from pipeline.store.tables import TRUTH_COLUMNS
 from pipeline.submission.answer_checks import normalised, unique_by
 from pipeline.submission.faults import shown
-from pipeline.submission.judge_ids import submission_ids
 from pipeline.submission.truth_labels import (
     is_label,
     mark,
@@ -22,6 +21,7 @@ from pipeline.submission.truth_labels import (
     read_numbers,
     refuse,
 )
+from pipeline.submission.writer import submission_ids
 
 USAGES = {"public", "private", "ignored"}
 IGNORED = "ignored"

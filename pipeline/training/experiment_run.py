@@ -15,7 +15,8 @@ from pipeline.data.training_table import Tables, fill_with_prior, subsample
 from pipeline.errors import ConfigError
 from pipeline.reproducibility import environment
 from pipeline.scoring.metrics import score
-from pipeline.scoring.oof import class_indices, describe_oof, pool_folds, to_numbers
+from pipeline.scoring.oof import describe_oof, pool_folds
+from pipeline.scoring.targets import class_indices, to_numbers
 from pipeline.store.atomic import remove, write_text
 from pipeline.store.freshness import fingerprint
 from pipeline.store.locks import held, try_hold

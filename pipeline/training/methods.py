@@ -6,7 +6,7 @@ from pipeline.config.competition import Competition
 from pipeline.config.experiment import Experiment
 from pipeline.data.training_table import Tables, is_readable
 from pipeline.models.preparation import prepared
-from pipeline.scoring.oof import class_indices, to_shares
+from pipeline.scoring.targets import class_indices, to_shares
 from pipeline.store.paths import Paths
 from pipeline.training.checkpoint import Tensors
 from pipeline.training.finetune import Finetune

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.scoring.oof import image_groups
+from pipeline.scoring.targets import image_groups
 from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.training.checkpoint import Tensors
 

@@ -20,7 +20,8 @@ from pipeline.console import say
 from pipeline.data.training_table import Tables, subsample
 from pipeline.errors import DiskError, PipelineError, StoppedError
 from pipeline.scoring.metrics import score
-from pipeline.scoring.oof import Judged, assemble_oof, class_indices, to_numbers
+from pipeline.scoring.oof import assemble_oof
+from pipeline.scoring.targets import Judged, class_indices, to_numbers
 from pipeline.store.predictions import FloatArray
 from pipeline.store.tables import ALWAYS_LEARNED, held_out
 from pipeline.training.fold_stamps import check_unseen

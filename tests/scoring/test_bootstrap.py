@@ -4,6 +4,7 @@ import pytest
 from pipeline.scoring import measures as module
 from pipeline.scoring.measures import (
     NUM_RESAMPLES,
+    ImageMean,
     LogLoss,
     bootstrap,
     bootstrap_measures,
@@ -66,6 +67,22 @@ def test_copies_tell_no_more_than_what_they_are_copies_of(kind):
     copied = bootstrap_measures([MEASURES[kind](targets, probs)], groups)
     single = bootstrap_measures([MEASURES[kind](TARGETS, member(1.0, 0))])
     np.testing.assert_allclose(copied, single)
+
+
+class Root(ImageMean):
+    """The root of a mean."""
+
+    def value(self, counts):
+        """Take it."""
+        return float(np.sqrt(super().value(counts)))
+
+
+@pytest.mark.parametrize("groups", [None, np.arange(60) // 4])
+def test_measure_that_is_more_than_the_mean_of_its_values_is_computed_for_each_resample(groups):
+    values = np.random.default_rng(0).random(60)
+    mean, root = bootstrap_measures([ImageMean(values), Root(values)], groups)
+    np.testing.assert_allclose(root, np.sqrt(mean))
+    np.testing.assert_allclose(bootstrap_measures([Root(values)], groups)[0], root)
 
 
 def test_images_of_large_groups_weigh_as_much_as_they_are():

@@ -10,14 +10,16 @@ from sklearn import metrics as reference
 
 from pipeline.config.competition import Competition
 from pipeline.config.images_table import Answers
-from pipeline.scoring.measures import Values, quadratic_kappa
-from pipeline.scoring.metrics import decided, interval, score
-from pipeline.scoring.oof import Judged, class_indices, describe_oof, pooled, to_numbers, to_shares
-from pipeline.scoring.probability_measures import (
+from pipeline.scoring.decisions import (
     OrderedDecisions,
     decide_out_of_fold,
+    decided,
     fit_ordered_decisions,
 )
+from pipeline.scoring.measures import Values, quadratic_kappa
+from pipeline.scoring.metrics import interval, score
+from pipeline.scoring.oof import describe_oof
+from pipeline.scoring.targets import Judged, class_indices, pooled, to_numbers, to_shares
 from pipeline.store.predictions import FloatArray, IntArray
 from tests.editions import shipped
 
@@ -175,3 +177,34 @@ def test_answers_are_scored_not_images():
     assert groups is None  # each answer is a group of its own
     assert targets.tolist() == [1, 0, 1]
     assert len(probs) == 3
+
+
+def test_groups_are_of_answers_not_of_their_images():
+    _, _, groups = Judged(scans("mean"), IMAGES.assign(group=list("pqpqp"))).of(PROBS)
+    assert groups is not None
+    assert groups.tolist() == [0, 1, 0]  # b and c are of one patient
+
+
+def test_intervals_count_patients_and_not_the_images_of_an_answer():
+    answer = np.repeat(np.arange(60), 3)
+    patient, is_positive = answer // 6, answer // 6 % 2
+    noise = np.random.default_rng(0).normal(0, 0.3, 10)[patient]  # a patient's answers err alike
+    probs = np.clip(0.35 + 0.3 * is_positive + noise, 0.01, 0.99).astype(np.float32)
+    images = pd.DataFrame(
+        {
+            "image_id": [f"{one}-{row}" for row, one in enumerate(answer)],
+            "label": np.array(["unmethylated", "methylated"])[is_positive],
+            "fold": answer % 2,
+            "answer": answer.astype(str),
+        }
+    )
+    both = np.stack([1 - probs, probs], axis=1)
+    competition = scans("mean")
+    pooled_targets, pooled_probs = is_positive[::3], both[::3]
+    alone = describe_oof(competition, images.assign(group=images["answer"]), both)
+    low, high = interval("roc_auc", pooled_targets, pooled_probs)
+    assert alone["oof_interval_95"] == pytest.approx([low, high], abs=1e-5)
+    together = describe_oof(competition, images.assign(group=patient.astype(str)), both)
+    assert together["oof_score"] == alone["oof_score"]
+    wide, narrow = (np.ptp(one["oof_interval_95"]) for one in (together, alone))
+    assert wide > 1.5 * narrow

@@ -7,7 +7,8 @@ import pytest
 from pipeline.config.competition import load_competition
 from pipeline.errors import ArtifactError
 from pipeline.scoring.metrics import score
-from pipeline.scoring.oof import assemble_oof, class_indices, describe_oof, image_groups
+from pipeline.scoring.oof import assemble_oof, describe_oof
+from pipeline.scoring.targets import class_indices, image_groups
 from pipeline.store.predictions import FloatArray
 
 FOLDS = pd.DataFrame(

@@ -7,13 +7,9 @@ import pytest
 from sklearn import metrics as reference
 
 from pipeline.errors import ConfigError
-from pipeline.scoring.metrics import METRICS, decided, interval, score
-from pipeline.scoring.probability_measures import (
-    Decisions,
-    decide_out_of_fold,
-    f_beta,
-    fit_decisions,
-)
+from pipeline.scoring.decisions import Decisions, decide_out_of_fold, decided, fit_decisions
+from pipeline.scoring.metrics import METRICS, interval, score
+from pipeline.scoring.probability_measures import f_beta
 from pipeline.store.predictions import FloatArray, IntArray
 from tests.editions import shipped
 

@@ -18,8 +18,7 @@ from pipeline.errors import ConfigError, DataError
 from pipeline.stages import download, init, prepare
 from pipeline.store.paths import Paths
 from pipeline.store.tables import load_test, load_train
-from pipeline.submission.judge_ids import ordered_ids
-from pipeline.submission.writer import encode, submission_table
+from pipeline.submission.writer import encode, ordered_ids, submission_table
 from tests.editions import ALL_SHIPPED, edition, shipped
 
 

@@ -15,7 +15,7 @@ from pipeline.errors import ConfigError, DataError
 from pipeline.stages import download, prepare
 from pipeline.store.paths import Paths
 from pipeline.store.tables import AUDIT_COLUMNS, load_test, load_train, read_table
-from pipeline.submission.judge_ids import ordered_ids
+from pipeline.submission.writer import ordered_ids
 
 TOML = """
 title = "Leaves"

@@ -20,7 +20,7 @@ from pipeline.config.competition import Competition
 from pipeline.config.experiment import Experiment
 from pipeline.errors import ArtifactError, ConfigError, DataError
 from pipeline.scoring.metrics import score
-from pipeline.scoring.oof import class_indices
+from pipeline.scoring.targets import class_indices
 from pipeline.stages import folds, submit, train
 from pipeline.store.freshness import file_sha256
 from pipeline.store.locks import try_hold

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pipeline.config.competition import Competition
 from pipeline.store.predictions import FloatArray
 from pipeline.submission.faults import FaultKind
-from pipeline.submission.judge_ids import ordered_ids
-from pipeline.submission.writer import submission_table
+from pipeline.submission.writer import ordered_ids, submission_table
 
 FULL_WIDTH = {ord(digit): 0xFF10 + int(digit) for digit in "0123456789"}
 FULL_WIDTH_COMMA = "\N{FULLWIDTH COMMA}"

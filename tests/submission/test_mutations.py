@@ -13,9 +13,8 @@ from pipeline.config.strict import built_in_names
 from pipeline.store.predictions import FloatArray
 from pipeline.submission.answers import decode
 from pipeline.submission.faults import FaultKind
-from pipeline.submission.judge_ids import ordered_ids
 from pipeline.submission.validation import find_faults
-from pipeline.submission.writer import encode, submission_table
+from pipeline.submission.writer import encode, ordered_ids, submission_table
 from tests.editions import shipped, with_classes
 from tests.submission.mutations import MUTATIONS, Case
 

@@ -10,9 +10,8 @@ from hypothesis.extra import numpy as hnp
 
 from pipeline.config.competition import Competition, load_competition
 from pipeline.submission.answers import decode
-from pipeline.submission.judge_ids import ordered_ids
 from pipeline.submission.validation import find_faults
-from pipeline.submission.writer import encode, submission_table
+from pipeline.submission.writer import encode, ordered_ids, submission_table
 
 
 def competition_with(*classes: str, **changes: Any) -> Competition:

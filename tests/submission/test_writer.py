@@ -10,9 +10,14 @@ from pipeline.config.competition import Competition, load_competition
 from pipeline.errors import DataError
 from pipeline.store.predictions import FloatArray
 from pipeline.submission.answers import decode
-from pipeline.submission.judge_ids import ordered_ids, submission_id, submission_ids
 from pipeline.submission.validation import find_faults
-from pipeline.submission.writer import encode, submission_table
+from pipeline.submission.writer import (
+    encode,
+    ordered_ids,
+    submission_id,
+    submission_ids,
+    submission_table,
+)
 
 
 def competition_with(classes: tuple[str, ...] = ("cat", "dog"), **changes: Any) -> Competition:

@@ -17,7 +17,7 @@ from pipeline.config.experiment import Experiment
 from pipeline.errors import ArtifactError, ConfigError, StoppedError
 from pipeline.images.views import View
 from pipeline.models.registry import build_model, trunk_of
-from pipeline.scoring.oof import class_indices
+from pipeline.scoring.targets import class_indices
 from pipeline.store.tables import load_test, load_train
 from pipeline.training import inputs
 from pipeline.training.checkpoint import close_state

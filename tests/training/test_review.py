@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from pipeline.scoring.oof import class_indices
+from pipeline.scoring.targets import class_indices
 from pipeline.store.tables import load_test, load_train
 from pipeline.training.finetune import Finetune
 from pipeline.training.probe import Probe

@@ -24,7 +24,7 @@ from pipeline.config.labels_table import (
 from pipeline.data.archives.sevenzips import require_seven_zip
 from pipeline.data.drawing.oddities import TEST, TRAIN, Key, Oddities, batch_members
 from pipeline.store.atomic import write_bytes
-from pipeline.submission.judge_ids import submission_ids
+from pipeline.submission.writer import submission_ids
 
 Members = dict[str, bytes]
 

@@ -18,7 +18,7 @@ from pipeline.data.joining import NameJoin, join_names
 from pipeline.data.split_folders import is_image_name
 from pipeline.errors import DataError
 from pipeline.store.foreign import detect_encoding
-from pipeline.submission.judge_ids import submission_id
+from pipeline.submission.writer import submission_id
 
 ID_FORMS: tuple[IdForm, ...] = ("integer", "stem", "file_name", "path")
 ASK = "no sample submission was given, compare the judge's page"

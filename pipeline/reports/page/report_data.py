@@ -15,7 +15,7 @@ from pipeline.errors import ArtifactError, DataError
 from pipeline.reports.style import in_words
 from pipeline.scoring.calibration import expected_calibration_error, reliability_table
 from pipeline.scoring.metrics import rank_results
-from pipeline.scoring.oof import class_indices
+from pipeline.scoring.targets import class_indices
 from pipeline.store.paths import Paths
 from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.store.results import Result, all_members, list_results, load_probs

@@ -24,7 +24,7 @@ from pipeline.scoring.ensembling.selection import (
     MethodScore,
     score_methods,
 )
-from pipeline.scoring.oof import Judged
+from pipeline.scoring.targets import Judged
 from pipeline.store.predictions import FloatArray, IntArray
 
 

@@ -9,9 +9,8 @@ import pytest
 
 from pipeline.errors import DataError
 from pipeline.store.tables import load_test, load_train
-from pipeline.submission.judge_ids import ordered_ids
 from pipeline.submission.validation import find_faults
-from pipeline.submission.writer import encode, submission_table
+from pipeline.submission.writer import encode, ordered_ids, submission_table
 from tests.user_folder import bring, infer, save_files, save_list, save_pictures
 
 
