@@ -71,6 +71,9 @@ NOT_INFERRED = {
     "herbarium-2020-fgvc7": "labels in JSON",
     "herbarium-2021-fgvc8": "labels in JSON",
     "herbarium-2022-fgvc9": "labels in JSON",
+    "petfinder-pawpularity-score": "the target is a number",
+    "rsna-breast-cancer-detection": "answers of several images",
+    "rsna-miccai-brain-tumor-radiogenomic-classification": "answers of several images",
 }
 
 
