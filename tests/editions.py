@@ -44,6 +44,7 @@ CLASSES = {
     ),
     "hotel-id-2021-fgvc8": ("18807", "36363", "53586", "60181", "64314", "7", "64315"),
     "imet-2020-fgvc7": ("0", "1", "448", "3473"),
+    "paddy-disease-classification": ("blast", "dead_heart", "normal", "tungro"),
     "iwildcam-2019-fgvc6": ("0", "1", "11", "13"),
     "iwildcam-2020-fgvc7": ("0", "2", "372"),
     "herbarium-2020-fgvc7": ("0", "1", "2", "32093"),
@@ -56,6 +57,7 @@ NUM_TRAIN = {
     "petfinder-pawpularity-score": 12,
     "rsna-miccai-brain-tumor-radiogenomic-classification": 12,  # six patients
     "rsna-breast-cancer-detection": 12,
+    "rsna-2022-cervical-spine-fracture-detection": 16,  # eight scans
 }
 NAMES = {
     "cat-dog": ("{label}_{index}.jpg", "{index}.jpg"),
@@ -70,6 +72,8 @@ NAMES = {
     "inaturalist-2019-fgvc6": ("{number}.jpg", "2682{index:02}.jpg"),
     "leaf-classification": ("{number}.jpg", "9{index:03}.jpg"),
     "rsna-miccai-brain-tumor-radiogenomic-classification": ("{number}.dcm", "{number}.dcm"),
+    "rsna-2022-cervical-spine-fracture-detection": ("{number}.dcm", "{number}.dcm"),
+    "invasive-species-monitoring": ("{number}.jpg", "{number}.jpg"),
     "siim-isic-melanoma-classification": ("ISIC_{number:07}.jpg", "ISIC_9{index:06}.jpg"),
 }
 

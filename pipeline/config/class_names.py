@@ -154,6 +154,29 @@ def split_labels(text: str) -> tuple[str, ...]:
     return tuple(filter(None, text.split(BETWEEN_LABELS)))
 
 
+# The ids of lines that are of an image and a label each.
+
+
+def check_row_id(template: str) -> str:
+    """Check what makes the id of such a line."""
+    if template.count("{id}") != 1 or template.count("{label}") != 1:
+        raise ValueError("must hold {id} and {label} once each")
+    return template
+
+
+def row_ids(template: str, image_id: str, classes: Sequence[str]) -> list[str]:
+    """Form the ids of an image's lines, one per class."""
+    return [template.replace("{label}", name).replace("{id}", image_id) for name in classes]
+
+
+def split_row_id(template: str, row_id: str, classes: Sequence[str]) -> tuple[str, int] | None:
+    """Tell the image's id and the class's index from a line's id; None where it is of no class."""
+    pattern = re.escape(template).replace(r"\{id\}", "(?P<id>.+)")
+    names = "|".join(map(re.escape, sorted(classes, key=len, reverse=True)))
+    found = re.fullmatch(pattern.replace(r"\{label\}", f"(?P<label>{names})"), row_id)
+    return (found["id"], classes.index(found["label"])) if found else None
+
+
 # The key `classes` of a competition's file.
 
 FROM_LABELS = "from_labels"

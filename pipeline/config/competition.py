@@ -144,6 +144,12 @@ class Competition(Table):
             or any(archive.format == "cifar-batches" for archive in self.archives)
         )
         keys = (self.train.groups, self.train.folds)
+        in_rows = self.submission.has_label_rows or self.train.labels.source == "label_rows"
+        if in_rows or self.metric == "weighted_log_loss":
+            raise ValueError(
+                "classes must be named where labels have lines of their own, or the metric is "
+                "'weighted_log_loss', which tells the first apart"
+            )
         if self.train.labels.source == "one_hot" and any(one and not one.file for one in keys):
             raise ValueError(
                 "classes must be named where a one-hot list has a column of groups or folds, too"
@@ -199,10 +205,10 @@ class Competition(Table):
     def _has_consistent_target(self) -> Self:
         label, source = self.submission.label, self.train.labels.source
         if not self.has_several:
-            if self.metric in OF_LABELS_ALONE or label == "labels":
+            if self.metric in OF_LABELS_ALONE or label in ("labels", "label_rows"):
                 raise ValueError(
-                    "target must be 'several_labels' where submission.label is 'labels' or the "
-                    f"metric is {' or '.join(map(repr, OF_LABELS_ALONE))}"
+                    "target must be 'several_labels' where submission.label is 'labels' or "
+                    f"'label_rows' or the metric is {' or '.join(map(repr, OF_LABELS_ALONE))}"
                 )
             return self
         if self.metric not in OF_LABELS:
@@ -211,10 +217,12 @@ class Competition(Table):
                 f"'several_labels', is '{self.metric}'"
             )
         is_row = label == "probabilities" and not self.submission.rows_sum_to_1
-        if not (is_row or label == "labels") or source not in ("csv", "one_hot"):
+        is_fit = is_row or label in ("labels", "label_rows")
+        if not is_fit or source not in ("csv", "one_hot", "label_rows"):
             raise ValueError(
-                "where target is 'several_labels', labels.source must be 'csv' or 'one_hot', and "
-                "submission.label 'labels', or 'probabilities' with rows_sum_to_1 = false"
+                "where target is 'several_labels', labels.source must be 'csv', 'one_hot' or "
+                "'label_rows', and submission.label 'labels', 'label_rows', or 'probabilities' "
+                "with rows_sum_to_1 = false"
             )
         return self
 

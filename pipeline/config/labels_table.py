@@ -3,8 +3,9 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
+from pipeline.config.class_names import check_row_id
 from pipeline.config.strict import Separator, Table, Text
 
 Files = Text | Annotated[tuple[Text, ...], Field(min_length=1)]
@@ -122,6 +123,30 @@ class OneHotLabels(AnyLabels):
     """Added to ids that lack it, as `.jpg`."""
 
 
+class LabelRowLabels(AnyLabels):
+    """Labels stand in a CSV with a line per image and class: 1 or True where the image has it."""
+
+    source: Literal["label_rows"]
+
+    file: Files
+    """Name of the CSV, among the archives or inside one; or the names of several of one form."""
+
+    id_column: str
+    """The column that names the image and the class, as `row_id` says."""
+
+    label_column: Text
+    """The column of 1 and 0."""
+
+    row_id: Annotated[str, AfterValidator(check_row_id)] = "{id}_{label}"
+    """How an image's id and a class make what stands in `id_column`."""
+
+    separator: Separator = ","
+    """What stands between columns."""
+
+    extension: str = ""
+    """Added to ids of images that lack it, as `.jpg`."""
+
+
 class CocoLabels(AnyLabels):
     """Labels stand in a JSON file as COCO's: lists of images, of annotations and of categories."""
 
@@ -135,7 +160,13 @@ class CocoLabels(AnyLabels):
 
 
 Labels = Annotated[
-    FileNameLabels | FolderLabels | ListFileLabels | CsvLabels | OneHotLabels | CocoLabels,
+    FileNameLabels
+    | FolderLabels
+    | ListFileLabels
+    | CsvLabels
+    | OneHotLabels
+    | LabelRowLabels
+    | CocoLabels,
     Field(discriminator="source"),
 ]
 

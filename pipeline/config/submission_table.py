@@ -5,17 +5,23 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from pipeline.config.class_names import ClassLookup, classes_of_columns, places_of_columns
+from pipeline.config.class_names import (
+    ClassLookup,
+    check_row_id,
+    classes_of_columns,
+    places_of_columns,
+)
 from pipeline.config.strict import Table, Text, is_plain
 
 IdForm = Literal["file_name", "stem", "path", "integer", "listed", "answer"]
 Order = Literal["any", "ascending", "sample"]
 LabelForm = Literal[
-    "index", "name", "names", "labels", "probability", "probabilities", "number"
+    "index", "name", "names", "labels", "probability", "probabilities", "label_rows", "number"
 ]  # fmt: skip
 MetricName = Literal[
     "accuracy",
     "log_loss",
+    "weighted_log_loss",
     "roc_auc",
     "macro_f1",
     "micro_f1",
@@ -35,7 +41,7 @@ MetricName = Literal[
 ]
 OF_TWO_CLASSES = ("roc_auc", "weighted_auc", "p_f1")
 OF_NUMBERS = ("rmse", "mae")
-OF_LABELS_ALONE = ("sample_f1", "sample_f2", "micro_f2", "macro_f2")
+OF_LABELS_ALONE = ("sample_f1", "sample_f2", "micro_f2", "macro_f2", "weighted_log_loss")
 OF_LABELS = ("accuracy", "log_loss", "macro_f1", "micro_f1", "mean_column_auc", *OF_LABELS_ALONE)
 LineField = Literal["id", "label", "row_from_0", "row_from_1"]
 
@@ -66,7 +72,11 @@ class SubmissionFormat(Table):
     label: LabelForm = "index"
     """What is answered: the class's "index" in `classes`, its "name", the "names" of the `top_k`
     likeliest classes, all "labels" that an image has, the "probability" of the class `positive`,
-    "probabilities", one column per class, or the "number" that is the target."""
+    "probabilities", one column per class, the same in "label_rows", a line per image and class
+    whose id is as `row_id` says, or the "number" that is the target."""
+
+    row_id: Annotated[str, AfterValidator(check_row_id)] = "{id}_{label}"
+    """How an image's id and a class make the id of a line, where `label` is "label_rows"."""
 
     top_k: Annotated[int, Field(ge=1)] | None = None
     """How many classes at most are named, the likeliest first and a space between them, where
@@ -124,6 +134,8 @@ class SubmissionFormat(Table):
             raise ValueError("positive must name a class where label is 'probability', only there")
         if (self.top_k is not None) != (self.label == "names"):
             raise ValueError("top_k must be a number where label is 'names', only there")
+        if self.has_label_rows and self.order != "any":
+            raise ValueError("order must be 'any' where label is 'label_rows'")
         if len(set(self.columns)) != len(self.columns):
             raise ValueError("columns must differ from each other")
         odd = [
@@ -165,7 +177,12 @@ class SubmissionFormat(Table):
     @property
     def has_probabilities(self) -> bool:
         """Whether probabilities are answered rather than classes."""
-        return self.label in ("probability", "probabilities")
+        return self.label in ("probability", "probabilities", "label_rows")
+
+    @property
+    def has_label_rows(self) -> bool:
+        """Whether an image has a line per class."""
+        return self.label == "label_rows"
 
     @property
     def has_numbers(self) -> bool:

@@ -5,12 +5,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.config.class_names import ClassLookup, as_number, join_labels
-from pipeline.config.labels_table import CocoLabels, CsvLabels, ListFileLabels, OneHotLabels
+from pipeline.config.class_names import ClassLookup, as_number, join_labels, split_row_id
+from pipeline.config.labels_table import (
+    CocoLabels,
+    CsvLabels,
+    LabelRowLabels,
+    ListFileLabels,
+    OneHotLabels,
+)
 from pipeline.errors import DataError
 from pipeline.store.foreign import ForeignCsv, read_foreign_csv, read_foreign_text
 
-ListedSource = ListFileLabels | CsvLabels | OneHotLabels | CocoLabels
+ListedSource = ListFileLabels | CsvLabels | OneHotLabels | LabelRowLabels | CocoLabels
 WORDS = {"true": True, "false": False}
 
 
@@ -54,6 +60,8 @@ def listed_labels(
     if isinstance(source, CocoLabels):
         return _coco(path, source)
     table = read_foreign_csv(path, source.separator, known)
+    if isinstance(source, LabelRowLabels):
+        return _label_rows(table, source, classes)
     return (
         _csv(table, source, has_several=has_several)
         if isinstance(source, CsvLabels)
@@ -155,6 +163,30 @@ def _one_hot(
             label = join_labels(names[place] for place in marked)
         rows.append(Listed(at, with_extension(image, source.extension), label))
     return rows
+
+
+def _label_rows(
+    table: ForeignCsv, source: LabelRowLabels, classes: tuple[str, ...]
+) -> list[Listed]:
+    """Gather the lines of an image, of which each says yes or no of a class."""
+    names_of: dict[str, list[str]] = {}
+    at: dict[str, str] = {}
+    for line, (row_id, text) in table.columns([source.id_column, source.label_column]):
+        found, value = split_row_id(source.row_id, row_id, classes), _mark(text)
+        where = f"{table.path}: line {line}"
+        if found is None or value is None:
+            raise DataError(
+                f"{where} must hold the id of an image and a class as '{source.row_id}', and 1 or "
+                f"0, holds {row_id!r} and {text!r}"
+            )
+        image, place = found
+        at.setdefault(image, where)
+        names_of.setdefault(image, []).extend([classes[place]] * value)
+    joined = {image: join_labels(dict.fromkeys(names)) for image, names in names_of.items()}
+    return [
+        Listed(at[image], with_extension(image, source.extension), label)
+        for image, label in joined.items()
+    ]
 
 
 def _columns_of(table: ForeignCsv, classes: Sequence[str]) -> list[str]:

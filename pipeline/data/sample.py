@@ -4,7 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config.class_names import as_integer, classes_of_columns, places_of_columns
+from pipeline.config.class_names import (
+    as_integer,
+    classes_of_columns,
+    places_of_columns,
+    split_row_id,
+)
 from pipeline.config.competition import Competition
 from pipeline.data.labels import find_listing
 from pipeline.data.split_folders import ImageFile
@@ -74,7 +79,37 @@ def load_sample(
     answers = {fields[1] for _, fields in rows} - {""} if num_columns == 2 else set()
     if submission.label in ("names", "labels"):
         answers = {name for answer in answers for name in answer.split(" ")}
-    return Sample(path, columns, num_columns, [fields[0] for _, fields in rows], frozenset(answers))
+    ids = [fields[0] for _, fields in rows]
+    if submission.has_label_rows:
+        ids = _image_ids(competition, path, ids)
+    return Sample(path, columns, num_columns, ids, frozenset(answers))
+
+
+def _image_ids(competition: Competition, path: Path, ids: Sequence[str]) -> list[str]:
+    """List the images that lines of an image and a label each are of.
+
+    Raises:
+        DataError: A line is of no label, or one of an image's is missing where all must be there.
+    """
+    template, labels_of = competition.submission.row_id, dict[str, set[int]]()
+    for row_id in ids:
+        found = split_row_id(template, row_id, competition.classes)
+        if found is None:
+            raise DataError(
+                f"{path}: ids must be of an image and a class, as '{template}', '{row_id}' isn't; "
+                "compare classes and [submission] row_id"
+            )
+        labels_of.setdefault(found[0], set()).add(found[1])
+    wanted = competition.num_classes
+    if competition.submission.is_ordered_by_sample:
+        few = [one for one, found in labels_of.items() if len(found) < wanted]
+        if few:
+            raise DataError(
+                f"{path}: must have {wanted} lines per image, has {len(labels_of[few[0]])} of "
+                f"'{few[0]}'; if it is an example of a few rows, set [submission] sample_rows = "
+                '"some"'
+            )
+    return list(labels_of)
 
 
 def _check_columns(competition: Competition, path: Path, columns: tuple[str, ...]) -> None:
@@ -149,7 +184,7 @@ def _of_answers(competition: Competition, sample: Sample) -> str:
     if competition.is_number:
         return ""
     odd = sorted(sample.answers - (places if label == "index" else set(classes)))
-    if label == "probability" or not odd:
+    if competition.submission.has_probabilities or not odd:
         return ""
     wanted = f"places of classes, as 0 for {classes[0]}" if label == "index" else "class names"
     return (

@@ -34,6 +34,7 @@ from pipeline.scoring.probability_measures import (
     f_beta,
     map_at,
     mean_log_loss,
+    weighted_log_loss,
 )
 from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.store.results import Result
@@ -77,6 +78,9 @@ class Score:
 METRICS: dict[str, Metric] = {
     "accuracy": Metric(accuracy, is_share=True, of_labels=all_right, needs_decisions=True),
     "log_loss": Metric(LogLoss, greater_is_better=False, needs_probs=True, of_labels=mean_log_loss),
+    "weighted_log_loss": Metric(
+        of_labels=weighted_log_loss, greater_is_better=False, needs_probs=True
+    ),
     "roc_auc": Metric(MeanColumnAuc, needs_probs=True),  # competitions with it have two classes
     "macro_f1": Metric(macro_f1_measure, of_labels=f_beta(1, "macro"), needs_decisions=True),
     # Where every image has one class and gets one, a wrong answer is a false positive of one

@@ -179,9 +179,29 @@ def map_at(k: int) -> Callable[[IntArray, Probs], Measure]:
 
 def mean_log_loss(targets: IntArray, probs: Probs) -> Measure:
     """Measure log loss of each label, yes or no or in between, averaged over labels and images."""
+    return ImageMean(_label_losses(targets, probs).mean(axis=1))
+
+
+def _label_losses(targets: IntArray, probs: Probs) -> Values:
+    """Compute the negative log of what each label, yes or no or in between, was given."""
     wide = np.clip(probs.astype(np.float64), SMALLEST_PROB, 1 - SMALLEST_PROB)
-    losses = -(targets * np.log(wide) + (1 - targets) * np.log(1 - wide))
-    return ImageMean(losses.mean(axis=1))
+    losses: Values = -(targets * np.log(wide) + (1 - targets) * np.log(1 - wide))
+    return losses
+
+
+def weighted_log_loss(targets: IntArray, probs: Probs) -> Measure:
+    """Measure log loss of labels by RSNA's weights, averaged over images.
+
+    The first label, which says that any is there, counts as much as all others together, and a
+    label that is there twice as much as one that isn't; the losses of an image are divided by the
+    sum of its weights (RSNA 2022 Cervical Spine Fracture Detection,
+    https://www.kaggle.com/competitions/rsna-2022-cervical-spine-fracture-detection/discussion/341854).
+    """
+    weights = np.ones(probs.shape[1])
+    weights[0] = len(weights) - 1
+    weights = weights * (1 + targets)  # (N, K)
+    losses = (weights * _label_losses(targets, probs)).sum(axis=1)
+    return ImageMean(losses / weights.sum(axis=1))
 
 
 def all_right(targets: IntArray, probs: Probs) -> Measure:

@@ -27,7 +27,7 @@ from pipeline.submission.answers import Answers, answers_of, read_bytes, remarks
 from pipeline.submission.faults import READABLE, FaultKind, summary
 from pipeline.submission.truth import Truth, load_truth
 from pipeline.submission.validation import examine, refused
-from pipeline.submission.writer import ordered_ids
+from pipeline.submission.writer import line_ids
 
 MAX_MATRIX_CLASSES = 12  # classes; of more only the most confused pairs fit a terminal
 MAX_PAIRS = 10
@@ -76,12 +76,13 @@ def _metrics(competition: Competition) -> list[str]:
 def _read(competition: Competition, csv: Path, image_ids: list[str]) -> Answers:
     """Read a submission, unless a fault puts in doubt what it answers."""
     content = read_bytes(csv, f"pipeline submit {competition.name}")
-    read = examine(competition, content, ordered_ids(competition.submission, image_ids))
+    expected_ids = line_ids(competition, image_ids)
+    read = examine(competition, content, expected_ids)
     readable = READABLE
     if competition.submission.label == "probabilities":  # whose columns would be anybody's guess
         readable = READABLE - {FaultKind.HEADER}
     doubtful = [fault for fault in read.faults if fault.kind not in readable]
-    if doubtful or len(read.ids) < len(image_ids):
+    if doubtful or len(read.ids) < len(expected_ids):
         listed = "; ".join(map(str, doubtful or read.faults))
         raise SubmissionError(
             f"{csv}: must tell every answer, has {summary(doubtful or read.faults)}: {listed}"

@@ -24,7 +24,7 @@ from pipeline.submission.faults import summary
 from pipeline.submission.kaggle import Kaggle, mark_of, note_verdict
 from pipeline.submission.submission_log import Entry, SubmissionLog, now, open_log
 from pipeline.submission.validation import examine, find_faults
-from pipeline.submission.writer import encode, ordered_ids, submission_table
+from pipeline.submission.writer import encode, line_ids, submission_table
 
 VERDICT_SECONDS = 120
 
@@ -77,7 +77,7 @@ def run(
         probs = _decided(paths, competition, experiment, probs)
     answer_ids = answers["image_id"].tolist()
     content = encode(competition, submission_table(competition, answer_ids, probs))
-    expected_ids = ordered_ids(competition.submission, answer_ids)
+    expected_ids = line_ids(competition, answer_ids)
     entry = _entry(paths, competition, experiment, content)
     with open_log(paths, f"submit {competition.name}") as log:
         _write(competition, content, target, expected_ids)

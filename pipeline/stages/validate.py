@@ -11,7 +11,7 @@ from pipeline.store.tables import answered_ids, load_test
 from pipeline.submission.answers import answers_of, read_bytes, remarks
 from pipeline.submission.faults import summary
 from pipeline.submission.validation import examine, refused
-from pipeline.submission.writer import ordered_ids
+from pipeline.submission.writer import line_ids
 
 
 def run(paths: Paths, competition: Competition, csv: Path) -> None:
@@ -27,7 +27,7 @@ def run(paths: Paths, competition: Competition, csv: Path) -> None:
     content = read_bytes(csv, f"pipeline submit {competition.name}")
     test = load_test(paths)
     warn_of_unreadable(test)
-    expected_ids = ordered_ids(competition.submission, answered_ids(test))
+    expected_ids = line_ids(competition, answered_ids(test))
     read = examine(competition, content, expected_ids)
     faults = refused(competition, read.faults)
     for fault in faults:

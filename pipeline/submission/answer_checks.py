@@ -117,7 +117,9 @@ def normalised(judge_id: str) -> str:
     """
     text = unicodedata.normalize("NFKC", judge_id).strip().casefold().replace("\\", "/")
     number = NUMBER_LIKE.fullmatch(text)
-    stem = text if number else PurePosixPath(text).stem
+    path = PurePosixPath(text)
+    is_suffix = path.suffix[1:2].isalpha()  # no part of a number, as in 1.2.840.10008
+    stem = text if number else path.stem if is_suffix else path.name
     number = number or NUMBER_LIKE.fullmatch(stem)
     return number[1] if number else stem
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.config.class_names import split_row_id
 from pipeline.config.competition import Competition
 from pipeline.errors import SubmissionError
 from pipeline.scoring.measures import Values
@@ -61,12 +62,25 @@ def decode(competition: Competition, content: bytes) -> Answers:
     lines = io.StringIO(content.decode(submission.encoding), newline="")
     rows = list(csv.reader(lines, delimiter=submission.separator))
     rows = [from_line(submission, row) for row in rows[submission.has_header :]]
-    return Answers([row[0] for row in rows], _probs(competition, [row[1:] for row in rows]))
+    return _answers(competition, [row[0] for row in rows], [row[1:] for row in rows])
 
 
 def answers_of(competition: Competition, read: Examination) -> Answers:
     """Turn what was read of a submission into probabilities; its labels must have no fault."""
-    return Answers(read.ids, _probs(competition, read.answers))
+    return _answers(competition, read.ids, read.answers)
+
+
+def _answers(competition: Competition, ids: list[str], answers: list[list[str]]) -> Answers:
+    """Turn the fields after each id into probabilities; lines of one image become its row."""
+    if not competition.submission.has_label_rows:
+        return Answers(ids, _probs(competition, answers))
+    template = competition.submission.row_id
+    row_of: dict[str, int] = {}
+    probs = np.zeros((len(ids) // competition.num_classes, competition.num_classes))
+    for line_id, (prob,) in zip(ids, answers, strict=True):
+        image_id, place = split_row_id(template, line_id, competition.classes) or ("", 0)
+        probs[row_of.setdefault(image_id, len(row_of)), place] = float(prob)
+    return Answers(list(row_of), probs)
 
 
 def remarks(competition: Competition, answers: Answers) -> list[str]:
@@ -81,7 +95,7 @@ def remarks(competition: Competition, answers: Answers) -> list[str]:
         found.append(f"all {len(probs):,} answers are the same ({what}), as of a sample submission")
     is_certain = (probs == 0).any(axis=1)
     if (
-        competition.metric == "log_loss"
+        competition.metric in ("log_loss", "weighted_log_loss")
         and competition.submission.has_probabilities
         and is_certain.any()
     ):

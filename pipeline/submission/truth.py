@@ -14,6 +14,7 @@ from pipeline.store.tables import TRUTH_COLUMNS
 from pipeline.submission.answer_checks import normalised, unique_by
 from pipeline.submission.faults import shown
 from pipeline.submission.truth_labels import (
+    gather_label_rows,
     is_label,
     mark,
     read_label_sets,
@@ -132,7 +133,7 @@ def _read_table(path: Path, competition: Competition, ids: _TestIds) -> _Table:
     Raises:
         DataError: It is missing, empty or no such table.
     """
-    rows = _best_reading(path, ids)
+    rows = gather_label_rows(path, competition, _best_reading(path, ids))
     if not rows:
         raise DataError(f"{path}: must hold one line per image, holds none")
     width = max(len(rows[0]), 2)

@@ -9,6 +9,7 @@ from pipeline.config.class_names import (
     as_integer,
     as_number,
     split_labels,
+    split_row_id,
 )
 from pipeline.config.competition import Competition
 from pipeline.console import warn
@@ -87,6 +88,49 @@ def read_label_sets(
     sets = {text: {lookup.find(name) for name in _names_in(text)} for text in texts}
     numbers = range(competition.num_classes)
     return {text: tuple(int(number in found) for number in numbers) for text, found in sets.items()}
+
+
+def gather_label_rows(
+    path: Path, competition: Competition, rows: list[list[str]]
+) -> list[list[str]]:
+    """Turn lines of an image and a class each, where the judge wants such, into columns.
+
+    Args:
+        path: The file, for errors.
+        competition: Its classes, and how it forms the ids of lines.
+        rows: The fields of all lines.
+
+    Returns:
+        A header and a line per image, with 1 or 0 in each class's column; the rows as they are
+        where they have no such ids.
+
+    Raises:
+        DataError: A line has no such id or mark, or one of an image's lines is missing.
+    """
+    submission, classes = competition.submission, competition.classes
+    if not submission.has_label_rows or not rows or len(rows[0]) < 2:
+        return rows
+    id_name, mark_name = (name.casefold() for name in competition.columns)
+    header = [name.casefold() for name in rows[0]]
+    is_named = id_name in header and mark_name in header
+    key, value = (header.index(id_name), header.index(mark_name)) if is_named else (0, 1)
+    rows_below = rows[is_named:]
+    found = [split_row_id(submission.row_id, row[key], classes) for row in rows_below]
+    if not any(found):
+        return rows
+    marks_of: dict[str, dict[int, str]] = {}
+    for row, pair in zip(rows_below, found, strict=True):
+        refuse(path, [row[key]] * (pair is None), "ids must be of an image and a class")
+        refuse(path, [row[value]] * (mark(row[value]) not in (0, 1)), "labels must be 1 or 0")
+        if pair is not None:
+            marks_of.setdefault(pair[0], {})[pair[1]] = row[value]
+    few = [image_id for image_id, marks in marks_of.items() if len(marks) < len(classes)]
+    refuse(path, few, f"each image must have {len(classes)} lines")
+    lines = [
+        [image_id, *(marks[place] for place in range(len(classes)))]
+        for image_id, marks in marks_of.items()
+    ]
+    return [[competition.columns[0], *classes], *lines]
 
 
 def read_labels_alike(

@@ -21,7 +21,7 @@ def find_faults(
     Args:
         competition: Says what the judge wants.
         content: The file.
-        expected_ids: The judge's ids of all test images (see `writer.ordered_ids`), in the
+        expected_ids: The judge's ids of all test images (see `writer.line_ids`), in the
             sample's order where that is demanded.
 
     Returns:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from pipeline.config.class_names import row_ids
 from pipeline.config.competition import Competition
 from pipeline.config.submission_table import SubmissionFormat
 from pipeline.errors import DataError
@@ -79,6 +80,19 @@ def ordered_ids(submission: SubmissionFormat, image_ids: Sequence[str]) -> list[
     return sorted(ids, key=int) if submission.id == "integer" else sorted(ids)
 
 
+def line_ids(competition: Competition, image_ids: Sequence[str]) -> list[str]:
+    """List the ids of all lines in their order: the judge's, or those of an image and a class each.
+
+    Raises:
+        DataError: An id can't be formed, or two images would get the same one.
+    """
+    submission = competition.submission
+    ids = ordered_ids(submission, image_ids)
+    if not submission.has_label_rows:
+        return ids
+    return [row for one in ids for row in row_ids(submission.row_id, one, competition.classes)]
+
+
 def submission_table(competition: Competition, image_ids: list[str], probs: Probs) -> pd.DataFrame:
     """Answer every test image as the judge wants it; of equally probable classes the first wins.
 
@@ -91,8 +105,8 @@ def submission_table(competition: Competition, image_ids: list[str], probs: Prob
         probs: Their probabilities, `(N, K)`, or numbers, `(N, 1)`.
 
     Returns:
-        N rows of text as it will be written, in the sample's order where there is a sample, else
-        sorted by id: equal predictions give equal files.
+        N rows of text as it will be written, or N K with a row per label; in the sample's order
+        where there is a sample, else sorted by id: equal predictions give equal files.
 
     Raises:
         DataError: An id can't be formed, or two images would get the same one.
@@ -102,6 +116,9 @@ def submission_table(competition: Competition, image_ids: list[str], probs: Prob
     answer_by_id = dict(zip(ids, _answers(competition, probs), strict=True))
     ordered = ordered_ids(competition.submission, image_ids)
     rows = [(judge_id, *answer_by_id[judge_id]) for judge_id in ordered]
+    if competition.submission.has_label_rows:
+        answers = [answer for _, *row in rows for answer in row]
+        rows = list(zip(line_ids(competition, image_ids), answers, strict=True))
     return pd.DataFrame(rows, columns=list(competition.columns))
 
 
@@ -134,10 +151,12 @@ def _numbers(competition: Competition, probs: Probs) -> list[list[str]]:
     submission = competition.submission
     digits = submission.float_digits
     # Of a probability of 0 log loss takes the logarithm: one such mistake can cost a whole score.
-    smallest = 1 if competition.metric == "log_loss" else 0
+    smallest = 1 if competition.metric in ("log_loss", "weighted_log_loss") else 0
     if submission.label == "probability":
         positive = competition.classes.index(str(submission.positive))
         return _decimals(_rounded(probs[:, [positive]], 10**digits, smallest), digits)
+    if submission.has_label_rows:
+        return _decimals(_rounded(probs, 10**digits, smallest), digits)
     columns = probs[:, list(competition.column_classes)]
     rounded = _shared_out if submission.rows_sum_to_1 else _rounded
     return _decimals(rounded(columns, 10**digits, smallest), digits)

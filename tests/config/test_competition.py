@@ -55,8 +55,9 @@ FAULTS = [
     (
         'metric = "accuracy"',
         'metric = "acuracy"',
-        "'metric': input should be 'accuracy', 'log_loss', 'roc_auc', 'macro_f1', 'micro_f1', "
-        "'quadratic_kappa', 'mean_column_auc', 'weighted_auc', 'map_at_3', 'map_at_5', "
+        "'metric': input should be 'accuracy', 'log_loss', 'weighted_log_loss', 'roc_auc', "
+        "'macro_f1', 'micro_f1', 'quadratic_kappa', 'mean_column_auc', 'weighted_auc', 'map_at_3', "
+        "'map_at_5', "
         "'map_at_10', 'sample_f1', 'sample_f2', 'micro_f2', 'macro_f2', 'p_f1', 'rmse' or 'mae', "
         "got 'acuracy'",
     ),

@@ -97,19 +97,35 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a metric of labels for images of one class": (
         {"metric": "sample_f1"},
-        "target must be 'several_labels' where submission.label is 'labels' or the metric is "
-        "'sample_f1' or 'sample_f2' or 'micro_f2' or 'macro_f2'",
+        "target must be 'several_labels' where submission.label is 'labels' or 'label_rows' or the "
+        "metric is 'sample_f1' or 'sample_f2' or 'micro_f2' or 'macro_f2' or 'weighted_log_loss'",
     ),
     "a metric of one class for several labels": (
         {"target": "several_labels", "metric": "quadratic_kappa"},
         "metric must be 'accuracy' or 'log_loss' or 'macro_f1' or 'micro_f1' or 'mean_column_auc' "
-        "or 'sample_f1' or 'sample_f2' or 'micro_f2' or 'macro_f2' where target is "
-        "'several_labels', is 'quadratic_kappa'",
+        "or 'sample_f1' or 'sample_f2' or 'micro_f2' or 'macro_f2' or 'weighted_log_loss' where "
+        "target is 'several_labels', is 'quadratic_kappa'",
     ),
     "several labels in folders": (
         {"target": "several_labels", "submission__label": "labels"},
-        "where target is 'several_labels', labels.source must be 'csv' or 'one_hot', and "
-        "submission.label 'labels', or 'probabilities' with rows_sum_to_1 = false",
+        "where target is 'several_labels', labels.source must be 'csv', 'one_hot' or 'label_rows', "
+        "and submission.label 'labels', 'label_rows', or 'probabilities' with rows_sum_to_1 = "
+        "false",
+    ),
+    "lines of labels in an order": (
+        {"target": "several_labels", "metric": "log_loss", "submission__label": "label_rows"},
+        "'submission': order must be 'any' where label is 'label_rows'",
+    ),
+    "lines of labels without an image": (
+        {"submission__row_id": "{label}"},
+        "'submission.row_id': must hold {id} and {label} once each, got '{label}'",
+    ),
+    "lines of labels that name no classes": (
+        {"classes": "from_labels", "target": "several_labels", "metric": "log_loss",
+         "submission__label": "label_rows", "submission__order": "any",
+         "train__labels": {"source": "one_hot", "file": "a.csv", "id_column": "id"}},
+        "classes must be named where labels have lines of their own, or the metric is "
+        "'weighted_log_loss', which tells the first apart",
     ),
     "as many classes as are likeliest, without a number": (
         {"submission__label": "names"},

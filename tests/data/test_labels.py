@@ -345,6 +345,41 @@ def test_row_that_does_not_mark_one_class_is_refused_with_its_line(read, row):
         read(f"id,cat,dog,猫\nb,0,1,0\n{row}\n", ["a.jpg"], ONE_HOT)
 
 
+ROWS = parse(
+    Competition,
+    ONE_HOT.model_dump(mode="json")
+    | {
+        "target": "several_labels",
+        "metric": "log_loss",
+        "train": {
+            "folders": ["train"],
+            "labels": {
+                "source": "label_rows",
+                "file": "train.csv",
+                "id_column": "row",
+                "label_column": "is_there",
+                "extension": ".jpg",
+            },
+        },
+        "submission": {"id": "stem", "label": "label_rows", "order": "any"},
+    },
+    "pets.toml",
+)
+
+
+def test_lines_of_an_image_and_a_label_each_are_gathered(read):
+    lines = ["1.2_b_cat,1", "3_dog,0", "1.2_b_dog,0", "3_猫,True", "1.2_b_猫,1", "4_cat,0"]
+    found = read("\n".join(["row,is_there", *lines]), ["1.2_b.jpg", "3.jpg", "4.jpg"], ROWS)
+    labels = {"1.2_b.jpg": "|cat|猫|", "3.jpg": "|猫|", "4.jpg": "|"}
+    assert found == LabelledImages(labels)
+
+
+@pytest.mark.parametrize("row", ["a_cow,1", "a,1", "a_cat,2", "a_cat,", "_cat,1"])
+def test_line_of_no_label_or_without_a_mark_is_refused(read, row):
+    with pytest.raises(DataError, match=r"train\.csv: line 3 must hold the id of an image and a"):
+        read(f"row,is_there\nb_dog,1\n{row}\n", ["a.jpg"], ROWS)
+
+
 def test_one_hot_csv_is_read_with_its_separator(read):
     one_hot = a_competition(source="one_hot", file="train.csv", id_column="id", separator="\t")
     found = read("id\tcat\tdog\t猫\na.jpg\t0\t1\t0\n", ["a.jpg"], one_hot)

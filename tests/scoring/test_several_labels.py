@@ -1,5 +1,6 @@
 """Several labels an image: metrics are scikit-learn's, thresholds are chosen on other folds."""
 
+import math
 from functools import partial
 
 import numpy as np
@@ -61,6 +62,38 @@ def test_log_loss_is_the_mean_of_the_labels_own(kind):
     columns = zip(targets.T, probs.T.astype(np.float64), strict=True)
     own = [reference.log_loss(one, column, labels=[0, 1]) for one, column in columns]
     assert score("log_loss", targets, probs) == pytest.approx(np.mean(own), abs=1e-9)
+
+
+def published_weighted_loss(targets: IntArray, probs: FloatArray) -> float:
+    """The organisers' formula, image by image and label by label."""
+    losses = []
+    for truth, row in zip(targets.tolist(), probs.astype(np.float64).tolist(), strict=True):
+        total = weights = 0.0
+        for place, (is_there, prob) in enumerate(zip(truth, row, strict=True)):
+            prob = min(max(prob, 1e-15), 1 - 1e-15)
+            weight = (len(row) - 1 if place == 0 else 1) * (2 if is_there else 1)
+            total -= weight * math.log(prob if is_there else 1 - prob)
+            weights += weight
+        losses.append(total / weights)
+    return sum(losses) / len(losses)
+
+
+@pytest.mark.parametrize("kind", [one for one in DRAWS if one != "one label"])
+@pytest.mark.parametrize("num_labels", [2, 8])
+def test_weighted_log_loss_is_the_published_formula(kind, num_labels):
+    targets, probs = drawn(kind, num_labels=num_labels)
+    expected = published_weighted_loss(targets, probs)
+    assert score("weighted_log_loss", targets, probs) == pytest.approx(expected, abs=1e-9)
+
+
+def test_seven_vertebrae_count_as_much_as_any_of_them():
+    targets = np.array([[1, 1, 0, 0, 0, 0, 0, 0]])
+    right, wrong = np.full((1, 8), 1e-15), np.full((1, 8), 1e-15)
+    right[0, :2] = 1
+    wrong[0] = [0, 1, *right[0, 2:]]
+    assert score("weighted_log_loss", targets, right) == pytest.approx(0, abs=1e-9)
+    expected = 14 / (14 + 2 + 6) * -math.log(1e-15)
+    assert score("weighted_log_loss", targets, wrong) == pytest.approx(expected)
 
 
 def test_accuracy_is_of_whole_sets():

@@ -74,6 +74,7 @@ NOT_INFERRED = {
     "petfinder-pawpularity-score": "the target is a number",
     "rsna-breast-cancer-detection": "answers of several images",
     "rsna-miccai-brain-tumor-radiogenomic-classification": "answers of several images",
+    "rsna-2022-cervical-spine-fracture-detection": "answers of several images",
 }
 
 

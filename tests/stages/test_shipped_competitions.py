@@ -18,6 +18,7 @@ from pipeline.config.competition import Competition
 from pipeline.config.strict import locate_toml
 from pipeline.data.drawing.draw_competition import draw_competition
 from pipeline.data.resolution import resolve
+from pipeline.errors import DataError
 from pipeline.scoring.metrics import get_metric
 from pipeline.stages import download, folds, grade, prepare, submit, validate
 from pipeline.store.atomic import write_text
@@ -177,7 +178,12 @@ def test_every_stage_runs_on_lists_of_classes_and_a_class_of_one_image(draw, tmp
 
 
 @pytest.mark.parametrize(
-    "name", ["plant-pathology-2021-fgvc8", "ranzcr-clip-catheter-line-classification"]
+    "name",
+    [
+        "plant-pathology-2021-fgvc8",
+        "ranzcr-clip-catheter-line-classification",
+        "rsna-2022-cervical-spine-fracture-detection",
+    ],
 )
 def test_every_stage_runs_on_images_with_several_labels(name, draw, tmp_path):
     told = run_stages(name, draw, tmp_path)
@@ -276,3 +282,26 @@ def test_every_stage_runs_on_probabilities_a_sample_and_one_hot_labels(draw, tmp
 def test_breeds_are_120_and_sorted():
     assert len(BREEDS) == 120
     assert sorted(BREEDS) == list(BREEDS)
+
+
+def test_lines_of_images_and_classes_are_graded_by_a_table_of_either_form(draw, tmp_path, capsys):
+    name = "rsna-2022-cervical-spine-fracture-detection"
+    folder, truth = draw(name)
+    paths, competition = bring(name, folder, tmp_path)
+    folds.run(paths, competition, 2, seed=0)
+    save_answers(paths, competition, truth)
+    submit.run(paths, competition, "answers")
+    labels = pd.read_csv(truth, dtype=str)
+    rows = [
+        (f"{image}_{one}", int(f"|{one}|" in told))
+        for image, told in labels.to_numpy()
+        for one in competition.classes
+    ]
+    table = pd.DataFrame(rows, columns=["row_id", "fractured"])
+    table.sample(frac=1, random_state=0).to_csv(tmp_path / "rows.csv", index=False)
+    capsys.readouterr()
+    grade.run(paths, competition, paths.submission("answers"), tmp_path / "rows.csv")
+    assert "0.00000 [" in capsys.readouterr().out
+    table[1:].to_csv(tmp_path / "rows.csv", index=False)
+    with pytest.raises(DataError, match="each image must have 8 lines, found 1 otherwise"):
+        grade.run(paths, competition, paths.submission("answers"), tmp_path / "rows.csv")

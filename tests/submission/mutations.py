@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pipeline.config.competition import Competition
 from pipeline.store.predictions import FloatArray
 from pipeline.submission.faults import FaultKind
-from pipeline.submission.writer import ordered_ids, submission_table
+from pipeline.submission.writer import line_ids, submission_table
 
 FULL_WIDTH = {ord(digit): 0xFF10 + int(digit) for digit in "0123456789"}
 FULL_WIDTH_COMMA = "\N{FULLWIDTH COMMA}"
@@ -42,12 +42,13 @@ class Case:
     @property
     def expected_ids(self) -> list[str]:
         """The ids that the judge wants, in order."""
-        return ordered_ids(self.competition.submission, self.image_ids)
+        return line_ids(self.competition, self.image_ids)
 
     @property
     def label(self) -> str:
-        """The form of the labels."""
-        return self.competition.submission.label
+        """The form of the labels; a line per label holds a probability as one of a class does."""
+        submission = self.competition.submission
+        return "probability" if submission.has_label_rows else submission.label
 
     @property
     def is_list(self) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from pipeline.config.archive_table import Archive
+from pipeline.config.class_names import row_ids
 from pipeline.config.competition import Competition
 from pipeline.config.images_table import ImageList
 from pipeline.config.labels_table import (
@@ -218,6 +219,7 @@ def _sample(competition: Competition, drawn: Drawn) -> str:
         "names": [" ".join(competition.classes[: submission.top_k])],
         "probability": ["0.5"],
         "number": ["0.5"],
+        "label_rows": ["0.5"],
         "probabilities": [str(1 / num_classes)] * num_classes,
     }[submission.label]
     ids = (
@@ -225,6 +227,9 @@ def _sample(competition: Competition, drawn: Drawn) -> str:
         if submission.id == "listed"
         else submission_ids(submission, asked_of(drawn))
     )
+    if submission.has_label_rows:
+        classes = competition.classes
+        ids = [row for one in ids for row in row_ids(submission.row_id, one, classes)]
     rows = [[judge_id, *answer] for judge_id in ids]
     header = [competition.columns] if submission.has_header else []
     return _table([*header, *rows], submission.separator)
