@@ -185,8 +185,8 @@ def mean_log_loss(targets: IntArray, probs: Probs) -> Measure:
 def _label_losses(targets: IntArray, probs: Probs) -> Values:
     """Compute the negative log of what each label, yes or no or in between, was given."""
     wide = np.clip(probs.astype(np.float64), SMALLEST_PROB, 1 - SMALLEST_PROB)
-    losses: Values = -(targets * np.log(wide) + (1 - targets) * np.log(1 - wide))
-    return losses
+    losses = -(targets * np.log(wide) + (1 - targets) * np.log(1 - wide))
+    return np.asarray(losses, dtype=np.float64)
 
 
 def weighted_log_loss(targets: IntArray, probs: Probs) -> Measure:

@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.config.class_names import split_row_id
 from pipeline.config.competition import Competition
+from pipeline.config.submission_table import LOG_LOSSES
 from pipeline.errors import SubmissionError
 from pipeline.scoring.measures import Values
 from pipeline.submission.rows import from_line
@@ -95,7 +96,7 @@ def remarks(competition: Competition, answers: Answers) -> list[str]:
         found.append(f"all {len(probs):,} answers are the same ({what}), as of a sample submission")
     is_certain = (probs == 0).any(axis=1)
     if (
-        competition.metric in ("log_loss", "weighted_log_loss")
+        competition.metric in LOG_LOSSES
         and competition.submission.has_probabilities
         and is_certain.any()
     ):

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from pipeline.config.submission_table import OF_NUMBERS
+from pipeline.config.submission_table import LOG_LOSSES, OF_NUMBERS
 from pipeline.errors import DataError
 from pipeline.store.atomic import write_text
 from pipeline.store.foreign import saved_tables
@@ -177,6 +177,6 @@ def _entry(header: list[str], row: list[str], line: int) -> Entry:
             f"line {line}, {first['loc'][0]}: {first['msg']}, is {first['input']!r}"
         ) from error
     # Where the decimal sign is a comma, a spreadsheet takes 0.987 for 987.
-    if entry.metric not in ("log_loss", *OF_NUMBERS) and (entry.oof_score or 0) > 1:
+    if entry.metric not in (*LOG_LOSSES, *OF_NUMBERS) and (entry.oof_score or 0) > 1:
         raise ValueError(f"line {line}, oof_score: must be at most 1, is {known['oof_score']!r}")
     return entry

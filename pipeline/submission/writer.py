@@ -12,7 +12,7 @@ import pandas as pd
 
 from pipeline.config.class_names import row_ids
 from pipeline.config.competition import Competition
-from pipeline.config.submission_table import SubmissionFormat
+from pipeline.config.submission_table import LOG_LOSSES, SubmissionFormat
 from pipeline.errors import DataError
 from pipeline.scoring.decisions import Decisions
 from pipeline.scoring.measures import Probs, Values
@@ -151,7 +151,7 @@ def _numbers(competition: Competition, probs: Probs) -> list[list[str]]:
     submission = competition.submission
     digits = submission.float_digits
     # Of a probability of 0 log loss takes the logarithm: one such mistake can cost a whole score.
-    smallest = 1 if competition.metric in ("log_loss", "weighted_log_loss") else 0
+    smallest = 1 if competition.metric in LOG_LOSSES else 0
     if submission.label == "probability":
         positive = competition.classes.index(str(submission.positive))
         return _decimals(_rounded(probs[:, [positive]], 10**digits, smallest), digits)
