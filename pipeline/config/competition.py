@@ -33,12 +33,15 @@ from pipeline.config.strict import (
 from pipeline.config.submission_table import (
     OF_LABELS,
     OF_LABELS_ALONE,
+    OF_MANY_CLASSES,
     OF_NUMBERS,
     OF_TWO_CLASSES,
     MetricName,
     SubmissionFormat,
     match_columns,
 )
+
+MOST_DENSE = 10_000  # classes of which all probabilities of an image are kept
 
 __all__ = ["MAX_NAME_LENGTH", "NAME_PATTERN", "Competition", "Name", "load_competition"]
 
@@ -238,6 +241,16 @@ class Competition(Table):
         if spaced and self.submission.label in ("names", "labels"):
             raise ValueError(f"classes must hold no spaces to be listed, {spaced[0]!r} does")
 
+    def _check_many_classes(self) -> None:
+        is_fit = self.target == "one_class" and self.answers is None
+        is_fit = is_fit and self.metric in OF_MANY_CLASSES
+        if self.keeps_likeliest and not (is_fit and not self.submission.has_probabilities):
+            raise ValueError(
+                f"classes must be {MOST_DENSE:,} at most, are {self.num_classes:,}, where "
+                "probabilities are asked for, target isn't 'one_class', there are answers, or the "
+                f"metric isn't {' or '.join(map(repr, OF_MANY_CLASSES))}"
+            )
+
     def _with_known_classes(self) -> Self:
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("classes must differ from each other")
@@ -251,6 +264,7 @@ class Competition(Table):
                 f"classes must be 2 where one probability is asked for or the metric is "
                 f"{' or '.join(map(repr, OF_TWO_CLASSES))}, are {len(self.classes)}"
             )
+        self._check_many_classes()
         if self.metric in ("weighted_auc", "p_f1") and positive == self.classes[0]:
             raise ValueError(
                 "submission.positive must be the second of classes where the metric is "
@@ -294,8 +308,17 @@ class Competition(Table):
 
     @property
     def is_by_class(self) -> bool:
-        """Whether each image has one class and an answer of its own, as a look at labels needs."""
-        return not (self.has_several or self.is_number) and self.answers is None
+        """Whether each image has one class and an answer of its own, as a look at labels needs.
+
+        Nor are there very many classes, of which each image's likeliest alone are kept.
+        """
+        is_one = not (self.has_several or self.is_number) and self.answers is None
+        return is_one and not self.keeps_likeliest
+
+    @property
+    def keeps_likeliest(self) -> bool:
+        """Whether classes are so many that of each image the likeliest alone are kept."""
+        return self.num_classes > MOST_DENSE
 
     @property
     def has_free_outputs(self) -> bool:

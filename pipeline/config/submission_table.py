@@ -41,6 +41,7 @@ MetricName = Literal[
 ]
 OF_TWO_CLASSES = ("roc_auc", "weighted_auc", "p_f1")
 OF_NUMBERS = ("rmse", "mae")
+OF_MANY_CLASSES = ("accuracy", "micro_f1", "macro_f1", "map_at_3", "map_at_5", "map_at_10")
 LOG_LOSSES = ("log_loss", "weighted_log_loss")
 OF_LABELS_ALONE = ("sample_f1", "sample_f2", "micro_f2", "macro_f2", "weighted_log_loss")
 OF_LABELS = ("accuracy", "log_loss", "macro_f1", "micro_f1", "mean_column_auc", *OF_LABELS_ALONE)

@@ -10,7 +10,7 @@ from pipeline.data.corrections import recorded_corrections
 from pipeline.errors import DataError
 from pipeline.store.freshness import file_sha256
 from pipeline.store.paths import Paths
-from pipeline.store.predictions import FloatArray, IntArray
+from pipeline.store.predictions import AnyProbs, IntArray, Likeliest
 from pipeline.store.tables import load_folds, load_test, load_train
 
 
@@ -82,9 +82,7 @@ def is_readable(images: pd.DataFrame) -> pd.Series:
     return images["width"] > 0
 
 
-def fill_with_prior(
-    readable_probs: FloatArray, test: pd.DataFrame, targets: IntArray
-) -> FloatArray:
+def fill_with_prior(readable_probs: AnyProbs, test: pd.DataFrame, targets: IntArray) -> AnyProbs:
     """Give the unreadable test images the training class shares: the best guess without a look.
 
     Args:
@@ -100,8 +98,15 @@ def fill_with_prior(
         prior = targets.mean(axis=0)
     else:
         prior = np.bincount(targets, minlength=num_classes) / len(targets)
+    is_read = is_readable(test).to_numpy()
+    if isinstance(readable_probs, Likeliest):
+        if is_read.all():
+            return readable_probs
+        own = Likeliest.of(prior.astype(np.float32)[None])
+        at = np.where(is_read, np.cumsum(is_read) - 1, len(readable_probs))
+        return Likeliest.stacked([readable_probs, own])[at]
     probs = np.tile(prior.astype(np.float32), (len(test), 1))
-    probs[is_readable(test).to_numpy()] = readable_probs
+    probs[is_read] = readable_probs
     return probs
 
 

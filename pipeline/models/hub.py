@@ -21,7 +21,7 @@ from timm.models._hub import load_model_config_from_path
 from pipeline import console
 from pipeline.data.archives.fetch import MAX_BYTES
 from pipeline.data.archives.fetch import fetch as fetch_file
-from pipeline.data.archives.retries import DEFAULT_RETRY_POLICY
+from pipeline.data.archives.sources import DEFAULT_RETRY_POLICY
 from pipeline.errors import ArtifactError, ConfigError, DownloadError
 from pipeline.models.hub_address import (
     Repository,

@@ -11,7 +11,7 @@ from pipeline.config.competition import Competition
 from pipeline.scoring.measures import Probs, Values
 from pipeline.scoring.metrics import get_metric
 from pipeline.scoring.probability_measures import HALF, LabelMeasure, f_beta
-from pipeline.store.predictions import FloatArray, IntArray
+from pipeline.store.predictions import AnyProbs, FloatArray, IntArray, Likeliest
 
 NUM_THRESHOLDS = 200
 MOST_TIMES = 4
@@ -164,8 +164,8 @@ def decide_out_of_fold(
 
 
 def decided(
-    competition: Competition, targets: IntArray, probs: FloatArray, folds: IntArray
-) -> FloatArray:
+    competition: Competition, targets: IntArray, probs: AnyProbs, folds: IntArray
+) -> AnyProbs:
     """Make out-of-fold probabilities what a metric takes: answers decided where it needs that.
 
     The thresholds of each fold are those with the best score on the others; see `decisions_for`.
@@ -176,7 +176,7 @@ def decided(
         probs: `(N, K)`, out of fold.
         folds: The fold of each image, `(N,)`.
     """
-    if not needs_decisions(competition):
+    if not needs_decisions(competition) or isinstance(probs, Likeliest):
         return probs
     return decide_out_of_fold(partial(decisions_for, competition), targets, probs, folds)
 

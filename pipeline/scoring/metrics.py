@@ -32,11 +32,12 @@ from pipeline.scoring.probability_measures import (
     WeightedAuc,
     all_right,
     f_beta,
+    likeliest_measure,
     map_at,
     mean_log_loss,
     weighted_log_loss,
 )
-from pipeline.store.predictions import FloatArray, IntArray
+from pipeline.store.predictions import AnyProbs, IntArray, Likeliest
 from pipeline.store.results import Result
 
 
@@ -116,15 +117,15 @@ def get_metric(name: str) -> Metric:
     return METRICS[name]
 
 
-def score(metric: str, targets: IntArray, probs: Probs) -> float:
+def score(metric: str, targets: IntArray, probs: Probs | Likeliest) -> float:
     """Measure probabilities against the truth.
 
     Args:
         metric: A key of METRICS.
         targets: True class indices, `(N,)`, at least one; or 1 and 0, `(N, K)`, for each label
             that an image has or not; or the true numbers, `(N, 1)`.
-        probs: Probabilities, `(N, K)`; of several labels each by itself, predicted above 1/2; or
-            the predicted numbers, `(N, 1)`.
+        probs: Probabilities, `(N, K)`, of very many classes the likeliest; of several labels each
+            by itself, predicted above 1/2; or the predicted numbers, `(N, 1)`.
 
     Returns:
         The value; NaN where the metric isn't defined, as an area under the ROC curve is not for
@@ -140,7 +141,7 @@ def score(metric: str, targets: IntArray, probs: Probs) -> float:
 def interval(
     metric: str,
     targets: IntArray,
-    probs: Probs,
+    probs: Probs | Likeliest,
     confidence: float = 0.95,
     groups: IntArray | None = None,
 ) -> tuple[float, float]:
@@ -192,7 +193,9 @@ def _wilson(share: float, num: float, confidence: float) -> tuple[float, float]:
     return min(share, max(0.0, center - half)), max(share, min(1.0, center + half))
 
 
-def evaluate(metric: str, targets: IntArray, probs: Probs, groups: IntArray | None = None) -> Score:
+def evaluate(
+    metric: str, targets: IntArray, probs: Probs | Likeliest, groups: IntArray | None = None
+) -> Score:
     """Compute the score with its 95 % interval; see `score` and `interval`."""
     low, high = interval(metric, targets, probs, groups=groups)
     return Score(metric, score(metric, targets, probs), low, high)
@@ -212,15 +215,21 @@ def confusion(targets: IntArray, predicted: IntArray, num_classes: int) -> IntAr
     return np.asarray(counts, dtype=np.int64)
 
 
-def make_measure(metric: str, targets: IntArray, probs: Probs) -> Measure:
+def make_measure(metric: str, targets: IntArray, probs: Probs | Likeliest) -> Measure:
     """Make the measure of probabilities that a metric names; arguments and errors as of `score`."""
     assert len(targets) == len(probs) > 0, f"{len(targets)} targets, {len(probs)} rows of probs"
-    bad_rows = np.flatnonzero(~np.isfinite(probs).all(axis=1))
+    numbers = probs.probs if isinstance(probs, Likeliest) else probs
+    bad_rows = np.flatnonzero(~np.isfinite(numbers).all(axis=1))
     if len(bad_rows):
         raise ArtifactError(
             f"probabilities: must be finite, {len(bad_rows):,} of {len(probs):,} rows aren't, "
             f"the first is row {bad_rows[0]}; the training diverged"
         )
+    if isinstance(probs, Likeliest):
+        measure = likeliest_measure(metric, targets, probs)
+        if measure is None:
+            raise ConfigError(f"metric: '{metric}' is not one of very many classes")
+        return measure
     chosen = get_metric(metric)
     make = chosen.measure if targets.ndim == 1 else chosen.of_labels
     if make is None:
@@ -229,7 +238,7 @@ def make_measure(metric: str, targets: IntArray, probs: Probs) -> Measure:
     return make(targets, probs)
 
 
-def course_scores(split: str, targets: IntArray, probs: FloatArray) -> dict[str, float]:
+def course_scores(split: str, targets: IntArray, probs: AnyProbs) -> dict[str, float]:
     """Score a model for its history: log loss, and accuracy unless the target is a number.
 
     Args:

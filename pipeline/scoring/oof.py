@@ -13,12 +13,13 @@ from pipeline.errors import ArtifactError
 from pipeline.scoring.decisions import decided
 from pipeline.scoring.metrics import evaluate, macro_f1, score
 from pipeline.scoring.targets import class_indices, image_groups, pooled
+from pipeline.store.likeliest import AnyProbs, Likeliest, mean_of
 from pipeline.store.paths import ExperimentPaths
 from pipeline.store.predictions import FloatArray, IntArray, load_predictions
 from pipeline.store.tables import held_out
 
 
-def assemble_oof(fold_probs: Mapping[int, FloatArray], folds: pd.DataFrame) -> FloatArray:
+def assemble_oof(fold_probs: Mapping[int, AnyProbs], folds: pd.DataFrame) -> AnyProbs:
     """Put each fold's validation probabilities at its rows of the fold table.
 
     Every image that is held out is predicted exactly once, by the model that never saw it, so the
@@ -36,9 +37,8 @@ def assemble_oof(fold_probs: Mapping[int, FloatArray], folds: pd.DataFrame) -> F
     Raises:
         ArtifactError: A fold has no predictions, or not one row per image.
     """
-    num_classes = next(iter(fold_probs.values())).shape[1]
     folds = held_out(folds)
-    oof_probs = np.full((len(folds), num_classes), np.nan, dtype=np.float32)
+    found_rows, parts = [], []
     for fold, rows in folds.groupby("fold").indices.items():
         probs = fold_probs.get(int(str(fold)))
         found = 0 if probs is None else len(probs)
@@ -47,13 +47,18 @@ def assemble_oof(fold_probs: Mapping[int, FloatArray], folds: pd.DataFrame) -> F
                 f"fold {fold}: expected {len(rows)} rows of predictions, got {found}; the fold "
                 f"table changed since training; run 'pipeline train' with --fold {fold}"
             )
-        oof_probs[rows] = probs
-    return oof_probs
+        found_rows.append(rows)
+        parts.append(probs)
+    order = np.argsort(np.concatenate(found_rows), kind="stable")
+    likeliest = [part for part in parts if isinstance(part, Likeliest)]
+    if likeliest:
+        return Likeliest.stacked(likeliest)[order]
+    return np.concatenate([part for part in parts if not isinstance(part, Likeliest)])[order]
 
 
 def pool_folds(
     competition: Competition, files: ExperimentPaths, folds: pd.DataFrame, test_ids: Sequence[str]
-) -> tuple[FloatArray, FloatArray]:
+) -> tuple[AnyProbs, AnyProbs]:
     """Read what each fold of an experiment predicted, and pool it.
 
     Args:
@@ -78,12 +83,11 @@ def pool_folds(
         oof, test = load_predictions(one.oof, again), load_predictions(one.test, again)
         fold_probs[int(str(fold))] = oof.reordered(ids, str(one.oof))
         test_probs.append(test.reordered(list(test_ids), str(one.test)))
-    mean_probs: FloatArray = np.mean(test_probs, axis=0, dtype=np.float32)
-    return assemble_oof(fold_probs, folds), mean_probs
+    return assemble_oof(fold_probs, folds), mean_of(test_probs)
 
 
 def describe_oof(
-    competition: Competition, folds: pd.DataFrame, oof_probs: FloatArray
+    competition: Competition, folds: pd.DataFrame, oof_probs: AnyProbs
 ) -> dict[str, Any]:
     """Score OOF predictions for `metrics.json`.
 
@@ -136,7 +140,7 @@ def describe_oof(
 
 
 def _others(
-    competition: Competition, targets: IntArray, probs: FloatArray, raw_probs: FloatArray
+    competition: Competition, targets: IntArray, probs: AnyProbs, raw_probs: AnyProbs
 ) -> dict[str, float]:
     """Score by what is told beside the competition's metric."""
     if competition.is_number:
@@ -148,8 +152,8 @@ def _others(
     }
 
 
-def _macro_f1(targets: IntArray, probs: FloatArray) -> float:
-    if targets.ndim > 1:
+def _macro_f1(targets: IntArray, probs: AnyProbs) -> float:
+    if targets.ndim > 1 or isinstance(probs, Likeliest):
         return score("macro_f1", targets, probs)
     return macro_f1(targets, probs.argmax(axis=1))
 

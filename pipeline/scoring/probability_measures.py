@@ -20,7 +20,7 @@ from pipeline.scoring.measures import (
     ShareMean,
     Values,
 )
-from pipeline.store.predictions import IntArray
+from pipeline.store.predictions import IntArray, Likeliest
 
 # ALASKA2's regions of the curve: where the true positive rate is at most the cut, area counts
 # twice (https://www.kaggle.com/competitions/alaska2-image-steganalysis/overview/evaluation).
@@ -172,6 +172,49 @@ class MapAtK(ShareMean):
 def map_at(k: int) -> Callable[[IntArray, Probs], Measure]:
     """Make what measures mean average precision at k; see `MapAtK`."""
     return partial(MapAtK, k=k)
+
+
+# Very many classes, of which each image's likeliest are known.
+
+
+class MacroF1OfMany(Measure):
+    """F1 averaged over the classes that occur, with no table of true and predicted classes."""
+
+    def __init__(self, targets: IntArray, predicted: IntArray, num_classes: int) -> None:
+        cells, units = np.unique(targets * num_classes + predicted, return_inverse=True)
+        super().__init__(units, len(cells))
+        self._true, self._predicted = np.divmod(cells, num_classes)
+        self._num_classes = num_classes
+
+    def value(self, counts: IntArray) -> float:
+        """Count right ones, true ones and predicted ones of each class."""
+        right, true, predicted = (
+            np.bincount(owner, number, self._num_classes)
+            for owner, number in (
+                (self._true, counts * (self._true == self._predicted)),
+                (self._true, counts),
+                (self._predicted, counts),
+            )
+        )
+        occurs = true + predicted > 0
+        return float((2 * right[occurs] / (true + predicted)[occurs]).mean())
+
+
+def likeliest_measure(metric: str, targets: IntArray, likeliest: Likeliest) -> Measure | None:
+    """Make a measure of the likeliest classes; None of a metric that needs more than these."""
+    if metric == "macro_f1":
+        return MacroF1OfMany(targets, likeliest.argmax(), likeliest.num_classes)
+    if metric in ("accuracy", "micro_f1"):
+        values = (likeliest.argmax() == targets).astype(np.float64)
+    elif metric == "log_loss":
+        own = likeliest.of_classes(targets).astype(np.float64)
+        values = -np.log(np.clip(own, SMALLEST_PROB, 1))
+    elif metric.startswith("map_at_"):
+        is_it = likeliest.classes[:, : int(metric.rpartition("_")[2])] == targets[:, None]
+        values = np.where(is_it.any(axis=1), 1 / (1 + is_it.argmax(axis=1)), 0.0)
+    else:
+        return None
+    return ImageMean(values)
 
 
 # Several labels an image.

@@ -10,7 +10,7 @@ import pandas as pd
 from pipeline.config.competition import Competition
 from pipeline.scoring.decisions import decided
 from pipeline.scoring.measures import Values
-from pipeline.store.predictions import FloatArray, IntArray
+from pipeline.store.predictions import AnyProbs, FloatArray, IntArray, Likeliest
 from pipeline.store.tables import ANSWER
 
 
@@ -57,9 +57,9 @@ def to_shares(competition: Competition, numbers: IntArray) -> IntArray:
     return np.asarray(shares)
 
 
-def to_numbers(competition: Competition, shares: FloatArray) -> FloatArray:
+def to_numbers(competition: Competition, shares: AnyProbs) -> AnyProbs:
     """Turn places in the target's range into numbers, `(..., 1)`; other probabilities stay."""
-    if not competition.is_number:
+    if not competition.is_number or isinstance(shares, Likeliest):
         return shares
     low, high = competition.range
     numbers: FloatArray = (low + (high - low) * shares.astype(np.float64)).astype(np.float32)
@@ -67,8 +67,8 @@ def to_numbers(competition: Competition, shares: FloatArray) -> FloatArray:
 
 
 def pooled(
-    competition: Competition, images: pd.DataFrame, probs: FloatArray
-) -> tuple[pd.DataFrame, FloatArray]:
+    competition: Competition, images: pd.DataFrame, probs: AnyProbs
+) -> tuple[pd.DataFrame, AnyProbs]:
     """Pool the probabilities of images that are answered together, as the competition's file says.
 
     Of two classes that of the positive one is pooled. Unreadable images count only where an answer
@@ -83,7 +83,7 @@ def pooled(
         A row per answer, in the order of `images`, with what its first image has and the answer as
         `image_id`; and probabilities `(A, K)`. Both as given where each image is an answer.
     """
-    if competition.answers is None:
+    if competition.answers is None or isinstance(probs, Likeliest):
         return images, probs
     answers = images[ANSWER]
     if "width" in images:
@@ -134,8 +134,8 @@ class Judged:
     images: pd.DataFrame
 
     def of(
-        self, probs: FloatArray, *, is_raw: bool = False
-    ) -> tuple[IntArray, FloatArray, IntArray | None]:
+        self, probs: AnyProbs, *, is_raw: bool = False
+    ) -> tuple[IntArray, AnyProbs, IntArray | None]:
         """Return targets, probabilities and groups of the A answers.
 
         Args:

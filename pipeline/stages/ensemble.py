@@ -31,8 +31,8 @@ from pipeline.store.atomic import remove, write_text
 from pipeline.store.freshness import Stamp, digest, file_sha256
 from pipeline.store.locks import held
 from pipeline.store.paths import ExperimentPaths, Paths
-from pipeline.store.predictions import FloatArray, Predictions
-from pipeline.store.results import all_members, list_results, load_probs, load_result
+from pipeline.store.predictions import AnyProbs, FloatArray, Likeliest, Predictions
+from pipeline.store.results import all_members, list_results, load_any_probs, load_result
 from pipeline.store.tables import held_out, load_folds, load_test
 
 
@@ -185,12 +185,15 @@ def _load(paths: Paths, competition: Competition, names: list[str]) -> _Inputs:
     warn_of_unreadable(test)
     held = held_out(folds)
     oof_ids, test_ids = held["image_id"].tolist(), test["image_id"].tolist()
-    oof = {name: load_probs(paths, competition, name, "oof", oof_ids) for name in names}
-    test_probs = {name: load_probs(paths, competition, name, "test", test_ids) for name in names}
+    oof = {name: load_any_probs(paths, competition, name, "oof", oof_ids) for name in names}
+    test_probs = {
+        name: load_any_probs(paths, competition, name, "test", test_ids) for name in names
+    }
     members = group_seeds([load_result(paths.experiment(name)) for name in names])
+    is_read = is_readable(test).to_numpy()
     probs = MemberProbs(
-        oof=np.stack([member.mean(oof) for member in members]),
-        test=np.stack([member.mean(test_probs) for member in members])[:, is_readable(test)],
+        oof=_stacked([member.mean(oof) for member in members]),
+        test=_stacked([member.mean(test_probs)[is_read] for member in members]),
         targets=class_indices(competition, held),
         folds=held["fold"].to_numpy(),
         metric=competition.metric,
@@ -200,6 +203,12 @@ def _load(paths: Paths, competition: Competition, names: list[str]) -> _Inputs:
     return _Inputs(folds, test, members, probs)
 
 
+def _stacked(members: list[AnyProbs]) -> FloatArray | list[AnyProbs]:
+    """Stack members, `(M, N, K)`; of very many classes they stay a list."""
+    dense = [one for one in members if not isinstance(one, Likeliest)]
+    return np.stack(dense) if dense else members
+
+
 def _save_probs(
     competition: Competition,
     folds_sha256: str,
@@ -207,7 +216,7 @@ def _save_probs(
     inputs: _Inputs,
     ensemble: FittedEnsemble,
 ) -> None:
-    test_probs: FloatArray = fill_with_prior(ensemble.test_probs, inputs.test, inputs.probs.targets)
+    test_probs = fill_with_prior(ensemble.test_probs, inputs.test, inputs.probs.targets)
     for path, table, probs in (
         (out.oof, held_out(inputs.folds), ensemble.oof_probs),
         (out.test, inputs.test, test_probs),

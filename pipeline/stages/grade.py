@@ -21,7 +21,7 @@ from pipeline.scoring.metrics import (
     score,
 )
 from pipeline.store.paths import Paths
-from pipeline.store.predictions import IntArray
+from pipeline.store.predictions import IntArray, Likeliest
 from pipeline.store.tables import answered_ids, load_test
 from pipeline.submission.answers import Answers, answers_of, read_bytes, remarks
 from pipeline.submission.faults import READABLE, FaultKind, summary
@@ -103,7 +103,7 @@ def _summary_table(rows: list[tuple[str, str]]) -> Table:
 
 
 def _scores(
-    competition: Competition, truth: Truth, targets: IntArray, probs: Values
+    competition: Competition, truth: Truth, targets: IntArray, probs: Values | Likeliest
 ) -> list[tuple[str, str]]:
     """Score all images, and those of each part by the competition's metric alone."""
     metrics = _metrics(competition)
@@ -119,7 +119,7 @@ def _scores(
         rows.append((f"{metrics[0]}, {part} ({is_part.sum():,} images)", _in_five_decimals(found)))
     if competition.is_number:
         return rows
-    if competition.has_several:
+    if competition.has_several or isinstance(probs, Likeliest):
         f1 = score("macro_f1", targets, probs)
     else:
         f1 = macro_f1(targets, probs.argmax(axis=1))
@@ -132,9 +132,9 @@ def _in_five_decimals(score: Score) -> str:
 
 
 def _confusion_table(competition: Competition, targets: IntArray, predicted: IntArray) -> Table:
-    counts = confusion(targets, predicted, competition.num_classes)
     if competition.num_classes > MAX_MATRIX_CLASSES:
-        return _confused_pairs(competition, counts)
+        return _confused_pairs(competition, targets, predicted)
+    counts = confusion(targets, predicted, competition.num_classes)
     table = Table("truth, by predicted", box=box.SIMPLE_HEAD, padding=0, title="confusion counts")
     for index in range(competition.num_classes):
         table.add_column(str(index), justify="right")
@@ -143,12 +143,12 @@ def _confusion_table(competition: Competition, targets: IntArray, predicted: Int
     return table
 
 
-def _confused_pairs(competition: Competition, counts: IntArray) -> Table:
+def _confused_pairs(competition: Competition, targets: IntArray, predicted: IntArray) -> Table:
     table = Table("truth", "predicted", "images", title="most confused")
-    wrong = counts - np.diag(np.diag(counts))
-    largest = np.argsort(wrong, axis=None, kind="stable")[::-1][:MAX_PAIRS]
-    for row, column in zip(*np.unravel_index(largest, wrong.shape), strict=True):
-        if wrong[row, column]:
-            names = competition.classes[row], competition.classes[column]
-            table.add_row(*names, str(wrong[row, column]))
+    cells = targets * competition.num_classes + predicted
+    wrong, counts = np.unique(cells[targets != predicted], return_counts=True)
+    for place in np.lexsort((-wrong, -counts))[:MAX_PAIRS]:
+        row, column = divmod(int(wrong[place]), competition.num_classes)
+        names = competition.classes[row], competition.classes[column]
+        table.add_row(*names, str(counts[place]))
     return table

@@ -16,8 +16,8 @@ from pipeline.scoring.probability_measures import HALF
 from pipeline.scoring.targets import Judged, pooled
 from pipeline.store.atomic import atomic_path, write_bytes
 from pipeline.store.paths import Paths
-from pipeline.store.predictions import FloatArray
-from pipeline.store.results import load_probs, load_result
+from pipeline.store.predictions import AnyProbs
+from pipeline.store.results import load_any_probs, load_result
 from pipeline.store.tables import held_out, load_folds, load_test
 from pipeline.submission.answers import answers_of, remarks
 from pipeline.submission.faults import summary
@@ -70,7 +70,7 @@ def run(
         )
     test = load_test(paths)
     image_ids = test["image_id"].tolist()
-    probs = load_probs(paths, competition, experiment, "test", image_ids)
+    probs = load_any_probs(paths, competition, experiment, "test", image_ids)
     warn_of_unreadable(test)
     answers, probs = pooled(competition, test, probs)
     if competition.submission.label == "labels" or competition.is_ordered:
@@ -96,12 +96,10 @@ def run(
         note_verdict(kaggle, paths, target, number, VERDICT_SECONDS)
 
 
-def _decided(
-    paths: Paths, competition: Competition, experiment: str, probs: FloatArray
-) -> FloatArray:
+def _decided(paths: Paths, competition: Competition, experiment: str, probs: AnyProbs) -> AnyProbs:
     """Decide which labels or classes to answer, by thresholds that score best out of fold."""
     folds = held_out(load_folds(paths))
-    oof_probs = load_probs(paths, competition, experiment, "oof", folds["image_id"].tolist())
+    oof_probs = load_any_probs(paths, competition, experiment, "oof", folds["image_id"].tolist())
     targets, oof_probs, _ = Judged(competition, folds).of(oof_probs, is_raw=True)
     decisions = decisions_for(competition, targets, oof_probs)
     console.say(f"submit {competition.name}: answers {decisions}, which scores best out of fold")
@@ -169,7 +167,7 @@ def _refuse_faulty(
         )
 
 
-def _class_shares(competition: Competition, probs: FloatArray) -> str:
+def _class_shares(competition: Competition, probs: AnyProbs) -> str:
     """Format the share of images that each class is predicted for, the largest first."""
     if competition.is_number:
         low, middle, high = np.quantile(probs, [0, 0.5, 1])

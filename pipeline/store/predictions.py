@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.errors import ArtifactError
 from pipeline.store.atomic import atomic_path
 from pipeline.store.disk_errors import DAMAGE
-
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
+from pipeline.store.likeliest import AnyProbs as AnyProbs
+from pipeline.store.likeliest import FloatArray as FloatArray
+from pipeline.store.likeliest import IntArray as IntArray
+from pipeline.store.likeliest import Likeliest as Likeliest
 
 SUM_TOLERANCE = 1e-3
 
@@ -23,7 +23,8 @@ class Predictions:
 
     Attributes:
         image_ids: N ids, each once.
-        probs: `(N, K)` float32, every row sums to 1; of several labels each number is in [0, 1].
+        probs: `(N, K)` float32, every row sums to 1; of several labels each number is in [0, 1];
+            of very many classes the likeliest.
         class_names: K names, the columns of `probs`.
         folds_sha256: Digest of the fold table that the models were trained on.
         has_several: Whether an image may have several labels, each with a probability of its own.
@@ -31,7 +32,7 @@ class Predictions:
     """
 
     image_ids: list[str]
-    probs: FloatArray
+    probs: AnyProbs
     class_names: list[str]
     folds_sha256: str
     has_several: bool = False
@@ -40,28 +41,39 @@ class Predictions:
     def __post_init__(self) -> None:
         expected = (len(self.image_ids), len(self.class_names))
         assert self.probs.shape == expected, f"probs are {self.probs.shape}, not {expected}"
-        assert self.probs.dtype == np.float32, f"probs are {self.probs.dtype}, not float32"
+        numbers = self.probs.probs if isinstance(self.probs, Likeliest) else self.probs
+        assert numbers.dtype == np.float32, f"probs are {numbers.dtype}, not float32"
+
+    @property
+    def num_bytes(self) -> int:
+        """The size of the probabilities."""
+        if isinstance(self.probs, Likeliest):
+            return self.probs.probs.nbytes + self.probs.classes.nbytes
+        return int(self.probs.nbytes)
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all; equal predictions give equal bytes."""
+        numbers = self.probs.probs if isinstance(self.probs, Likeliest) else self.probs
         arrays = {
             "image_id": np.array(self.image_ids, dtype=np.str_),
-            "probs": self.probs,
+            "probs": numbers,
             "class_names": np.array(self.class_names, dtype=np.str_),
             "folds_sha256": np.array(self.folds_sha256),
         }
+        if isinstance(self.probs, Likeliest):
+            arrays["classes"] = self.probs.classes
         if self.has_several:
             arrays["has_several"] = np.array(1)
         if self.is_number:
             arrays["is_number"] = np.array(1)
         # Straight to the disk: probabilities of a million images are held once.
         with (
-            atomic_path(path, self.probs.nbytes + arrays["image_id"].nbytes) as partial,
+            atomic_path(path, self.num_bytes + arrays["image_id"].nbytes) as partial,
             partial.open("wb") as file,
         ):
             np.savez(file, allow_pickle=False, **arrays)
 
-    def reordered(self, image_ids: list[str], where: str) -> FloatArray:
+    def reordered(self, image_ids: list[str], where: str) -> AnyProbs:
         """Return the rows in the order of `image_ids`, `(len(image_ids), K)`.
 
         Raises:
@@ -92,7 +104,11 @@ def load_predictions(path: Path, next_command: str) -> Predictions:
             _check_claims(stored, path.stat().st_size)
             image_ids = [str(image_id) for image_id in stored["image_id"]]
             class_names = [str(name) for name in stored["class_names"]]
-            probs = np.asarray(stored["probs"], dtype=np.float32)
+            probs: AnyProbs = np.asarray(stored["probs"], dtype=np.float32)
+            if "classes" in stored:
+                probs = Likeliest(
+                    np.asarray(stored["classes"], dtype=np.int32), probs, len(class_names)
+                )
             folds_sha256 = str(stored["folds_sha256"])
             has_several, is_number = "has_several" in stored, "is_number" in stored
     except DAMAGE as error:
@@ -111,6 +127,9 @@ def load_predictions(path: Path, next_command: str) -> Predictions:
 
 def _check_probs(path: Path, predictions: Predictions, next_command: str) -> None:
     image_ids, probs = predictions.image_ids, predictions.probs
+    if isinstance(probs, Likeliest):
+        _check_likeliest(path, image_ids, probs, next_command)
+        return
     if predictions.is_number:
         endless = np.flatnonzero(~np.isfinite(probs).all(axis=1))
         if len(endless):
@@ -133,6 +152,21 @@ def _check_probs(path: Path, predictions: Predictions, next_command: str) -> Non
         raise ArtifactError(
             f"{path}: every row must sum to 1, that of '{image_ids[odd[0]]}' sums to "
             f"{sums[odd[0]]:.6g}; run '{next_command}'"
+        )
+
+
+def _check_likeliest(
+    path: Path, image_ids: list[str], likeliest: Likeliest, next_command: str
+) -> None:
+    classes, probs = likeliest.classes, likeliest.probs
+    is_fit = classes.shape == probs.shape and classes.ndim == 2 and classes.shape[1] > 0
+    is_fit = is_fit and bool(((classes >= 0) & (classes < likeliest.num_classes)).all())
+    sums = probs.sum(axis=1) if is_fit else np.full(len(image_ids), np.nan)
+    odd = np.flatnonzero(~((sums > 0) & (sums <= 1 + SUM_TOLERANCE)))
+    if len(odd):
+        raise ArtifactError(
+            f"{path}: every row must hold classes and probabilities that sum to 1 at most, that of "
+            f"'{image_ids[odd[0]]}' doesn't; run '{next_command}'"
         )
 
 

@@ -9,7 +9,7 @@ from pipeline.config.competition import Competition
 from pipeline.errors import ArtifactError
 from pipeline.store.freshness import Stamp, digest, read_stamp
 from pipeline.store.paths import ExperimentPaths, Paths
-from pipeline.store.predictions import FloatArray, load_predictions
+from pipeline.store.predictions import AnyProbs, FloatArray, Likeliest, load_predictions
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,24 @@ def list_results(paths: Paths) -> list[Result]:
 def load_probs(
     paths: Paths, competition: Competition, name: str, which: Literal["oof", "test"], ids: list[str]
 ) -> FloatArray:
+    """Read all probabilities of an experiment or ensemble; see `load_any_probs`.
+
+    Raises:
+        ArtifactError: As there; or of very many classes the likeliest alone are kept.
+    """
+    probs = load_any_probs(paths, competition, name, which, ids)
+    if isinstance(probs, Likeliest):
+        raise ArtifactError(
+            f"{paths.experiment(name).oof}: must hold the probabilities of all classes, of "
+            f"{competition.num_classes:,} the likeliest are kept; this can't be told of so many"
+        )
+    dense: FloatArray = probs
+    return dense
+
+
+def load_any_probs(
+    paths: Paths, competition: Competition, name: str, which: Literal["oof", "test"], ids: list[str]
+) -> AnyProbs:
     """Read the probabilities of an experiment or ensemble, made with today's folds and classes.
 
     Args:
@@ -61,7 +79,7 @@ def load_probs(
         ids: The images wanted, all of them and in this order.
 
     Returns:
-        `(len(ids), K)`.
+        `(len(ids), K)`; of very many classes the likeliest.
 
     Raises:
         ArtifactError: There is no such experiment, it is incomplete or damaged, or it was made

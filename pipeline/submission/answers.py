@@ -13,6 +13,7 @@ from pipeline.config.competition import Competition
 from pipeline.config.submission_table import LOG_LOSSES
 from pipeline.errors import SubmissionError
 from pipeline.scoring.measures import Values
+from pipeline.store.likeliest import AnyProbs, Likeliest
 from pipeline.submission.rows import from_line
 from pipeline.submission.validation import Examination
 
@@ -28,13 +29,13 @@ class Answers:
         probs: `(N, K)`, as written: 1 for the class where the file names one, 1 / r for that at
             place r where it names the likeliest, 1 for each that it names of several labels, p and
             1 - p where it gives the probability of one of two, else one column per class, in the
-            classes' order; the number, `(N, 1)`, where it is one.
+            classes' order; the number, `(N, 1)`, where it is one. Of very many classes those named.
     """
 
     ids: list[str]
-    probs: Values
+    probs: AnyProbs
 
-    def of(self, ids: Sequence[str]) -> Values:
+    def of(self, ids: Sequence[str]) -> AnyProbs:
         """Return the rows of these ids, `(len(ids), K)`."""
         row_of = {judge_id: row for row, judge_id in enumerate(self.ids)}
         return self.probs[[row_of[judge_id] for judge_id in ids]]
@@ -88,12 +89,17 @@ def remarks(competition: Competition, answers: Answers) -> list[str]:
     """Say what is odd about answers that a judge takes all the same."""
     probs = answers.probs
     found = []
+    if isinstance(probs, Likeliest):  # names of very many classes
+        if len(probs) > 1 and (probs.classes == probs.classes[0]).all():
+            what = competition.classes[int(probs.classes[0, 0])]
+            found = [_same(len(probs), what)]
+        return found
     if len(probs) > 1 and (probs == probs[0]).all():
         what = competition.classes[int(probs[0].argmax())]
         if competition.submission.has_numbers:
             what = ", ".join(f"{prob:g}" for prob in probs[0][:MOST_SHOWN])
             what += ", ..." if len(probs[0]) > MOST_SHOWN else ""
-        found.append(f"all {len(probs):,} answers are the same ({what}), as of a sample submission")
+        found.append(_same(len(probs), what))
     is_certain = (probs == 0).any(axis=1)
     if (
         competition.metric in LOG_LOSSES
@@ -107,9 +113,15 @@ def remarks(competition: Competition, answers: Answers) -> list[str]:
     return found
 
 
-def _probs(competition: Competition, answers: list[list[str]]) -> Values:
+def _same(num: int, what: str) -> str:
+    return f"all {num:,} answers are the same ({what}), as of a sample submission"
+
+
+def _probs(competition: Competition, answers: list[list[str]]) -> AnyProbs:
     submission = competition.submission
     num_classes = competition.num_classes
+    if competition.keeps_likeliest:
+        return _named(competition, [label.split(" ") for (label,) in answers])
     if submission.has_numbers:
         return _of_numbers(competition, np.array(answers, dtype=np.float64))
     if submission.label in ("names", "labels"):
@@ -118,6 +130,20 @@ def _probs(competition: Competition, answers: list[list[str]]) -> Values:
     labels = competition.classes if is_name else [str(i) for i in range(num_classes)]
     index = {label: number for number, label in enumerate(labels)}
     return np.eye(num_classes)[[index[label] for (label,) in answers]]
+
+
+def _named(competition: Competition, lists: list[list[str]]) -> Likeliest:
+    """Read the classes that are named, the likeliest first, 1 / r for that at place r."""
+    is_index = competition.submission.label == "index"
+    labels = map(str, range(competition.num_classes)) if is_index else competition.classes
+    index = {label: number for number, label in enumerate(labels)}
+    num = max(map(len, lists), default=1)
+    classes = np.full((len(lists), num), -1, dtype=np.int32)
+    probs = np.zeros((len(lists), num), dtype=np.float32)
+    for row, names in enumerate(lists):
+        classes[row, : len(names)] = [index[name] for name in names]
+        probs[row, : len(names)] = 1 / np.arange(1, len(names) + 1)
+    return Likeliest(classes, probs, competition.num_classes)
 
 
 def _of_numbers(competition: Competition, written: Values) -> Values:

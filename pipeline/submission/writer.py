@@ -17,6 +17,7 @@ from pipeline.errors import DataError
 from pipeline.scoring.decisions import Decisions
 from pipeline.scoring.measures import Probs, Values
 from pipeline.scoring.probability_measures import HALF
+from pipeline.store.likeliest import Likeliest
 from pipeline.submission.rows import to_line
 
 Units = npt.NDArray[np.int64]
@@ -93,7 +94,9 @@ def line_ids(competition: Competition, image_ids: Sequence[str]) -> list[str]:
     return [row for one in ids for row in row_ids(submission.row_id, one, competition.classes)]
 
 
-def submission_table(competition: Competition, image_ids: list[str], probs: Probs) -> pd.DataFrame:
+def submission_table(
+    competition: Competition, image_ids: list[str], probs: Probs | Likeliest
+) -> pd.DataFrame:
     """Answer every test image as the judge wants it; of equally probable classes the first wins.
 
     Of several labels those above 1/2 are answered, and the likeliest always; see `Decisions`.
@@ -135,9 +138,14 @@ def encode(competition: Competition, table: pd.DataFrame) -> bytes:
     return text.getvalue().encode(submission.encoding)
 
 
-def _answers(competition: Competition, probs: Probs) -> list[list[str]]:
+def _answers(competition: Competition, probs: Probs | Likeliest) -> list[list[str]]:
     """Format what stands after each id, `(N, columns)`."""
     submission = competition.submission
+    if isinstance(probs, Likeliest):
+        rows = probs.classes[:, : submission.top_k or 1].tolist()
+        is_index = submission.label == "index"
+        names = competition.classes
+        return [[" ".join(str(i) if is_index else names[i] for i in row)] for row in rows]
     if submission.label == "number":
         return [[f"{number:.{submission.float_digits}f}"] for number in probs[:, 0].tolist()]
     if submission.has_probabilities:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
+from scipy.sparse import csr_array
 
 from pipeline.scoring.calibration import best_temperature
 from pipeline.store.predictions import FloatArray, IntArray
@@ -21,6 +22,8 @@ Matrix = npt.NDArray[np.float64]
 Parts = Callable[[], Iterable[FloatArray]]
 
 HELD_OUT = 5  # every fifth group of a class says how sure the head may be
+MOST_DENSE = 10_000  # classes for which a table of rows times classes is made
+MOST_CELLS = 2**26  # rows times classes whose logits are held
 SMALLEST_VARIANCE = 1e-6  # of features that are the same in all images
 
 
@@ -41,8 +44,14 @@ class Moments:
     @classmethod
     def of(cls, features: FloatArray, targets: IntArray, num_classes: int) -> "Moments":
         """Sum up rows: `(N, D)` features, `(N,)` class indices."""
-        members = np.eye(num_classes, dtype=np.float32)[targets]  # (N, K)
-        sums, products = members.T @ features, features.T @ features
+        if num_classes > MOST_DENSE:
+            num = len(targets)
+            ones = np.ones(num, dtype=np.float32)
+            sums = csr_array((ones, (targets, np.arange(num))), (num_classes, num)) @ features
+        else:
+            members = np.eye(num_classes, dtype=np.float32)[targets]  # (N, K)
+            sums = members.T @ features
+        products = features.T @ features
         counts = np.bincount(targets, minlength=num_classes).astype(np.float64)
         return cls(counts, sums.astype(np.float64), products.astype(np.float64))
 
@@ -97,6 +106,10 @@ def fit_discriminant(
     if not is_known.any():
         return weight, bias
     known = np.flatnonzero(learned.counts)
+    most = max(1, MOST_CELLS // len(known))  # of very many classes fewer images tell it
+    told = np.flatnonzero(is_known)
+    is_known[:] = False
+    is_known[told[:: -(-len(told) // most)]] = True
     part_weight, part_bias = learned.discriminant(shrinkage)
     logits = np.concatenate(
         [

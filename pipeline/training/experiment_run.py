@@ -21,7 +21,7 @@ from pipeline.store.atomic import remove, write_text
 from pipeline.store.freshness import fingerprint
 from pipeline.store.locks import held, try_hold
 from pipeline.store.paths import ExperimentPaths, FoldPaths, Paths
-from pipeline.store.predictions import FloatArray, Predictions
+from pipeline.store.predictions import AnyProbs, Predictions
 from pipeline.store.tables import held_out, write_table
 from pipeline.training import processes
 from pipeline.training.checkpoint import (
@@ -268,7 +268,7 @@ class ExperimentRun:
         finally:
             release()
 
-    def _predictions(self, image_ids: list[str], probs: FloatArray) -> Predictions:
+    def _predictions(self, image_ids: list[str], probs: AnyProbs) -> Predictions:
         names = list(self._competition.classes)
         several, is_number = self._competition.has_several, self._competition.is_number
         sha256 = self._tables.digests["folds"]

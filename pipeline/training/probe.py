@@ -18,7 +18,7 @@ from pipeline.models.registry import FrozenLayers, build_trunk
 from pipeline.scoring.comparison import compare
 from pipeline.scoring.metrics import course_scores, score
 from pipeline.store.paths import Paths
-from pipeline.store.predictions import FloatArray, IntArray
+from pipeline.store.predictions import AnyProbs, FloatArray, IntArray, Likeliest
 from pipeline.training.checkpoint import Tensors
 from pipeline.training.feature_cache import FeatureRows
 from pipeline.training.features import FeatureExtractor
@@ -31,6 +31,10 @@ FLIP_CONFIDENCE = 0.98
 MOST_BYTES = 2**31
 PART_BYTES = 2**27
 PREDICTED_TOGETHER = 2**16
+# Of very many classes: images times classes that are predicted together, and learned images that
+# the history tells of.
+CELLS_TOGETHER = 2**26
+ROWS_OF_MANY = 2**12
 
 
 class Probe:
@@ -90,8 +94,10 @@ class Probe:
         groups = np.tile(self._data.groups[rows], len(views))
         config, num_classes = self._experiment.head, self._data.num_classes
         dim = views[0].take([]).shape[1]
-        if len(targets) * dim * 4 > MOST_BYTES:
-            parts = partial(_parts, views, rows)
+        # Very many classes make logits larger than features.
+        width = max(dim, num_classes) if self._data.keeps_likeliest else dim
+        if len(targets) * width * 4 > MOST_BYTES:
+            parts = partial(_parts, views, rows, width)
             return fit_head_in_parts(parts, targets, num_classes, config, groups)
         features = np.empty((len(targets), dim), dtype=np.float32)
         for number, view in enumerate(views):
@@ -103,7 +109,7 @@ class Probe:
 
         After the last fold it warns if mirrored views do harm. Does nothing unless it is to ask.
         """
-        if not self._asks_of_flips:
+        if not self._asks_of_flips or self._data.keeps_likeliest:
             return
         rows = np.flatnonzero(task.is_val)
         heads = {count: self._fit_on(self._train[:count], ~task.is_val)[0] for count in (2, 1)}
@@ -142,15 +148,18 @@ class Probe:
         head, num_steps = self.fit_head(~task.is_val)
         plain = self._train[: self._num_plain]
         row: dict[str, float] = {"step": num_steps}
-        val_probs = self._predict(head, plain, np.flatnonzero(task.is_val))
+        val_rows, learned = np.flatnonzero(task.is_val), np.flatnonzero(~task.is_val)
+        if self._data.keeps_likeliest:  # some tell how well it knows what it has learned
+            learned = learned[:: -(-len(learned) // ROWS_OF_MANY)]
+        val_probs = self._predict_any(head, plain, val_rows)
         for split, rows, probs in (
-            ("train", ~task.is_val, self._predict(head, plain, np.flatnonzero(~task.is_val))),
-            ("val", task.is_val, val_probs),
+            ("train", learned, self._predict_any(head, plain, learned)),
+            ("val", val_rows, val_probs),
         ):
             targets = self._data.targets[rows]
             row |= course_scores(split, targets, probs)
         history = pd.DataFrame([row])
-        test_probs = self._predict(head, self._test, np.arange(len(self._test[0])))
+        test_probs = self._predict_any(head, self._test, np.arange(len(self._test[0])))
         return FoldResult(head.tensors(), history, val_probs, test_probs)
 
     def review(self, weights: Tensors) -> Review:
@@ -164,6 +173,19 @@ class Probe:
             for rows in _split(every, PREDICTED_TOGETHER)
         ]
         return Review(self._predict(head, plain, every), np.concatenate(logits).astype(np.float32))
+
+    def _predict_any(
+        self, head: LinearHead, views: Sequence[FeatureRows], rows: IntArray
+    ) -> AnyProbs:
+        """Average the probabilities of some images over views, `(n, K)`; or of many classes."""
+        if not self._data.keeps_likeliest:
+            return self._predict(head, views, rows)
+        return Likeliest.stacked(
+            [
+                Likeliest.of(head.predict(np.stack([view.take(own) for view in views])))
+                for own in _split(rows, max(1, CELLS_TOGETHER // self._data.num_classes))
+            ]
+        )
 
     def _predict(
         self, head: LinearHead, views: Sequence[FeatureRows], rows: IntArray
@@ -182,9 +204,11 @@ def _split(rows: IntArray, size: int) -> list[IntArray]:
     return [rows[start : start + size] for start in range(0, max(len(rows), 1), size)]
 
 
-def _parts(views: Sequence[FeatureRows], rows: IntArray) -> Iterator[FloatArray]:
-    """Yield the features of some images as float32, view by view, in parts of PART_BYTES."""
-    dim = views[0].take([]).shape[1]
+def _parts(views: Sequence[FeatureRows], rows: IntArray, width: int) -> Iterator[FloatArray]:
+    """Yield the features of some images as float32, view by view.
+
+    Parts are of PART_BYTES where a row has `width` numbers.
+    """
     for view in views:
-        for own in _split(rows, max(1, PART_BYTES // (4 * dim))):
+        for own in _split(rows, max(1, PART_BYTES // (4 * width))):
             yield view.take(own).astype(np.float32)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.scoring.targets import image_groups
-from pipeline.store.predictions import FloatArray, IntArray
+from pipeline.store.predictions import AnyProbs, FloatArray, IntArray
 from pipeline.training.checkpoint import Tensors
 
 
@@ -26,6 +26,7 @@ class TrainingData:
         test: The readable test images, rows of `test.csv`.
         num_classes: K.
         metric: The competition's metric.
+        keeps_likeliest: Whether classes are so many that of each image the likeliest are kept.
     """
 
     train: pd.DataFrame
@@ -33,6 +34,7 @@ class TrainingData:
     test: pd.DataFrame
     num_classes: int
     metric: str
+    keeps_likeliest: bool = False
 
     @cached_property
     def groups(self) -> IntArray:
@@ -90,8 +92,8 @@ class FoldResult:
 
     weights: Tensors
     history: pd.DataFrame
-    val_probs: FloatArray
-    test_probs: FloatArray
+    val_probs: AnyProbs
+    test_probs: AnyProbs
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from pipeline.config.archive_table import Archive
 from pipeline.data.archives.fetch import _retry_after_seconds, fetch
 from pipeline.data.archives.fetch_archive import fetch_archive
-from pipeline.data.archives.retries import RetryPolicy
-from pipeline.data.archives.sources import Source
+from pipeline.data.archives.sources import RetryPolicy, Source
 from pipeline.errors import ArchiveError, DataError, DownloadError
 from tests.data.archives.test_untar import tar_of
 from tests.data.archives.website import Answer, Handler, Website, part_from, status

@@ -22,7 +22,7 @@ from safetensors.torch import save
 from timm.models import PretrainedCfg
 
 from pipeline.config.experiment import ModelConfig
-from pipeline.data.archives.retries import RetryPolicy
+from pipeline.data.archives.sources import RetryPolicy
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.models import hub, hub_address
 from pipeline.models.hub import fetch, hub_repository

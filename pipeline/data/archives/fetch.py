@@ -23,7 +23,7 @@ from requests.exceptions import (
 )
 
 from pipeline import console
-from pipeline.data.archives.retries import (
+from pipeline.data.archives.sources import (
     DEFAULT_RETRY_POLICY,
     InterruptionError,
     RetryPolicy,

@@ -13,8 +13,7 @@ from pipeline import console
 from pipeline.config.archive_table import Archive, Container
 from pipeline.data.archives.entries import ZIP_FAULTS
 from pipeline.data.archives.fetch import MAX_BYTES, fetch
-from pipeline.data.archives.retries import DEFAULT_RETRY_POLICY, RetryPolicy
-from pipeline.data.archives.sources import Source
+from pipeline.data.archives.sources import DEFAULT_RETRY_POLICY, RetryPolicy, Source
 from pipeline.data.archives.unpack import looks_like
 from pipeline.errors import ArchiveError, DownloadError
 from pipeline.store.atomic import atomic_path

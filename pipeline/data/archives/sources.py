@@ -5,17 +5,20 @@ place. So is the folder of a competition without archives. Or all archives lie i
 Kaggle packs what is downloaded at once.
 """
 
+import time
 import zipfile
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
+from pipeline import console
 from pipeline.config.archive_table import Archive, stem_of
 from pipeline.config.competition import Competition
 from pipeline.data.archives.sevenzips import can_read_7z
-from pipeline.errors import ConfigError, DataError
+from pipeline.errors import ConfigError, DataError, DownloadError
 from pipeline.store.folders import list_files
 
 NUM_NAMES_SHOWN = 3
@@ -204,3 +207,57 @@ def _shown_content(folder: Path) -> str:
     more = ", ..." if len(names) > NUM_NAMES_SHOWN else ""
     count = f"{len(names):,} {'entry' if len(names) == 1 else 'entries'}"
     return f"holds {', '.join(names[:NUM_NAMES_SHOWN])}{more} ({count})"
+
+
+# What is tried again where a source is interrupted.
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """Attempts, waits and timeouts; waits double up to the longest, unless the server names one."""
+
+    attempts: int = 5
+    first_wait_seconds: float = 1.0
+    longest_wait_seconds: float = 60.0
+    connect_seconds: float = 10.0
+    read_seconds: float = 30.0
+
+    def wait_seconds(self, attempt: int, retry_after_seconds: float | None) -> float:
+        """Time to wait after an attempt, counted from 1."""
+        backoff = self.first_wait_seconds * 2 ** (attempt - 1)
+        wait = backoff if retry_after_seconds is None else retry_after_seconds
+        return min(max(wait, 0.0), self.longest_wait_seconds)
+
+
+DEFAULT_RETRY_POLICY = RetryPolicy()
+
+
+class InterruptionError(Exception):
+    """An attempt failed in a way that may pass."""
+
+    def __init__(self, reason: str, retry_after_seconds: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after_seconds = retry_after_seconds
+
+
+def with_retries(receive: Callable[[], None], url: str, policy: RetryPolicy) -> None:
+    """Call a function until it isn't interrupted any more, waiting in between.
+
+    Raises:
+        DownloadError: The last attempt was interrupted, too.
+    """
+    for attempt in range(1, policy.attempts + 1):
+        try:
+            receive()
+            break
+        except InterruptionError as interruption:
+            if attempt == policy.attempts:
+                raise DownloadError(
+                    f"{url}: must be fetched within {attempt} attempts, the last: {interruption}"
+                ) from interruption
+            wait_seconds = policy.wait_seconds(attempt, interruption.retry_after_seconds)
+            console.say(
+                f"{url}: {interruption}; attempt {attempt + 1} of {policy.attempts} "
+                f"in {wait_seconds:.0f} s"
+            )
+            time.sleep(wait_seconds)

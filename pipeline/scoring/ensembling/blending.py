@@ -9,6 +9,7 @@ import numpy.typing as npt
 from pipeline.scoring.calibration import Calibration, fit_temperature
 from pipeline.scoring.metrics import SMALLEST_PROB
 from pipeline.store.freshness import fingerprint
+from pipeline.store.likeliest import AnyProbs, mean_of
 from pipeline.store.predictions import FloatArray, IntArray
 from pipeline.store.results import Result
 
@@ -31,7 +32,7 @@ class WeightedMean:
         return blended.astype(np.float32)
 
 
-def equal_weights(members: FloatArray) -> Weights:
+def equal_weights(members: Sequence[AnyProbs] | FloatArray) -> Weights:
     """Return the same weight for each of `(M, N, K)` members, `(M,)`."""
     return np.full(len(members), 1 / len(members))
 
@@ -143,11 +144,9 @@ class Member:
         others = f" ({len(self.experiments)} seeds)" if len(self.experiments) > 1 else ""
         return self.experiments[0] + others
 
-    def mean(self, by_experiment: Mapping[str, FloatArray]) -> FloatArray:
+    def mean(self, by_experiment: Mapping[str, AnyProbs]) -> AnyProbs:
         """Average the experiments' probabilities, `(N, K)`."""
-        probs = [by_experiment[name] for name in self.experiments]
-        averaged: FloatArray = np.mean(probs, axis=0, dtype=np.float32)
-        return averaged
+        return mean_of([by_experiment[name] for name in self.experiments])
 
 
 def group_seeds(results: Sequence[Result]) -> list[Member]:

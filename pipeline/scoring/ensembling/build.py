@@ -25,6 +25,7 @@ from pipeline.scoring.ensembling.selection import (
     score_methods,
 )
 from pipeline.scoring.targets import Judged
+from pipeline.store.likeliest import AnyProbs, mean_of
 from pipeline.store.predictions import FloatArray, IntArray
 
 
@@ -101,8 +102,9 @@ class MemberProbs:
     """The members' predictions and the truth that they are measured against.
 
     Attributes:
-        oof: Probabilities of the training images, `(M, N, K)`.
-        test: Probabilities of the test images, `(M, T, K)`.
+        oof: Probabilities of the training images, `(M, N, K)`; of very many classes M times the
+            likeliest.
+        test: Probabilities of the test images, `(M, T, K)`, or likewise.
         targets: True class indices, `(N,)`.
         folds: Fold of every training image, `(N,)`.
         metric: The competition's.
@@ -110,8 +112,8 @@ class MemberProbs:
         judged: Pools and decides them, where not each image has one class and an answer.
     """
 
-    oof: FloatArray
-    test: FloatArray
+    oof: FloatArray | list[AnyProbs]
+    test: FloatArray | list[AnyProbs]
     targets: IntArray
     folds: IntArray
     metric: str
@@ -120,7 +122,14 @@ class MemberProbs:
 
     def select(self, kept: list[int]) -> "MemberProbs":
         """Keep some of the members, by index."""
-        return replace(self, oof=self.oof[kept], test=self.test[kept])
+        oof, test = self.dense()
+        return replace(self, oof=oof[kept], test=test[kept])
+
+    def dense(self) -> tuple[FloatArray, FloatArray]:
+        """Return the tables of all classes."""
+        assert isinstance(self.oof, np.ndarray)
+        assert isinstance(self.test, np.ndarray)
+        return self.oof, self.test
 
 
 @dataclass(frozen=True)
@@ -143,8 +152,8 @@ class FittedEnsemble:
     kept: list[int]
     weights: Weights
     lacks: list[Comparison]
-    oof_probs: FloatArray
-    test_probs: FloatArray
+    oof_probs: AnyProbs
+    test_probs: AnyProbs
     methods: list[MethodScore]
     recalibration: Recalibration | None
 
@@ -168,21 +177,22 @@ def build(probs: MemberProbs, method: str, *, prune: bool) -> FittedEnsemble:
     if probs.judged is not None:
         return _plain_mean(probs, probs.judged)
     truth = probs.targets, probs.folds
-    candidates = Candidates(probs.oof, *truth, probs.metric, probs.groups)
-    kept = list(range(len(probs.oof)))
+    oof, test = probs.dense()
+    candidates = Candidates(oof, *truth, probs.metric, probs.groups)
+    kept = list(range(len(oof)))
     if prune:
         used = METHODS[candidates.resolve(method)]
-        kept = Contributions(used, probs.oof, *truth, probs.groups).prune()
-        probs = probs.select(kept)
-        candidates = Candidates(probs.oof, *truth, probs.metric, probs.groups)
+        kept = Contributions(used, oof, *truth, probs.groups).prune()
+        oof, test = probs.select(kept).dense()
+        candidates = Candidates(oof, *truth, probs.metric, probs.groups)
     chosen = candidates.resolve(method)
     fitted = candidates.fitted(chosen)
-    oof_probs, test_probs = candidates.oof(method), fitted.apply(probs.test)
+    oof_probs, test_probs = candidates.oof(method), fitted.apply(test)
     recalibration = recalibrate(candidates, method)
     if recalibration.is_applied:
         oof_probs = recalibration.oof_probs
         test_probs = recalibration.calibration.apply(test_probs)
-    contributions = Contributions(METHODS[chosen], probs.oof, *truth, probs.groups)
+    contributions = Contributions(METHODS[chosen], oof, *truth, probs.groups)
     return FittedEnsemble(
         method=chosen,
         kept=kept,
@@ -197,10 +207,10 @@ def build(probs: MemberProbs, method: str, *, prune: bool) -> FittedEnsemble:
 
 def _plain_mean(probs: MemberProbs, judged: Judged) -> FittedEnsemble:
     """Average the members; nothing more is done where labels are several, or answers of several."""
-    num_members = len(probs.oof)
-    whole: FloatArray = probs.oof.mean(axis=0, dtype=np.float32)
+    members: list[AnyProbs] = list(probs.oof)
+    num_members, whole = len(members), mean_of(members)
     rests = {
-        str(index): np.delete(probs.oof, index, axis=0).mean(axis=0, dtype=np.float32)
+        str(index): mean_of(members[:index] + members[index + 1 :])
         for index in range(num_members if num_members > 1 else 0)
     }
     is_number = judged.competition.is_number
@@ -213,10 +223,10 @@ def _plain_mean(probs: MemberProbs, judged: Judged) -> FittedEnsemble:
     return FittedEnsemble(
         method="mean",
         kept=list(range(num_members)),
-        weights=equal_weights(probs.oof),
+        weights=equal_weights(members),
         lacks=list(lacks.values()),
         oof_probs=whole,
-        test_probs=probs.test.mean(axis=0, dtype=np.float32),
+        test_probs=mean_of(list(probs.test)),
         methods=[],
         recalibration=None,
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.data.archives.fetch import fetch
-from pipeline.data.archives.retries import RetryPolicy
+from pipeline.data.archives.sources import RetryPolicy
 from pipeline.errors import DataError, DownloadError
 from tests.data.archives.website import (
     Website,
