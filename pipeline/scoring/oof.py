@@ -13,9 +13,15 @@ from pipeline.errors import ArtifactError
 from pipeline.scoring.decisions import decided
 from pipeline.scoring.metrics import evaluate, macro_f1, score
 from pipeline.scoring.targets import class_indices, image_groups, pooled
-from pipeline.store.likeliest import AnyProbs, Likeliest, mean_of
 from pipeline.store.paths import ExperimentPaths
-from pipeline.store.predictions import FloatArray, IntArray, load_predictions
+from pipeline.store.predictions import (
+    AnyProbs,
+    FloatArray,
+    IntArray,
+    Likeliest,
+    load_predictions,
+    mean_of,
+)
 from pipeline.store.tables import held_out
 
 

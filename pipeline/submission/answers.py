@@ -13,7 +13,7 @@ from pipeline.config.competition import Competition
 from pipeline.config.submission_table import LOG_LOSSES
 from pipeline.errors import SubmissionError
 from pipeline.scoring.measures import Values
-from pipeline.store.likeliest import AnyProbs, Likeliest
+from pipeline.store.predictions import AnyProbs, Likeliest
 from pipeline.submission.rows import from_line
 from pipeline.submission.validation import Examination
 

@@ -17,7 +17,7 @@ from pipeline.errors import DataError
 from pipeline.scoring.decisions import Decisions
 from pipeline.scoring.measures import Probs, Values
 from pipeline.scoring.probability_measures import HALF
-from pipeline.store.likeliest import Likeliest
+from pipeline.store.predictions import Likeliest
 from pipeline.submission.rows import to_line
 
 Units = npt.NDArray[np.int64]

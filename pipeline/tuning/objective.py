@@ -23,7 +23,7 @@ from pipeline.scoring.metrics import score
 from pipeline.scoring.oof import assemble_oof
 from pipeline.scoring.targets import Judged, class_indices, to_numbers
 from pipeline.store.predictions import FloatArray
-from pipeline.store.tables import ALWAYS_LEARNED, held_out
+from pipeline.store.tables import held_out
 from pipeline.training.fold_stamps import check_unseen
 from pipeline.training.memory import is_out_of_memory
 from pipeline.training.methods import Method, build_method

@@ -5,9 +5,15 @@ import pytest
 
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.scoring.metrics import evaluate, score
-from pipeline.store import likeliest as module
-from pipeline.store.likeliest import Likeliest, mean_of
-from pipeline.store.predictions import FloatArray, IntArray, Predictions, load_predictions
+from pipeline.store import predictions as module
+from pipeline.store.predictions import (
+    FloatArray,
+    IntArray,
+    Likeliest,
+    Predictions,
+    load_predictions,
+    mean_of,
+)
 
 METRICS = ["accuracy", "micro_f1", "macro_f1", "map_at_3", "map_at_5", "map_at_10", "log_loss"]
 

@@ -24,7 +24,7 @@ from pipeline.stages import download, folds, grade, prepare, submit, validate
 from pipeline.store.atomic import write_text
 from pipeline.store.freshness import file_sha256
 from pipeline.store.paths import Paths
-from pipeline.store.predictions import Predictions, load_predictions
+from pipeline.store.predictions import Likeliest, Predictions, load_predictions
 from pipeline.store.tables import ANSWER, load_test, load_train
 from tests import tiny
 from tests.editions import ALL_SHIPPED, BREEDS, edition, shipped
@@ -305,3 +305,20 @@ def test_lines_of_images_and_classes_are_graded_by_a_table_of_either_form(draw, 
     table[1:].to_csv(tmp_path / "rows.csv", index=False)
     with pytest.raises(DataError, match="each image must have 8 lines, found 1 otherwise"):
         grade.run(paths, competition, paths.submission("answers"), tmp_path / "rows.csv")
+
+
+def test_every_stage_runs_where_the_likeliest_classes_alone_are_kept(draw, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.config.competition.MOST_DENSE", 2)
+    name = "herbarium-2021-fgvc8"
+    told = run_stages(name, draw, tmp_path)
+    paths = Paths(tmp_path, name)
+    assert "OOF macro_f1 " in told["train"]
+    assert "macro_f1 (95 % interval)" in told["grade"]
+    assert isinstance(load_predictions(paths.experiment("ensemble").oof, "").probs, Likeliest)
+    metrics = json.loads(paths.experiment("ensemble").metrics.read_text("utf-8"))
+    assert (metrics["method"], metrics["calibration"]) == ("mean", None)
+    for stage, exit_code in (("report", 0), ("tta", 1), ("suspects", 1)):
+        experiment = [] if stage == "report" else ["--experiment", "t"]
+        typed = [stage, tmp_path / f"{name}.toml", *experiment, "--root", tmp_path]
+        result = CliRunner().invoke(app, list(map(str, typed)))
+        assert result.exit_code == exit_code, f"{stage}: {result.output} {result.exception!r}"

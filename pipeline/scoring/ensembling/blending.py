@@ -9,8 +9,7 @@ import numpy.typing as npt
 from pipeline.scoring.calibration import Calibration, fit_temperature
 from pipeline.scoring.metrics import SMALLEST_PROB
 from pipeline.store.freshness import fingerprint
-from pipeline.store.likeliest import AnyProbs, mean_of
-from pipeline.store.predictions import FloatArray, IntArray
+from pipeline.store.predictions import AnyProbs, FloatArray, IntArray, mean_of
 from pipeline.store.results import Result
 
 Weights = npt.NDArray[np.float64]

@@ -25,8 +25,7 @@ from pipeline.scoring.ensembling.selection import (
     score_methods,
 )
 from pipeline.scoring.targets import Judged
-from pipeline.store.likeliest import AnyProbs, mean_of
-from pipeline.store.predictions import FloatArray, IntArray
+from pipeline.store.predictions import AnyProbs, FloatArray, IntArray, mean_of
 
 
 @dataclass(frozen=True)
