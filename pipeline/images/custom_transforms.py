@@ -84,6 +84,7 @@ def _build(config: TransformConfig, where: str) -> Transform:
         given["p"] = config.p
     if config.name in _COMPOSITIONS:
         given["transforms"] = _build_parts(given.get("transforms"), where)
+        _check_draw(given, where)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # it may take a default instead of a value, and warn
@@ -99,6 +100,18 @@ def _build_parts(listed: Any, where: str) -> list[Transform]:
         raise ConfigError(f"{where}: 'transforms' must be a list of tables, each with a 'name'")
     configs = [parse(TransformConfig, one, f"{where}, {n}") for n, one in enumerate(listed)]
     return [_build(one, f"{where}, {n}, '{one.name}'") for n, one in enumerate(configs)]
+
+
+def _check_draw(given: dict[str, Any], where: str) -> None:
+    """Refuse a composition that would draw nothing: the library takes it, or fails at an image."""
+    parts, n = given["transforms"], given.get("n", 1)
+    if type(n) is not int or n < 1 or (n > len(parts) and not given.get("replace")):
+        raise ConfigError(
+            f"{where}: 'n' must be a whole number from 1 to {len(parts)}, of the transforms that "
+            f"it draws from, is {n}"
+        )
+    if not any(part.p for part in parts):
+        raise ConfigError(f"{where}: a transform must have a 'p' above 0, all have 0")
 
 
 def _explain(error: Exception) -> str:

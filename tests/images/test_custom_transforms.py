@@ -69,6 +69,22 @@ MISTAKES: dict[str, tuple[list[dict[str, Any]], str]] = {
         [{"name": "LongestMaxSize"}],
         "views.transforms.0, 'LongestMaxSize': ",
     ),
+    "none of some": (
+        [CROP, {"name": "SomeOf", "n": 0, "transforms": [{"name": "D4"}]}],
+        "views.transforms.1, 'SomeOf': 'n' must be a whole number from 1 to 1, of the transforms "
+        "that it draws from, is 0",
+    ),
+    "more than there are": (
+        [CROP, {"name": "SomeOf", "n": 3, "transforms": [{"name": "D4"}, {"name": "ToGray"}]}],
+        "'n' must be a whole number from 1 to 2, of the transforms that it draws from, is 3",
+    ),
+    "one of those that never are": (
+        [
+            CROP,
+            {"name": "OneOf", "transforms": [{"name": "D4", "p": 0}, {"name": "ToGray", "p": 0}]},
+        ],
+        "views.transforms.1, 'OneOf': a transform must have a 'p' above 0, all have 0",
+    ),
     "nothing to choose from": (
         [CROP, {"name": "OneOf"}],
         "views.transforms.1, 'OneOf': 'transforms' must be a list of tables, each with a 'name'",
