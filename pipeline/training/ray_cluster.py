@@ -10,7 +10,7 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from pipeline.machine import (
     num_processes,
 )
 
+MAX_STARTS = 4
 GRACE_SECONDS = 60.0  # for a job whose slot is gone, to save and end
 KILLED = 75  # the exit code of a job of which a process was killed, as sysexits.h says "try again"
 ENTRY = "from pipeline.training.ray_cluster import run_job; run_job()"
@@ -249,20 +250,33 @@ def connected(options: PoolOptions) -> Iterator[Cluster]:
             "include_dashboard": False,
         }
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # A busy machine takes longer than Ray's 15 s to start its agents.
     os.environ.setdefault("RAY_agent_register_timeout_ms", "300000")
-    os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "60")
     os.environ.setdefault("RAY_worker_niceness", "0")  # jobs are what the machine is there for
+    try:
+        _join(how, 1 if options.address else MAX_STARTS)
+        yield Cluster(options.per_gpu)
+    finally:
+        ray.shutdown()
+
+
+def _join(how: Mapping[str, Any], num_tries: int) -> None:
+    """Connect to a cluster; one that is started may need a few tries on a busy machine.
+
+    Ray gives the agents of a node 15 s to begin, else it ends.
+    """
+    import ray
+
     try:
         ray.init(log_to_driver=False, logging_level="ERROR", **how)
     except Exception as error:  # Ray raises bare ones
         ray.shutdown()
+        reason = str(error).strip().partition("\n")[0]
+        if num_tries > 1:
+            warn(f"Ray: starting it failed ({reason}); trying again")
+            _join(how, num_tries - 1)
+            return
         raise ArtifactError(
-            f"Ray: must start or be found at {how['address']}, isn't "
-            f"({str(error).strip().partition(chr(10))[0]}); run the same command again, or "
-            "without --gpus and --ray"
+            f"Ray: must start or be found at {how['address']}, isn't ({reason}); run the same "
+            "command again, or without --gpus and --ray"
         ) from error
-    try:
-        yield Cluster(options.per_gpu)
-    finally:
-        ray.shutdown()

@@ -271,6 +271,30 @@ def test_what_is_brought_back_and_is_not_right_ends_the_dealing(deal):
         deal(lambda fold, _: Outcome(0, "", {"oof.npz": b"1"} if fold == 2 else {}))
 
 
+def test_a_cluster_that_does_not_start_is_started_again_and_one_that_is_not_found_is_told(
+    deal, monkeypatch, capsys
+):
+    starts = []
+
+    def init(_, **options):
+        starts.append(options)
+        if len(starts) < 3:
+            raise RuntimeError("The current node timed out during startup.\nmore")
+
+    monkeypatch.setattr(Ray, "init", init)
+    deal(lambda *_: DONE)
+    assert len(starts) == 3
+    assert "Ray: starting it failed (The current node timed out during" in capsys.readouterr().err
+    starts.clear()
+    with (
+        pytest.raises(
+            ArtifactError, match=r"^Ray: must start or be found at 10\.0\.0\.1:6379, isn"
+        ),
+        ray_cluster.connected(PoolOptions(address="10.0.0.1:6379")),
+    ):
+        pass
+
+
 def test_machines_that_fetch_archives_are_those_of_a_cluster():
     with pytest.raises(ConfigError, match=r"^--from: must be given with --ray"):
         train_in_pool([], [], PoolOptions(gpus="all", source="https://example.org"))
