@@ -67,6 +67,7 @@ class ReviewDeck(Block):
         cards: The images.
         carried: Rows of that table about images without a card.
         command: What to type with the saved file, whose name ends it.
+        afterwards: What to type after that, to train anew what it changes.
         take_back: What to type where nothing is to be corrected any more; empty where nothing is.
         examples: Pictures of classes to compare the cards with, by their indices.
     """
@@ -79,6 +80,7 @@ class ReviewDeck(Block):
     cards: Sequence[ReviewCard]
     carried: Sequence[Sequence[str]] = ()
     command: str = ""
+    afterwards: str = ""
     take_back: str = ""
     examples: Mapping[int, Picture] = field(default_factory=dict)
 
@@ -221,4 +223,4 @@ class ReviewFile:
             told = f"{len(actions):,} looked at and kept, nothing to correct"
             return f"{told}; {self.deck.take_back}" if self.deck.take_back else told
         text = f"{path}: {len(actions):,} decided, {num:,} of them corrections"
-        return f"{text}; run '{self.deck.command} {path}'"
+        return f"{text}; run '{self.deck.command} {path}', then '{self.deck.afterwards}'"

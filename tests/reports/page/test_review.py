@@ -135,9 +135,9 @@ def test_ten_cards_are_decided_by_keys_and_the_saved_file_is_taken_as_it_is(
     saved = tmp_path / "corrections.csv"
     download.value.save_as(saved)
     assert download.value.suggested_filename == "corrections.csv"
-    assert "with the file's path: pipeline folds demo --corrections corrections.csv" in (
-        seen.page.locator(".told").inner_text()
-    )
+    told = seen.page.locator(".told").inner_text()
+    asked = "with the file's path: pipeline folds demo --corrections corrections.csv"
+    assert told.endswith(f"{asked}, then: pipeline run demo")
     assert (seen.complaints, set(seen.requests) - {path.as_uri()}) == ([], set())
     context.close()
     check_and_apply(own, cards_in(project.sections), saved)
@@ -303,6 +303,7 @@ def test_an_earlier_review_is_gone_on_with_where_it_ended(own, monkeypatch):
         body = json.dumps(decisions).encode()
         status, told = ask(first, f"/{first.token}/corrections", body=body, **JSON)
         assert (status, b"2 decided, 1 of them corrections" in told) == (200, True)
+        assert told.endswith(b"', then 'pipeline run demo'")
         ids = [card.image_id for card in first.desk.file.deck.cards]
     monkeypatch.undo()
     again = cards_in(label_review.build(read_report_data(own[0], own[1], "demo")))

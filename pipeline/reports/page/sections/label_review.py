@@ -268,5 +268,6 @@ def _deck(
         cards=cards,
         carried=carried,
         command=data.command("folds", "--corrections"),
+        afterwards=data.command("run"),
         take_back=data.command("folds", "--corrections none") if corrections else "",
     )

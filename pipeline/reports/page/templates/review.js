@@ -220,10 +220,10 @@ function review(deck) {
     make("a", { href: url, download: "corrections.csv" }).click();
     setTimeout(() => URL.revokeObjectURL(url), 10000);
     const num = rows().filter((one) => one.at(-1) !== "keep").length;
-    const { command, back } = deck.dataset;
+    const { command, after, back } = deck.dataset;
     const saved = `Saved ${rows().length} decisions, ${num} of them corrections, as corrections.csv among your downloads;`;
-    const undone = num || !back ? "" : ` To take back what is in effect: ${back}`;
-    return `${saved} run, with the file's path: ${command} corrections.csv${undone}`;
+    const undone = num || !back ? "" : `. To take back what is in effect: ${back}`;
+    return `${saved} run, with the file's path: ${command} corrections.csv, then: ${after}${undone}`;
   }
 
   // Served by `pipeline review`: what was decided or taken back is written at once.
