@@ -1,5 +1,7 @@
 """Score a submission against known labels."""
 
+from collections.abc import Sequence
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +58,9 @@ def run(paths: Paths, competition: Competition, csv: Path, truth: Path) -> None:
     targets = np.array(list(known.targets.values()))  # (N,), (N, K) labels or (N, 1) numbers
     probs = answers.of(list(known.targets))  # (N, K)
     what = "images" if competition.answers is None else "answers"
-    graded = (f"{what} graded", f"{len(targets):,} of {len(image_ids):,}")
+    num = len(set(known.subjects.values()))
+    of_subjects = f", of {num:,} subjects" if num else ""
+    graded = (f"{what} graded", f"{len(targets):,} of {len(image_ids):,}{of_subjects}")
     console.result(_summary_table([graded, *_scores(competition, known, targets, probs)]))
     if not competition.has_free_outputs:
         console.result(_confusion_table(competition, targets, probs.argmax(axis=1)))
@@ -107,15 +111,17 @@ def _scores(
 ) -> list[tuple[str, str]]:
     """Score all images, and those of each part by the competition's metric alone."""
     metrics = _metrics(competition)
+    subjects = _subjects(truth, list(truth.targets))
     rows = [
-        (f"{metric} (95 % interval)", _in_five_decimals(evaluate(metric, targets, probs)))
+        (f"{metric} (95 % interval)", _in_five_decimals(evaluate(metric, targets, probs, subjects)))
         for metric in metrics
     ]
     usages = [truth.usage.get(judge_id, "") for judge_id in truth.targets]
     parts = sorted({usage for usage in usages if usage}, reverse=True)  # Public before Private
     for part in parts if len(parts) > 1 else []:
         is_part = np.array([usage == part for usage in usages])
-        found = evaluate(metrics[0], targets[is_part], probs[is_part])
+        ours = _subjects(truth, list(compress(truth.targets, is_part)))
+        found = evaluate(metrics[0], targets[is_part], probs[is_part], ours)
         rows.append((f"{metrics[0]}, {part} ({is_part.sum():,} images)", _in_five_decimals(found)))
     if competition.is_number:
         return rows
@@ -124,6 +130,15 @@ def _scores(
     else:
         f1 = macro_f1(targets, probs.argmax(axis=1))
     return [*rows, ("macro F1", f"{f1:.5f}")]
+
+
+def _subjects(truth: Truth, judge_ids: Sequence[str]) -> IntArray | None:
+    """Number the subjects that images are of; None where the truth tells none."""
+    if not truth.subjects:
+        return None
+    named = [(truth.subjects.get(one), one not in truth.subjects and one) for one in judge_ids]
+    numbers = {subject: number for number, subject in enumerate(dict.fromkeys(named))}
+    return np.array([numbers[subject] for subject in named], dtype=np.int64)
 
 
 def _in_five_decimals(score: Score) -> str:

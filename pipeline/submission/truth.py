@@ -38,10 +38,13 @@ class Truth:
             number in a tuple, where it is one.
         usage: The part of the score that an image belongs to, "Public" or "Private", by the
             judge's id; empty where the table doesn't say.
+        subjects: Of whom or what an image is, by the judge's id, where the table has the column
+            that tells it of training images; an image without stands for itself.
     """
 
     targets: Mapping[str, int | tuple[int, ...] | tuple[float, ...]]
     usage: dict[str, str]
+    subjects: dict[str, str]
 
 
 def load_truth(path: Path, competition: Competition, image_ids: Sequence[str]) -> Truth:
@@ -66,18 +69,19 @@ def load_truth(path: Path, competition: Competition, image_ids: Sequence[str]) -
     first_row = {judge_id: row for row, judge_id in reversed(list(enumerate(judge_ids)))}
     again = [table.names[row] for row, one in enumerate(judge_ids) if first_row[one] < row]
     refuse(path, again, "every image must stand once")
-    rows = zip(judge_ids, table.labels, table.usage, strict=True)
+    rows = zip(judge_ids, table.labels, table.usage, table.subjects, strict=True)
     graded = [row for row in rows if row[1] and row[2].casefold() != IGNORED]
     if len(graded) < len(judge_ids):
         num = len(judge_ids) - len(graded)
         say(f"{path}: {num:,} of {len(judge_ids):,} lines are ignored or have no label")
     if not graded:
         raise DataError(f"{path}: must hold one line per image, holds none")
-    labels = dict.fromkeys(label for _, label, _ in graded)
+    labels = dict.fromkeys(label for _, label, _, _ in graded)
     class_of = _meanings(path, competition, labels)
     return Truth(
-        {judge_id: class_of[label] for judge_id, label, _ in graded},
-        {judge_id: usage for judge_id, _, usage in graded if usage},
+        {judge_id: class_of[label] for judge_id, label, _, _ in graded},
+        {judge_id: usage for judge_id, _, usage, _ in graded if usage},
+        {judge_id: subject for judge_id, _, _, subject in graded if subject},
     )
 
 
@@ -120,11 +124,13 @@ class _Table:
         names: What the images are called.
         labels: Their labels; a class's name where each class has a column.
         usage: The part of the score that they belong to; empty where the table doesn't say.
+        subjects: Of whom or what they are; empty where the table doesn't say.
     """
 
     names: list[str]
     labels: list[str]
     usage: list[str]
+    subjects: list[str]
 
 
 def _read_table(path: Path, competition: Competition, ids: _TestIds) -> _Table:
@@ -149,14 +155,18 @@ def _read_table(path: Path, competition: Competition, ids: _TestIds) -> _Table:
     values = {column: [row[column] for row in rows] for column in columns}
     others = [column for column in columns if column != key]
     usage = next((one for one in others if _is_usage(header, one, values[one])), None)
-    others = [column for column in others if column != usage]
+    subject = next((one for one in others if _is_subject(competition, header, one)), None)
+    others = [column for column in others if column not in (usage, subject)]
     marked = _columns_of_classes(competition, header, others) if header else {}
     labels = (
         [_marked(path, competition, row, marked) for row in rows]
         if marked
         else values[_label_column(path, competition, header, values, others)]
     )
-    return _Table(values[key], labels, values[usage] if usage is not None else [""] * len(rows))
+    usages, subjects = (
+        values[column] if column is not None else [""] * len(rows) for column in (usage, subject)
+    )
+    return _Table(values[key], labels, usages, subjects)
 
 
 def _best_reading(path: Path, ids: _TestIds) -> list[list[str]]:
@@ -206,6 +216,12 @@ def _is_usage(header: list[str] | None, column: int, values: list[str]) -> bool:
     if header is not None and header[column].casefold() == "usage":
         return True
     return bool(values) and {value.casefold() for value in values} <= set(USAGES)
+
+
+def _is_subject(competition: Competition, header: list[str] | None, column: int) -> bool:
+    """Whether a column is called as the one that says of whom training images are."""
+    groups = competition.train.groups
+    return header is not None and groups is not None and header[column] == groups.column
 
 
 def _columns_of_classes(

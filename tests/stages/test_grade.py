@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from pipeline.config.competition import Competition, load_competition
+from pipeline.config.images_table import Groups
 from pipeline.errors import DataError, SubmissionError
 from pipeline.scoring.metrics import evaluate
 from pipeline.stages import grade
@@ -264,6 +265,24 @@ def test_parts_of_the_score_are_told_and_what_is_ignored_is_not_graded(
     assert measures["accuracy, Public (5 images)"].startswith("0.80000 [")
     assert measures["accuracy, Private (10 images)"].startswith("0.80000 [")
     assert measures["accuracy (95 % interval)"].startswith("0.80000 [")
+
+
+def test_intervals_count_the_subjects_that_the_truth_tells(paths, demo, answers, tmp_path, capsys):
+    groups = Groups(column="Patient", file="patients.csv", id_column="id")
+    train = demo.train.model_copy(update={"groups": groups})
+    competition = demo.model_copy(update={"train": train})
+    rows = [(i, 1 - t if i < 4 else t, f"p{i // 4}") for i, t in enumerate(TARGETS)]
+    plain = write(tmp_path / "plain.csv", ["id,label", *(f"{i},{t}" for i, t, _ in rows)])
+    told = write(tmp_path / "x.csv", ["id,Patient,label", *(f"{i},{p},{t}" for i, t, p in rows)])
+    alone = run(paths, competition, answers, plain, capsys)
+    found = run(paths, competition, answers, told, capsys)
+    assert found["images graded"] == "20 of 20, of 5 subjects"
+    ends = [
+        [float(end) for end in one["accuracy (95 % interval)"].partition("[")[2][:-1].split(", ")]
+        for one in (alone, found)
+    ]
+    assert ends[1][0] < ends[0][0]
+    assert ends[0][1] < ends[1][1]
 
 
 def test_names_that_could_be_two_images_are_none(paths, demo, tmp_path):
