@@ -10,7 +10,7 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,8 +112,6 @@ class PoolOptions:
                 f"--gpus {self.gpus}: must be 'all' or numbers of this machine's {count} GPUs with "
                 "commas between them, each once; 'pipeline doctor' lists them"
             )
-        if not is_cpu:
-            os.environ[VISIBLE] = ",".join(map(str, numbers))
         return numbers
 
 
@@ -232,6 +230,22 @@ class Cluster:
 
 
 @contextmanager
+def only_these(gpus: Sequence[int]) -> Iterator[None]:
+    """Let what is started in this context see some GPUs alone, by the numbers that torch gives."""
+    before = os.environ.get(VISIBLE)
+    if gpus:
+        names = before.split(",") if before else [str(one) for one in range(max(gpus) + 1)]
+        # Where numbers stand for slots of a CPU, there are more of them than names.
+        os.environ[VISIBLE] = ",".join(names[one] for one in gpus if one < len(names))
+    try:
+        yield
+    finally:
+        os.environ.pop(VISIBLE, None)
+        if before is not None:
+            os.environ[VISIBLE] = before
+
+
+@contextmanager
 def connected(options: PoolOptions) -> Iterator[Cluster]:
     """Join the cluster, or start one of this machine alone.
 
@@ -242,11 +256,12 @@ def connected(options: PoolOptions) -> Iterator[Cluster]:
     import ray
 
     how: dict[str, Any] = {"address": options.address}
+    gpus = [] if options.address else options.gpu_numbers()
     if not options.address:
         how = {
             "address": "local",  # whatever RAY_ADDRESS says
             "num_cpus": num_cpus(),
-            "num_gpus": len(options.gpu_numbers()),
+            "num_gpus": len(gpus),
             "include_dashboard": False,
         }
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -254,7 +269,8 @@ def connected(options: PoolOptions) -> Iterator[Cluster]:
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "60")
     os.environ.setdefault("RAY_worker_niceness", "0")  # jobs are what the machine is there for
     try:
-        _join(how, 1 if options.address else MAX_STARTS)
+        with only_these(gpus):
+            _join(how, 1 if options.address else MAX_STARTS)
         yield Cluster(options.per_gpu)
     finally:
         ray.shutdown()

@@ -1,6 +1,7 @@
 """How jobs are dealt, by a Ray that is played: slots answer at once what a test says."""
 
 import io
+import os
 import pickle
 import sys
 from collections.abc import Callable
@@ -256,7 +257,6 @@ def test_without_ray_one_line_says_how_to_get_it_and_folds_go_one_by_one(monkeyp
 
 def test_gpus_are_named_by_their_numbers(monkeypatch):
     monkeypatch.setattr("pipeline.training.device.pick_device", lambda: torch.device("cuda"))
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")  # put back afterwards
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     assert PoolOptions("all").gpu_numbers() == [0, 1, 2, 3]
     assert PoolOptions("3,0").gpu_numbers() == [3, 0]
@@ -298,6 +298,20 @@ def test_a_cluster_that_does_not_start_is_started_again_and_one_that_is_not_foun
 def test_machines_that_fetch_archives_are_those_of_a_cluster():
     with pytest.raises(ConfigError, match=r"^--from: must be given with --ray"):
         train_in_pool([], [], PoolOptions(gpus="all", source="https://example.org"))
+
+
+@pytest.mark.parametrize(
+    ("given", "gpus", "seen"), [(None, [2], "2"), ("4,5,6,7", [3, 0], "7,4"), ("4", [], "4")]
+)
+def test_ray_sees_the_gpus_that_were_chosen_and_others_see_what_they_saw(
+    monkeypatch, given, gpus, seen
+):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if given:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    with ray_cluster.only_these(gpus):
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == seen
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") == given
 
 
 def test_one_process_of_several_deals_no_jobs(monkeypatch):
