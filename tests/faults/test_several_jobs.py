@@ -34,7 +34,7 @@ from tests.tiny import write_toml
 pytestmark = needs("ray", is_there=is_installed("ray"))
 
 NAMES, NUM_FOLDS, NUM_KILLS, MOST_OF_ONE_JOB = ("first", "second", "third"), 5, 10, 2
-SECONDS, MOST_STARTS = 900.0, 4
+SECONDS, MOST_STARTS = 900.0, 9
 # A dead node is missed sooner than Ray would; nothing is sent anywhere.
 RAY = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -45,6 +45,14 @@ RAY = {
     "RAY_agent_register_timeout_ms": "300000",
     "RAY_raylet_start_wait_time_s": "60",
 }
+
+
+PORTS = (
+    "dashboard-agent-grpc-port",
+    "dashboard-agent-listen-port",
+    "runtime-env-agent-port",
+    "metrics-export-port",
+)
 
 
 @dataclass(frozen=True)
@@ -231,6 +239,22 @@ def test_a_command_that_is_killed_at_ten_moments_loses_nothing(
     assert results(tmp_path / "root") == site.results
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def is_raylet_dead(node: int) -> bool:
+    """Tell whether a node that is starting never will; its command would wait on."""
+    with suppress(psutil.NoSuchProcess):
+        children = psutil.Process(node).children()
+        return any(
+            one.name() == "raylet" and one.status() == psutil.STATUS_ZOMBIE for one in children
+        )
+    return False
+
+
 class Nodes:
     """A cluster of this machine, whose nodes have folders of their own and a core each.
 
@@ -241,15 +265,13 @@ class Nodes:
 
     def __init__(self, folder: Path) -> None:
         self.nodes: dict[Path, subprocess.Popen[bytes]] = {}
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{free.getsockname()[1]}"
-        port = self.address.partition(":")[2]
+        port = free_port()
+        self.address = f"127.0.0.1:{port}"
         head = ("--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false")
         self._start(folder / "head", *head)
 
     def _start(self, root: Path, *options: str) -> None:
-        """Start a node; a busy machine may take longer than Ray waits for its agents."""
+        """Start a node; on a busy machine its agents may not begin in Ray's 15 s, so it ends."""
         for _ in range(MOST_STARTS):
             if self._is_started(root, *options):
                 return
@@ -257,9 +279,10 @@ class Nodes:
 
     def _is_started(self, root: Path, *options: str) -> bool:
         root.mkdir(exist_ok=True)
+        ports = [f"--{name}={free_port()}" for name in PORTS]
         with (root / "ray.log").open("wb") as log:
             self.nodes[root] = subprocess.Popen(
-                [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *options],
+                [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *ports, *options],
                 stdout=log,
                 stderr=log,
                 env=os.environ | RAY | {NODE_ROOT: str(root)},
@@ -267,7 +290,8 @@ class Nodes:
         until = time.monotonic() + SECONDS
         while b"Ray runtime started" not in (root / "ray.log").read_bytes():
             assert time.monotonic() < until
-            if self.nodes[root].poll() is not None:
+            if self.nodes[root].poll() is not None or is_raylet_dead(self.nodes[root].pid):
+                self.kill(root)
                 return False
             time.sleep(0.2)
         return True
