@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from pipeline.config.strict import MAX_NAME_LENGTH, Table
+from pipeline.config.strict import MAX_NAME_LENGTH, Table, Text
 
 Container = Literal["zip", "tar", "7z"]
 CONTAINERS: dict[str, Container] = {
@@ -25,6 +25,16 @@ CONTAINERS: dict[str, Container] = {
 FileName = Annotated[
     str, Field(pattern=r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*$", max_length=MAX_NAME_LENGTH)
 ]
+
+
+class Records(Table):
+    """What to make of JSON files that hold images: lists of objects, one per image."""
+
+    id: Text
+    """The key that names an image."""
+
+    arrays: Annotated[tuple[Text, ...], Field(min_length=1)]
+    """The keys of its channels: square pictures as lists of numbers, row by row."""
 
 
 class Archive(Table):
@@ -55,8 +65,14 @@ class Archive(Table):
     """What is packed: files as they are, or the pickled batches of CIFAR-10, of which train and
     test images and the test images' labels are made."""
 
+    records: Records | None = None
+    """How to make images of the JSON files that it holds: `train.json` becomes the folder `train`
+    of `.npy` files, and `train.csv` of all else that it says."""
+
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
+        if self.records is not None and (self.format != "files" or self.container is None):
+            raise ValueError("must be a zip, tar or 7z, of 'files', where it has records")
         if self.format == "cifar-batches" and self.container != "tar":
             raise ValueError("must be a .tar, .tar.gz or .tgz where its format is 'cifar-batches'")
         if self.format == "cifar-batches" and self.optional:

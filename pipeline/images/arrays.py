@@ -1,10 +1,16 @@
 """Read images that are arrays of numbers (`.npy`, DICOM), and bring pixels of any range to 8 bits.
 
 The ranges are those of cameras, scanners and radars: 10 to 16 bits, 32 bits, fractions, decibels.
+Arrays that stand in JSON become `.npy` files first.
 """
 
+import csv
 import io
+import json
+import math
 import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -189,3 +195,84 @@ def to_8_bits(values: Numbers) -> npt.NDArray[np.uint8]:
     scaled = (np.where(finite, numbers, low) - low) * scale
     rounded: npt.NDArray[np.uint8] = np.rint(scaled.clip(0, WHITE)).astype(np.uint8)
     return rounded
+
+
+# Images in JSON.
+
+CHUNK = 1 << 20  # characters
+
+
+def unpack_records(path: Path, id_key: str, array_keys: Sequence[str]) -> int:
+    """Make of a list of objects in JSON, one per image, a folder of `.npy` files and a CSV.
+
+    Both are called as the file and lie beside it, and it goes. Each image is `(C, S, S)` float32;
+    the CSV holds what else is said of it. One object is in memory at a time.
+
+    Args:
+        path: The file.
+        id_key: The key that names an image.
+        array_keys: The keys of its C channels, S² numbers each.
+
+    Returns:
+        The number of images.
+
+    Raises:
+        DataError: The file isn't such a list, or an image has no name, or one that is no file's.
+    """
+    folder, names = path.with_suffix(""), set[str]()
+    folder.mkdir()
+    with path.with_suffix(".csv").open("w", encoding="utf-8", newline="") as file:
+        writer: csv.DictWriter[str] | None = None
+        for number, record in enumerate(_objects(path)):
+            where = f"{path}: image {number}"
+            others = {key: value for key, value in record.items() if key not in array_keys}
+            name = str(others.get(id_key, ""))
+            if not name or name in names or set(name) & set("/\\\0") or name.startswith("."):
+                raise DataError(f"{where} must have a name of its own in '{id_key}', has {name!r}")
+            names.add(name)
+            np.save(folder / f"{name}.npy", _channels(where, record, array_keys))
+            writer = writer or csv.DictWriter(file, list(others), extrasaction="ignore")
+            if len(names) == 1:
+                writer.writeheader()
+            writer.writerow(others)
+    path.unlink()
+    return len(names)
+
+
+def _channels(where: str, record: dict[str, Any], keys: Sequence[str]) -> Numbers:
+    try:
+        values = np.array([record[key] for key in keys], dtype=np.float32)
+        side = math.isqrt(values.shape[1])
+        return values.reshape(len(keys), side, side)
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        raise DataError(
+            f"{where} must hold lists of as many numbers as a square has in "
+            f"{', '.join(map(repr, keys))}"
+        ) from error
+
+
+def _objects(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a list, reading no further than needed."""
+    decoder, text = json.JSONDecoder(), ""
+    with path.open(encoding="utf-8") as file:
+        while not text and (more := file.read(CHUNK)):
+            text = more.lstrip()
+        if not text.startswith("["):
+            raise DataError(f"{path}: must be a list of objects, begins with {text[:1]!r}")
+        text = text[1:]
+        while True:
+            text = text.lstrip(" \t\r\n,")
+            if text.startswith("]"):
+                return
+            try:
+                record, end = decoder.raw_decode(text)
+            except (json.JSONDecodeError, RecursionError) as error:
+                more = file.read(max(CHUNK, len(text)))
+                if not more:
+                    raise DataError(f"{path}: must be whole JSON, isn't ({error})") from error
+                text += more
+                continue
+            if not isinstance(record, dict):
+                raise DataError(f"{path}: must be a list of objects, holds {str(record)[:40]!r}")
+            yield record
+            text = text[end:]

@@ -24,7 +24,7 @@ from pipeline.data.archives.fetch_all import (
 )
 from pipeline.data.archives.sources import Source, find_sources, parts
 from pipeline.data.archives.unpack import unpack
-from pipeline.errors import ArchiveError, ConfigError
+from pipeline.errors import ArchiveError, ConfigError, DataError
 from pipeline.machine import is_installed
 from pipeline.store.atomic import PARTIAL_SUFFIX
 from pipeline.store.disk_errors import explained_os_errors
@@ -155,6 +155,11 @@ def _unpack_all(plan: DownloadPlan, archives: Mapping[str, FetchedArchive]) -> i
         fetched = archives.get(archive.name)
         if fetched is None:
             continue
+        if fetched.is_folder and archive.records is not None:
+            raise DataError(
+                f"{fetched.place}: must be packed as {archive.name}, as images are made of what it "
+                "holds; give that file"
+            )
         if fetched.is_folder:
             num_files += _link(plan.images_dir / archive.stem, fetched.place)
         elif archive.container is not None:
@@ -176,13 +181,25 @@ def _unpack(plan: DownloadPlan, archive: Archive, fetched: FetchedArchive) -> in
             from pipeline.data.archives.cifar import unpack_batches
 
             return unpack_batches(fetched.place, folder, plan.competition.classes, plan.truth_csv)
-        return unpack(fetched.place, folder)
+        num_files = unpack(fetched.place, folder)
+        return _unpack_records(archive, folder) or num_files
     except ArchiveError as error:
         if fetched.place.parent == plan.incoming_dir:
             fetched.place.unlink()  # else the next run would take it for whole
         # The archive is known to the user by where it came from, not by our working copy.
         named = ArchiveError(str(error).replace(str(fetched.place), fetched.source["place"]))
         raise with_hint(plan, named) from error
+
+
+def _unpack_records(archive: Archive, folder: Path) -> int:
+    """Make images of the JSON files of an archive, where it says how; return their number."""
+    if archive.records is None:
+        return 0
+    from pipeline.images.arrays import unpack_records
+
+    paths = sorted(folder.rglob("*.json"))
+    with explained_os_errors(folder):
+        return sum(unpack_records(one, archive.records.id, archive.records.arrays) for one in paths)
 
 
 def _publish(plan: DownloadPlan, archives: Mapping[str, FetchedArchive]) -> None:

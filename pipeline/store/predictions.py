@@ -40,7 +40,7 @@ class Likeliest:
     def of(cls, probs: FloatArray) -> "Likeliest":
         """Keep the likeliest of a few images' probabilities, `(n, K)`; of equals the first ones."""
         num = min(NUM_LIKELIEST, probs.shape[1])
-        kept = np.argpartition(-probs, num - 1, axis=1)[:, :num]
+        kept = np.argpartition(probs, probs.shape[1] - num, axis=1)[:, probs.shape[1] - num :]
         return cls._sorted(kept, np.take_along_axis(probs, kept, axis=1), probs.shape[1])
 
     @classmethod

@@ -23,7 +23,7 @@ Parts = Callable[[], Iterable[FloatArray]]
 
 HELD_OUT = 5  # every fifth group of a class says how sure the head may be
 MOST_DENSE = 10_000  # classes for which a table of rows times classes is made
-MOST_CELLS = 2**26  # rows times classes whose logits are held
+MOST_CELLS = 2**24  # rows times classes whose logits are held
 SMALLEST_VARIANCE = 1e-6  # of features that are the same in all images
 
 

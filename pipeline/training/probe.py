@@ -34,7 +34,7 @@ PREDICTED_TOGETHER = 2**16
 # Of very many classes: images times classes that are predicted together, and learned images that
 # the history tells of.
 CELLS_TOGETHER = 2**26
-ROWS_OF_MANY = 2**12
+ROWS_OF_MANY = 2**10
 
 
 class Probe:
@@ -94,8 +94,9 @@ class Probe:
         groups = np.tile(self._data.groups[rows], len(views))
         config, num_classes = self._experiment.head, self._data.num_classes
         dim = views[0].take([]).shape[1]
-        # Very many classes make logits larger than features.
-        width = max(dim, num_classes) if self._data.keeps_likeliest else dim
+        # The regression's steps make logits of all rows; very many classes make them the larger.
+        is_wide = self._data.keeps_likeliest and config.kind == "logistic"
+        width = max(dim, num_classes) if is_wide else dim
         if len(targets) * width * 4 > MOST_BYTES:
             parts = partial(_parts, views, rows, width)
             return fit_head_in_parts(parts, targets, num_classes, config, groups)

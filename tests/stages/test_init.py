@@ -75,6 +75,7 @@ NOT_INFERRED = {
     "rsna-breast-cancer-detection": "answers of several images",
     "rsna-miccai-brain-tumor-radiogenomic-classification": "answers of several images",
     "rsna-2022-cervical-spine-fracture-detection": "answers of several images",
+    "statoil-iceberg-classifier-challenge": "images in JSON",
 }
 
 

@@ -102,7 +102,7 @@ def test_answers_of_a_drawn_edition_are_written_valid_and_graded_perfect(
     assert re.search(rf"{competition.metric} \(95 % interval\) *│ {best} \[", out), out
     sample = shipped(name).submission.sample
     if sample is not None:
-        (path,) = paths.data_dir.rglob(sample)
+        (path,) = filter(Path.is_file, paths.data_dir.rglob(sample))
         validate.run(paths, competition, path)
         assert ids_of(submission) == ids_of(path)
 

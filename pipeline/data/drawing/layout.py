@@ -11,7 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from pipeline.config.archive_table import Archive
+import numpy as np
+
+from pipeline.config.archive_table import Archive, stem_of
 from pipeline.config.class_names import row_ids
 from pipeline.config.competition import Competition
 from pipeline.config.images_table import ImageList
@@ -318,11 +320,34 @@ def write_archives(competition: Competition, drawn: Drawn, archives_dir: Path) -
         contents[first] |= _train_members(competition, drawn)
         contents[next(iter(others), first)] |= _test_members(competition, drawn)
     for name, listing in draw_listings(competition, drawn).items():
-        (plain if name in plain else contents[first])[name] = listing.encode("utf-8")
+        own = next((one for one in contents if stem_of(one) == name), first)
+        (plain if name in plain else contents[own])[name] = listing.encode("utf-8")
+    for archive in containers:
+        if archive.records is not None:
+            contents[archive.name] = _recorded(competition, archive, drawn)
     for archive in containers:
         write_bytes(archives_dir / archive.name, packed(archive, contents[archive.name]))
     for name, content in plain.items():
         write_bytes(archives_dir / name, content)
+
+
+def _recorded(competition: Competition, archive: Archive, drawn: Drawn) -> Members:
+    """Write the images of a split as objects in JSON, with their labels if these are told there."""
+    assert archive.records is not None
+    name = stem_of(archive.name)
+    split = TRAIN if name.partition(".")[0] in competition.train.folders else TEST
+    label = getattr(competition.train.labels, "label_column", "")
+    records = []
+    for index, file in enumerate((drawn.train_names, drawn.test_names)[split != TRAIN]):
+        channels = np.load(io.BytesIO(drawn.files[split, index])).astype(np.float64)
+        side = min(channels.shape[1:])
+        record: dict[str, object] = {archive.records.id: PurePosixPath(file).stem}
+        for key, channel in zip(archive.records.arrays, channels, strict=False):
+            record[key] = channel[:side, :side].ravel().tolist()
+        if split == TRAIN:
+            record[label] = drawn.train_targets[index]
+        records.append(record)
+    return {f"data/{name}": json.dumps(records).encode("utf-8")}
 
 
 def find_batched(competition: Competition) -> Archive | None:
