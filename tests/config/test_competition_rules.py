@@ -112,6 +112,16 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
         "and submission.label 'labels', 'label_rows', or 'probabilities' with rows_sum_to_1 = "
         "false",
     ),
+    "images in a plain file": (
+        {"archives": [{"name": "a.json", "records": {"id": "id", "arrays": ["band"]}}]},
+        "'archives.0': must be a zip, tar or 7z, of 'files', where it has records",
+    ),
+    "probabilities of very many classes": (
+        {"classes": list(map(str, range(10_001))), "metric": "log_loss"},
+        "classes must be 10,000 at most, are 10,001, where probabilities are asked for, target "
+        "isn't 'one_class', there are answers, or the metric isn't 'accuracy' or 'micro_f1' or "
+        "'macro_f1' or 'map_at_3' or 'map_at_5' or 'map_at_10'",
+    ),
     "lines of labels in an order": (
         {"target": "several_labels", "metric": "log_loss", "submission__label": "label_rows"},
         "'submission': order must be 'any' where label is 'label_rows'",

@@ -284,6 +284,17 @@ def test_breeds_are_120_and_sorted():
     assert sorted(BREEDS) == list(BREEDS)
 
 
+def test_archive_of_which_images_are_made_is_not_read_unpacked(draw, tmp_path):
+    name = "statoil-iceberg-classifier-challenge"
+    folder = tmp_path / "folder"
+    shutil.copytree(draw(name)[0], folder)
+    (folder / "train.json.7z").unlink()
+    (folder / "train.json").mkdir()
+    (folder / "train.json" / "train.json").write_text("[]", "utf-8")
+    with pytest.raises(DataError, match=r"train\.json: must be packed as train\.json\.7z"):
+        bring(name, folder, tmp_path)
+
+
 def test_lines_of_images_and_classes_are_graded_by_a_table_of_either_form(draw, tmp_path, capsys):
     name = "rsna-2022-cervical-spine-fracture-detection"
     folder, truth = draw(name)
