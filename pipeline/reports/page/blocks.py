@@ -234,6 +234,14 @@ def table(
     return Table(caption, headings, cells, is_folded, compares)
 
 
+def without_empty_columns(
+    headings: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> tuple[list[str], list[list[Any]]]:
+    """Leave out the columns in which no row has anything; returns headings and rows."""
+    kept = [place for place in range(len(headings)) if any(_cell(row[place]).text for row in rows)]
+    return [headings[at] for at in kept], [[row[at] for at in kept] for row in rows]
+
+
 def _cell(value: Any) -> Cell:
     if isinstance(value, Cell):
         return value

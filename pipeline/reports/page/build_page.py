@@ -45,6 +45,7 @@ OTHER_SECTIONS = (
     experiment_scores.build,
     dataset_audit.build,
     training_course.build,
+    contributions.build,
     summary.build_again,
 )
 _TEMPLATES = "pipeline.reports.page"

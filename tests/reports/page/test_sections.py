@@ -15,6 +15,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from pipeline.data import audit, catalog
 from pipeline.ladder.course import Attempt, Course, Reached, save_course, utc_now
+from pipeline.reports.page import build_page
 from pipeline.reports.page.blocks import (
     Chart,
     Charts,
@@ -204,6 +205,32 @@ def test_every_kind_of_finding_is_explained():
 def catalog_and_audit():
     """Return the source of what notes findings."""
     return "\n".join(inspect.getsource(module) for module in (audit, catalog))
+
+
+def test_of_numbers_and_several_labels_the_page_says_nothing_of_classes_and_shows_the_ensemble(
+    project,
+):
+    one = next(one for one in project.data.results if one.is_ensemble)
+    members = [member | {"without": {"metric": "rmse", "difference": 0.1, "interval": [0.0, 0.2]}}
+               for member in one.metrics["members"]]  # fmt: skip
+    result = dataclasses.replace(one, metrics=one.metrics | {"members": members, "methods": []})
+    number = project.competition.model_copy(update={"target": "number"})
+    data = without(project.data, competition=number, results=(result,), best=None)
+    line = next(one.text for one in findings(data) if one.topic == "Data")
+    assert "classes" not in line
+    shown = contributions.build(data)
+    assert [one.id for one in shown] == ["ensemble"]  # and nothing of recipes, which go by classes
+    (listed,) = blocks(shown, Table)
+    assert "rmse lost without it" in listed.headings
+    assert contributions.build in build_page.OTHER_SECTIONS
+
+
+def test_columns_without_anything_are_left_out(project):
+    data = without(project.data, calibration_errors={})
+    (listed,) = [one for one in blocks(experiment_scores.build(data), Table)
+                 if one.caption.startswith("Results")]  # fmt: skip
+    assert "ECE" not in [*listed.headings, *listed.caption.split()]
+    assert {len(row) for row in listed.rows} == {len(listed.headings)}
 
 
 def test_odd_files_of_whatever_kind_are_not_called_none(project):

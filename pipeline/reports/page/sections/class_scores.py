@@ -43,6 +43,8 @@ def _confusion(data: ReportData, best: BestResult) -> Section:
     counts = confusion(best.targets, best.probs.argmax(axis=1), len(names))
     wrong = int(counts.sum() - counts.diagonal().sum())
     text = f"{best.result.name}, out of fold: {wrong:,} of {counts.sum():,} images are mistaken."
+    if data.competition.is_ordered:
+        text += " What counts here is the likeliest class; what is answered goes by thresholds."
     plot, scores = _class_scores(data, best)
     pictures, pairs = _pairs(data, best, counts)
     blocks: list[Block] = [
@@ -143,7 +145,8 @@ def _pair(data: ReportData, best: BestResult, true: int, wrong: int, count: int)
         f"{apart(str(data.train['image_id'].iloc[row]))}"
         for row in rows
     ]
-    return Card(pictures, f"{names[true]} taken for {names[wrong]}: {count:,} images", lines)
+    title = f"{names[true]} taken for {names[wrong]}: {count:,} image{'s' * (count > 1)}"
+    return Card(pictures, title, lines)
 
 
 def _class_scores(data: ReportData, best: BestResult) -> tuple[Chart, Block]:

@@ -49,7 +49,8 @@ def build(data: ReportData) -> list[Section]:
     """Show the best ensemble, and every ablation."""
     if not data.results:
         return []
-    return [Section("ensemble", "Ensemble", _ensemble(data)), *_ablations(data)]
+    ablations = _ablations(data) if data.competition.is_by_class else []
+    return [Section("ensemble", "Ensemble", _ensemble(data)), *ablations]
 
 
 def _ensemble(data: ReportData) -> list[Block]:
@@ -62,7 +63,8 @@ def _ensemble(data: ReportData) -> list[Block]:
     blocks: list[Block] = [Paragraph(_why(one, members))] if members else []
     if members:
         blocks.append(Charts([_weights(members), _losses(members)]))
-    return [*blocks, _members(one, members), _methods(one)]
+    methods = [_methods(one)] if one.metrics.get("methods") else []
+    return [*blocks, _members(one, members), *methods]
 
 
 def _why(one: Result, members: list[dict[str, Any]]) -> str:
@@ -125,13 +127,20 @@ def _losses(members: list[dict[str, Any]]) -> Chart:
         errors = np.abs(ends - changes)
         axes.errorbar(changes, places, xerr=errors, fmt="o", color=COLORS[1], capsize=3)
         axes.set_yticks(places, [shorten(one["name"]) for one in shown])
-        axes.set(xlabel="log loss lost without it", ylabel="member")
+        lost = _lost(members)
+        axes.set(xlabel=f"{lost} lost without it", ylabel="member")
         axes.set(ylim=(-0.6, max(1, len(shown)) - 0.4))
         caption = (
-            "What each member adds: how much log loss grows when the ensemble is made without it, "
+            f"What each member adds: how much {lost} grows when the ensemble is made without it, "
             "with 95 % intervals. Left of or across 0: it isn't missed beyond noise."
         )
-        return chart(figure, "log loss lost without each member", caption)
+        return chart(figure, f"{lost} lost without each member", caption)
+
+
+def _lost(members: list[dict[str, Any]]) -> str:
+    """Name the loss by which members are missed."""
+    found = [one["without"]["metric"] for one in members if one["without"]]
+    return str(found[0]).replace("_", " ") if found else "log loss"
 
 
 def _members(one: Result, members: list[dict[str, Any]]) -> Block:
@@ -147,7 +156,8 @@ def _members(one: Result, members: list[dict[str, Any]]) -> Block:
         seeds = ", ".join(member["experiments"])
         rows.append([member["name"], seeds, member["weight"], difference, interval, verdict])
     headings = [
-        "member", "experiments", "weight", "log loss lost without it", "95 % interval", "verdict",
+        "member", "experiments", "weight", f"{_lost(members)} lost without it", "95 % interval",
+        "verdict",
     ]  # fmt: skip
     method = one.config.get("method", "blend")
     caption = f"Members of {one.name}, blended by '{method}'"

@@ -18,6 +18,7 @@ from pipeline.reports.page.blocks import (
     Section,
     chart,
     table,
+    without_empty_columns,
 )
 from pipeline.reports.page.report_data import ReportData
 from pipeline.reports.style import COLORS, drawing, shorten
@@ -97,11 +98,8 @@ def _table(data: ReportData) -> Block:
         "Results, the best first. Spread: standard deviation of the folds' scores, the lowest and "
         "the highest. "
     )
-    if any(data.calibration_errors or {}):
-        caption += "ECE: expected calibration error. "
-    else:
-        at = headings.index("ECE")
-        headings, *rows = [[*one[:at], *one[at + 1 :]] for one in (headings, *rows)]
+    headings, rows = without_empty_columns(headings, rows)
+    caption += "ECE: expected calibration error. " * ("ECE" in headings)
     caption += (
         "Parameters: of the network, for an ensemble of all its members. Seconds: of all folds' "
         "training; cached features aren't counted again."

@@ -128,10 +128,9 @@ def _images(data: ReportData) -> Iterator[Finding]:
     others = len(findings) - sum(counts.values())
     listed = [f"{counts[kind]:,} {words[kind]}" for kind in words if counts[kind]]
     odd = ", ".join([*listed, *([f"{others:,} other findings"] if others else [])])
-    text = (
-        f"{len(data.taking_part):,} training images of {data.competition.num_classes:,} classes, "
-        f"{len(data.test):,} test images. {odd or 'Nothing is odd about the files'}."
-    )
+    of = "" if data.competition.is_number else f" of {data.competition.num_classes:,} classes"
+    text = f"{len(data.taking_part):,} training images{of}, {len(data.test):,} test images."
+    text += f" {odd or 'Nothing is odd about the files'}."
     yield Finding("Data", text, "data")
 
 

@@ -19,6 +19,7 @@ from pipeline.reports.page.blocks import (
     Section,
     chart,
     table,
+    without_empty_columns,
 )
 from pipeline.reports.page.report_data import ReportData
 from pipeline.reports.style import COLORS, drawing, line, shorten
@@ -146,7 +147,8 @@ def _table(histories: dict[str, list[pd.DataFrame]]) -> Block:
         gap = None if means[2] is None or means[3] is None else means[2] - means[3]
         length = last["epoch"] + 1 if "epoch" in last else last["step"]
         rows.append([name, round(float(np.mean(length))), *means, gap])
-    return table("The end of each training, mean over the folds", headings, rows)
+    caption = "The end of each training, mean over the folds"
+    return table(caption, *without_empty_columns(headings, rows))
 
 
 def _searches(data: ReportData) -> list[Block]:

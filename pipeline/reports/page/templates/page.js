@@ -106,7 +106,7 @@ function markPlace() {
   isWaiting = false;
   const edge = window.innerHeight / 3;
   const isEnd = window.innerHeight + window.scrollY >= document.documentElement.scrollHeight - 2;
-  let at = sections.findLastIndex((one) => one.getBoundingClientRect().top <= edge);
+  let at = window.scrollY > 0 ? sections.findLastIndex((one) => one.getBoundingClientRect().top <= edge) : 0;
   if (isEnd && window.scrollY > 0) at = sections.length - 1;
   links.forEach((link, place) => {
     const isHere = place === Math.max(at, 0);
