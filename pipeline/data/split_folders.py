@@ -14,6 +14,10 @@ IMAGE_SUFFIXES = {
     ".ppm", ".pgm", ".pbm", ".pnm", ".npy", ".dcm", ".dicom",
 }  # fmt: skip
 
+KEPT_BY_PROGRAMS = {
+    ".ipynb_checkpoints", ".thumbnails", ".cache", ".git", ".AppleDouble", ".Trash", ".comments",
+}  # fmt: skip
+
 Splits = frozenset[str]  # none, "train", "test" or both
 NONE: Splits = frozenset()
 
@@ -41,6 +45,13 @@ class ImageFile:
 def is_image_name(file: PurePosixPath) -> bool:
     """Whether a file is called like an image, and isn't what a system leaves beside images."""
     return file.suffix.lower() in IMAGE_SUFFIXES and not is_litter(file)
+
+
+def is_hidden_image(file: PurePosixPath) -> bool:
+    """Whether a file is called like an image and lies in a folder that is hidden by its name."""
+    is_hidden = any(part.startswith(".") for part in file.parts[:-1])
+    known = not KEPT_BY_PROGRAMS.isdisjoint(file.parts)
+    return is_hidden and not known and is_image_name(PurePosixPath(file.name))
 
 
 def has_no_suffix(file: PurePosixPath) -> bool:

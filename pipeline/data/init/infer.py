@@ -24,6 +24,7 @@ from pipeline.data.init.infer_splits import (
     ASKED,
     NO_SUCH,
     GivenFolders,
+    LeftOut,
     Split,
     asked_folder,
     find_left_out,
@@ -35,6 +36,7 @@ from pipeline.data.init.label_columns import Asked, LabelSource, with_doubt
 from pipeline.data.init.user_files import UserFiles
 from pipeline.data.init.user_lists import ForeignList, Ids, find_ids
 from pipeline.data.init.words import (
+    describe_hidden,
     describe_sidecars,
     describe_unread,
     doubt_of_mirrors,
@@ -91,14 +93,14 @@ def infer(name: str, user_files: UserFiles, given: GivenPaths) -> Inferred:
     Raises:
         DataError: There are no images, or a list has a form that no file can describe.
     """
-    notes = describe_unread(user_files.unread)
-    notes += describe_sidecars(user_files.images, user_files.files)
+    notes = _notes(user_files)
     if user_files.meta is not None:
         return Inferred(_infer_batches(name, user_files, given), notes)
     lists = read_lists(user_files, given)
     notes += describe_odd_lists(user_files, lists)
     _check_images(user_files, lists, notes)
-    left_out = find_left_out(user_files.images)
+    cells = (cell for table in lists.values() for row in table.rows for cell in row)
+    left_out = find_left_out(user_files.images, cells)
     found = _find(name, user_files, left_out.of(user_files.images), lists, given)
     asked = found.sample.table if found.sample else None
     used = [*_listed(found.labels), *([asked.name] if asked else [])]
@@ -113,11 +115,8 @@ def infer(name: str, user_files: UserFiles, given: GivenPaths) -> Inferred:
     listing = _test_list(found, id_list)
     train = _train(found.train, labels, user_files.unread)
     test = _test(found.test, listing, user_files.unread)
-    for section, others in ((train, labels.left_out), (test, ())):
-        if left_out.patterns or others:
-            unlabeled = f"{', '.join(others)}: without labels" if others else ""
-            why = "; ".join(filter(None, (left_out.why, unlabeled)))
-            section.guess("leave_out", [*left_out.patterns, *others], why)
+    _add_left_out(train, left_out, labels.left_out)
+    _add_left_out(test, left_out, ())
     grouped_by = add_groups(train, found.roles.others, labels, found.train, found.test)
     files = (listing.keys["file"] if listing else None, grouped_by)
     sections = [
@@ -135,6 +134,21 @@ def infer(name: str, user_files: UserFiles, given: GivenPaths) -> Inferred:
             f"{', '.join(samples)}: may be the sample submission, too; {asked.name} is taken"
         )
     return Inferred(sections, [*notes, *doubts])
+
+
+def _notes(user_files: UserFiles) -> list[str]:
+    """Say in one line each which files can't be used."""
+    notes = describe_unread(user_files.unread)
+    notes += describe_sidecars(user_files.images, user_files.files)
+    return [*notes, *describe_hidden(user_files.hidden)]
+
+
+def _add_left_out(section: Section, made: LeftOut, folders: Sequence[str]) -> None:
+    """Leave out what is made of images, and folders of images without labels."""
+    if made.patterns or folders:
+        unlabeled = f"{', '.join(folders)}: without labels" if folders else ""
+        why = "; ".join(filter(None, (made.why, unlabeled)))
+        section.guess("leave_out", [*made.patterns, *folders], why)
 
 
 def _check_images(

@@ -350,7 +350,8 @@ def _from_folders(image_ids: Sequence[str], asked: Asked) -> LabelSource | None:
     why += f", {num_strays:,} beside them" * bool(num_strays)
     doubt = f"; classes may also be {' or '.join(map(_shown, others))}" if others else ""
     classes = names_in(chosen)
-    unlabeled = tuple(name for name in classes if is_unlabeled(name) and name not in asked.columns)
+    answers = {*asked.columns, *asked.values}
+    unlabeled = tuple(name for name in classes if is_unlabeled(name) and name not in answers)
     classes = tuple(name for name in classes if name not in unlabeled)
     if len(classes) < MIN_CLASSES:
         return None

@@ -101,11 +101,18 @@ class LeftOut:
         return [image for image in images if image not in left_out]
 
 
-def find_left_out(images: Images) -> LeftOut:
-    """Find files that are called as images beside them, and after what is made of these."""
+def find_left_out(images: Images, listed: Iterable[str]) -> LeftOut:
+    """Find files that are called as images beside them, and after what is made of these.
+
+    Args:
+        images: Paths.
+        listed: What stands in lists: files that these name are images of their own.
+    """
     made = find_made(images)
     files = set[PurePosixPath]().union(*made.values())
-    if not files:
+    if not files or not {PurePosixPath(one).stem for one in listed}.isdisjoint(
+        {file.stem for file in files}
+    ):
         return LeftOut()
     what = f"{len(files):,} files are called as images beside them, as '{min(files).name}'"
     patterns = tuple(sorted(made))

@@ -10,7 +10,7 @@ from pipeline.config.archive_table import container_of, stem_of
 from pipeline.data.archives.cifar import META
 from pipeline.data.archives.unpack import peek
 from pipeline.data.init.words import unread_kind
-from pipeline.data.split_folders import bare_images, has_no_suffix, is_image_name
+from pipeline.data.split_folders import bare_images, has_no_suffix, is_hidden_image, is_image_name
 from pipeline.errors import ConfigError, DataError
 from pipeline.store.folders import is_litter, list_files
 
@@ -41,6 +41,7 @@ class UserFiles:
         archives: Names for `[[archives]]`; none where all lies unpacked in plain folders.
         files: Paths below `data/<competition>/images`, once they lie there, but for litter.
         bare: Those of the files that have no suffix and are images.
+        hidden: Images in hidden folders, which count as litter, relative to where they were found.
         lists: Those that may hold labels or ids, by a name that `find_file` finds them by.
         unread: Files that can't be read and may hold something, relative to where they were found.
         meta: `batches.meta` of CIFAR's batches, unpacked, if an archive holds them.
@@ -50,6 +51,7 @@ class UserFiles:
     archives: list[str] = field(default_factory=list)
     files: list[PurePosixPath] = field(default_factory=list)
     bare: set[PurePosixPath] = field(default_factory=set)
+    hidden: list[PurePosixPath] = field(default_factory=list)
     lists: dict[str, UserList] = field(default_factory=dict)
     unread: list[PurePosixPath] = field(default_factory=list)
     meta: Path | None = None
@@ -210,6 +212,7 @@ def _add_files(
     above: PurePosixPath,
 ) -> None:
     user_files.files += [above / file for file in files if not is_litter(file)]
+    user_files.hidden += [file for file in files if is_hidden_image(file)]
     user_files.bare |= {above / file for file in bare}
     user_files.unread += [file for file in files if unread_kind(file)]
 

@@ -272,6 +272,16 @@ def describe_unread(files: Iterable[PurePosixPath]) -> list[str]:
     return lines
 
 
+def describe_hidden(images: Sequence[PurePosixPath]) -> list[str]:
+    """Say in one line if images lie in hidden folders, which aren't looked at."""
+    if not images:
+        return []
+    return [
+        f"{len(images):,} images lie in hidden folders, as {min(images)}, and count for nothing; "
+        "if they shouldn't, rename the folders"
+    ]
+
+
 SIDECARS = {".cls", ".txt"}  # of WebDataset and others; .json and .xml are named as lists
 
 

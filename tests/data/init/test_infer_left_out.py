@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.store.tables import load_train
-from tests.user_folder import bring, infer, save_files, save_pictures
+from tests.user_folder import bring, infer, save_files, save_list, save_pictures
 
 CLASSES = ("ash", "elm")
 
@@ -69,3 +69,28 @@ def test_folder_without_labels_beside_the_test_images_is_of_neither_split(folder
     found = infer(folder)
     assert found.competition.test.folders == ("test",)
     assert "7 images in 'mine/unlabeled' are of neither split" in found.text
+
+
+@pytest.mark.parametrize("name", ["train.csv", "sample_submission.csv"])
+def test_files_that_a_list_names_are_images_whatever_they_are_called(folder, name, capsys):
+    pairs = [f"{n}{made}.png" for n in range(3) for made in ("", "_mask")]
+    save_files(folder, [f"test/{one}" for one in pairs])
+    save_list(folder, name, "id,kind", *(f"{one},ash" for one in pairs))
+    assert infer(folder).competition.test.leave_out == ()
+    assert "called as images beside them" not in capsys.readouterr().err
+
+
+def test_folder_without_labels_that_the_sample_answers_is_a_class(folder):
+    save_files(folder, [f"train/unlabeled/{n}.png" for n in range(4)])
+    save_list(folder, "sample.csv", "id,kind", "0.png,elm", "1.png,unlabeled", "2.png,ash")
+    found = infer(folder).competition
+    assert found.classes == (*CLASSES, "unlabeled")
+    assert found.train.leave_out == ()
+
+
+@pytest.mark.parametrize(("name", "is_told"), [(".net", True), (".ipynb_checkpoints", False)])
+def test_images_in_hidden_folders_are_told(folder, name, is_told, capsys):
+    save_files(folder, [f"train/{name}/{n}.png" for n in range(4)])
+    assert infer(folder).competition.classes == CLASSES
+    told = f"4 images lie in hidden folders, as train/{name}/0.png"
+    assert (told in capsys.readouterr().err) == is_told
