@@ -58,7 +58,7 @@ def _meaning(data: ReportData) -> str:
     if len(data.results) > 1:
         text += f" The best of {len(data.results)} results is flattered a little by the choice."
         text += " An ensemble's score is nested: for every fold it was fitted on the others." * (
-            best.is_ensemble
+            best.is_ensemble and bool(best.metrics.get("methods"))
         )
     num_folds = len(best.metrics["fold_scores"])
     return (
