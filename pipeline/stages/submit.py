@@ -27,6 +27,7 @@ from pipeline.submission.validation import examine, find_faults
 from pipeline.submission.writer import encode, line_ids, submission_table
 
 VERDICT_SECONDS = 120
+MOST_CLASSES = 20  # whose shares are printed
 
 
 def run(
@@ -176,8 +177,11 @@ def _class_shares(competition: Competition, probs: AnyProbs) -> str:
     if competition.has_several:
         counts = np.count_nonzero(probs > HALF, axis=0)
     order = np.argsort(-counts, kind="stable")
-    shares = [(competition.classes[index], counts[index] / len(probs)) for index in order]
-    return "classes: " + ", ".join(f"{name} {share:.1%}" for name, share in shares if share)
+    shares = [(competition.classes[i], counts[i] / len(probs)) for i in order if counts[i]]
+    told = [f"{name} {share:.1%}" for name, share in shares[:MOST_CLASSES]]
+    if others := len(shares) - len(told):
+        told.append(f"and {others:,} more classes")
+    return "classes: " + ", ".join(told)
 
 
 def _send(kaggle: Kaggle, log: SubmissionLog, csv: Path, sha256: str, message: str) -> int:

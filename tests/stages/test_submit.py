@@ -137,6 +137,12 @@ def test_all_images_in_one_class_are_seen_at_a_glance(paths, demo, capsys):
     assert capsys.readouterr().out.endswith("classes: dog 100.0%\n")
 
 
+def test_of_many_classes_the_most_frequent_are_told(paths, demo, capsys, monkeypatch):
+    monkeypatch.setattr(submit, "MOST_CLASSES", 1)
+    submit.run(paths, demo, "probe")
+    assert capsys.readouterr().out.endswith("classes: cat 50.0%, and 1 more classes\n")
+
+
 def test_unreadable_images_are_named(paths, demo, capsys):
     write_test(paths, unreadable=("test/3.jpg", "test/5.jpg"))
     submit.run(paths, demo, "probe")
