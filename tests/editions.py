@@ -78,8 +78,16 @@ NAMES = {
 }
 
 
-# Drawn in the form of a competition that has photos: tried in `make test-slow`.
-_REPEATS = {"demo", "demo-12", "cifar-10-demo"}
+# In the form of another one that is shipped: tried in `make test-slow`.
+_REPEATS = {
+    "demo", "demo-12", "cifar-10-demo",
+    "dog-breed-identification",
+    "herbarium-2021-fgvc8", "herbarium-2022-fgvc9",
+    "invasive-species-monitoring",
+    "iwildcam-2020-fgvc7",
+    "paddy-disease-classification",
+    "plant-seedlings-classification",
+}  # fmt: skip
 ALL_SHIPPED = [
     pytest.param(name, marks=pytest.mark.slow if name in _REPEATS else [])
     for name in built_in_names("competitions")

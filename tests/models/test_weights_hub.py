@@ -260,8 +260,9 @@ def assert_three_ways_out(error: BaseException) -> None:
         assert way in text
 
 
-@pytest.mark.parametrize("name", [NAME, "timm/hf-hub:me/mine"])
-@pytest.mark.parametrize("build", [build_model, build_trunk])
+@pytest.mark.parametrize(
+    ("name", "build"), [(NAME, build_model), ("timm/hf-hub:me/mine", build_trunk)]
+)
 @pytest.mark.parametrize("manner", ["hangs", "trickles"])
 def test_a_hub_that_does_not_answer_is_given_up_after_one_attempt(stand_in, name, build, manner):
     stand_in.manner = manner

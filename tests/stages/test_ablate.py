@@ -104,6 +104,7 @@ def test_a_second_run_trains_nothing_and_a_broken_one_only_what_is_missing(
     assert len(fitted) == 13
 
 
+@pytest.mark.slow
 def test_recipes_that_make_the_same_views_cannot_be_told_apart(site):
     still = "{name = 'Resize', height = 32, width = 32, p = 1.0}"
     run(

@@ -213,7 +213,7 @@ def test_every_stage_runs_on_images_with_several_labels(name, draw, tmp_path):
         "aptos2019-blindness-detection",
         "petfinder-pawpularity-score",
         "rsna-breast-cancer-detection",
-        "rsna-miccai-brain-tumor-radiogenomic-classification",
+        pytest.param("rsna-miccai-brain-tumor-radiogenomic-classification", marks=pytest.mark.slow),
     ],
 )
 def test_every_stage_runs_on_numbers_ordered_classes_and_answers_of_several_images(

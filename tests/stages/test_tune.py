@@ -224,7 +224,11 @@ def test_a_trial_that_runs_out_of_memory_has_that_for_its_reason(site, monkeypat
 
 
 @pytest.mark.parametrize(
-    "error", [RuntimeError("shapes don't match\nat"), KeyError("fc"), OSError(5)]
+    "error",
+    [
+        RuntimeError("shapes don't match\nat"),
+        *(pytest.param(one, marks=pytest.mark.slow) for one in (KeyError("fc"), OSError(5))),
+    ],
 )
 def test_whatever_a_trial_raises_is_its_reason_and_the_study_goes_on(site, monkeypatch, error):
     fit = Probe.fit_fold

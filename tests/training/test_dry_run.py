@@ -14,6 +14,8 @@ from tests import tiny
 
 FOLDER = Path(pipeline.__file__).parent / "experiments"
 SHIPPED = sorted(path.stem for path in FOLDER.glob("*.toml"))
+# One of each kind of method, network and head.
+QUICK = {"lite0-probe", "lite0-lda", "lite0-finetune", "cifar-attention-head", "vit-finetune"}
 RECIPE = {"recipe": "custom", "transforms": ({"name": "Blurr"},)}
 
 
@@ -84,7 +86,9 @@ def test_what_can_be_trained_passes(possible):
     check_trainable(possible, 2)
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=[] if one in QUICK else pytest.mark.slow) for one in SHIPPED]
+)
 def test_shipped_experiments_pass(name):
     for one in load_experiments(name, ["train.precision=fp32"]):
         check_trainable(one, 12)

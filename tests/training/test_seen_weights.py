@@ -19,11 +19,27 @@ FINETUNE = (
 )
 
 
+@pytest.fixture(scope="module")
+def trained(drawn, tmp_path_factory):
+    """A root with an experiment whose first fold is trained; never change it."""
+    root = tmp_path_factory.mktemp("seen") / "root"
+    shutil.copytree(drawn[0], root)
+    toml = tiny.write_toml(root / "first.toml", FINETUNE)
+    train.run(Paths(root, drawn[1].name), drawn[1], [toml], [0], [])
+    return root
+
+
 @pytest.fixture
-def learned(workspace, tmp_path):
-    """Paths, and the folds of an experiment whose first fold is trained."""
-    paths, competition = workspace
-    train.run(paths, competition, [tiny.write_toml(tmp_path / "first.toml", FINETUNE)], [0], [])
+def workspace(trained, drawn, tmp_path):
+    """A copy of it to work in."""
+    shutil.copytree(trained, tmp_path / "root")
+    return Paths(tmp_path / "root", drawn[1].name), drawn[1]
+
+
+@pytest.fixture
+def learned(workspace):
+    """Paths, and the folds of the experiment whose first fold is trained."""
+    paths, _ = workspace
     return paths, pd.read_csv(paths.folds_csv, dtype={"image_id": str})
 
 
