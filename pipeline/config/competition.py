@@ -40,6 +40,7 @@ from pipeline.config.submission_table import (
     SubmissionFormat,
     match_columns,
 )
+from pipeline.errors import ConfigError
 
 MOST_DENSE = 10_000  # classes of which all probabilities of an image are kept
 
@@ -312,8 +313,30 @@ class Competition(Table):
 
         Nor are there very many classes, of which each image's likeliest alone are kept.
         """
-        is_one = not (self.has_several or self.is_number) and self.answers is None
-        return is_one and not self.keeps_likeliest
+        return not self.why_not_by_class
+
+    @property
+    def why_not_by_class(self) -> str:
+        """What images have instead of one class and an answer of their own; empty where they do."""
+        if self.has_several:
+            return "several labels"
+        if self.is_number:
+            return "a number"
+        if self.answers is not None:
+            return "an answer together with others"
+        return f"one of more than {MOST_DENSE:,} classes" if self.keeps_likeliest else ""
+
+    def check_by_class(self, what: str) -> None:
+        """Refuse what goes by each image's class.
+
+        Raises:
+            ConfigError: Images have something else.
+        """
+        if self.why_not_by_class:
+            raise ConfigError(
+                f"{what}: must be of images with one class and one answer each, those of "
+                f"{self.name} have {self.why_not_by_class}"
+            )
 
     @property
     def keeps_likeliest(self) -> bool:

@@ -50,7 +50,7 @@ class FoldModels:
 
     def __init__(self, paths: Paths, competition: Competition, name: str) -> None:
         files = paths.experiment(name)
-        again = making_command(paths, competition, name)
+        again = making_command(paths, competition.name, name)
         self.experiment = _load_experiment(files, again)
         stamps = sorted(files.experiment_dir.glob("fold*/stamp.json"))
         self.folds = sorted(int(stamp.parent.name.removeprefix("fold")) for stamp in stamps)

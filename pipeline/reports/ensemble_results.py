@@ -75,18 +75,24 @@ def methods_table(scores: Sequence[MethodScore], metric: str, used: str) -> Tabl
 
 
 def members_table(members: Sequence[dict[str, Any]]) -> Table:
-    """Tabulate each member's weight, and the log loss that is lost without it.
+    """Tabulate each member's weight, and the loss by which it is missed.
 
     Args:
         members: The records of metrics.json.
     """
-    table = Table("member", "weight", "log loss lost without it", "", title="members")
+    table = Table("member", "weight", lost_heading(members), "", title="members")
     for column in table.columns[1:3]:
         column.justify = "right"
     for member in members:
         flag = "" if member["helps"] else "no help beyond noise"
         table.add_row(member["name"], f"{member['weight']:.2f}", _change(member["without"]), flag)
     return table
+
+
+def lost_heading(members: Sequence[dict[str, Any]]) -> str:
+    """Name what is lost without a member, by the metric that they were compared by, if any was."""
+    found = [one["without"]["metric"] for one in members if one["without"]]
+    return f"{found[0]} lost without it".replace("_", " ") if found else "lost without it"
 
 
 def _change(comparison: dict[str, Any] | None) -> str:

@@ -67,11 +67,7 @@ def run(paths: Paths, competition: Competition, options: Options) -> None:
             f"ablate: must run in one process, runs in {num_processes()}; start it without "
             "accelerate launch"
         )
-    if not competition.is_by_class:
-        raise ConfigError(
-            f"ablate: must be of images with one class each, those of {competition.name} have "
-            "several labels"
-        )
+    competition.check_by_class("ablate")
     experiment = load_experiment(options.experiment, list(options.overrides))
     recipes, num_seeds = read_recipes(options.recipes), options.num_seeds
     experiments = recipe_variants(experiment, recipes, num_seeds)

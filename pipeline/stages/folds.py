@@ -76,8 +76,9 @@ def run(
         train = train.assign(given=given["fold"])
     if corrections not in (None, NONE) and not competition.is_by_class:
         raise DataError(
-            f"{competition.name}: corrections must be of images with one class each, images have "
-            "several labels; correct the organiser's list and run 'pipeline prepare'"
+            f"{competition.name}: corrections must be of images with one class and one answer "
+            f"each, images have {competition.why_not_by_class}; correct the organiser's list and "
+            "run 'pipeline prepare'"
         )
     corrected = _corrections(paths, competition, train, corrections)
     if corrected is not None:

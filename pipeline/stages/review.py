@@ -48,7 +48,7 @@ def run(
     random token.
 
     Fails as `report` does, if no label is in doubt, the decisions' file is damaged (DataError),
-    images have several labels, or the port is taken (ConfigError).
+    images have not one class each, or the port is taken (ConfigError).
 
     Args:
         paths: The competition's files.
@@ -57,11 +57,7 @@ def run(
         port: To listen on; 0 for any that is free.
         opens: Whether to open the page in the browser.
     """
-    if not competition.is_by_class:
-        raise ConfigError(
-            f"review: must be of images with one class each, those of {competition.name} have "
-            "several labels"
-        )
+    competition.check_by_class("review")
     with make_server(paths, competition, typed, port) as server:
         result(server.address)
         say(f"review {competition.name}: open the address; Ctrl-C ends it")

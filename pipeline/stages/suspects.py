@@ -7,7 +7,7 @@ import pandas as pd
 from pipeline.config.competition import Competition
 from pipeline.console import result, say
 from pipeline.data.corrections import DROP, RELABEL
-from pipeline.errors import ArtifactError, ConfigError
+from pipeline.errors import ArtifactError
 from pipeline.scoring.oof import find_suspects
 from pipeline.scoring.targets import class_indices
 from pipeline.store.paths import Paths
@@ -29,14 +29,10 @@ def run(paths: Paths, competition: Competition, experiment: str, *, excel: bool 
 
     Writes suspects.csv beside it.
 
-    Fails if images have several labels (ConfigError), the predictions are missing or stale, or the
-    list that is there has actions and would change (ArtifactError).
+    Fails if images have not one class each (ConfigError), the predictions are missing or stale, or
+    the list that is there has actions and would change (ArtifactError).
     """
-    if not competition.is_by_class:
-        raise ConfigError(
-            f"suspects: must be of images with one class each, those of {competition.name} have "
-            "several labels"
-        )
+    competition.check_by_class("suspects")
     title = f"suspects {competition.name} {experiment}"
     folds = held_out(load_folds(paths))
     image_ids = folds["image_id"].tolist()

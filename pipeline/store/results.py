@@ -89,7 +89,7 @@ def load_any_probs(
     path = files.oof if which == "oof" else files.test
     _check_exists(paths, competition, name)
     load_result(files)  # whole?
-    again = making_command(paths, competition, name)
+    again = making_command(paths, competition.name, name)
     changed = Stamp(files.stamp, {}).damaged() or changed_members(paths, name)
     if changed:
         raise ArtifactError(
@@ -140,17 +140,17 @@ def recorded_members(paths: Paths, name: str) -> dict[str, list[str]]:
     return members
 
 
-def making_command(paths: Paths, competition: Competition, name: str) -> str:
-    """Return the command that makes an experiment or ensemble anew."""
+def making_command(paths: Paths, typed: str, name: str) -> str:
+    """Return the command that makes an experiment or ensemble anew, of a competition as `typed`."""
     files = paths.experiment(name)
     config = _read_json(files.config) if files.config.is_file() else {}
     if "members" in config:
-        command = f"pipeline ensemble {competition.name} --name {name}"
+        command = f"pipeline ensemble {typed} --name {name}"
         return f"{command} {config.get('options', '')}".rstrip()
     source = name
     if files.best_toml.is_file():  # of a search, whose name no shipped file has
         source = str(files.best_toml)
-    return f"pipeline train {competition.name} --experiment {source}"
+    return f"pipeline train {typed} --experiment {source}"
 
 
 def _check_exists(paths: Paths, competition: Competition, name: str) -> None:

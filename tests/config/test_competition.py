@@ -173,3 +173,17 @@ def test_paths_of_experiments_are_relative_to_the_competition_file(tmp_path, mon
     assert found[0] == own
     assert competition.experiments.cpu[1:] == ("lite0-probe", str(absolute))
     assert competition.experiments.cuda == tuple(tomllib.loads(text)["experiments"]["cuda"])
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("petfinder-pawpularity-score", "a number"),
+        ("plant-pathology-2021-fgvc8", "several labels"),
+        ("rsna-breast-cancer-detection", "an answer together with others"),
+    ],
+)
+def test_what_goes_by_classes_says_what_images_have_instead(name, found):
+    with pytest.raises(ConfigError, match=f"^suspects: must .* those of {name} have {found}$"):
+        load_competition(name).check_by_class("suspects")
+    load_competition("cat-12").check_by_class("suspects")

@@ -4,7 +4,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.reports.ensemble_results import members_table, methods_table
+from pipeline.reports.ensemble_results import lost_heading, members_table, methods_table
 from pipeline.scoring.ensembling.ensemble_methods import METHODS
 from pipeline.scoring.ensembling.selection import AUTO, FALLBACK, Candidates, score_methods
 from tests.scoring.drawn import FOLDS, TARGETS, members
@@ -42,7 +42,7 @@ def test_log_loss_is_not_shown_twice():
 
 
 def test_members_that_do_not_help_are_flagged():
-    change = {"difference": 0.01, "interval": [-0.002, 0.02]}
+    change = {"metric": "log_loss", "difference": 0.01, "interval": [-0.002, 0.02]}
     shown = lines(
         members_table(
             [
@@ -57,3 +57,11 @@ def test_members_that_do_not_help_are_flagged():
     assert "no help beyond noise" in first
     [second] = [line for line in shown if "│ b " in line]
     assert "no help" not in second
+    assert any("log loss lost without it" in line for line in shown)
+
+
+def test_a_loss_is_named_only_if_members_were_compared_by_it():
+    alone = {"name": "a", "weight": 1.0, "without": None, "helps": True}
+    change = {"metric": "mae", "difference": 0.1, "interval": [0.0, 0.2]}
+    assert lost_heading([alone]) == "lost without it"
+    assert lost_heading([alone, alone | {"without": change}]) == "mae lost without it"

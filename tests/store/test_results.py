@@ -101,12 +101,12 @@ def test_a_stale_result_says_what_makes_it_anew(paths, demo, config, command):
         load_probs(paths, demo, "probe", "test", ["a", "b"])
 
 
-def test_a_tuned_experiment_is_made_anew_from_its_best_values(paths, demo):
+def test_a_tuned_experiment_is_made_anew_from_its_best_values(paths):
     save(paths, "probe-tuned")
     best = paths.experiment("probe-tuned").best_toml
     write_text(best, "")
-    command = making_command(paths, demo, "probe-tuned")
-    assert command == f"pipeline train demo --experiment {best}"
+    command = making_command(paths, "in.toml", "probe-tuned")
+    assert command == f"pipeline train in.toml --experiment {best}"
 
 
 def test_other_classes_are_refused(paths, demo):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from pipeline.reports.ensemble_results import lost_heading
 from pipeline.reports.page.blocks import (
     PX_PER_INCH,
     Block,
@@ -62,7 +63,9 @@ def _ensemble(data: ReportData) -> list[Block]:
     members: list[dict[str, Any]] = one.metrics["members"]
     blocks: list[Block] = [Paragraph(_why(one, members))] if members else []
     if members:
-        blocks.append(Charts([_weights(members), _losses(members)]))
+        is_compared = any(member["without"] for member in members)
+        losses = [_losses(members)] if is_compared else []  # a lone member is missed by nobody
+        blocks.append(Charts([_weights(members), *losses]))
     methods = [_methods(one)] if one.metrics.get("methods") else []
     return [*blocks, _members(one, members), *methods]
 
@@ -127,20 +130,15 @@ def _losses(members: list[dict[str, Any]]) -> Chart:
         errors = np.abs(ends - changes)
         axes.errorbar(changes, places, xerr=errors, fmt="o", color=COLORS[1], capsize=3)
         axes.set_yticks(places, [shorten(one["name"]) for one in shown])
-        lost = _lost(members)
-        axes.set(xlabel=f"{lost} lost without it", ylabel="member")
+        heading = lost_heading(members)
+        lost = heading.removesuffix(" lost without it")
+        axes.set(xlabel=heading, ylabel="member")
         axes.set(ylim=(-0.6, max(1, len(shown)) - 0.4))
         caption = (
             f"What each member adds: how much {lost} grows when the ensemble is made without it, "
             "with 95 % intervals. Left of or across 0: it isn't missed beyond noise."
         )
         return chart(figure, f"{lost} lost without each member", caption)
-
-
-def _lost(members: list[dict[str, Any]]) -> str:
-    """Name the loss by which members are missed."""
-    found = [one["without"]["metric"] for one in members if one["without"]]
-    return str(found[0]).replace("_", " ") if found else "log loss"
 
 
 def _members(one: Result, members: list[dict[str, Any]]) -> Block:
@@ -152,11 +150,11 @@ def _members(one: Result, members: list[dict[str, Any]]) -> Block:
             low, high = change["interval"]
             interval = Cell(f"{low:+.4f} to {high:+.4f}", float(low))
         difference = Cell(f"{change['difference']:+.4f}", change["difference"]) if change else None
-        verdict = "helps" if member["helps"] else "no help beyond noise"
+        verdict = ("helps" if member["helps"] else "no help beyond noise") if change else ""
         seeds = ", ".join(member["experiments"])
         rows.append([member["name"], seeds, member["weight"], difference, interval, verdict])
     headings = [
-        "member", "experiments", "weight", f"{_lost(members)} lost without it", "95 % interval",
+        "member", "experiments", "weight", lost_heading(members), "95 % interval",
         "verdict",
     ]  # fmt: skip
     method = one.config.get("method", "blend")

@@ -250,8 +250,7 @@ def _making_command(data: ReportData, name: str) -> str:
     """Format the command that makes a result where there is nothing yet."""
     if data.paths.experiment(name).best_toml.is_file():
         return data.command("tune", _search_options(data, name))
-    command = making_command(data.paths, data.competition, name)
-    command = command.replace(data.competition.name, data.typed, 1)
+    command = making_command(data.paths, data.typed, name)
     if "--experiment" in command:
         return command
     members = recorded_members(data.paths, name)  # of whatever else there was
