@@ -105,7 +105,7 @@ def gather_label_rows(
         where they have no such ids.
 
     Raises:
-        DataError: A line has no such id or mark, or one of an image's lines is missing.
+        DataError: A line has no such id or mark, or one of an image's lines is missing or repeated.
     """
     submission, classes = competition.submission, competition.classes
     if not submission.has_label_rows or not rows or len(rows[0]) < 2:
@@ -114,16 +114,19 @@ def gather_label_rows(
     header = [name.casefold() for name in rows[0]]
     is_named = id_name in header and mark_name in header
     key, value = (header.index(id_name), header.index(mark_name)) if is_named else (0, 1)
-    rows_below = rows[is_named:]
-    found = [split_row_id(submission.row_id, row[key], classes) for row in rows_below]
+    found = [split_row_id(submission.row_id, row[key], classes) for row in rows]
     if not any(found):
         return rows
+    # A header of other names than the submission's has neither such an id nor a mark.
+    has_header = is_named or (found[0] is None and mark(rows[0][value]) is None)
     marks_of: dict[str, dict[int, str]] = {}
-    for row, pair in zip(rows_below, found, strict=True):
+    for row, pair in list(zip(rows, found, strict=True))[has_header:]:
         refuse(path, [row[key]] * (pair is None), "ids must be of an image and a class")
         refuse(path, [row[value]] * (mark(row[value]) not in (0, 1)), "labels must be 1 or 0")
         if pair is not None:
-            marks_of.setdefault(pair[0], {})[pair[1]] = row[value]
+            marks = marks_of.setdefault(pair[0], {})
+            refuse(path, [row[key]] * (pair[1] in marks), "every line must stand once")
+            marks[pair[1]] = row[value]
     few = [image_id for image_id, marks in marks_of.items() if len(marks) < len(classes)]
     refuse(path, few, f"each image must have {len(classes)} lines")
     lines = [
