@@ -174,6 +174,19 @@ def test_class_counts_are_those_of_the_training_table(project):
     assert {name: row[0] for name, row in listed.items()} == counts
 
 
+def test_shares_of_classes_are_of_the_images_where_these_have_several_labels(project):
+    first, second = project.competition.classes
+    labels = [f"|{first}|{second}|", *["||"] * (len(project.data.train) - 1)]
+    data = without(
+        project.data,
+        competition=project.competition.model_copy(update={"target": "several_labels"}),
+        train=project.data.train.assign(label=labels),
+    )
+    (counts,) = [one for one in blocks(dataset_audit.build(data), Table)
+                 if "per class" in one.caption]  # fmt: skip
+    assert [row[1] for row in rows(counts).values()] == [1 / len(data.taking_part)] * 2
+
+
 def test_images_that_no_fold_holds_out_are_counted_and_shown_among_the_data(project):
     held, always = project.data.train.iloc[2:], project.data.train.iloc[:2].assign(label="rare")
     classes = (*project.competition.classes, "rare")

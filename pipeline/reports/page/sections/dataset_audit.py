@@ -122,8 +122,8 @@ def _sizes(data: ReportData) -> Chart:
 
 
 def _classes_table(data: ReportData) -> Block:
-    counts = _counts(data)
-    rows = [[str(name), int(n), int(n) / counts.sum()] for name, n in counts.items()]
+    counts, num_images = _counts(data), max(1, len(data.taking_part))  # an image may count twice
+    rows = [[str(name), int(n), int(n) / num_images] for name, n in counts.items()]
     headings = ["class", "training images", "share"]
     return table("Training images per class", headings, rows, is_folded=True)
 
