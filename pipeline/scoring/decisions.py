@@ -136,10 +136,11 @@ def _with(thresholds: Values, index: int, value: float) -> Values:
 
 
 AnyDecisions = Decisions | OrderedDecisions
+Decide = Callable[[IntArray, FloatArray], AnyDecisions]
 
 
 def decide_out_of_fold(
-    fit: Callable[[IntArray, FloatArray], AnyDecisions],
+    fit: Decide,
     targets: IntArray,
     probs: FloatArray,
     folds: IntArray,

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pipeline.console import result, say
 from pipeline.data.training_table import fill_with_prior, is_readable, warn_of_unreadable
 from pipeline.errors import ArtifactError, ConfigError
 from pipeline.reports.ensemble_results import members_table, methods_table, save_reliability_diagram
+from pipeline.scoring.decisions import decisions_for, needs_decisions
 from pipeline.scoring.ensembling.blending import Member, group_seeds
 from pipeline.scoring.ensembling.build import (
     FittedEnsemble,
@@ -199,6 +201,7 @@ def _load(paths: Paths, competition: Competition, names: list[str]) -> _Inputs:
         metric=competition.metric,
         groups=image_groups(held),
         judged=None if competition.is_by_class else Judged(competition, held),
+        decide=partial(decisions_for, competition) if needs_decisions(competition) else None,
     )
     return _Inputs(folds, test, members, probs)
 

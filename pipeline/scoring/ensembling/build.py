@@ -15,6 +15,7 @@ from pipeline.scoring.calibration import (
     reliability_table,
 )
 from pipeline.scoring.comparison import Comparison, compare, compare_all
+from pipeline.scoring.decisions import Decide
 from pipeline.scoring.ensembling.blending import Member, Weights, equal_weights
 from pipeline.scoring.ensembling.ensemble_methods import METHODS
 from pipeline.scoring.ensembling.selection import (
@@ -109,6 +110,7 @@ class MemberProbs:
         metric: The competition's.
         groups: The group of every training image, `(N,)`; None for each by itself.
         judged: Pools and decides them, where not each image has one class and an answer.
+        decide: Decides one class an image by thresholds, where the likeliest isn't the answer.
     """
 
     oof: FloatArray | list[AnyProbs]
@@ -118,6 +120,7 @@ class MemberProbs:
     metric: str
     groups: IntArray | None = None
     judged: Judged | None = None
+    decide: Decide | None = None
 
     def select(self, kept: list[int]) -> "MemberProbs":
         """Keep some of the members, by index."""
@@ -191,6 +194,7 @@ def build(probs: MemberProbs, method: str, *, prune: bool) -> FittedEnsemble:
     if recalibration.is_applied:
         oof_probs = recalibration.oof_probs
         test_probs = recalibration.calibration.apply(test_probs)
+    tried = [*METHODS, AUTO] if method == AUTO else list(METHODS)
     contributions = Contributions(METHODS[chosen], oof, *truth, probs.groups)
     return FittedEnsemble(
         method=chosen,
@@ -199,7 +203,7 @@ def build(probs: MemberProbs, method: str, *, prune: bool) -> FittedEnsemble:
         lacks=contributions.leave_one_out() if len(kept) > 1 else [],
         oof_probs=oof_probs,
         test_probs=test_probs,
-        methods=score_methods(candidates, [*METHODS, AUTO] if method == AUTO else list(METHODS)),
+        methods=score_methods(candidates, tried, probs.decide),
         recalibration=recalibration,
     )
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.scoring.calibration import at_best_temperature
 from pipeline.scoring.comparison import Comparison, compare, compare_all
+from pipeline.scoring.decisions import Decide, decide_out_of_fold
 from pipeline.scoring.ensembling.ensemble_methods import (
     METHODS,
     CrossFits,
@@ -188,20 +189,33 @@ class MethodScore:
         }
 
 
-def score_methods(candidates: Candidates, methods: Sequence[str]) -> list[MethodScore]:
-    """Score each method, or AUTO, on all training images."""
+def score_methods(
+    candidates: Candidates, methods: Sequence[str], decide: Decide | None = None
+) -> list[MethodScore]:
+    """Score each method, or AUTO, on all training images.
+
+    Args:
+        candidates: The methods on their members.
+        methods: Of METHODS, or AUTO.
+        decide: Fits the thresholds that decide answers, see `decide_out_of_fold`; None where the
+            likeliest class is the answer.
+    """
     against = candidates.against_fallback()
     targets, metric = candidates.targets, candidates.metric
     scores = []
     for method in methods:
         oof_probs = candidates.oof(method)
         fitted_probs = candidates.fitted(method).apply(candidates.members)
+        answers, fitted_answers = oof_probs, fitted_probs
+        if decide is not None:
+            answers = decide_out_of_fold(decide, targets, oof_probs, candidates.folds)
+            fitted_answers = decide(targets, fitted_probs).apply(fitted_probs)
         scores.append(
             MethodScore(
                 method=method,
-                score=evaluate(metric, targets, oof_probs, candidates.groups),
+                score=evaluate(metric, targets, answers, candidates.groups),
                 log_loss=evaluate("log_loss", targets, oof_probs, candidates.groups),
-                fitted_score=score(metric, targets, fitted_probs),
+                fitted_score=score(metric, targets, fitted_answers),
                 fitted_log_loss=score("log_loss", targets, fitted_probs),
                 against_fallback=against.get(method),
             )

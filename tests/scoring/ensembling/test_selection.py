@@ -1,9 +1,19 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
+from pipeline.scoring.decisions import decided, decisions_for
 from pipeline.scoring.ensembling.ensemble_methods import METHODS, cross_fitted
-from pipeline.scoring.ensembling.selection import AUTO, FALLBACK, Candidates, choose
+from pipeline.scoring.ensembling.selection import (
+    AUTO,
+    FALLBACK,
+    Candidates,
+    choose,
+    score_methods,
+)
 from pipeline.scoring.metrics import score
+from tests.editions import shipped
 from tests.scoring.drawn import FOLDS, TARGETS, member, members
 
 NUM = 900
@@ -105,3 +115,14 @@ def test_with_two_folds_there_is_nothing_to_choose_by():
     found = Candidates(members(0.1, 3, num=NUM), MANY_TARGETS, MANY_FOLDS % 2, "accuracy")
     assert found.resolve(AUTO) == FALLBACK
     np.testing.assert_array_equal(found.oof(AUTO), found.oof(FALLBACK))
+
+
+def test_ordered_classes_are_scored_as_they_are_answered_by_thresholds_of_other_folds():
+    ordered = shipped("aptos2019-blindness-detection").model_copy(update={"classes": tuple("abc")})
+    drawn = Candidates(members(0.5, 1), TARGETS, FOLDS, ordered.metric)
+    [found] = score_methods(drawn, ["mean"], partial(decisions_for, ordered))
+    probs = drawn.oof("mean")
+    answers = decided(ordered, TARGETS, probs, FOLDS)
+    assert found.score.value == score(ordered.metric, TARGETS, answers)
+    assert found.score.value != score(ordered.metric, TARGETS, probs)
+    assert found.fitted_score >= found.score.value
