@@ -132,7 +132,7 @@ def find_roles(
     tests = [one for one in tables if "test" in splits_named(one.name) and one not in samples]
     if not samples:  # a list of test images with something beside each, whatever it is called
         unknown = [one for one in tables if one not in tests]
-        answers = [one for one in unknown if one.num_columns > 1 and find_ids(one, joins[1])]
+        answers = [one for one in unknown if one.num_columns > 1 and _are_mostly(one, joins[1])]
         samples = [one for one in answers if find_ids(one, joins[0]) is None]
     others = [one for one in lists.values() if one not in samples]
     found = [(one, ids) for one in tests if (ids := find_ids(one, joins[1])) is not None]
@@ -148,6 +148,12 @@ def _is_of(table: ForeignList, ours: NameJoin, others: NameJoin) -> bool:
     """Whether a list names these images, and hardly any of the others, where these aren't ours."""
     named = find_ids(table, ours)
     return named is not None and find_ids(table, others) is None
+
+
+def _are_mostly(table: ForeignList, images: NameJoin) -> bool:
+    """Whether half of a list's rows, or more, name images: numbers fit some by chance."""
+    ids = find_ids(table, images)
+    return ids is not None and ids.num_joined >= (len(table.rows) - ids.has_header) / 2
 
 
 def _why_no_list(place: Path) -> str:

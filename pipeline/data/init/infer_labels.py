@@ -1,6 +1,7 @@
 """Find the labels of the training images, in lists, folders or file names, and the classes."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -22,8 +23,13 @@ from pipeline.data.joining import join_names
 from pipeline.store.folders import same_form
 
 PATTERNS = {
-    r"(?:^|/)(?P<label>[^/]*[^/\d._ -])[._ -]*\d+\.[^./]+$": "a label, then a number",
+    r"(?:^|/)(?P<label>[^/]*[^/\d._ ()-])[._ (-]*\d+\)?\.[^./]+$": "a label, then a number",
     r"(?:^|/)\d+[._ -]+(?P<label>[^/]*[^/\d._ -])\.[^./]+$": "a number, then a label",
+}
+# Of such labels that are words themselves, as of `indoor_cat_1.jpg`.
+WORD_PATTERNS = {
+    r"(?P<label>[^\W\d_]+)[._ (-]*(?:\d+\)?)?\.[^./]+$": "labelled by the last word",
+    r"(?:^|/)[\d._ -]*(?P<label>[^\W\d_]+)[^/]*$": "labelled by the first word",
 }
 MIN_MATCHED = 0.99
 MIN_CLASSES = 2
@@ -52,7 +58,7 @@ def find_labels(
         and ids.num_joined >= min(MIN_LISTED, len(train.ids))
     ]
     if not found:
-        source = _from_folders(train.ids, asked) or _in_names(train.ids) or LabelSource()
+        source = _from_folders(train.ids, asked) or _in_names(train.ids, asked) or LabelSource()
         source, lists = _by_listed_folders(source, lists, train, asked)
         # A list that may hold labels and doesn't fit: what folders say may be something else.
         idle = [
@@ -181,21 +187,44 @@ def _ids_of_all(parts: Sequence[Named]) -> Ids:
     return replace(parts[0][1], images=frozenset().union(*(ids.images for _, ids in parts)))
 
 
-def _in_names(image_ids: Sequence[str]) -> LabelSource | None:
-    for pattern, form in PATTERNS.items():
-        matches = [re.search(pattern, image_id) for image_id in image_ids]
-        labels = {match["label"].casefold(): match["label"] for match in matches if match}
-        num_matched = sum(match is not None for match in matches)
-        is_label = 2 <= len(labels) <= len(image_ids) / 2
-        is_label = is_label and not all(map(is_camera_name, labels))
-        if is_label and num_matched >= MIN_MATCHED * len(image_ids):
-            why = f"{num_matched:,} of {len(image_ids):,} names are {form}"
-            keys = {"source": "file_name", "pattern": pattern}
-            classes = names_in(labels.values())
-            doubt = doubt_of(classes, num_matched)
-            told = "; ".join(filter(None, ("the file names", doubt)))
-            return LabelSource(keys, why, classes, told, are_classes_certain=not doubt)
-    return None
+def _in_names(image_ids: Sequence[str], asked: Asked) -> LabelSource | None:
+    """Find labels in the file names: all words there, or the one that the sample answers."""
+    tried = (_by_pattern(image_ids, *one) for one in PATTERNS.items())
+    source = next(filter(None, tried), None)
+    if source is None:
+        return None
+    tried = (_by_pattern(image_ids, *one) for one in WORD_PATTERNS.items())
+    words = [one for one in tried if one is not None and len(one.classes) < len(source.classes)]
+    answers = set(map(str.casefold, asked.values or asked.columns))
+    fitting = [one for one in (source, *words) if answers <= set(map(str.casefold, one.classes))]
+    if answers and fitting:
+        return fitting[0]
+    is_grid = len(words) == len(WORD_PATTERNS) and _are_combined(source.classes)
+    doubt = " or ".join(_shown(list(one.classes)) for one in words)
+    return with_doubt(source, [f"in a word of them: {doubt}"] if is_grid else [])
+
+
+def _are_combined(labels: Sequence[str]) -> bool:
+    """Whether most labels share their first word with some, and their last one with others."""
+    words = [re.split(r"[._ -]+", label.casefold()) for label in labels]
+    firsts, lasts = (Counter(own[end] for own in words) for end in (0, -1))
+    return sum(firsts[own[0]] > 1 < lasts[own[-1]] for own in words) > len(words) / 2
+
+
+def _by_pattern(image_ids: Sequence[str], pattern: str, form: str) -> LabelSource | None:
+    matches = [re.search(pattern, image_id) for image_id in image_ids]
+    labels = {match["label"].casefold(): match["label"] for match in matches if match}
+    num_matched = sum(match is not None for match in matches)
+    is_label = 2 <= len(labels) <= len(image_ids) / 2
+    is_label = is_label and not all(map(is_camera_name, labels))
+    if not is_label or num_matched < MIN_MATCHED * len(image_ids):
+        return None
+    why = f"{num_matched:,} of {len(image_ids):,} names are {form}"
+    classes = names_in(labels.values())
+    doubt = doubt_of(classes, num_matched)
+    told = "; ".join(filter(None, ("the file names", doubt)))
+    keys = {"source": "file_name", "pattern": pattern}
+    return LabelSource(keys, why, classes, told, are_classes_certain=not doubt)
 
 
 def with_class_names(

@@ -141,9 +141,20 @@ def read_columns(table: ForeignList, ids: Ids, asked: Asked) -> LabelSource:
     if names:
         told = f"named as beside the numbers in {header[column]}"
         source = replace(source, classes=names, classes_why=told)
-    likely = [number for number in _varied(rows, plain) if header[number] and number != column]
     is_told = column in called or bool(names)
-    return with_doubt(source, [] if is_told else [f"in '{header[number]}'" for number in likely])
+    return with_doubt(source, [] if is_told else _other_places(header, rows, plain, column))
+
+
+def _other_places(
+    header: Sequence[str], rows: Sequence[Sequence[str]], plain: list[int], column: int
+) -> list[str]:
+    """Say where labels may stand besides a column that isn't called so."""
+    varied = [number for number in _varied(rows, plain) if header[number] and number != column]
+    places = [f"in '{header[number]}'" for number in varied]
+    # Ids of the images, of which another list tells more, look so.
+    if len({row[column] for row in rows}) == len(rows) > MOST_SHOWN:
+        places.append(f"in another list: each row has a value of its own in '{header[column]}'")
+    return places
 
 
 def _with_marks(

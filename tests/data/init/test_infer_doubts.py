@@ -253,3 +253,51 @@ def test_separator_behind_the_last_column_is_no_column(folder):
     save_list(folder, "train.csv", "id;kind;", *(f"{n};{'ab'[n % 2]};" for n in range(NUM)))
     labels = infer(folder).competition.train.labels.model_dump()
     assert (labels["id_column"], labels["label_column"]) == ("id", "kind")
+
+
+def save_views(tmp_path, views=("front", "side")):
+    """Leave files called by two words and a number, a fourth of them by each pair."""
+    folder = tmp_path / "views"
+    kinds = [f"{view}-{tree}" for view in views for tree in ("ash", "elm")]
+    save_files(folder, [f"train/{kinds[n % len(kinds)]}-{n}.jpg" for n in range(NUM)])
+    save_files(folder, [f"test/{n + 100}.jpg" for n in range(6)])
+    return folder
+
+
+def test_file_names_that_combine_two_sorts_of_words_are_doubted(tmp_path):
+    found = infer(save_views(tmp_path))
+    assert found.is_guess("labels")
+    assert "in a word of them: ash, elm or front, side" in found.text
+
+
+def test_the_word_of_file_names_that_the_sample_answers_is_the_label(tmp_path):
+    folder = save_views(tmp_path)
+    save_sample(folder, "id,answer", "elm")
+    found = infer(folder)
+    assert found.competition.classes == ("ash", "elm")
+    assert not found.is_guess("labels")
+
+
+def test_file_names_of_which_one_part_says_nothing_are_not_doubted(tmp_path):
+    assert not infer(save_views(tmp_path, views=("front",))).is_guess("labels")
+
+
+def test_numbers_in_brackets_follow_labels_as_windows_writes_copies(tmp_path):
+    names = [f"train/{('ash', 'elm')[n % 2]} ({n // 2 + 1}).jpg" for n in range(NUM)]
+    save_files(tmp_path / "copies", [*names, *(f"test/{n}.jpg" for n in range(6))])
+    assert infer(tmp_path / "copies").competition.classes == ("ash", "elm")
+
+
+def test_ids_that_another_list_gives_labels_to_are_no_certain_labels(folder):
+    for n in range(NUM):
+        (folder / f"train/{n}.jpg").rename(folder / f"train/{n + 500}.jpg")
+    save_list(folder, "photos.csv", "no,photo", *(f"{n + 90},{n + 500}.jpg" for n in range(NUM)))
+    save_list(
+        folder,
+        "kinds.csv",
+        "no,kind",
+        *(f"{n + 90},{'ash' if n % 3 else 'elm'}" for n in range(NUM)),
+    )
+    found = infer(folder)
+    assert found.is_guess("labels")
+    assert found.competition.submission.sample is None
