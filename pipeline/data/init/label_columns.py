@@ -111,7 +111,7 @@ def read_columns(table: ForeignList, ids: Ids, asked: Asked) -> LabelSource:
         return _in_lines(table, ids, others, f"{where}, without a header")
     header, rows = table.rows[0], table.rows[1:]
     keys = {"file": table.name, "id_column": header[ids.column], **table.form}
-    called = [number for number in others if header[number].lower() in asked.names]
+    called = _called(header, others, asked)
     marks = _mark_columns(table, others, asked)
     if marks and not set(called) - set(marks.columns):
         rest = [header[number] for number in others if number not in marks.columns]
@@ -141,8 +141,17 @@ def read_columns(table: ForeignList, ids: Ids, asked: Asked) -> LabelSource:
     if names:
         told = f"named as beside the numbers in {header[column]}"
         source = replace(source, classes=names, classes_why=told)
+    is_asked = asked.columns == (header[column],)
     is_told = column in called or bool(names)
-    return with_doubt(source, [] if is_told else _other_places(header, rows, plain, column))
+    places = _contradicting if is_told else _other_places
+    return with_doubt(source, [] if is_asked else places(header, rows, plain, column))
+
+
+def _called(header: Sequence[str], others: Iterable[int], asked: Asked) -> list[int]:
+    """Find the column that is called as the sample's answer, else those called as labels are."""
+    found = [number for number in others if header[number].lower() in asked.names]
+    same = [number for number in found if asked.columns == (header[number],)]
+    return same or found
 
 
 def _other_places(
@@ -155,6 +164,23 @@ def _other_places(
     if len({row[column] for row in rows}) == len(rows) > MOST_SHOWN:
         places.append(f"in another list: each row has a value of its own in '{header[column]}'")
     return places
+
+
+def _contradicting(
+    header: Sequence[str], rows: Sequence[Sequence[str]], plain: list[int], column: int
+) -> list[str]:
+    """Name the columns of the same names that call some images otherwise, as corrections do."""
+    known = {row[column] for row in rows}
+    values = {number: {row[number] for row in rows} - {""} for number in plain}
+    others = [
+        number
+        for number, own in values.items()
+        if own
+        and own <= known
+        and not _are_numbers(own)
+        and any(row[number] not in ("", row[column]) for row in rows)
+    ]
+    return [f"in '{header[number]}', which contradicts it" for number in others if header[number]]
 
 
 def _with_marks(

@@ -301,3 +301,21 @@ def test_ids_that_another_list_gives_labels_to_are_no_certain_labels(folder):
     found = infer(folder)
     assert found.is_guess("labels")
     assert found.competition.submission.sample is None
+
+
+@pytest.mark.parametrize("second", ["ash", "elm", ""])
+def test_a_second_column_of_the_same_names_is_doubted_where_it_contradicts(folder, second):
+    rows = [f"{n},{('ash', 'elm')[n % 2]},{second if n % 4 == 1 else ''}" for n in range(NUM)]
+    save_list(folder, "trees.csv", "id,species,reviewed", *rows)
+    found = infer(folder)
+    assert found.is_guess("labels") == (second == "ash")
+    assert ("in 'reviewed', which contradicts it" in found.text) == (second == "ash")
+
+
+def test_the_column_that_the_sample_asks_for_is_not_doubted_for_another_of_its_names(folder):
+    rows = [f"{n},{('ash', 'elm')[n % 2]},{('ash', 'elm')[n % 3 > 0]}" for n in range(NUM)]
+    save_list(folder, "trees.csv", "id,species,reviewed", *rows)
+    save_sample(folder, "id,reviewed", "elm")
+    found = infer(folder)
+    assert found.competition.train.labels.label_column == "reviewed"  # type: ignore[union-attr]
+    assert not found.is_guess("labels")
