@@ -13,7 +13,13 @@ from pipeline.reports.ensemble_results import course_table
 from pipeline.scoring.metrics import rank_results
 from pipeline.store.freshness import Stamp, digest, read_stamp
 from pipeline.store.paths import Paths
-from pipeline.store.results import Result, changed_members, list_results, load_result
+from pipeline.store.results import (
+    Result,
+    changed_members,
+    is_scored_by,
+    list_results,
+    load_result,
+)
 from pipeline.submission.submission_log import Entry, load_log
 
 DONE, MISSING, STALE = "done", "to do", "stale"
@@ -123,10 +129,11 @@ def _scores(paths: Paths, competition: Competition, results: list[Result]) -> Ta
         metrics = one.metrics
         low, high = metrics["oof_interval_95"]
         scores = [value for value in metrics["fold_scores"] if value is not None]
+        other = "" if is_scored_by(one, competition.metric) else f"{metrics['metric']} "
         submitted = " *" if paths.submission(one.name).is_file() else ""
         table.add_row(
             one.name + submitted,
-            f"{metrics['oof_score']:.4f} [{low:.4f}, {high:.4f}]",
+            f"{other}{metrics['oof_score']:.4f} [{low:.4f}, {high:.4f}]",
             f"{min(scores):.3f}..{max(scores):.3f}" if scores else "",
             f"{metrics['log_loss']:.4f}" if "log_loss" in metrics else "",
             f"{metrics['seconds']:.0f}" if "seconds" in metrics else "",  # blending takes none

@@ -17,7 +17,7 @@ from pipeline.scoring.targets import Judged, pooled
 from pipeline.store.atomic import atomic_path, write_bytes
 from pipeline.store.paths import Paths
 from pipeline.store.predictions import AnyProbs
-from pipeline.store.results import load_any_probs, load_result
+from pipeline.store.results import is_scored_by, load_any_probs, load_result
 from pipeline.store.tables import held_out, load_folds, load_test
 from pipeline.submission.answers import answers_of, remarks
 from pipeline.submission.faults import summary
@@ -117,11 +117,13 @@ def _kaggle(competition: Competition) -> Kaggle:
 
 
 def _entry(paths: Paths, competition: Competition, experiment: str, content: bytes) -> Entry:
+    result = load_result(paths.experiment(experiment))
+    is_scored = is_scored_by(result, competition.metric)
     return Entry(
         time=now(),
         experiment=experiment,
         metric=competition.metric,
-        oof_score=load_result(paths.experiment(experiment)).metrics.get("oof_score"),
+        oof_score=result.metrics.get("oof_score") if is_scored else None,
         sha256=hashlib.sha256(content).hexdigest(),
         commit=commit() or "",
         file=paths.submission(experiment).name,

@@ -42,6 +42,11 @@ def load_result(paths: ExperimentPaths) -> Result:
     return Result(name, _read_json(paths.config), _read_json(paths.metrics))
 
 
+def is_scored_by(result: Result, metric: str) -> bool:
+    """Whether a result's scores are of this metric, not of one that the competition had before."""
+    return bool(result.metrics.get("metric", metric) == metric)
+
+
 def list_results(paths: Paths) -> list[Result]:
     """List the complete experiments and ensembles of a competition by name."""
     stamps = sorted(paths.artifacts_dir.glob("[!.]*/stamp.json"))

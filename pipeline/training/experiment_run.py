@@ -22,6 +22,7 @@ from pipeline.store.freshness import fingerprint
 from pipeline.store.locks import held, try_hold
 from pipeline.store.paths import ExperimentPaths, FoldPaths, Paths
 from pipeline.store.predictions import AnyProbs, Predictions
+from pipeline.store.results import is_scored_by, load_result
 from pipeline.store.tables import held_out, write_table
 from pipeline.training import processes
 from pipeline.training.checkpoint import (
@@ -164,11 +165,22 @@ class ExperimentRun:
             say(f"{self._title}: folds {', '.join(map(str, lacking))} are still to be trained")
             return
         with held(self._out.lock, self._title):
-            if self._begun is None and self._stamps.result(self._all_folds).is_fresh():
+            if self._begun is None and self._is_gathered():
                 say(f"{self._title}: up to date")
             else:
                 now = time.monotonic()
-                self._gather(now - (now if self._begun is None else self._begun))
+                self._gather(now - self._begun if self._begun is not None else self._seconds())
+
+    def _is_gathered(self) -> bool:
+        """Whether the results are of these folds, and scored by the competition's metric."""
+        if not self._stamps.result(self._all_folds).is_fresh():
+            return False
+        return is_scored_by(load_result(self._out), self._competition.metric)
+
+    def _seconds(self) -> float:
+        """Return what the training took whose results are gathered anew; 0 if it isn't known."""
+        is_known = self._out.metrics.is_file()
+        return float(load_result(self._out).metrics.get("seconds", 0) if is_known else 0)
 
     def review(self, fold: int) -> Review:
         """Look at all training images again with the model that a fold has learned, its last one.

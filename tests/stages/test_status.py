@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -102,3 +103,5 @@ def test_scores_are_ranked_and_submissions_marked(tmp_path, states):
     assert "* is written as a submission" in table
     _, out = states(paths, demo.model_copy(update={"metric": "log_loss"}))
     assert "log_loss, out of fold" in out
+    scores = out.partition("log_loss, out of fold")[2]
+    assert re.search(r"both\s+│ accuracy 0\.", scores)  # which it was scored by

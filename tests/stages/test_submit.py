@@ -143,6 +143,15 @@ def test_of_many_classes_the_most_frequent_are_told(paths, demo, capsys, monkeyp
     assert capsys.readouterr().out.endswith("classes: cat 50.0%, and 1 more classes\n")
 
 
+def test_a_score_by_another_metric_than_the_competitions_is_not_logged(paths, demo):
+    save(paths, demo)
+    metrics = paths.experiment("probe").metrics
+    for metric, logged in (("accuracy", 0.75), ("log_loss", None)):
+        write_text(metrics, json.dumps({"metric": metric, "oof_score": 0.75}))
+        entry = submit._entry(paths, demo, "probe", b"")
+        assert entry.oof_score == logged
+
+
 def test_unreadable_images_are_named(paths, demo, capsys):
     write_test(paths, unreadable=("test/3.jpg", "test/5.jpg"))
     submit.run(paths, demo, "probe")
