@@ -199,7 +199,7 @@ def _in_names(image_ids: Sequence[str], asked: Asked) -> LabelSource | None:
     fitting = [one for one in (source, *words) if answers <= set(map(str.casefold, one.classes))]
     if answers and fitting:
         return fitting[0]
-    is_grid = len(words) == len(WORD_PATTERNS) and _are_combined(source.classes)
+    is_grid = bool(words) and _are_combined(source.classes)
     doubt = " or ".join(_shown(list(one.classes)) for one in words)
     return with_doubt(source, [f"in a word of them: {doubt}"] if is_grid else [])
 

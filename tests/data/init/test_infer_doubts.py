@@ -270,6 +270,12 @@ def test_file_names_that_combine_two_sorts_of_words_are_doubted(tmp_path):
     assert "in a word of them: ash, elm or front, side" in found.text
 
 
+def test_file_names_that_combine_a_subjects_number_with_a_word_are_doubted(tmp_path):
+    found = infer(save_views(tmp_path, views=("s01", "s02", "s03")))
+    assert found.is_guess("labels")
+    assert "in a word of them: ash, elm" in found.text
+
+
 def test_the_word_of_file_names_that_the_sample_answers_is_the_label(tmp_path):
     folder = save_views(tmp_path)
     save_sample(folder, "id,answer", "elm")
