@@ -127,6 +127,7 @@ def test_the_first_rung_is_begun_whatever_it_costs(site):
     assert made.has_file
 
 
+@pytest.mark.slow
 def test_what_was_not_rehearsed_is_begun_where_twice_the_longest_so_far_would_fit(site):
     paths, here, climb = site
     made, forecasts = climb()

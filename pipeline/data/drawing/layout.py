@@ -339,7 +339,8 @@ def _recorded(competition: Competition, archive: Archive, drawn: Drawn) -> Membe
     label = getattr(competition.train.labels, "label_column", "")
     records = []
     for index, file in enumerate((drawn.train_names, drawn.test_names)[split != TRAIN]):
-        channels = np.load(io.BytesIO(drawn.files[split, index])).astype(np.float64)
+        content = io.BytesIO(drawn.files[split, index])
+        channels = np.load(content, allow_pickle=False).astype(np.float64)
         side = min(channels.shape[1:])
         record: dict[str, object] = {archive.records.id: PurePosixPath(file).stem}
         for key, channel in zip(archive.records.arrays, channels, strict=False):

@@ -90,6 +90,11 @@ class Asked:
         asked = self.columns if len(self.columns) == 1 else ()
         return {*map(str.lower, asked), *LABEL_NAMES} - {""}
 
+    def holds(self, labels: Iterable[str]) -> bool:
+        """Tell whether the sample answers nothing but these labels, or has a column of each."""
+        answers = self.values or ({*self.columns} if len(self.columns) > 1 else set())
+        return bool(answers) and answers <= set(labels)
+
 
 def with_doubt(source: LabelSource, places: Sequence[str]) -> LabelSource:
     """Add the places where the labels may stand, too."""
@@ -141,10 +146,10 @@ def read_columns(table: ForeignList, ids: Ids, asked: Asked) -> LabelSource:
     if names:
         told = f"named as beside the numbers in {header[column]}"
         source = replace(source, classes=names, classes_why=told)
-    is_asked = asked.columns == (header[column],)
+    args = header, rows, plain, column
     is_told = column in called or bool(names)
-    places = _contradicting if is_told else _other_places
-    return with_doubt(source, [] if is_asked else places(header, rows, plain, column))
+    places = _told_otherwise(*args, asked) if is_told else _other_places(*args)
+    return with_doubt(source, [] if asked.columns == (header[column],) else places)
 
 
 def _called(header: Sequence[str], others: Iterable[int], asked: Asked) -> list[int]:
@@ -166,6 +171,19 @@ def _other_places(
     return places
 
 
+def _told_otherwise(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    plain: list[int],
+    column: int,
+    asked: Asked,
+) -> list[str]:
+    """Say where labels may stand besides a column that is called so."""
+    args = header, rows, plain, column
+    is_answered = asked.holds(row[column] for row in rows)
+    return _contradicting(*args) or ([] if is_answered else _rivals(*args))
+
+
 def _contradicting(
     header: Sequence[str], rows: Sequence[Sequence[str]], plain: list[int], column: int
 ) -> list[str]:
@@ -181,6 +199,20 @@ def _contradicting(
         and any(row[number] not in ("", row[column]) for row in rows)
     ]
     return [f"in '{header[number]}', which contradicts it" for number in others if header[number]]
+
+
+def _rivals(
+    header: Sequence[str], rows: Sequence[Sequence[str]], plain: list[int], column: int
+) -> list[str]:
+    """Name the columns of words that divide the images into a few other groups."""
+    found = []
+    for number in _varied(rows, plain):
+        pairs = {(row[column], row[number]) for row in rows if row[number]}
+        labels, own = ({pair[side] for pair in pairs} for side in (0, 1))
+        is_other = len(pairs) > max(len(labels), len(own)) and not own <= labels
+        if is_other and 2 * len(own) <= len(rows) and not any(map(as_number, own)):
+            found.append(f"in '{header[number]}'")
+    return found
 
 
 def _with_marks(

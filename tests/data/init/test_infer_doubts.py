@@ -318,6 +318,34 @@ def test_a_second_column_of_the_same_names_is_doubted_where_it_contradicts(folde
     assert ("in 'reviewed', which contradicts it" in found.text) == (second == "ash")
 
 
+# A tree by its kind, drawn by one of two kinds of pen: which of two groupings is the label?
+@pytest.mark.parametrize(
+    ("third", "is_doubted"),
+    [
+        (lambda n: ("biro", "ink")[n % 3 > 0], True),
+        (lambda n: ("north", "south")[n % 2], False),  # says the same
+        (lambda n: f"note {n}", False),
+        (lambda n: str(n % 3), False),
+    ],
+)
+def test_words_beside_the_labels_that_group_the_images_otherwise_are_doubted(
+    folder, third, is_doubted
+):
+    rows = [f"{n},{('ash', 'elm')[n % 2]},{third(n)}" for n in range(NUM)]
+    save_list(folder, "trees.csv", "id,class,other", *rows)
+    found = infer(folder)
+    assert found.competition.train.labels.label_column == "class"  # type: ignore[union-attr]
+    assert found.is_guess("labels") == is_doubted
+    assert ("may also stand in 'other'" in found.text) == is_doubted
+
+
+def test_labels_that_the_sample_answers_are_not_doubted_for_words_beside_them(folder):
+    rows = [f"{n},{('ash', 'elm')[n % 2]},{('biro', 'ink')[n % 3 > 0]}" for n in range(NUM)]
+    save_list(folder, "trees.csv", "id,class,other", *rows)
+    save_sample(folder, "id,answer", "elm")
+    assert not infer(folder).is_guess("labels")
+
+
 def test_the_column_that_the_sample_asks_for_is_not_doubted_for_another_of_its_names(folder):
     rows = [f"{n},{('ash', 'elm')[n % 2]},{('ash', 'elm')[n % 3 > 0]}" for n in range(NUM)]
     save_list(folder, "trees.csv", "id,species,reviewed", *rows)
