@@ -12,6 +12,7 @@ from pathlib import Path
 from pipeline.errors import DataError
 from pipeline.store.folders import same_form
 
+NOT_ASCII = re.compile(rb"[\0\x80-\xff]")
 HIGH_BYTES = re.compile(rb"[\x80-\xff]+")
 WIDE = re.compile(rb"[\xe0-\xf4][\x80-\xbf]{2}")  # three bytes of UTF-8 and more
 IN_WORD = re.compile(rb"[A-Za-z][\x80-\xff]|[\x80-\xff][A-Za-z]")
@@ -111,7 +112,7 @@ def _likely_encoding(content: bytes) -> Encoding:
     Chinese alone.
     """
     if content.startswith(codecs.BOM_UTF8):
-        return Encoding("utf-8-sig")
+        return Encoding("utf-8-sig" if _can_decode(content, "utf-8-sig") else "")
     runs = [] if 0 in content else HIGH_BYTES.findall(BLANKS.sub(b"", content))
     num_pairs = sum(len(run) > 1 for run in runs)
     is_chinese = _can_decode(content, "gb18030") and num_pairs * 2 > len(runs)
@@ -171,7 +172,8 @@ def read_foreign_text(path: Path, known: str = "") -> str:
     encoding = detect_encoding(content, known).name
     if encoding:
         return SAID_SEPARATOR.sub("\n", content.decode(encoding), count=1)  # Excel's own line
-    at = next((match.start() for match in re.finditer(rb"[\0\x80-\xff]", content)), 0)
+    mark = len(codecs.BOM_UTF8) if content.startswith(codecs.BOM_UTF8) else 0
+    at = next((match.start() for match in NOT_ASCII.finditer(content, mark)), 0)
     raise DataError(
         f"{path}: must be text in UTF-8 or GB18030, byte {at + 1:,} (0x{content[at]:02x}) is of "
         "neither; save it as UTF-8"

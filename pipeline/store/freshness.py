@@ -4,6 +4,7 @@ A stage ends by writing a stamp: what went in and the digests of what came out. 
 inputs would go in and the outputs still are what they were, the stage is up to date.
 """
 
+import errno
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -27,7 +28,13 @@ def digest(path: Path) -> str | None:
     Returns:
         A sha256, or None where there is nothing.
     """
-    if path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # nothing can be there
+            return None
+        raise
+    if is_folder:
         files = [file for file in list_files(path) if (path / file).is_file()]
         return fingerprint([(str(file), (path / file).stat().st_size) for file in files])
     return file_sha256(path) if path.is_file() else None

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipeline.errors import DataError
 from pipeline.store.foreign import (
     detect_encoding,
     doubt_of_encoding,
@@ -43,6 +44,13 @@ def test_text_that_may_be_in_another_encoding_is_told(tmp_path, form):
     path.write_bytes(text.encode(encoding))
     assert read_foreign_text(path) == text
     assert told in doubt_of_encoding(path)
+
+
+def test_text_that_is_not_what_its_mark_says_is_refused(tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_bytes(b"\xef\xbb\xbfid,label\n1,\xff\xfe\n")
+    with pytest.raises(DataError, match=r"must be text in UTF-8 or GB18030, byte 15 \(0xff\)"):
+        read_foreign_text(path)
 
 
 def test_names_of_files_decide_between_encodings():

@@ -47,6 +47,10 @@ def test_a_missing_output_is_damage(stamp):
     assert not stamp.is_fresh()
 
 
+def test_a_name_that_no_file_can_have_is_nothing(tmp_path):
+    assert digest(tmp_path / ("x" * 300)) is None
+
+
 def test_a_moved_project_stays_fresh(stamp, tmp_path):
     moved = tmp_path / "moved"
     stamp.path.parent.rename(moved)
