@@ -137,7 +137,11 @@ def test_what_was_not_rehearsed_is_begun_where_twice_the_longest_so_far_would_fi
 
 
 @pytest.mark.parametrize(
-    ("slow", "begun"), [(0, ["one.toml"]), (1, ["one.toml", "two.toml", "three.toml"])]
+    ("slow", "begun"),
+    [
+        pytest.param(0, ["one.toml"], marks=pytest.mark.slow),
+        (1, ["one.toml", "two.toml", "three.toml"]),
+    ],
 )
 def test_what_was_not_rehearsed_is_expected_to_take_what_its_own_rung_took(site, slow, begun):
     """1.25 times 0.45 of the time would fit, twice it wouldn't."""

@@ -180,9 +180,9 @@ def test_every_stage_runs_on_lists_of_classes_and_a_class_of_one_image(draw, tmp
 @pytest.mark.parametrize(
     "name",
     [
-        "plant-pathology-2021-fgvc8",
+        pytest.param("plant-pathology-2021-fgvc8", marks=pytest.mark.slow),
         "ranzcr-clip-catheter-line-classification",
-        "rsna-2022-cervical-spine-fracture-detection",
+        pytest.param("rsna-2022-cervical-spine-fracture-detection", marks=pytest.mark.slow),
     ],
 )
 def test_every_stage_runs_on_images_with_several_labels(name, draw, tmp_path):

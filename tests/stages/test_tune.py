@@ -344,6 +344,7 @@ def _trials_or_none(site):
         return []
 
 
+@pytest.mark.slow
 def test_a_trial_that_another_command_ends_meanwhile_is_selected_too(site):
     run(site, 2)
     (journal,) = site[0].studies_dir.glob("*.log")
