@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import csr_array
 
+from pipeline.config.competition import MOST_DENSE
 from pipeline.scoring.calibration import best_temperature
 from pipeline.store.predictions import FloatArray, IntArray
 
@@ -22,7 +23,6 @@ Matrix = npt.NDArray[np.float64]
 Parts = Callable[[], Iterable[FloatArray]]
 
 HELD_OUT = 5  # every fifth group of a class says how sure the head may be
-MOST_DENSE = 10_000  # classes for which a table of rows times classes is made
 MOST_CELLS = 2**24  # rows times classes whose logits are held
 SMALLEST_VARIANCE = 1e-6  # of features that are the same in all images
 
