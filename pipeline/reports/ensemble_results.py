@@ -10,6 +10,7 @@ from rich.table import Table
 from pipeline.ladder.course import Course
 from pipeline.reports.style import COLORS, GREY, LINES, MARKERS, drawing, shorten, to_png
 from pipeline.scoring.ensembling.selection import AUTO, FALLBACK, MethodScore
+from pipeline.scoring.metrics import get_metric
 from pipeline.store.atomic import write_bytes
 
 if TYPE_CHECKING:
@@ -60,16 +61,19 @@ def methods_table(scores: Sequence[MethodScore], metric: str, used: str) -> Tabl
     for column in ["log loss"] if is_loss else [metric, "log loss"]:
         table.add_column(column, justify="right")
         table.add_column("if fitted", justify="right")
-    table.add_column(f"log loss against {FALLBACK}", justify="right")
+    compared = {one.against_fallback.metric for one in scores if one.against_fallback}
+    by = " ".join(compared).replace("_", " ")
+    table.add_column(f"{by} against {FALLBACK}", justify="right")
     for one in scores:
         cells = [str(one.log_loss), f"{one.fitted_log_loss:.4f}", str(one.against_fallback or "")]
         if not is_loss:
             cells = [str(one.score), f"{one.fitted_score:.4f}", *cells]
         name = f"{one.method} *" if one.method == used else one.method
         table.add_row("auto, nested" if one.method == AUTO else name, *cells)
+    how = "both at their best temperature; " if compared == {"log_loss"} else ""
     table.caption = (
-        f"* is used. if fitted: to the images that it is scored on. against {FALLBACK}: both at "
-        "their best temperature; the intervals hold all together"
+        f"* is used. if fitted: to the images that it is scored on. against {FALLBACK}: {how}the "
+        "intervals hold all together"
     )
     return table
 
@@ -95,11 +99,20 @@ def lost_heading(members: Sequence[dict[str, Any]]) -> str:
     return f"{found[0]} lost without it".replace("_", " ") if found else "lost without it"
 
 
+def lost(comparison: dict[str, Any]) -> tuple[float, float, float]:
+    """Return what is lost without a member, and the ends of its interval; below 0 it is gained."""
+    low, high = comparison["interval"]
+    values: tuple[float, float, float] = (comparison["difference"], low, high)
+    if get_metric(comparison["metric"]).greater_is_better:
+        return -values[0], -high, -low
+    return values
+
+
 def _change(comparison: dict[str, Any] | None) -> str:
     if comparison is None:
         return ""
-    low, high = comparison["interval"]
-    return f"{comparison['difference']:+.4f} [{low:+.4f}, {high:+.4f}]"
+    value, low, high = lost(comparison)
+    return f"{value:+.4f} [{low:+.4f}, {high:+.4f}]"
 
 
 def draw_course(figure: "Figure", course: Course) -> None:

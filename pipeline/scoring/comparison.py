@@ -42,6 +42,11 @@ class Comparison:
         is_better = (self.low > 0) == get_metric(self.metric).greater_is_better
         return "better" if is_better else "worse"
 
+    @property
+    def loss(self) -> float:
+        """By how much the challenger is worse; below 0 where it is better."""
+        return -self.difference if get_metric(self.metric).greater_is_better else self.difference
+
     def record(self) -> dict[str, Any]:
         """Return the entry of metrics.json."""
         return {

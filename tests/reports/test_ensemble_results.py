@@ -4,10 +4,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.reports.ensemble_results import lost_heading, members_table, methods_table
+from pipeline.reports.ensemble_results import lost, lost_heading, members_table, methods_table
 from pipeline.scoring.ensembling.ensemble_methods import METHODS
 from pipeline.scoring.ensembling.selection import AUTO, FALLBACK, Candidates, score_methods
-from tests.scoring.drawn import FOLDS, TARGETS, members
+from tests.scoring.drawn import FOLDS, TARGETS, by_thresholds, members
 
 
 def lines(table: Table) -> list[str]:
@@ -65,3 +65,17 @@ def test_a_loss_is_named_only_if_members_were_compared_by_it():
     change = {"metric": "mae", "difference": 0.1, "interval": [0.0, 0.2]}
     assert lost_heading([alone]) == "lost without it"
     assert lost_heading([alone, alone | {"without": change}]) == "mae lost without it"
+
+
+def test_a_score_that_should_be_high_is_lost_by_as_much_as_it_falls():
+    change = {"metric": "quadratic_kappa", "difference": -0.02, "interval": [-0.03, 0.01]}
+    assert lost(change) == (0.02, -0.01, 0.03)
+    assert lost(change | {"metric": "log_loss"}) == (-0.02, -0.03, 0.01)
+
+
+def test_methods_of_ordered_classes_are_compared_by_what_thresholds_decide():
+    truth = TARGETS, FOLDS, "quadratic_kappa", None, by_thresholds
+    scores = score_methods(Candidates(members(1, 1.5), *truth), ["mean", FALLBACK])
+    shown = "\n".join(lines(methods_table(scores, "quadratic_kappa", FALLBACK)))
+    assert f"quadratic kappa against {FALLBACK}" in shown
+    assert "temperature" not in shown

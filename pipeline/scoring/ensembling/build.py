@@ -127,6 +127,11 @@ class MemberProbs:
         oof, test = self.dense()
         return replace(self, oof=oof[kept], test=test[kept])
 
+    def candidates(self) -> Candidates:
+        """Return the ways to blend them."""
+        truth = self.targets, self.folds, self.metric
+        return Candidates(self.dense()[0], *truth, self.groups, self.decide)
+
     def dense(self) -> tuple[FloatArray, FloatArray]:
         """Return the tables of all classes."""
         assert isinstance(self.oof, np.ndarray)
@@ -142,7 +147,7 @@ class FittedEnsemble:
         method: The one that was used, of METHODS.
         kept: Indices of the members that weren't pruned, `M'` of them.
         weights: Theirs, `(M',)`.
-        lacks: Its difference in log loss without each of them; empty for a single member.
+        lacks: Its difference without each of them, see `Contributions`; empty for a single member.
         oof_probs: Cross-fitted, or nested where the method was chosen, `(N, K)`.
         test_probs: By what was fitted on all training images, `(T, K)`.
         methods: The scores of each method, on the members that were kept.
@@ -178,15 +183,13 @@ def build(probs: MemberProbs, method: str, *, prune: bool) -> FittedEnsemble:
     """
     if probs.judged is not None:
         return _plain_mean(probs, probs.judged)
-    truth = probs.targets, probs.folds
-    oof, test = probs.dense()
-    candidates = Candidates(oof, *truth, probs.metric, probs.groups)
-    kept = list(range(len(oof)))
+    candidates = probs.candidates()
+    kept = list(range(len(candidates.members)))
     if prune:
-        used = METHODS[candidates.resolve(method)]
-        kept = Contributions(used, oof, *truth, probs.groups).prune()
-        oof, test = probs.select(kept).dense()
-        candidates = Candidates(oof, *truth, probs.metric, probs.groups)
+        kept = Contributions(METHODS[candidates.resolve(method)], candidates).prune()
+        probs = probs.select(kept)
+        candidates = probs.candidates()
+    _, test = probs.dense()
     chosen = candidates.resolve(method)
     fitted = candidates.fitted(chosen)
     oof_probs, test_probs = candidates.oof(method), fitted.apply(test)
@@ -195,7 +198,7 @@ def build(probs: MemberProbs, method: str, *, prune: bool) -> FittedEnsemble:
         oof_probs = recalibration.oof_probs
         test_probs = recalibration.calibration.apply(test_probs)
     tried = [*METHODS, AUTO] if method == AUTO else list(METHODS)
-    contributions = Contributions(METHODS[chosen], oof, *truth, probs.groups)
+    contributions = Contributions(METHODS[chosen], candidates)
     return FittedEnsemble(
         method=chosen,
         kept=kept,
@@ -203,7 +206,7 @@ def build(probs: MemberProbs, method: str, *, prune: bool) -> FittedEnsemble:
         lacks=contributions.leave_one_out() if len(kept) > 1 else [],
         oof_probs=oof_probs,
         test_probs=test_probs,
-        methods=score_methods(candidates, tried, probs.decide),
+        methods=score_methods(candidates, tried),
         recalibration=recalibration,
     )
 

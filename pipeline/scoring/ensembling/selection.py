@@ -1,11 +1,12 @@
 """Choose the ensemble's method, nested so that the score includes the choice, and its members."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.scoring.calibration import at_best_temperature
 from pipeline.scoring.comparison import Comparison, compare, compare_all
@@ -27,6 +28,8 @@ FALLBACK = "calibrated"
 # fifth method was deleted, and no choice that had been made should change with it.
 CONFIDENCE = 0.99
 MIN_FOLDS = 3  # with two, the others of a fold are one fold, which can't be cross-validated
+# Makes answers of out-of-fold probabilities, (N, K), by thresholds of the other folds.
+Answer = Callable[[FloatArray], FloatArray]
 
 
 class Candidates:
@@ -38,6 +41,8 @@ class Candidates:
         folds: Fold of every image, `(N,)`.
         metric: The competition's.
         groups: The group of every image, `(N,)`; None for each by itself.
+        decide: Fits the thresholds that decide answers, see `decide_out_of_fold`; None where the
+            likeliest class is the answer.
     """
 
     def __init__(
@@ -47,12 +52,14 @@ class Candidates:
         folds: IntArray,
         metric: str,
         groups: IntArray | None = None,
+        decide: Decide | None = None,
     ) -> None:
         self.members = members
         self.targets = targets
         self.folds = folds
         self.metric = metric
         self.groups = groups
+        self.decide = decide
         self._cross_fits: dict[str, CrossFits[Ensemble]] = {
             name: CrossFits(method, members, targets, folds) for name, method in METHODS.items()
         }
@@ -84,7 +91,13 @@ class Candidates:
 
     def against_fallback(self) -> dict[str, Comparison]:
         """Compare the other methods with FALLBACK, by name; see `choose`."""
-        return _against_fallback(self._cross_fitted, self.targets, self.groups)
+        truth = self.targets, self.metric, self.groups
+        return _against_fallback(self._cross_fitted, *truth, self._answer())
+
+    def _answer(self, rows: npt.NDArray[np.bool_] | slice = slice(None)) -> Answer | None:
+        """Return what decides the answers of these images, each fold's by the others of them."""
+        decide, targets, folds = self.decide, self.targets[rows], self.folds[rows]
+        return decide and (lambda probs: decide_out_of_fold(decide, targets, probs, folds))
 
     @cached_property
     def _fold_numbers(self) -> list[int]:
@@ -98,7 +111,8 @@ class Candidates:
     def _choice(self) -> str:
         if len(self._fold_numbers) < MIN_FOLDS:
             return FALLBACK
-        return choose(self._cross_fitted, self.targets, self.metric, self.groups)
+        truth = self.targets, self.metric, self.groups
+        return choose(self._cross_fitted, *truth, self._answer())
 
     @cached_property
     def _choices(self) -> dict[int, str]:
@@ -114,7 +128,8 @@ class Candidates:
             if self.groups is None
             else np.unique(self.groups[is_other], return_inverse=True)[1]
         )
-        return choose(by_method, self.targets[is_other], self.metric, groups)
+        answer = self._answer(is_other)
+        return choose(by_method, self.targets[is_other], self.metric, groups, answer)
 
 
 def choose(
@@ -122,11 +137,13 @@ def choose(
     targets: IntArray,
     metric: str,
     groups: IntArray | None = None,
+    answer: Answer | None = None,
 ) -> str:
     """Choose FALLBACK, unless another method is better beyond noise.
 
     Better is a lower log loss, each method at its best temperature, by a paired bootstrap whose
     interval is widened for the number of methods tried; and a score that isn't worse beyond noise.
+    Where thresholds decide answers, as of ordered classes, better is a better score of these.
     Most methods differ by less than the noise on most competitions: a rule that takes the best one
     takes the luckiest one, and its score drops when it is nested.
 
@@ -135,10 +152,13 @@ def choose(
         targets: True class indices, `(N,)`.
         metric: The competition's.
         groups: The group of every image, `(N,)`; None for each by itself.
+        answer: Decides answers by thresholds of other folds; None where the likeliest class is one.
     """
-    losses = _against_fallback(by_method, targets, groups)
-    better = [name for name in losses if losses[name].verdict == "better"]
-    for name in sorted(better, key=lambda name: losses[name].difference):
+    found = _against_fallback(by_method, targets, metric, groups, answer)
+    better = [name for name in found if found[name].verdict == "better"]
+    for name in sorted(better, key=lambda name: found[name].loss):
+        if answer is not None:
+            return name
         both = by_method[FALLBACK], by_method[name]
         score = compare(metric, targets, *both, CONFIDENCE, groups)
         if score.verdict != "worse":
@@ -147,11 +167,17 @@ def choose(
 
 
 def _against_fallback(
-    by_method: Mapping[str, FloatArray], targets: IntArray, groups: IntArray | None
+    by_method: Mapping[str, FloatArray],
+    targets: IntArray,
+    metric: str,
+    groups: IntArray | None,
+    answer: Answer | None,
 ) -> dict[str, Comparison]:
-    scaled = {name: at_best_temperature(probs, targets) for name, probs in by_method.items()}
-    baseline = scaled.pop(FALLBACK)
-    return compare_all("log_loss", targets, baseline, scaled, CONFIDENCE, groups)
+    if answer is None:
+        metric, answer = "log_loss", partial(at_best_temperature, targets=targets)
+    compared = {name: answer(probs) for name, probs in by_method.items()}
+    baseline = compared.pop(FALLBACK)
+    return compare_all(metric, targets, baseline, compared, CONFIDENCE, groups)
 
 
 @dataclass(frozen=True)
@@ -164,7 +190,8 @@ class MethodScore:
         log_loss: The same.
         fitted_score: The same, fitted to all images, as a measure of the method's optimism.
         fitted_log_loss: The same of log loss.
-        against_fallback: Difference in log loss, see `choose`; None for AUTO and the fallback.
+        against_fallback: Difference, in log loss or of answers that thresholds decide, see
+            `choose`; None for AUTO and the fallback.
     """
 
     method: str
@@ -189,19 +216,10 @@ class MethodScore:
         }
 
 
-def score_methods(
-    candidates: Candidates, methods: Sequence[str], decide: Decide | None = None
-) -> list[MethodScore]:
-    """Score each method, or AUTO, on all training images.
-
-    Args:
-        candidates: The methods on their members.
-        methods: Of METHODS, or AUTO.
-        decide: Fits the thresholds that decide answers, see `decide_out_of_fold`; None where the
-            likeliest class is the answer.
-    """
+def score_methods(candidates: Candidates, methods: Sequence[str]) -> list[MethodScore]:
+    """Score each method, or AUTO, on all training images."""
     against = candidates.against_fallback()
-    targets, metric = candidates.targets, candidates.metric
+    targets, metric, decide = candidates.targets, candidates.metric, candidates.decide
     scores = []
     for method in methods:
         oof_probs = candidates.oof(method)
@@ -227,30 +245,23 @@ class Contributions:
     """Compares an ensemble with itself without some of its members.
 
     Log losses are cross-fitted and compared at each ensemble's best temperature. Log loss tells
-    far smaller changes from noise than accuracy does, where most images are right either way.
+    far smaller changes from noise than accuracy does, where most images are right either way. Where
+    thresholds decide answers, these are scored by the competition's metric instead.
 
     Args:
         method: The kind of ensemble.
-        members: OOF probabilities, `(M, N, K)`.
-        targets: True class indices, `(N,)`.
-        folds: Fold of every image, `(N,)`.
-        groups: The group of every image, `(N,)`; None for each by itself.
+        candidates: Its members, and what they are measured against.
     """
 
-    def __init__(
-        self,
-        method: Method,
-        members: FloatArray,
-        targets: IntArray,
-        folds: IntArray,
-        groups: IntArray | None = None,
-    ) -> None:
+    def __init__(self, method: Method, candidates: Candidates) -> None:
         self._method = method
-        self._members = members
-        self._targets = targets
-        self._folds = folds
-        self._groups = groups
-        self._whole = self._predictions(list(range(len(members))))
+        self._members = candidates.members
+        self._targets = candidates.targets
+        self._folds = candidates.folds
+        self._groups = candidates.groups
+        self._decide = candidates.decide
+        self._metric = candidates.metric if candidates.decide is not None else "log_loss"
+        self._whole = self._predictions(list(range(len(self._members))))
 
     def leave_one_out(self) -> list[Comparison]:
         """Compare the ensemble without each member to the whole one, in the members' order.
@@ -275,7 +286,7 @@ class Contributions:
             dispensable = [index for index in kept if lacks[index].verdict != "worse"]
             if not dispensable:
                 break
-            kept.remove(min(dispensable, key=lambda index: lacks[index].difference))
+            kept.remove(min(dispensable, key=lambda index: lacks[index].loss))
         return kept
 
     def _leave_one_out(self, kept: list[int]) -> dict[int, Comparison]:
@@ -284,10 +295,12 @@ class Contributions:
             str(index): self._predictions([other for other in kept if other != index])
             for index in kept
         }
-        losses = compare_all("log_loss", self._targets, self._whole, rests, groups=self._groups)
+        losses = compare_all(self._metric, self._targets, self._whole, rests, groups=self._groups)
         return dict(zip(kept, losses.values(), strict=True))
 
     def _predictions(self, chosen: list[int]) -> FloatArray:
         members = self._members[chosen]
         oof_probs = cross_fitted(self._method, members, self._targets, self._folds)
+        if self._decide is not None:
+            return decide_out_of_fold(self._decide, self._targets, oof_probs, self._folds)
         return at_best_temperature(oof_probs, self._targets)

@@ -3,9 +3,9 @@ import numpy as np
 from pipeline.scoring.calibration import at_best_temperature
 from pipeline.scoring.comparison import compare
 from pipeline.scoring.ensembling.ensemble_methods import METHODS
-from pipeline.scoring.ensembling.selection import Contributions
+from pipeline.scoring.ensembling.selection import Candidates, Contributions
 from pipeline.store.predictions import FloatArray
-from tests.scoring.drawn import members
+from tests.scoring.drawn import by_thresholds, members, of_extremes
 
 NUM = 900
 TARGETS = np.arange(NUM) % 3
@@ -13,7 +13,7 @@ FOLDS = np.arange(NUM) // 3 % 5
 
 
 def contributions(drawn: FloatArray, method: str = "weighted") -> Contributions:
-    return Contributions(METHODS[method], drawn, TARGETS, FOLDS)
+    return Contributions(METHODS[method], Candidates(drawn, TARGETS, FOLDS, "accuracy"))
 
 
 def test_what_helps_is_told_from_what_does_not():
@@ -50,7 +50,7 @@ def test_what_is_left_is_held_to_the_whole_ensemble():
     """Held to the rest before, each of these members could go, until half of them are gone."""
     drawn = members(*[1.0] * 8, seed=20, num=150)
     targets, folds = TARGETS[:150], FOLDS[:150]
-    kept = Contributions(METHODS["mean"], drawn, targets, folds).prune()
+    kept = Contributions(METHODS["mean"], Candidates(drawn, targets, folds, "accuracy")).prune()
     assert 1 < len(kept) < 8
 
     def against_the_whole(chosen: list[int]) -> str:
@@ -59,3 +59,16 @@ def test_what_is_left_is_held_to_the_whole_ensemble():
 
     assert against_the_whole(kept) != "worse"
     assert all(against_the_whole([i for i in kept if i != one]) == "worse" for one in kept)
+
+
+def test_members_of_ordered_classes_are_missed_for_answers_that_thresholds_decide():
+    noise, of_places = members(0, num=NUM)[0], of_extremes(TARGETS)
+    truth = TARGETS, FOLDS, "quadratic_kappa", None, by_thresholds
+    drawn = Candidates(np.stack([noise, of_places]), *truth)
+    of_noise, of_answers = Contributions(METHODS["mean"], drawn).leave_one_out()
+    assert (of_noise.metric, of_answers.metric) == ("quadratic_kappa", "quadratic_kappa")
+    assert of_answers.verdict == "worse"
+    assert of_answers.loss > 0.5 > of_noise.loss
+    assert Contributions(METHODS["mean"], drawn).prune() == [1]
+    by_loss = Contributions(METHODS["mean"], Candidates(drawn.members, TARGETS, FOLDS, "accuracy"))
+    assert [lack.metric for lack in by_loss.leave_one_out()] == ["log_loss", "log_loss"]

@@ -3,7 +3,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from pipeline.scoring.decisions import decided, decisions_for
+from pipeline.scoring.decisions import decide_out_of_fold, decided, decisions_for
 from pipeline.scoring.ensembling.ensemble_methods import METHODS, cross_fitted
 from pipeline.scoring.ensembling.selection import (
     AUTO,
@@ -14,7 +14,7 @@ from pipeline.scoring.ensembling.selection import (
 )
 from pipeline.scoring.metrics import score
 from tests.editions import shipped
-from tests.scoring.drawn import FOLDS, TARGETS, member, members
+from tests.scoring.drawn import FOLDS, TARGETS, by_thresholds, member, members, of_extremes
 
 NUM = 900
 MANY_TARGETS = np.arange(NUM) % 3
@@ -119,10 +119,33 @@ def test_with_two_folds_there_is_nothing_to_choose_by():
 
 def test_ordered_classes_are_scored_as_they_are_answered_by_thresholds_of_other_folds():
     ordered = shipped("aptos2019-blindness-detection").model_copy(update={"classes": tuple("abc")})
-    drawn = Candidates(members(0.5, 1), TARGETS, FOLDS, ordered.metric)
-    [found] = score_methods(drawn, ["mean"], partial(decisions_for, ordered))
+    decide = partial(decisions_for, ordered)
+    drawn = Candidates(members(0.5, 1), TARGETS, FOLDS, ordered.metric, decide=decide)
+    [found] = score_methods(drawn, ["mean"])
     probs = drawn.oof("mean")
     answers = decided(ordered, TARGETS, probs, FOLDS)
     assert found.score.value == score(ordered.metric, TARGETS, answers)
     assert found.score.value != score(ordered.metric, TARGETS, probs)
     assert found.fitted_score >= found.score.value
+
+
+def test_of_ordered_classes_the_method_is_chosen_by_answers_that_thresholds_decide():
+    """It has the best mean places, though its likeliest classes and log loss are the worst."""
+    methods = by_method({}) | {"rank": of_extremes(MANY_TARGETS)}
+    metric = "quadratic_kappa"
+
+    def answer(probs):
+        return decide_out_of_fold(by_thresholds, MANY_TARGETS, probs, MANY_FOLDS)
+
+    assert choose(methods, MANY_TARGETS, metric) == FALLBACK
+    assert choose(methods, MANY_TARGETS, metric, answer=answer) == "rank"
+
+
+def test_each_folds_method_is_chosen_by_thresholds_of_the_other_folds():
+    places = np.stack([of_extremes(MANY_TARGETS), members(0, num=NUM)[0]])
+    truth = MANY_TARGETS, MANY_FOLDS, "quadratic_kappa", None, by_thresholds
+    found, whole = Candidates(places, *truth), MANY_TARGETS.copy()
+    whole[MANY_FOLDS == 2] = 0
+    blind = Candidates(places, whole, *truth[1:])
+    assert found.by_fold(AUTO)[2] == blind.by_fold(AUTO)[2]
+    assert {one.metric for one in found.against_fallback().values()} == {"quadratic_kappa"}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipeline.reports.ensemble_results import lost_heading
+from pipeline.reports.ensemble_results import lost, lost_heading
 from pipeline.reports.page.blocks import (
     PX_PER_INCH,
     Block,
@@ -100,10 +100,12 @@ def _choice(one: Result) -> str:
     if against is None:
         return " It is the baseline, and no other way was better beyond noise."
     low, high = against["interval"]
+    metric = against["metric"].replace("_", " ")
+    by = "log loss at their best temperatures" if metric == "log loss" else metric
     return (
         f" It was chosen of {len(set(tried) - {AUTO})} ways, as it beats '{FALLBACK}', the "
-        "baseline, on held-out images: log loss at their best temperatures "
-        f"{against['difference']:+.4f} [{low:+.4f}, {high:+.4f}]."
+        f"baseline, on held-out images: {by} {against['difference']:+.4f} "
+        f"[{low:+.4f}, {high:+.4f}]."
     )
 
 
@@ -123,22 +125,21 @@ def _losses(members: list[dict[str, Any]]) -> Chart:
     shown = [one for one in members if one["without"]][::-1]
     with drawing(4.8, 1.0 + 0.26 * max(1, len(shown))) as figure:
         axes = figure.subplots()
-        changes = np.array([one["without"]["difference"] for one in shown])
-        ends = np.array([one["without"]["interval"] for one in shown]).reshape(-1, 2).T
+        changes, *ends = np.array([lost(one["without"]) for one in shown]).reshape(-1, 3).T
         places = range(len(shown))
         axes.axvline(0, color=GREY, linestyle="--", linewidth=1)
         errors = np.abs(ends - changes)
         axes.errorbar(changes, places, xerr=errors, fmt="o", color=COLORS[1], capsize=3)
         axes.set_yticks(places, [shorten(one["name"]) for one in shown])
         heading = lost_heading(members)
-        lost = heading.removesuffix(" lost without it")
+        what = heading.removesuffix(" lost without it")
         axes.set(xlabel=heading, ylabel="member")
         axes.set(ylim=(-0.6, max(1, len(shown)) - 0.4))
         caption = (
-            f"What each member adds: how much {lost} grows when the ensemble is made without it, "
-            "with 95 % intervals. Left of or across 0: it isn't missed beyond noise."
+            f"What each member adds: how much worse {what} gets when the ensemble is made without "
+            "it, with 95 % intervals. Left of or across 0: it isn't missed beyond noise."
         )
-        return chart(figure, f"{lost} lost without each member", caption)
+        return chart(figure, f"{what} lost without each member", caption)
 
 
 def _members(one: Result, members: list[dict[str, Any]]) -> Block:
@@ -146,10 +147,11 @@ def _members(one: Result, members: list[dict[str, Any]]) -> Block:
     for member in members:
         change = member["without"]
         interval = Cell("", 0.0)
+        difference = None
         if change:
-            low, high = change["interval"]
-            interval = Cell(f"{low:+.4f} to {high:+.4f}", float(low))
-        difference = Cell(f"{change['difference']:+.4f}", change["difference"]) if change else None
+            value, low, high = lost(change)
+            difference = Cell(f"{value:+.4f}", value)
+            interval = Cell(f"{low:+.4f} to {high:+.4f}", low)
         verdict = ("helps" if member["helps"] else "no help beyond noise") if change else ""
         seeds = ", ".join(member["experiments"])
         rows.append([member["name"], seeds, member["weight"], difference, interval, verdict])
@@ -179,7 +181,10 @@ def _methods(one: Result) -> Block:
                 against["verdict"] if against else baseline,
             ]
         )
-    headings = ["method", metric, "95 % interval", "log loss", "by log loss"]
+    found = [one["against_fallback"] for one in one.metrics.get("methods", [])]
+    compared = next((against["metric"] for against in found if against), "log_loss")
+    by = f"by {compared.replace('_', ' ')}"
+    headings = ["method", metric, "95 % interval", "log loss", by]
     caption = "Ways to blend, each fitted for every fold on the other folds"
     return table(caption, headings, rows, is_folded=True)
 
