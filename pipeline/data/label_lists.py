@@ -207,16 +207,25 @@ def read_listing(path: Path, separator: str, known: str = "") -> ForeignCsv:
     """
     if path.suffix.lower() != ".json":
         return read_foreign_csv(path, separator, known)
-    content = _load_json(path)
+    content = load_json(path)
     images = content if isinstance(content, list) else _objects(path, content, "images")
     if not all(isinstance(image, dict) for image in images):
         raise DataError(f"{path}: must be a list of objects, one per image, holds others")
-    keys = list(dict.fromkeys(key for image in images for key in image))
-    rows = [[str(image.get(key, "")) for key in keys] for image in images]
-    return ForeignCsv(path, list(enumerate([keys, *rows])))
+    return ForeignCsv(path, list(enumerate(rows_of_objects(images))))
 
 
-def _load_json(path: Path) -> Any:
+def rows_of_objects(objects: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Make a table of objects in JSON: all keys, then what each object has of them."""
+    keys = list(dict.fromkeys(key for one in objects for key in one))
+    return [keys, *([str(one.get(key, "")) for key in keys] for one in objects)]
+
+
+def load_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        DataError: It is none, or can't be read.
+    """
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
@@ -231,7 +240,7 @@ def _objects(path: Path, content: Any, name: str) -> list[dict[str, Any]]:
 
 
 def _coco(path: Path, source: CocoLabels) -> list[Listed]:
-    content = _load_json(path)
+    content = load_json(path)
     file_of = {
         _id(path, image, "image_id"): image.get("file_name")
         for image in _objects(path, content, "images")

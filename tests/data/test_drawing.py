@@ -10,11 +10,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from pipeline.config.competition import load_competition
-from pipeline.data.drawing.coats import Pixels, paint_coat
 from pipeline.data.drawing.heads import front_head
 from pipeline.data.drawing.image_files import draw_animal
 from pipeline.data.drawing.pen import Frame, Pen, ellipse, tube
 from pipeline.data.drawing.species import SPECIES, individual, species_of
+from pipeline.data.drawing.surfaces import Pixels, paint_coat
 
 NUM_DRAWN = 200
 

@@ -4,9 +4,9 @@ One unit is about half a head. A head is drawn from back to front: ears that sta
 muzzle, nose and mouth, eyes, ears that hang, whiskers.
 """
 
-from pipeline.data.drawing.coats import DARK, PINK, Colour, blended, contrasting, toned
 from pipeline.data.drawing.pen import Pen, Points, ellipse, mirrored, smooth
 from pipeline.data.drawing.species import Looks
+from pipeline.data.drawing.surfaces import DARK, PINK, Colour, blended, contrasting, toned
 
 TONGUE: Colour = (224, 112, 122)
 Knots = list[tuple[float, float]]

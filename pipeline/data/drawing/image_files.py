@@ -11,11 +11,10 @@ import cv2
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
-from pipeline.data.drawing.backgrounds import draw_background, occlude
-from pipeline.data.drawing.coats import Pixels, paint_coat
 from pipeline.data.drawing.pen import Frame, Pen
 from pipeline.data.drawing.poses import POSES, face
 from pipeline.data.drawing.species import Species, individual
+from pipeline.data.drawing.surfaces import Pixels, draw_background, occlude, paint_coat
 
 # Everything is drawn at twice the size and then halved, which smooths what OpenCV leaves jagged.
 OVERSAMPLING = 2

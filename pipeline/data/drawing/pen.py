@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.drawing.coats import Coat, Colour, Pixels
+from pipeline.data.drawing.surfaces import Coat, Colour, Pixels
 
 Points = npt.NDArray[np.float64]  # (num_points, 2), x and y
 

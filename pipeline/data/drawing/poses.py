@@ -5,10 +5,10 @@ Each figure fills about -1..1 in both directions; it is drawn from back to front
 
 from collections.abc import Callable
 
-from pipeline.data.drawing.coats import DARK, PINK, blended, toned
 from pipeline.data.drawing.heads import TONGUE, Knots, between, eye, front_head, nose, whiskers
 from pipeline.data.drawing.pen import Pen, ellipse, mirrored, smooth, tube
 from pipeline.data.drawing.species import Looks
+from pipeline.data.drawing.surfaces import DARK, PINK, blended, toned
 
 # Ears of heads in profile, in the unit of the heads from the front.
 # fmt: off

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.data.drawing.coats import FUR, Colour
+from pipeline.data.drawing.surfaces import FUR, Colour
 
 Range = tuple[float, float]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.config.submission_table import LineField, SubmissionFormat
 from pipeline.data.init.infer_splits import Split
-from pipeline.data.init.user_files import LIST_SUFFIXES, UserFiles
+from pipeline.data.init.user_files import LIST_SUFFIXES, UserFiles, is_json
 from pipeline.data.init.user_lists import (
     MIN_JOINED,
     UNNAMED,
@@ -86,12 +86,24 @@ def read_lists(user_files: UserFiles, given: GivenPaths) -> dict[str, ForeignLis
     return {name: table for name, table in lists.items() if table is not None}
 
 
+def unread_files(user_files: UserFiles, lists: Mapping[str, ForeignList]) -> list[PurePosixPath]:
+    """List the files that weren't read, or only as a list of images, whatever they say of these."""
+    read = {
+        user_files.lists[name].found
+        for name, table in lists.items()
+        if table.kind == "coco" or (table.kind == "images" and "test" in splits_named(name))
+    }
+    return [file for file in user_files.unread if file not in read]
+
+
 def describe_odd_lists(user_files: UserFiles, lists: Mapping[str, ForeignList]) -> list[str]:
     """Say in one line each which files may be lists and aren't read as such."""
     odd = [
         name
         for name in sorted(user_files.lists)
-        if is_likely_list(name) and (name not in lists or _is_uncut(lists[name]))
+        if is_likely_list(name)
+        and not is_json(Path(name))  # told with the other files that aren't looked into
+        and (name not in lists or _is_uncut(lists[name]))
     ]
     return [
         f"{name}: not read as a list, {_why_no_list(Path(name))}; if it says something of images, "
@@ -122,21 +134,22 @@ def find_roles(
     named = {role: path.name for role, path in vars(given).items() if path is not None}
     tables = [one for one in lists.values() if one.name != named.get("labels")]
     joins = (train.join, test.join)
+    texts = [one for one in tables if one.kind == "text"]
     samples = [
         one
-        for one in tables
+        for one in texts
         if is_submission_name(one.name) or (is_sample_name(one.name) and not _is_of(one, *joins))
     ]
     if "sample" in named:
         samples = [one for one in tables if one.name == named["sample"]]
     tests = [one for one in tables if "test" in splits_named(one.name) and one not in samples]
     if not samples:  # a list of test images with something beside each, whatever it is called
-        unknown = [one for one in tables if one not in tests]
+        unknown = [one for one in texts if one not in tests]
         answers = [one for one in unknown if one.num_columns > 1 and _are_mostly(one, joins[1])]
         samples = [one for one in answers if find_ids(one, joins[0]) is None]
     others = [one for one in lists.values() if one not in samples]
     found = [(one, ids) for one in tests if (ids := find_ids(one, joins[1])) is not None]
-    labels = [one for one in others if one not in tests]
+    labels = [one for one in others if one not in tests and one.kind != "images"]
     if "labels" in named:
         labels = [one for one in labels if one.name == named["labels"]]
     return FileRoles(
@@ -159,6 +172,8 @@ def _are_mostly(table: ForeignList, images: NameJoin) -> bool:
 def _why_no_list(place: Path) -> str:
     if place.suffix.lower() not in LIST_SUFFIXES:
         return f"is called '{place.name}'"
+    if is_json(place):
+        return "is JSON without a list of images as COCO's"
     return "has lines of several lengths, or is no text"
 
 

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
+from pipeline.config.class_names import names_in
+from pipeline.config.competition import MOST_DENSE
 from pipeline.data.archives.cifar import read_class_names
 from pipeline.data.init.draft import Section
 from pipeline.data.init.file_roles import (
@@ -16,6 +18,7 @@ from pipeline.data.init.file_roles import (
     find_id_list,
     find_roles,
     read_lists,
+    unread_files,
 )
 from pipeline.data.init.infer_answer import Answer
 from pipeline.data.init.infer_groups import add_groups
@@ -32,7 +35,7 @@ from pipeline.data.init.infer_splits import (
     split_images,
 )
 from pipeline.data.init.infer_submission import ListedIds, from_sample, without_sample
-from pipeline.data.init.label_columns import Asked, LabelSource, with_doubt
+from pipeline.data.init.label_values import Asked, LabelSource, with_doubt
 from pipeline.data.init.user_files import UserFiles
 from pipeline.data.init.user_lists import ForeignList, Ids, find_ids
 from pipeline.data.init.words import (
@@ -50,6 +53,8 @@ from pipeline.errors import DataError
 from pipeline.store.foreign import doubt_of_encoding, unusual_names
 
 PROBES = ["lite0-probe", "lite1-probe", "lite2-probe"]
+OF_VERY_MANY = ["lite0-lda"]  # classes, of which a regression's steps would take too much memory
+MOST_WRITTEN = 1000  # classes
 METRICS = {
     "name": ("accuracy", '"macro_f1", "micro_f1", "quadratic_kappa"'),
     "names": ("map_at_5", '"map_at_3", "map_at_10", "accuracy"'),
@@ -93,10 +98,11 @@ def infer(name: str, user_files: UserFiles, given: GivenPaths) -> Inferred:
     Raises:
         DataError: There are no images, or a list has a form that no file can describe.
     """
-    notes = _notes(user_files)
     if user_files.meta is not None:
-        return Inferred(_infer_batches(name, user_files, given), notes)
+        return Inferred(_infer_batches(name, user_files, given), _notes(user_files))
     lists = read_lists(user_files, given)
+    user_files = replace(user_files, unread=unread_files(user_files, lists))
+    notes = _notes(user_files)
     notes += describe_odd_lists(user_files, lists)
     _check_images(user_files, lists, notes)
     cells = (cell for table in lists.values() for row in table.rows for cell in row)
@@ -104,8 +110,9 @@ def infer(name: str, user_files: UserFiles, given: GivenPaths) -> Inferred:
     found = _find(name, user_files, left_out.of(user_files.images), lists, given)
     asked = found.sample.table if found.sample else None
     used = [*_listed(found.labels), *([asked.name] if asked else [])]
+    texts = [lists[one].path for one in used if lists[one].kind == "text"]
     known = unusual_names(map(str, user_files.files))
-    doubts = [doubt for one in used if (doubt := doubt_of_encoding(lists[one].path, known))]
+    doubts = [doubt for path in texts if (doubt := doubt_of_encoding(path, known))]
     labels = replace(
         _doubt_unread(found.labels, user_files.unread),
         are_classes_certain=found.labels.are_classes_certain and not doubts,
@@ -125,7 +132,7 @@ def infer(name: str, user_files: UserFiles, given: GivenPaths) -> Inferred:
         train,
         test,
         submission,
-        _experiments(),
+        _experiments(len(labels.classes)),
     ]
     doubts += [left_out.why] if left_out.why and not left_out.patterns else []
     samples = [one.name for one in found.roles.other_samples]
@@ -328,12 +335,21 @@ def _head(name: str, labels: LabelSource, answer: Answer, names: Iterable[str]) 
         add("target", "several_labels", labels.several_why)
     if labels.classes:
         is_certain = labels.are_classes_certain and labels.is_certain
-        names = list(answer.classes or labels.classes)
-        (section.found if is_certain else section.guess)("classes", names, labels.classes_why)
+        add = section.found if is_certain else section.guess
+        add("classes", _written(answer.classes or labels.classes, labels), labels.classes_why)
     else:
         section.guess("classes", "from_labels", "no labels were found")
     _add_mirrors(section, doubt_of_mirrors([name, *names], labels.classes))
     return section
+
+
+def _written(classes: tuple[str, ...], labels: LabelSource) -> str | list[str]:
+    """Write the classes, or where they are very many that they are the labels' own, sorted."""
+    is_listed = labels.keys.get("source") in ("csv", "list_file", "coco")
+    are_names = is_listed and not labels.are_numbers and "names" not in labels.keys
+    are_sorted = classes == labels.classes == names_in(classes)
+    is_long = len(classes) > MOST_WRITTEN and are_names and are_sorted
+    return "from_labels" if is_long and not labels.several_why else list(classes)
 
 
 def _add_mirrors(section: Section, doubt: str) -> None:
@@ -397,10 +413,11 @@ def _test(test: Split, listing: IdList | None, unread: Sequence[PurePosixPath]) 
     return section
 
 
-def _experiments() -> Section:
+def _experiments(num_classes: int) -> Section:
     section = Section("[experiments]")
-    section.guess("cpu", PROBES, "what 'train' runs without a GPU")
-    section.guess("cuda", PROBES, "what 'train' runs with one")
+    probes = OF_VERY_MANY if num_classes > MOST_DENSE else PROBES
+    section.guess("cpu", probes, "what 'train' runs without a GPU")
+    section.guess("cuda", probes, "what 'train' runs with one")
     return section
 
 
@@ -424,4 +441,4 @@ def _infer_batches(name: str, user_files: UserFiles, given: GivenPaths) -> list[
     train, test = (Split((split,), "made of the batches") for split in ("train", "test"))
     head = _head(name, labels, answer, [])
     tables = [_train(train, labels, []), _test(test, None, [])]
-    return [head, *archives, *tables, submission, _experiments()]
+    return [head, *archives, *tables, submission, _experiments(len(classes))]

@@ -11,8 +11,8 @@ from pipeline.config.class_names import (
     places_of_columns,
 )
 from pipeline.config.submission_table import LabelForm
-from pipeline.data.init.label_columns import LabelSource
-from pipeline.data.init.user_lists import BETWEEN, ForeignList
+from pipeline.data.init.label_values import BETWEEN, LabelSource
+from pipeline.data.init.user_lists import ForeignList
 
 MOST_SHOWN = 3
 # How one spelling of names becomes another, where the sample shows some of them.

@@ -10,7 +10,8 @@ from typing import Any
 from pipeline.config.class_names import as_integer, as_number
 from pipeline.data.init.draft import Section
 from pipeline.data.init.infer_splits import Split
-from pipeline.data.init.label_columns import OTHER_NAMES, SUBJECT_WORDS, LabelSource
+from pipeline.data.init.label_columns import OTHER_NAMES, SUBJECT_WORDS
+from pipeline.data.init.label_values import LabelSource
 from pipeline.data.init.user_lists import ForeignList, find_ids
 from pipeline.data.init.words import words_of
 from pipeline.data.joining import join_names, names_beside
@@ -117,7 +118,7 @@ class _Joined:
         """Whether the labels are read off this list, by the names of its columns."""
         file = labels.keys.get("file", "")
         files = [file] if isinstance(file, str) else file
-        sources = ("csv", "one_hot", "list_file")
+        sources = ("csv", "one_hot", "list_file", "coco")
         return labels.keys.get("source") in sources and self.table.name in files
 
 

@@ -16,8 +16,9 @@ from pipeline.config.class_names import (
 from pipeline.config.strict import is_plain
 from pipeline.data.init.file_roles import is_likely_list
 from pipeline.data.init.infer_splits import Split
-from pipeline.data.init.label_columns import Asked, LabelSource, doubt_of, read_columns, with_doubt
-from pipeline.data.init.user_lists import ForeignList, Ids, find_ids, name_files
+from pipeline.data.init.label_columns import read_categories, read_columns
+from pipeline.data.init.label_values import Asked, LabelSource, doubt_of, with_doubt
+from pipeline.data.init.user_lists import CATEGORY, ForeignList, Ids, find_ids, name_files
 from pipeline.data.init.words import LIST_NAME, is_camera_name, is_unlabeled, splits_named
 from pipeline.data.joining import join_names
 from pipeline.store.folders import same_form
@@ -78,7 +79,8 @@ def find_labels(
     )
     best, parts = found[0], _parts_of_one(found)
     ids, table = _ids_of_all(parts), _without(_joined(parts), parts[0][1], train, asked_for)
-    source = read_columns(table, ids, asked)
+    read = read_categories if table.kind == "coco" else read_columns
+    source = read(table, ids, asked)
     source = replace(source, images=ids.images - asked_for)
     if len(parts) > 1:
         names = sorted(table.name for table, _ in parts)
@@ -119,7 +121,7 @@ def _against_folders(source: LabelSource, table: ForeignList, ids: Ids, train: S
     """Name the folders if they are called after the classes, and a list says otherwise."""
     is_list = source.keys.get("source") == "list_file"
     columns = source.keys.get("columns", ["image", "label"] if is_list else table.rows[0])
-    label = source.keys.get("label_column", "label")
+    label = source.keys.get("label_column", CATEGORY if table.kind == "coco" else "label")
     if source.several_why or label not in columns:
         return []
     lookup = ClassLookup(source.classes)
@@ -163,7 +165,7 @@ def _parts_of_one(found: Sequence[Named]) -> list[Named]:
 
 def _form(table: ForeignList, ids: Ids) -> tuple[object, ...]:
     header = tuple(table.rows[0]) if ids.has_header else ()
-    return table.separator, table.num_columns, ids.column, header
+    return table.kind, table.separator, table.num_columns, ids.column, header
 
 
 def _joined(parts: Sequence[Named]) -> ForeignList:
@@ -171,7 +173,8 @@ def _joined(parts: Sequence[Named]) -> ForeignList:
     first, ids = parts[0]
     rows = [row for table, _ in parts for row in table.rows[ids.has_header :]]
     name = " and ".join(sorted(table.name for table, _ in parts))
-    return replace(first, rows=[*first.rows[: ids.has_header], *rows], name=name)
+    called = {key: one for table, _ in parts for key, one in table.called.items()}
+    return replace(first, rows=[*first.rows[: ids.has_header], *rows], name=name, called=called)
 
 
 def _without(table: ForeignList, ids: Ids, train: Split, left_out: Set[str]) -> ForeignList:

@@ -11,7 +11,7 @@ from pipeline.config.submission_table import IdForm, LabelForm, SubmissionFormat
 from pipeline.data.init.draft import Section
 from pipeline.data.init.file_roles import ArrangedSample, IdList
 from pipeline.data.init.infer_answer import Answer, infer_answer
-from pipeline.data.init.label_columns import LabelSource
+from pipeline.data.init.label_values import LabelSource
 from pipeline.data.init.user_lists import ForeignList, doubt_of_shift, has_header_row
 from pipeline.data.init.words import words_of
 from pipeline.data.joining import NameJoin, join_names

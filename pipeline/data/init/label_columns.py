@@ -1,26 +1,26 @@
 """Find the labels in a list: a column of numbers or names, or a column per class."""
 
-from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline.config.class_names import (
-    ClassLookup,
-    as_integer,
-    as_number,
-    classes_of_columns,
-    names_in,
+from pipeline.config.class_names import ClassLookup, as_integer, as_number
+from pipeline.data.init.label_values import (
+    Asked,
+    LabelSource,
+    are_numbers,
+    count_from_0,
+    find_sets,
+    with_doubt,
+    with_sets,
+    with_values,
 )
-from pipeline.data.init.user_lists import BETWEEN, ForeignList, Ids, LabelSets, find_label_sets
+from pipeline.data.init.user_lists import CATEGORY, ForeignList, Ids
 from pipeline.data.init.words import splits_named, words_of
 from pipeline.data.label_lists import marked_columns
 from pipeline.errors import DataError
 
-LABEL_NAMES = (
-    "label", "labels", "class", "class_id", "class_name", "label_id", "label_name", "target",
-    "category", "category_id", "category_name", "breed", "species", "diagnosis", "y",
-    "标签", "类别",
-)  # fmt: skip
 # What tables say of images beside their labels; believed only where nothing else is there.
 OTHER_NAMES = {
     "fold", "split", "set", "subset", "usage", "partition", "mode", "width", "height",
@@ -32,76 +32,8 @@ SUBJECT_WORDS = {
     "hospital", "session", "sequence", "video", "visit",
 }  # fmt: skip
 SPLIT_NAMES = {"split", "set", "subset", "usage", "partition", "mode"}
-NO_LABEL = {"nan", "none", "null", "n/a", "na", "?", "unlabeled", "unlabelled"}
 YES, NO = ("1", "true", "yes", "y", "t"), ("0", "false", "no", "n", "f")
 MOST_SHOWN = 3
-MIN_SEVERAL = 0.1  # of the images; fewer that stand twice are mistakes
-
-
-@dataclass(frozen=True)
-class LabelSource:
-    """The place where labels stand, and the classes.
-
-    Attributes:
-        keys: The table `[train] labels`; empty where no labels were found.
-        why: What it was inferred from.
-        classes: The class names, in order.
-        classes_why: What they were read from.
-        is_certain: Whether nothing else may hold them as well.
-        are_classes_certain: Whether the names leave no doubt.
-        images: image_ids that a list gives labels to; none where labels stand elsewhere.
-        several_why: Why an image may have several labels; empty where it has one class.
-        is_target_certain: Whether nothing speaks against that.
-        left_out: Folders of images without labels among those of classes.
-    """
-
-    keys: Mapping[str, Any] = field(default_factory=dict)
-    why: str = ""
-    classes: tuple[str, ...] = ()
-    classes_why: str = ""
-    is_certain: bool = True
-    are_classes_certain: bool = True
-    images: frozenset[str] = frozenset()
-    several_why: str = ""
-    is_target_certain: bool = True
-    left_out: tuple[str, ...] = ()
-
-    @property
-    def are_numbers(self) -> bool:
-        """Whether the organiser numbers the classes, from 0."""
-        return self.keys.get("values") == "index"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """The header and answers of the sample submission.
-
-    Attributes:
-        columns: Its header, without the id's column; what it calls its one answer, or the classes.
-        values: The different answers, where one is asked for.
-    """
-
-    columns: tuple[str, ...] = ()
-    values: frozenset[str] = frozenset()
-
-    @property
-    def names(self) -> Set[str]:
-        """Names that a column of labels may have, in lower case."""
-        asked = self.columns if len(self.columns) == 1 else ()
-        return {*map(str.lower, asked), *LABEL_NAMES} - {""}
-
-    def holds(self, labels: Iterable[str]) -> bool:
-        """Tell whether the sample answers nothing but these labels, or has a column of each."""
-        answers = self.values or ({*self.columns} if len(self.columns) > 1 else set())
-        return bool(answers) and answers <= set(labels)
-
-
-def with_doubt(source: LabelSource, places: Sequence[str]) -> LabelSource:
-    """Add the places where the labels may stand, too."""
-    if not places:
-        return source
-    why = f"{source.why}; labels may also stand {', '.join(places)}"
-    return replace(source, why=why, is_certain=False)
 
 
 def read_columns(table: ForeignList, ids: Ids, asked: Asked) -> LabelSource:
@@ -131,14 +63,12 @@ def read_columns(table: ForeignList, ids: Ids, asked: Asked) -> LabelSource:
     column, names = _with_partner(rows, others, column, asked)
     keys = {"source": "csv", **keys, "label_column": header[column]}
     why = f"{where}, by their column {header[ids.column]}"
-    texts = [row[column] for row in rows]
-    sets = None if names else _asked_sets(find_label_sets(texts, header[column]), texts, asked)
-    if sets is None and not names:
-        sets = _sets_in_rows([(row[ids.column], row[column]) for row in rows], asked)
+    pairs = [(row[ids.column], row[column]) for row in rows]
+    sets = None if names else find_sets(pairs, header[column], asked)
     source = (
-        _with_values(keys, why, texts, header[column])
+        with_values(keys, why, [label for _, label in pairs], header[column])
         if sets is None
-        else _with_sets(keys, why, sets, header[column])
+        else with_sets(keys, why, sets, header[column])
     )
     tested = _of_test(header, rows)
     if tested:
@@ -150,6 +80,33 @@ def read_columns(table: ForeignList, ids: Ids, asked: Asked) -> LabelSource:
     is_told = column in called or bool(names)
     places = _told_otherwise(*args, asked) if is_told else _other_places(*args)
     return with_doubt(source, [] if asked.columns == (header[column],) else places)
+
+
+def read_categories(table: ForeignList, ids: Ids, asked: Asked) -> LabelSource:
+    """Find the labels in annotations as COCO's: ids of categories, or names if these are answered.
+
+    Args:
+        table: Its rows are of annotations.
+        ids: How it names images.
+        asked: What the sample says.
+    """
+    place = table.rows[0].index(CATEGORY)
+    pairs = [(row[ids.column], row[place]) for row in table.rows[1:]]
+    where = f"{table.name} names {ids.num_joined:,} training images, each with a category"
+    own = {label for _, label in pairs}
+    answers = asked.values or {*asked.columns}
+    is_named = not answers <= own and bool(answers & {*table.called.values()})
+    is_named = is_named and own <= {*table.called}
+    keys = {"source": "coco", "file": table.name} | ({"label": "name"} if is_named else {})
+    labels = [table.called[label] if is_named else label for _, label in pairs]
+    source = with_values(keys, where, labels, f"the categories of {table.name}")
+    kinds = Counter(image for image, _ in set(pairs))
+    num_several = sum(count > 1 for count in kinds.values())
+    doubts = [f"elsewhere: {num_several:,} images have several categories, and so none"]
+    source = with_doubt(source, doubts if num_several else [])
+    if not answers and table.called:
+        return with_doubt(source, ['in their names, label = "name": no sample tells'])
+    return source
 
 
 def _called(header: Sequence[str], others: Iterable[int], asked: Asked) -> list[int]:
@@ -195,7 +152,7 @@ def _contradicting(
         for number, own in values.items()
         if own
         and own <= known
-        and not _are_numbers(own)
+        and not are_numbers(own)
         and any(row[number] not in ("", row[column]) for row in rows)
     ]
     return [f"in '{header[number]}', which contradicts it" for number in others if header[number]]
@@ -270,7 +227,7 @@ def _in_lines(table: ForeignList, ids: Ids, others: list[int], why: str) -> Labe
     keys["separator"] = table.separator
     if columns != ["image", "label"]:
         keys["columns"] = columns
-    source = _with_values(keys, why, table.column(column), table.name)
+    source = with_values(keys, why, table.column(column), table.name)
     return with_doubt(source, [f"in column {number + 1}" for number in varied if number != column])
 
 
@@ -362,8 +319,8 @@ def _with_partner(
         from 0; none where there are no such two columns.
     """
     partners = [n for n in others if n != column and _say_the_same(rows, column, n)]
-    numbers = [n for n in (column, *partners) if _count_from_0([row[n] for row in rows])]
-    names = [n for n in (column, *partners) if not _are_numbers([row[n] for row in rows])]
+    numbers = [n for n in (column, *partners) if count_from_0([row[n] for row in rows])]
+    names = [n for n in (column, *partners) if not are_numbers([row[n] for row in rows])]
     if numbers and names:
         pairs = {(as_integer(row[numbers[0]]) or 0, row[names[0]]) for row in rows}
         return numbers[0], tuple(name for _, name in sorted(pairs) if name)
@@ -383,116 +340,3 @@ def _say_the_same(rows: Sequence[Sequence[str]], one: int, other: int) -> bool:
     pairs = {(row[one], row[other]) for row in rows}
     num = {len({pair[side] for pair in pairs}) for side in (0, 1)}
     return num == {len(pairs)} and 1 < len(pairs) < len(rows)
-
-
-def _are_numbers(values: Iterable[str]) -> bool:
-    return all(as_number(value) is not None for value in values if value)
-
-
-def _count_from_0(values: Iterable[str]) -> bool:
-    found = names_in(values)
-    return list(found) == [str(number) for number in range(len(found))]
-
-
-def _asked_sets(sets: LabelSets | None, texts: Iterable[str], asked: Asked) -> LabelSets | None:
-    """Believe that a column holds several labels an image, unless the sample asks for the texts."""
-    if sets is None or len(asked.columns) < 2:
-        return sets
-    if classes_of_columns(asked.columns, names_in(texts)) is not None:
-        return None
-    is_asked = classes_of_columns(asked.columns, sorted(sets.names)) is not None
-    return replace(sets, is_certain=sets.is_certain or is_asked)
-
-
-def _sets_in_rows(pairs: Sequence[tuple[str, str]], asked: Asked) -> LabelSets | None:
-    """Tell whether images stand in a row for each of several labels.
-
-    Args:
-        pairs: What the rows call the image, and the label.
-        asked: What the sample says.
-    """
-    of_image: dict[str, set[str]] = {}
-    for image, label in pairs:
-        of_image.setdefault(image, set()).update({label} - {""})
-    num_several = sum(len(labels) > 1 for labels in of_image.values())
-    if num_several < MIN_SEVERAL * len(of_image):
-        return None
-    names = frozenset().union(*of_image.values())
-    between = (one for one in (" ", *BETWEEN) if not any(one in name for name in names))
-    is_told = any(len(sets := value.split()) > 1 and names >= {*sets} for value in asked.values)
-    why = f"{num_several:,} of {len(of_image):,} images stand in several rows, with other labels"
-    return LabelSets(next(between, "\t"), names, is_told, why)
-
-
-def _with_sets(keys: Mapping[str, Any], why: str, sets: LabelSets, where: str) -> LabelSource:
-    """Describe a column of several labels an image."""
-    if sets.separator != " ":
-        keys = {**keys, "label_separator": sets.separator}
-    classes = names_in(sets.names)
-    made = f"texts in {where} are made of {len(classes)} labels with {sets.separator!r} between"
-    several = sets.why or made
-    several += "" if sets.is_certain else '; if an image has one class, "one_class"'
-    return LabelSource(
-        keys,
-        why,
-        classes,
-        f"{len(classes)} labels in {where}",
-        several_why=several,
-        is_target_certain=sets.is_certain,
-    )
-
-
-def _with_values(
-    keys: Mapping[str, Any], why: str, labels: Sequence[str], where: str
-) -> LabelSource:
-    """Tell class numbers from names; numbers serve as names until the user writes better ones."""
-    classes = names_in(labels)
-    is_index = _count_from_0(labels)
-    values = "index" if is_index else "name"
-    told = f"{len(classes)} labels in {where}"
-    told += ", numbers: write the classes' names here, in their order" if is_index else ""
-    num_empty = sum(not label for label in labels)
-    told += f"; {num_empty:,} rows have none" if num_empty else ""
-    doubt = "; ".join(filter(None, (doubt_of(classes, len(labels) - num_empty), _zeros(labels))))
-    told += f"; {doubt}" if doubt else ""
-    return LabelSource(
-        {**keys, "values": values}, why, classes, told, are_classes_certain=not doubt
-    )
-
-
-def doubt_of(classes: Sequence[str], num_labels: int) -> str:
-    """Say what makes one doubt that these are the classes; nothing if nothing does."""
-    alike = ClassLookup(classes).alike
-    empty = [name for name in classes if name.casefold() in NO_LABEL]
-    joined = _joined_names(classes)
-    has_fractions = _are_numbers(classes) and None in map(as_integer, classes)
-    doubts = {
-        f"{_shown(alike)} differ in nothing but writing": bool(alike),
-        f"{_shown(empty)} may mean that there is no label": bool(empty),
-        "numbers with fractions may be measures": has_fractions,
-        f"{_shown(joined)} may be several labels each": bool(joined),
-        "more than half of the images have a label of their own": len(classes) > num_labels / 2 > 2,
-    }
-    return "; ".join(doubt for doubt, holds in doubts.items() if holds)
-
-
-def _zeros(labels: Iterable[str]) -> str:
-    """Say if labels differ in zeros alone, as `1` and `01`, which are one class here."""
-    digits = {label for label in labels if label.isdigit()}
-    zeros = sorted(label for label in digits if str(int(label)) in digits - {label})
-    return f"{_shown(zeros)} are taken for the same without zeros before them" if zeros else ""
-
-
-def _joined_names(classes: Sequence[str]) -> list[str]:
-    """Find labels that are made of several others, with a separator between them."""
-    for separator in BETWEEN:
-        parts = {name: [one.strip() for one in name.split(separator)] for name in classes}
-        known = {one for own in parts.values() for one in own if one}
-        joined = [name for name, own in parts.items() if len(own) > 1 and set(own) & set(classes)]
-        if joined and len(known) <= len(classes):
-            return joined
-    return []
-
-
-def _shown(names: Sequence[str]) -> str:
-    return ", ".join(repr(name) for name in names[:MOST_SHOWN])

@@ -14,22 +14,24 @@ from pipeline.data.split_folders import bare_images, has_no_suffix, is_hidden_im
 from pipeline.errors import ConfigError, DataError
 from pipeline.store.folders import is_litter, list_files
 
-LIST_SUFFIXES = {".csv", ".tsv", ".txt", ".lst", ".list", ".tab"}
-MAX_LISTS = 20  # in one folder; more are notes on single images
+LIST_SUFFIXES = {".csv", ".tsv", ".txt", ".lst", ".list", ".tab", ".json"}
+MAX_LISTS = 20  # in one folder, of text or JSON; more are notes on single images
 MAX_PROBED = 20  # files without a suffix, of an archive, looked into
 
 
 @dataclass(frozen=True)
 class UserList:
-    """A text file that may hold labels or ids.
+    """A file of text or JSON that may hold labels or ids.
 
     Attributes:
         path: Where it can be read.
         folder: Where it will lie below `data/<competition>/images`; None for one that will not.
+        found: Where it was found, relative.
     """
 
     path: Path
     folder: PurePosixPath | None
+    found: PurePosixPath
 
 
 @dataclass
@@ -43,7 +45,8 @@ class UserFiles:
         bare: Those of the files that have no suffix and are images.
         hidden: Images in hidden folders, which count as litter, relative to where they were found.
         lists: Those that may hold labels or ids, by a name that `find_file` finds them by.
-        unread: Files that can't be read and may hold something, relative to where they were found.
+        unread: Files that can't be read and may hold something, relative to where they were found;
+            all JSON files are among them.
         meta: `batches.meta` of CIFAR's batches, unpacked, if an archive holds them.
     """
 
@@ -73,6 +76,11 @@ class UserFiles:
         if self.archives:
             return PurePosixPath(path.resolve().name)
         return name / PurePosixPath(path.resolve().relative_to(self.root).as_posix())
+
+
+def is_json(path: Path | PurePosixPath) -> bool:
+    """Whether a file is called as JSON."""
+    return path.suffix.lower() == ".json"
 
 
 def scan_user_files(
@@ -201,8 +209,8 @@ def _add_file(user_files: UserFiles, path: Path) -> None:
     file = PurePosixPath(path.name)
     if container_of(path.name) is None and unread_kind(file):
         user_files.unread.append(file)
-    elif path.suffix.lower() in LIST_SUFFIXES and not is_litter(file):
-        user_files.lists[path.name] = UserList(path, None)
+    if path.suffix.lower() in LIST_SUFFIXES and not is_litter(file):
+        user_files.lists[path.name] = UserList(path, None, file)
 
 
 def _add_files(
@@ -225,9 +233,9 @@ def _add_lists(
 ) -> None:
     """Add the lists; of several of one name each by so much of its path that it is found."""
     lists = [file for file in files if file.suffix.lower() in LIST_SUFFIXES and not is_litter(file)]
-    siblings = Counter(file.parent for file in lists)
-    lists = [file for file in lists if siblings[file.parent] <= MAX_LISTS]
+    siblings = Counter((file.parent, is_json(file)) for file in lists)
+    lists = [file for file in lists if siblings[file.parent, is_json(file)] <= MAX_LISTS]
     namesakes = Counter(file.name for file in lists)
     for file in sorted(lists, key=lambda file: len(file.parts)):
         name = file.name if namesakes[file.name] == 1 else str(file)
-        user_files.lists.setdefault(name, UserList(folder / file, lies_in(file)))
+        user_files.lists.setdefault(name, UserList(folder / file, lies_in(file), file))

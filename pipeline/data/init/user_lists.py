@@ -1,15 +1,16 @@
-"""Read lists of unknown form: separator, header, and which column names the images."""
+"""Read lists of unknown form, text or JSON: separator, header, which column names the images."""
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import Any, Literal
 
 from pipeline.config.class_names import as_integer, as_number
-from pipeline.data.init.user_files import UserList
+from pipeline.data.init.user_files import UserList, is_json
 from pipeline.data.init.words import words_of
 from pipeline.data.joining import NameJoin, join_names, names_beside
+from pipeline.data.label_lists import load_json, rows_of_objects
 from pipeline.data.split_folders import is_image_name
 from pipeline.errors import DataError
 from pipeline.store.foreign import read_foreign_csv
@@ -32,6 +33,10 @@ MIN_ALIKE = 0.9  # of the images that the best column names; others of measures 
 OTHER_FILES = {"mask", "masks", "segmentation", "annotation", "depth", "thumbnail", "thumb"}
 
 
+ListKind = Literal["text", "coco", "images"]
+CATEGORY = "category_id"
+
+
 @dataclass(frozen=True)
 class ForeignList:
     """A list as it stands.
@@ -42,6 +47,8 @@ class ForeignList:
         separator: What stands between its columns; a comma where there is one column.
         rows: All rows, the header's included, as long as the first.
         folder: Where it will lie among the images; None for elsewhere.
+        kind: "text", or what a JSON file holds, which always has a header.
+        called: Names of the labels by what stands in the rows, where a JSON file has some.
     """
 
     name: str
@@ -49,6 +56,8 @@ class ForeignList:
     separator: str
     rows: list[list[str]]
     folder: PurePosixPath | None = None
+    kind: ListKind = "text"
+    called: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def form(self) -> dict[str, str]:
@@ -100,6 +109,10 @@ def read_list(name: str, user_list: UserList, known: str = "") -> ForeignList | 
         user_list: The file.
         known: Names of images, by which its encoding is told, see `unusual_names`.
     """
+    path, folder = user_list.path, user_list.folder
+    if is_json(path):
+        found = read_json_list(path)
+        return found and ForeignList(name, path, ",", found.rows, folder, found.kind, found.called)
     tables = (_cut(name, user_list, separator, known) for separator in SEPARATORS)
     cut = (table for table in tables if table is not None and table.num_columns > 1)
     return next(cut, None) or _cut(name, user_list, ",", known)
@@ -185,6 +198,8 @@ def _ids_of(table: ForeignList, column: int, images: NameJoin) -> Ids:
 
 def has_header_row(table: ForeignList, column: int, images: NameJoin) -> bool:
     """Whether the first row names the columns, of which one names images."""
+    if table.kind != "text":
+        return True
     first, *others = table.column(column)
     if is_image_name(PurePosixPath(first)) or images.find(first) is not None:
         return False
@@ -201,57 +216,73 @@ def _shape(name: str) -> str:
     )
 
 
-BETWEEN = (";", "|", ",", "+", " ")  # several labels of an image, from the surest sign to the least
-FRACTION = re.compile(r"-?\d+(,\d+)?")  # a number as some countries write it
-LABEL_SETS = {"labels", "tags", "classes", "categories", "attributes", "ids", "annotations", "标签"}
-
-
-@dataclass(frozen=True)
-class LabelSets:
-    """Labels of which an image has several.
-
-    Attributes:
-        separator: What stands between those of an image.
-        names: The different labels, of all images.
-        is_certain: Whether nothing else is likely to be meant.
-        why: What says so, where it isn't what the texts are made of.
-    """
-
-    separator: str
-    names: frozenset[str]
-    is_certain: bool
-    why: str = ""
-
-
-def find_label_sets(texts: Iterable[str], header: str) -> LabelSets | None:
-    """Tell whether a column holds several labels an image, by what its texts are made of.
-
-    They are if the texts are made of fewer different parts than there are texts, not all of them
-    of as many: names of two words each, as of a colour and a fruit, are names. As few parts will do
-    where they are numbers, or the column is called after labels or tags.
-
-    Args:
-        texts: What stands in the column; empty ones say nothing.
-        header: What the column is called.
-    """
-    different = set(texts) - {""}
-    if all(map(FRACTION.fullmatch, different)):
-        return None
-    for separator in BETWEEN:
-        cut = None if separator == " " else separator
-        sets = [[one.strip() for one in text.split(cut)] for text in different]
-        names = Counter(one for own in sets for one in own)
-        num_again = sum(count > 1 for count in names.values())
-        are_numbers = all(as_number(name) is not None for name in names)
-        is_told = are_numbers or not LABEL_SETS.isdisjoint(words_of(header))
-        are_parts = len(names) < len(sets) + is_told and num_again >= len(names) / 2
-        are_sets = len(set(map(len, sets))) > 1 and all(len(own) == len({*own}) for own in sets)
-        if are_parts and are_sets and "" not in names:
-            return LabelSets(separator, frozenset(names), is_told or separator != " ")
-    return None
-
-
 def name_files(names: Sequence[str]) -> bool:
     """Whether most names are those of image files."""
     num_files = sum(is_image_name(PurePosixPath(name.replace("\\", "/"))) for name in names)
     return num_files > len(names) / 2
+
+
+# JSON.
+
+
+@dataclass(frozen=True)
+class JsonList:
+    """The table that a JSON file makes.
+
+    Attributes:
+        kind: "coco" where it holds labels, a row per annotation; "images" where it lists images.
+        rows: The keys of an image, with `category_id` behind them for "coco"; then what each has.
+        called: Names of the categories by id.
+    """
+
+    kind: ListKind
+    rows: list[list[str]]
+    called: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_json_list(path: Path) -> JsonList | None:
+    """Read a list of objects, one per image, or an object with `images` and maybe `annotations`.
+
+    Keys that hold lists or objects are left out. Annotations without a category, as captions, and
+    those of images that aren't listed, tell no labels.
+
+    Returns:
+        The table; None where the file is something else.
+    """
+    try:
+        content = load_json(path)
+    except DataError:
+        return None
+    is_whole = isinstance(content, dict)
+    images = _plain(content.get("images") if is_whole else content)
+    if not images:
+        return None
+    notes = _plain(content.get("annotations")) if is_whole else []
+    by_id = {_id(image, "image_id"): image for image in images}
+    pairs = [
+        (by_id[image_id], str(note[CATEGORY]))
+        for note in notes
+        if CATEGORY in note and (image_id := str(note.get("image_id"))) in by_id
+    ]
+    if not pairs:
+        return JsonList("images", rows_of_objects(images))
+    kinds = {_id(one, CATEGORY): one for one in _plain(content.get("categories"))}
+    named = {key: one.get("name", one.get("scientificName")) for key, one in kinds.items()}
+    called = {key: name for key, name in named.items() if isinstance(name, str) and name}
+    return JsonList(
+        "coco", rows_of_objects([one | {CATEGORY: kind} for one, kind in pairs]), called
+    )
+
+
+def _plain(objects: Any) -> Sequence[dict[str, Any]]:
+    """Keep what can stand in a table; nothing where these aren't objects throughout."""
+    if not isinstance(objects, list) or not all(isinstance(one, dict) for one in objects):
+        return []
+    return [
+        {key: value for key, value in one.items() if not isinstance(value, list | dict)}
+        for one in objects
+    ]
+
+
+def _id(one: Mapping[str, Any], name: str) -> str:
+    return str(one.get("id", one.get(name)))

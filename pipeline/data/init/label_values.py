@@ -1,0 +1,265 @@
+"""Tell what the labels in a column are: classes, by name or number, or several of an image."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pipeline.config.class_names import (
+    ClassLookup,
+    as_integer,
+    as_number,
+    classes_of_columns,
+    names_in,
+)
+from pipeline.data.init.words import words_of
+
+LABEL_NAMES = (
+    "label", "labels", "class", "class_id", "class_name", "label_id", "label_name", "target",
+    "category", "category_id", "category_name", "breed", "species", "diagnosis", "y",
+    "标签", "类别",
+)  # fmt: skip
+NO_LABEL = {"nan", "none", "null", "n/a", "na", "?", "unlabeled", "unlabelled"}
+BETWEEN = (";", "|", ",", "+", " ")  # several labels of an image, from the surest sign to the least
+FRACTION = re.compile(r"-?\d+(,\d+)?")  # a number as some countries write it
+LABEL_SETS = {"labels", "tags", "classes", "categories", "attributes", "ids", "annotations", "标签"}
+MOST_SHOWN = 3
+MIN_SEVERAL = 0.1  # of the images; fewer that stand twice are mistakes
+
+
+@dataclass(frozen=True)
+class LabelSource:
+    """The place where labels stand, and the classes.
+
+    Attributes:
+        keys: The table `[train] labels`; empty where no labels were found.
+        why: What it was inferred from.
+        classes: The class names, in order.
+        classes_why: What they were read from.
+        is_certain: Whether nothing else may hold them as well.
+        are_classes_certain: Whether the names leave no doubt.
+        images: image_ids that a list gives labels to; none where labels stand elsewhere.
+        several_why: Why an image may have several labels; empty where it has one class.
+        is_target_certain: Whether nothing speaks against that.
+        left_out: Folders of images without labels among those of classes.
+    """
+
+    keys: Mapping[str, Any] = field(default_factory=dict)
+    why: str = ""
+    classes: tuple[str, ...] = ()
+    classes_why: str = ""
+    is_certain: bool = True
+    are_classes_certain: bool = True
+    images: frozenset[str] = frozenset()
+    several_why: str = ""
+    is_target_certain: bool = True
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def are_numbers(self) -> bool:
+        """Whether the organiser numbers the classes, from 0."""
+        return self.keys.get("values") == "index"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The header and answers of the sample submission.
+
+    Attributes:
+        columns: Its header, without the id's column; what it calls its one answer, or the classes.
+        values: The different answers, where one is asked for.
+    """
+
+    columns: tuple[str, ...] = ()
+    values: frozenset[str] = frozenset()
+
+    @property
+    def names(self) -> Set[str]:
+        """Names that a column of labels may have, in lower case."""
+        asked = self.columns if len(self.columns) == 1 else ()
+        return {*map(str.lower, asked), *LABEL_NAMES} - {""}
+
+    def holds(self, labels: Iterable[str]) -> bool:
+        """Tell whether the sample answers nothing but these labels, or has a column of each."""
+        answers = self.values or ({*self.columns} if len(self.columns) > 1 else set())
+        return bool(answers) and answers <= set(labels)
+
+
+def with_doubt(source: LabelSource, places: Sequence[str]) -> LabelSource:
+    """Add the places where the labels may stand, too."""
+    if not places:
+        return source
+    why = f"{source.why}; labels may also stand {', '.join(places)}"
+    return replace(source, why=why, is_certain=False)
+
+
+@dataclass(frozen=True)
+class LabelSets:
+    """Labels of which an image has several.
+
+    Attributes:
+        separator: What stands between those of an image.
+        names: The different labels, of all images.
+        is_certain: Whether nothing else is likely to be meant.
+        why: What says so, where it isn't what the texts are made of.
+    """
+
+    separator: str
+    names: frozenset[str]
+    is_certain: bool
+    why: str = ""
+
+
+def find_label_sets(texts: Iterable[str], header: str) -> LabelSets | None:
+    """Tell whether a column holds several labels an image, by what its texts are made of.
+
+    They are if the texts are made of fewer different parts than there are texts, not all of them
+    of as many: names of two words each, as of a colour and a fruit, are names. As few parts will do
+    where they are numbers, or the column is called after labels or tags.
+
+    Args:
+        texts: What stands in the column; empty ones say nothing.
+        header: What the column is called.
+    """
+    different = set(texts) - {""}
+    if all(map(FRACTION.fullmatch, different)):
+        return None
+    for separator in BETWEEN:
+        cut = None if separator == " " else separator
+        sets = [[one.strip() for one in text.split(cut)] for text in different]
+        names = Counter(one for own in sets for one in own)
+        num_again = sum(count > 1 for count in names.values())
+        are_numbers = all(as_number(name) is not None for name in names)
+        is_told = are_numbers or not LABEL_SETS.isdisjoint(words_of(header))
+        are_parts = len(names) < len(sets) + is_told and num_again >= len(names) / 2
+        are_sets = len(set(map(len, sets))) > 1 and all(len(own) == len({*own}) for own in sets)
+        if are_parts and are_sets and "" not in names:
+            return LabelSets(separator, frozenset(names), is_told or separator != " ")
+    return None
+
+
+def find_sets(pairs: Sequence[tuple[str, str]], header: str, asked: Asked) -> LabelSets | None:
+    """Tell whether an image has several labels, in one text or in a row for each; None if not.
+
+    Args:
+        pairs: What the rows call the image, and the label.
+        header: What the column of labels is called.
+        asked: What the sample says.
+    """
+    texts = [label for _, label in pairs]
+    return _asked_sets(find_label_sets(texts, header), texts, asked) or _sets_in_rows(pairs, asked)
+
+
+def _asked_sets(sets: LabelSets | None, texts: Iterable[str], asked: Asked) -> LabelSets | None:
+    """Believe that a column holds several labels an image, unless the sample asks for the texts."""
+    if sets is None or len(asked.columns) < 2:
+        return sets
+    if classes_of_columns(asked.columns, names_in(texts)) is not None:
+        return None
+    is_asked = classes_of_columns(asked.columns, sorted(sets.names)) is not None
+    return replace(sets, is_certain=sets.is_certain or is_asked)
+
+
+def _sets_in_rows(pairs: Sequence[tuple[str, str]], asked: Asked) -> LabelSets | None:
+    """Tell whether images stand in a row for each of several labels.
+
+    Args:
+        pairs: What the rows call the image, and the label.
+        asked: What the sample says.
+    """
+    of_image: dict[str, set[str]] = {}
+    for image, label in pairs:
+        of_image.setdefault(image, set()).update({label} - {""})
+    num_several = sum(len(labels) > 1 for labels in of_image.values())
+    if num_several < MIN_SEVERAL * len(of_image):
+        return None
+    names = frozenset().union(*of_image.values())
+    between = (one for one in (" ", *BETWEEN) if not any(one in name for name in names))
+    is_told = any(len(sets := value.split()) > 1 and names >= {*sets} for value in asked.values)
+    why = f"{num_several:,} of {len(of_image):,} images stand in several rows, with other labels"
+    return LabelSets(next(between, "\t"), names, is_told, why)
+
+
+def with_sets(keys: Mapping[str, Any], why: str, sets: LabelSets, where: str) -> LabelSource:
+    """Describe a column of several labels an image."""
+    if sets.separator != " ":
+        keys = {**keys, "label_separator": sets.separator}
+    classes = names_in(sets.names)
+    made = f"texts in {where} are made of {len(classes)} labels with {sets.separator!r} between"
+    several = sets.why or made
+    several += "" if sets.is_certain else '; if an image has one class, "one_class"'
+    return LabelSource(
+        keys,
+        why,
+        classes,
+        f"{len(classes)} labels in {where}",
+        several_why=several,
+        is_target_certain=sets.is_certain,
+    )
+
+
+def with_values(
+    keys: Mapping[str, Any], why: str, labels: Sequence[str], where: str
+) -> LabelSource:
+    """Tell class numbers from names; numbers serve as names until the user writes better ones."""
+    classes = names_in(labels)
+    has_places = keys["source"] != "coco"  # there numbers are the ids of categories
+    is_index = has_places and count_from_0(labels)
+    values = {"values": "index" if is_index else "name"} if has_places else {}
+    told = f"{len(classes)} labels in {where}"
+    told += ", numbers: write the classes' names here, in their order" if is_index else ""
+    num_empty = sum(not label for label in labels)
+    told += f"; {num_empty:,} rows have none" if num_empty else ""
+    doubt = "; ".join(filter(None, (doubt_of(classes, len(labels) - num_empty), _zeros(labels))))
+    told += f"; {doubt}" if doubt else ""
+    return LabelSource({**keys, **values}, why, classes, told, are_classes_certain=not doubt)
+
+
+def doubt_of(classes: Sequence[str], num_labels: int) -> str:
+    """Say what makes one doubt that these are the classes; nothing if nothing does."""
+    alike = ClassLookup(classes).alike
+    empty = [name for name in classes if name.casefold() in NO_LABEL]
+    joined = _joined_names(classes)
+    has_fractions = are_numbers(classes) and None in map(as_integer, classes)
+    doubts = {
+        f"{_shown(alike)} differ in nothing but writing": bool(alike),
+        f"{_shown(empty)} may mean that there is no label": bool(empty),
+        "numbers with fractions may be measures": has_fractions,
+        f"{_shown(joined)} may be several labels each": bool(joined),
+        "more than half of the images have a label of their own": len(classes) > num_labels / 2 > 2,
+    }
+    return "; ".join(doubt for doubt, holds in doubts.items() if holds)
+
+
+def _zeros(labels: Iterable[str]) -> str:
+    """Say if labels differ in zeros alone, as `1` and `01`, which are one class here."""
+    digits = {label for label in labels if label.isdigit()}
+    zeros = sorted(label for label in digits if str(int(label)) in digits - {label})
+    return f"{_shown(zeros)} are taken for the same without zeros before them" if zeros else ""
+
+
+def _joined_names(classes: Sequence[str]) -> list[str]:
+    """Find labels that are made of several others, with a separator between them."""
+    for separator in BETWEEN:
+        parts = {name: [one.strip() for one in name.split(separator)] for name in classes}
+        known = {one for own in parts.values() for one in own if one}
+        joined = [name for name, own in parts.items() if len(own) > 1 and set(own) & set(classes)]
+        if joined and len(known) <= len(classes):
+            return joined
+    return []
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names[:MOST_SHOWN])
+
+
+def are_numbers(values: Iterable[str]) -> bool:
+    """Whether all values that are no gaps are numbers."""
+    return all(as_number(value) is not None for value in values if value)
+
+
+def count_from_0(values: Iterable[str]) -> bool:
+    """Whether the different values are 0, 1, ... up to their number."""
+    found = names_in(values)
+    return list(found) == [str(number) for number in range(len(found))]
