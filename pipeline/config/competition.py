@@ -4,6 +4,7 @@
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -387,6 +388,16 @@ class Competition(Table):
         return match_columns(self.columns[1:], self.classes)
 
 
+def parse_competition(values: Mapping[str, Any], where: str) -> Competition:
+    """Check what a competition's file says; where the target is a number it may name no classes.
+
+    Raises:
+        ConfigError: It is faulty.
+    """
+    classes = {"classes": list(ONE_NUMBER)} if values.get("target") == "number" else {}
+    return parse(Competition, {**classes, **values}, where)
+
+
 def load_competition(name_or_path: str) -> Competition:
     """Load a built-in competition by its name, or any by the path of its TOML file.
 
@@ -396,10 +407,7 @@ def load_competition(name_or_path: str) -> Competition:
         ConfigError: There is no such competition, or its file is faulty.
     """
     path = locate_toml(name_or_path, "competitions")
-    values = {"name": path.stem, **read_toml(path)}
-    if values.get("target") == "number":
-        values.setdefault("classes", list(ONE_NUMBER))
-    competition = parse(Competition, values, path.name)
+    competition = parse_competition({"name": path.stem, **read_toml(path)}, path.name)
     given = competition.experiments
     located = {
         "cpu": tuple(_beside(path, name) for name in given.cpu),

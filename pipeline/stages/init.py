@@ -7,8 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pipeline import console
-from pipeline.config.competition import NAME_PATTERN, Competition
-from pipeline.config.strict import parse
+from pipeline.config.competition import NAME_PATTERN, parse_competition
 from pipeline.data.init.draft import Section, describe_line, to_toml
 from pipeline.data.init.file_roles import GivenPaths
 from pipeline.data.init.infer import infer
@@ -53,7 +52,7 @@ def run(name: str, given: GivenPaths, root: Path | None, out: Path | None, *, fo
     ]
     begin += [f"# {note}" for note in inferred.notes]
     text = to_toml([*begin, f'name = "{name}"'], inferred.sections)
-    parse(Competition, tomllib.loads(text), str(target))
+    parse_competition(tomllib.loads(text), str(target))
     write_text(target, text)
     _print_lines(inferred.sections)
     for note in inferred.notes:

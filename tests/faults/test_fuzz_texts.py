@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -62,7 +62,7 @@ WITH_SAMPLE = competition({"source": "folder"}, sample="sample.csv", has_header=
 
 
 def read_any_list(path: Path) -> None:
-    table = read_list(path.name, UserList(path, None))
+    table = read_list(path.name, UserList(path, None, PurePosixPath(path.name)))
     if table is not None:
         find_ids(table, NameJoin(IMAGES))
 

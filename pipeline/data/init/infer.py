@@ -61,6 +61,7 @@ METRICS = {
     "index": ("accuracy", '"macro_f1", "micro_f1", "quadratic_kappa"'),
     "probability": ("log_loss", '"roc_auc"'),
     "probabilities": ("log_loss", '"mean_column_auc", "accuracy"'),
+    "number": ("rmse", '"mae"'),
 }
 METRICS_OF_SEVERAL = {
     "labels": ("sample_f1", '"micro_f1", "macro_f1", "sample_f2", "micro_f2", "macro_f2"'),
@@ -330,10 +331,10 @@ def _head(name: str, labels: LabelSource, answer: Answer, names: Iterable[str]) 
     section.unknown("kaggle", name, "its name in URLs of kaggle.com, for 'submit --to-kaggle'")
     metric, others = (METRICS_OF_SEVERAL if labels.several_why else METRICS)[answer.label]
     section.guess("metric", metric, f"usual for such answers; else {others}")
-    if labels.several_why:
-        add = section.found if labels.is_target_certain else section.guess
-        add("target", "several_labels", labels.several_why)
-    if labels.classes:
+    _add_target(section, labels)
+    if labels.number_why:
+        section.unknown("range", [0, 100], "what the target can be, at least and at most")
+    elif labels.classes:
         is_certain = labels.are_classes_certain and labels.is_certain
         add = section.found if is_certain else section.guess
         add("classes", _written(answer.classes or labels.classes, labels), labels.classes_why)
@@ -341,6 +342,18 @@ def _head(name: str, labels: LabelSource, answer: Answer, names: Iterable[str]) 
         section.guess("classes", "from_labels", "no labels were found")
     _add_mirrors(section, doubt_of_mirrors([name, *names], labels.classes))
     return section
+
+
+def _add_target(section: Section, labels: LabelSource) -> None:
+    """Say what is told of an image, where it is no class, or ask for it."""
+    add = section.found if labels.is_target_certain else section.guess
+    if labels.several_why:
+        add("target", "several_labels", labels.several_why)
+    elif labels.number_why:
+        add("target", "number", labels.number_why)
+    elif labels.may_be_ordered:
+        why = "does the order of these numbers mean something? Then by quadratic_kappa"
+        section.unknown("target", "ordered_classes", why)
 
 
 def _written(classes: tuple[str, ...], labels: LabelSource) -> str | list[str]:

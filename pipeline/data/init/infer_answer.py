@@ -48,6 +48,8 @@ def infer_answer(sample: ForeignList, rows: Sequence[Sequence[str]], labels: Lab
         rows: Its rows without the header.
         labels: Where the labels stand, and which classes there are.
     """
+    if labels.number_why:
+        return Answer("number", labels.is_target_certain, labels.number_why)
     if sample.num_columns > 2:
         return _of_columns(sample, labels, has_header=len(rows) < len(sample.rows))
     values = {row[1] for row in rows if row[1]}

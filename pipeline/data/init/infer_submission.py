@@ -23,6 +23,12 @@ from pipeline.submission.writer import submission_id
 ID_FORMS: tuple[IdForm, ...] = ("integer", "stem", "file_name", "path")
 ASK = "no sample submission was given, compare the judge's page"
 SEVERAL = "an image may have several labels"
+USUAL = '"index", "probability", "probabilities"'
+OTHERS = {
+    "labels": '"probabilities"',
+    "probabilities": "no other, with such names",
+    "number": "no other, where target is one",
+}
 SUM_TOLERANCE = 1e-3
 MOST_EXAMPLES = 10  # rows of a sample that is likely to be an example, where more images are there
 SHARE_OF_EXAMPLES = 0.5
@@ -64,12 +70,10 @@ def without_sample(
         why = f"as in {listed.name}; {ASK}" if is_known else ASK
     apart = [form for form in forms if len(_formed(form, "", test_ids)) == len(test_ids) > 0]
     section.guess("id", (*apart, "file_name")[0], why)
-    label: LabelForm = "name"
+    label: LabelForm = "number" if labels.number_why else "name"
     if labels.several_why:
         label = "probabilities" if any(" " in name for name in labels.classes) else "labels"
-    others = {"labels": '"probabilities"', "probabilities": "no other, with such names"}
-    usual = '"index", "probability", "probabilities"'
-    section.guess("label", label, f"{ASK}; else {others.get(label, usual)}")
+    section.guess("label", label, f"{ASK}; else {OTHERS.get(label, USUAL)}")
     if label == "probabilities":
         section.found("rows_sum_to_1", value=False, why=SEVERAL)
     section.guess("has_header", value=True, why=ASK)

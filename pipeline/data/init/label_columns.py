@@ -45,7 +45,7 @@ def read_columns(table: ForeignList, ids: Ids, asked: Asked) -> LabelSource:
     others = [number for number in range(table.num_columns) if number != ids.column]
     where = f"{table.name} names {ids.num_joined:,} training images"
     if not ids.has_header:
-        return _in_lines(table, ids, others, f"{where}, without a header")
+        return _in_lines(table, ids, others, asked, f"{where}, without a header")
     header, rows = table.rows[0], table.rows[1:]
     keys = {"file": table.name, "id_column": header[ids.column], **table.form}
     called = _called(header, others, asked)
@@ -66,7 +66,7 @@ def read_columns(table: ForeignList, ids: Ids, asked: Asked) -> LabelSource:
     pairs = [(row[ids.column], row[column]) for row in rows]
     sets = None if names else find_sets(pairs, header[column], asked)
     source = (
-        with_values(keys, why, [label for _, label in pairs], header[column])
+        with_values(keys, why, [label for _, label in pairs], header[column], asked)
         if sets is None
         else with_sets(keys, why, sets, header[column])
     )
@@ -99,7 +99,7 @@ def read_categories(table: ForeignList, ids: Ids, asked: Asked) -> LabelSource:
     is_named = is_named and own <= {*table.called}
     keys = {"source": "coco", "file": table.name} | ({"label": "name"} if is_named else {})
     labels = [table.called[label] if is_named else label for _, label in pairs]
-    source = with_values(keys, where, labels, f"the categories of {table.name}")
+    source = with_values(keys, where, labels, f"the categories of {table.name}", Asked())
     kinds = Counter(image for image, _ in set(pairs))
     num_several = sum(count > 1 for count in kinds.values())
     doubts = [f"elsewhere: {num_several:,} images have several categories, and so none"]
@@ -217,7 +217,9 @@ def _may_be_label(name: str) -> bool:
     return not is_other and SUBJECT_WORDS.isdisjoint(words_of(name))
 
 
-def _in_lines(table: ForeignList, ids: Ids, others: list[int], why: str) -> LabelSource:
+def _in_lines(
+    table: ForeignList, ids: Ids, others: list[int], asked: Asked, why: str
+) -> LabelSource:
     column = _label_column(table.rows, others, [])
     varied = _varied(table.rows, others)
     roles = {number: f"column_{number + 1}" for number in varied}  # groups may refer to them
@@ -227,7 +229,7 @@ def _in_lines(table: ForeignList, ids: Ids, others: list[int], why: str) -> Labe
     keys["separator"] = table.separator
     if columns != ["image", "label"]:
         keys["columns"] = columns
-    source = with_values(keys, why, table.column(column), table.name)
+    source = with_values(keys, why, table.column(column), table.name, asked)
     return with_doubt(source, [f"in column {number + 1}" for number in varied if number != column])
 
 

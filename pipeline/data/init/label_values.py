@@ -24,6 +24,14 @@ NO_LABEL = {"nan", "none", "null", "n/a", "na", "?", "unlabeled", "unlabelled"}
 BETWEEN = (";", "|", ",", "+", " ")  # several labels of an image, from the surest sign to the least
 FRACTION = re.compile(r"-?\d+(,\d+)?")  # a number as some countries write it
 LABEL_SETS = {"labels", "tags", "classes", "categories", "attributes", "ids", "annotations", "标签"}
+# What tables call amounts; of whole numbers, which may be classes, too, it is asked.
+AMOUNTS = {
+    "age", "amount", "angle", "area", "count", "distance", "height", "length", "percent",
+    "percentage", "price", "rate", "rating", "ratio", "score", "speed", "temperature", "weight",
+}  # fmt: skip
+CALLED_CLASS = {"id", "ids", "class", "label", "category", "species", "type", "kind", "code"}
+MIN_ORDERED = 3
+MOST_STEPS = 20  # different numbers that are classes as a rule, as stages are
 MOST_SHOWN = 3
 MIN_SEVERAL = 0.1  # of the images; fewer that stand twice are mistakes
 
@@ -43,6 +51,8 @@ class LabelSource:
         several_why: Why an image may have several labels; empty where it has one class.
         is_target_certain: Whether nothing speaks against that.
         left_out: Folders of images without labels among those of classes.
+        number_why: Why the labels are numbers to be predicted; empty where they name classes. There
+            are no classes then.
     """
 
     keys: Mapping[str, Any] = field(default_factory=dict)
@@ -55,11 +65,21 @@ class LabelSource:
     several_why: str = ""
     is_target_certain: bool = True
     left_out: tuple[str, ...] = ()
+    number_why: str = ""
 
     @property
     def are_numbers(self) -> bool:
         """Whether the organiser numbers the classes, from 0."""
         return self.keys.get("values") == "index"
+
+    @property
+    def may_be_ordered(self) -> bool:
+        """Whether classes are a few whole numbers that a list doesn't call ids."""
+        called = words_of(str(self.keys.get("label_column", "")))
+        is_few = MIN_ORDERED <= len(self.classes) <= MOST_STEPS
+        are_whole = are_numbers(self.classes) and not has_fractions(self.classes)
+        is_listed = self.keys.get("source") in ("csv", "list_file")
+        return is_few and are_whole and is_listed and "id" not in called
 
 
 @dataclass(frozen=True)
@@ -200,9 +220,16 @@ def with_sets(keys: Mapping[str, Any], why: str, sets: LabelSets, where: str) ->
 
 
 def with_values(
-    keys: Mapping[str, Any], why: str, labels: Sequence[str], where: str
+    keys: Mapping[str, Any], why: str, labels: Sequence[str], where: str, asked: Asked
 ) -> LabelSource:
-    """Tell class numbers from names; numbers serve as names until the user writes better ones."""
+    """Tell numbers to be predicted, class numbers and names apart.
+
+    Class numbers serve as names until the user writes better ones.
+    """
+    number = _why_number({label for label in labels if label}, where, asked)
+    if number is not None:
+        number_why, is_certain = number
+        return LabelSource(keys, why, number_why=number_why, is_target_certain=is_certain)
     classes = names_in(labels)
     has_places = keys["source"] != "coco"  # there numbers are the ids of categories
     is_index = has_places and count_from_0(labels)
@@ -211,9 +238,45 @@ def with_values(
     told += ", numbers: write the classes' names here, in their order" if is_index else ""
     num_empty = sum(not label for label in labels)
     told += f"; {num_empty:,} rows have none" if num_empty else ""
-    doubt = "; ".join(filter(None, (doubt_of(classes, len(labels) - num_empty), _zeros(labels))))
+    doubts = [doubt_of(classes, len(labels) - num_empty), _zeros(labels)]
+    doubts += _amounts(classes, where) if has_places else []
+    doubt = "; ".join(filter(None, doubts))
     told += f"; {doubt}" if doubt else ""
     return LabelSource({**keys, **values}, why, classes, told, are_classes_certain=not doubt)
+
+
+def _why_number(labels: Set[str], where: str, asked: Asked) -> tuple[str, bool] | None:
+    """Say why labels are numbers to be predicted, and whether nothing else is likely; None if not.
+
+    They are where the sample answers fractions that no label is, or where many different ones have
+    fractions themselves. Of two whole numbers fractions are probabilities.
+    """
+    answers = asked.values
+    if not are_numbers([*labels, *answers]) or len(asked.columns) > 1 or len(labels) <= 2:
+        return None
+    are_broken, are_asked = has_fractions(labels), has_fractions(answers) and not answers <= labels
+    if not are_asked and not (are_broken and len(labels) > MOST_STEPS):
+        return None
+    what = f"{len(labels):,} different numbers in {where}" + ", with fractions" * are_broken
+    what += ", and the sample answers others" * are_asked
+    is_certain = are_asked and (are_broken or len(answers) > 1)
+    doubt = '; if they name classes, "one_class" and classes = "from_labels"'
+    return what + doubt * (not is_certain), is_certain
+
+
+def has_fractions(numbers: Iterable[str]) -> bool:
+    """Whether some number is no whole one."""
+    return any(as_integer(number) is None for number in numbers)
+
+
+def _amounts(classes: Sequence[str], where: str) -> list[str]:
+    """Doubt whole numbers that are likely to be amounts, as ages are."""
+    words = set(words_of(where))
+    are_whole = are_numbers(classes) and not has_fractions(classes) and len(classes) > 2
+    are_many = len(classes) > MOST_STEPS and not count_from_0(classes)
+    if not are_whole or not (words & AMOUNTS or (are_many and not words & CALLED_CLASS)):
+        return []
+    return ['if they are amounts, target = "number" without classes, and metric = "rmse"']
 
 
 def doubt_of(classes: Sequence[str], num_labels: int) -> str:
@@ -221,11 +284,11 @@ def doubt_of(classes: Sequence[str], num_labels: int) -> str:
     alike = ClassLookup(classes).alike
     empty = [name for name in classes if name.casefold() in NO_LABEL]
     joined = _joined_names(classes)
-    has_fractions = are_numbers(classes) and None in map(as_integer, classes)
+    are_measures = are_numbers(classes) and has_fractions(classes)
     doubts = {
         f"{_shown(alike)} differ in nothing but writing": bool(alike),
         f"{_shown(empty)} may mean that there is no label": bool(empty),
-        "numbers with fractions may be measures": has_fractions,
+        'numbers with fractions may be measures, target = "number"': are_measures,
         f"{_shown(joined)} may be several labels each": bool(joined),
         "more than half of the images have a label of their own": len(classes) > num_labels / 2 > 2,
     }

@@ -112,7 +112,9 @@ def read_list(name: str, user_list: UserList, known: str = "") -> ForeignList | 
     path, folder = user_list.path, user_list.folder
     if is_json(path):
         found = read_json_list(path)
-        return found and ForeignList(name, path, ",", found.rows, folder, found.kind, found.called)
+        if found is None:
+            return None
+        return ForeignList(name, path, ",", found.rows, folder, found.kind, found.called)
     tables = (_cut(name, user_list, separator, known) for separator in SEPARATORS)
     cut = (table for table in tables if table is not None and table.num_columns > 1)
     return next(cut, None) or _cut(name, user_list, ",", known)
