@@ -87,12 +87,18 @@ def compare_recipes(
     baseline, *others = by_recipe
     metrics = compared_metrics(metric)
     confidence = bonferroni(CONFIDENCE, len(metrics) * len(others))
-    probs = {name: [one.oof_probs for one in seeds] for name, seeds in by_recipe.items()}
-    challengers = {name: probs[name] for name in others}
-    return {
-        one: compare_trainings(one, targets, probs[baseline], challengers, confidence, groups)
-        for one in metrics
-    }
+    found = {}
+    for one in metrics:
+        scored = {name: _scored(one, seeds) for name, seeds in by_recipe.items()}
+        challengers = {name: scored[name] for name in others}
+        against = scored[baseline]
+        found[one] = compare_trainings(one, targets, against, challengers, confidence, groups)
+    return found
+
+
+def _scored(metric: str, seeds: Sequence[TrainingResult]) -> list[FloatArray]:
+    """Return what a metric takes of each seed's training, `(N, K)`."""
+    return [seed.oof_probs if metric == "log_loss" else seed.answers for seed in seeds]
 
 
 def summarise(
@@ -104,7 +110,7 @@ def summarise(
     for recipe, seeds in by_recipe.items():
         row: Row = {"recipe": recipe}
         for one, found in comparisons.items():
-            row[one] = _mean([score(one, targets, seed.oof_probs) for seed in seeds])
+            row[one] = _mean([score(one, targets, probs) for probs in _scored(one, seeds)])
             if recipe in found:
                 difference = found[recipe]
                 row[f"{one}_difference"] = _round_for_json(difference.difference)

@@ -12,12 +12,13 @@ from pipeline.config.experiment import Experiment, ViewConfig
 from pipeline.config.strict import did_you_mean
 from pipeline.data.training_table import Tables, subsample
 from pipeline.errors import ConfigError
+from pipeline.scoring.decisions import decided
 from pipeline.scoring.metrics import score
 from pipeline.scoring.separation import scatter_ratio, silhouette
 from pipeline.scoring.targets import class_indices, image_groups
 from pipeline.store.freshness import digest
 from pipeline.store.paths import AblationPaths, Paths
-from pipeline.store.predictions import FloatArray, IntArray, load_predictions
+from pipeline.store.predictions import FloatArray, IntArray, Likeliest, load_predictions
 from pipeline.store.tables import held_out
 from pipeline.training.experiment_run import ExperimentRun
 from pipeline.training.fold_jobs import train_in_pool
@@ -83,6 +84,8 @@ class TrainingResult:
 
     Attributes:
         oof_probs: `(N, K)`, each image predicted by the fold that didn't learn from it.
+        answers: `(N, K)`, what metrics of classes take: the same, or decided by thresholds of the
+            other folds.
         numbers: Means over the folds: accuracy and log loss of images in their plain views,
             `train_*` of those that were learned from and `val_*` of the others; silhouette and
             scatter ratio of the others' features.
@@ -90,6 +93,7 @@ class TrainingResult:
     """
 
     oof_probs: FloatArray
+    answers: FloatArray
     numbers: Mapping[str, float]
     features: FloatArray
 
@@ -174,8 +178,13 @@ class AblationTrainings:
             review, is_val = run.review(fold), self._all_folds == fold
             numbers.append(self._numbers(review, is_val))
             features.append(review.features[is_val])
+        oof_probs = oof.reordered(self._image_ids, str(files.oof))
+        assert not isinstance(oof_probs, Likeliest)
+        answers = decided(self._competition, self.targets, oof_probs, self.folds)
+        assert not isinstance(answers, Likeliest)
         return TrainingResult(
-            oof_probs=oof.reordered(self._image_ids, str(files.oof)),
+            oof_probs=oof_probs,
+            answers=answers,
             numbers={key: float(np.mean([one[key] for one in numbers])) for key in numbers[0]},
             features=features[0],
         )

@@ -309,6 +309,19 @@ class Competition(Table):
         return self.target == "ordered_classes"
 
     @property
+    def scoring(self) -> str:
+        """The metric and what changes its scores besides: scores of another one can't be compared.
+
+        For most it is the metric's name.
+        """
+        parts: list[str] = [self.metric]
+        if self.is_ordered:
+            parts.append("by thresholds")
+        if self.answers is not None:
+            parts.append(f"pooled by {self.answers.pool}")
+        return ", ".join(parts)
+
+    @property
     def is_by_class(self) -> bool:
         """Whether each image has one class and an answer of its own, as a look at labels needs.
 

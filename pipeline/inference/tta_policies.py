@@ -158,7 +158,9 @@ def recommend(scores: Sequence[PolicyScore]) -> str:
     return [one.name for one in scores if one.is_worth_it][-1]
 
 
-def record(paths: Paths, name: str, scores: Sequence[PolicyScore]) -> Mapping[str, object]:
+def record(
+    paths: Paths, competition: Competition, name: str, scores: Sequence[PolicyScore]
+) -> Mapping[str, object]:
     """Return the content of tta.json."""
     policies = {
         one.name: {
@@ -169,25 +171,31 @@ def record(paths: Paths, name: str, scores: Sequence[PolicyScore]) -> Mapping[st
         for one in scores
     }
     made_from = digest(paths.experiment(name).stamp)
-    return {"recommended": recommend(scores), "policies": policies, "made_from": made_from}
+    return {
+        "recommended": recommend(scores),
+        "scored_by": competition.scoring,
+        "policies": policies,
+        "made_from": made_from,
+    }
 
 
 def recommended_policy(paths: Paths, competition: Competition, name: str) -> str:
     """Return the policy that `tta` recommended for an experiment.
 
     Raises:
-        ArtifactError: It wasn't asked since the experiment was trained.
+        ArtifactError: It wasn't asked since the experiment was trained, or the metric changed.
     """
     files = paths.experiment(name)
     try:
         content = json.loads(files.tta.read_text(encoding="utf-8"))
         policy = str(content["recommended"])
         is_fresh = content["made_from"] == digest(files.stamp) and policy in POLICIES
+        is_fresh &= content.get("scored_by", competition.scoring) == competition.scoring
     except (OSError, ValueError, KeyError):
         policy, is_fresh = "", False
     if not is_fresh:
         raise ArtifactError(
-            f"{files.tta}: must hold a recommendation for this training, is missing or older; run "
-            f"'pipeline tta {competition.name} --experiment {name}'"
+            f"{files.tta}: must hold a recommendation for this training and metric, is missing or "
+            f"older; run 'pipeline tta {competition.name} --experiment {name}'"
         )
     return policy

@@ -70,6 +70,7 @@ class Course(_Record):
     Attributes:
         plan: The plan's name.
         metric: What scores measure.
+        scored_by: How they are made, see `Competition.scoring`; empty for by the metric alone.
         folds_sha256: Of the fold table: over other folds, a course begins anew.
         limit_seconds: The last command's limit; None without.
         seconds: Of work so far.
@@ -80,6 +81,7 @@ class Course(_Record):
     plan: str
     metric: str
     folds_sha256: str
+    scored_by: str = ""
     limit_seconds: float | None = None
     seconds: float = 0.0
     reached: tuple[Reached, ...] = ()
@@ -123,9 +125,12 @@ def load_course(paths: Paths) -> Course | None:
 def begin_course(paths: Paths, competition: Competition, plan: str, limit: float | None) -> Course:
     """Go on with the course that there is, or begin one."""
     course = load_course(paths)
-    if course is None or course.metric != competition.metric:
+    if course is None or (course.scored_by or course.metric) != competition.scoring:
         course = Course(
-            plan=plan, metric=competition.metric, folds_sha256=digest(paths.folds_csv) or ""
+            plan=plan,
+            metric=competition.metric,
+            scored_by=competition.scoring,
+            folds_sha256=digest(paths.folds_csv) or "",
         )
     return course.model_copy(update={"plan": plan, "limit_seconds": limit})
 

@@ -14,6 +14,7 @@ from pipeline.scoring.probability_measures import HALF, LabelMeasure, f_beta
 from pipeline.store.predictions import AnyProbs, FloatArray, IntArray, Likeliest
 
 NUM_THRESHOLDS = 200
+FEW_THRESHOLDS = 20  # where many predictions are compared, as those of each epoch
 MOST_TIMES = 4
 
 # Several labels an image.
@@ -39,7 +40,9 @@ class Decisions:
         return decided
 
 
-def fit_decisions(measure: LabelMeasure, targets: IntArray, probs: FloatArray) -> Decisions:
+def fit_decisions(
+    measure: LabelMeasure, targets: IntArray, probs: FloatArray, num_tried: int = NUM_THRESHOLDS
+) -> Decisions:
     """Choose the threshold with the highest score; of several the one in their middle.
 
     Tried are those between the likeliest labels, four times as many as there are true ones.
@@ -48,10 +51,11 @@ def fit_decisions(measure: LabelMeasure, targets: IntArray, probs: FloatArray) -
         measure: Of which more is better.
         targets: `(N, K)`.
         probs: `(N, K)`, out of fold.
+        num_tried: How many thresholds.
     """
     num_likely = min(probs.size, MOST_TIMES * max(int(targets.sum()), 1))
     likely = np.partition(probs.ravel(), probs.size - num_likely)[probs.size - num_likely :]
-    steps = np.quantile(likely, np.linspace(0, 1, NUM_THRESHOLDS), method="nearest")
+    steps = np.quantile(likely, np.linspace(0, 1, num_tried), method="nearest")
     values = np.unique(np.concatenate([[0.0, 1.0], steps.astype(np.float64)]))
     tried = (values[1:] + values[:-1]) / 2
     scores = [measure(targets, Decisions(float(one)).apply(probs)).of_sample() for one in tried]
@@ -92,7 +96,7 @@ def mean_places(probs: Probs) -> Values:
 
 
 def fit_ordered_decisions(
-    measure: LabelMeasure, targets: IntArray, probs: FloatArray
+    measure: LabelMeasure, targets: IntArray, probs: FloatArray, num_tried: int = NUM_THRESHOLDS
 ) -> OrderedDecisions:
     """Choose the thresholds with the highest score, one after the other until none gets better.
 
@@ -103,9 +107,10 @@ def fit_ordered_decisions(
         measure: Of which more is better.
         targets: `(N,)`.
         probs: `(N, K)`, out of fold.
+        num_tried: How many places of each threshold.
     """
     num_classes, places = probs.shape[1], mean_places(probs)
-    steps = np.unique(np.quantile(places, np.linspace(0, 1, NUM_THRESHOLDS), method="nearest"))
+    steps = np.unique(np.quantile(places, np.linspace(0, 1, num_tried), method="nearest"))
     tried = np.concatenate([[-1.0], (steps[1:] + steps[:-1]) / 2, [float(num_classes)]])
     one_hot = np.eye(num_classes, dtype=np.float32)
 
@@ -188,7 +193,12 @@ def needs_decisions(competition: Competition) -> bool:
     return competition.is_ordered or is_of_labels
 
 
-def decisions_for(competition: Competition, targets: IntArray, probs: FloatArray) -> AnyDecisions:
+def decisions_for(
+    competition: Competition,
+    targets: IntArray,
+    probs: FloatArray,
+    num_tried: int = NUM_THRESHOLDS,
+) -> AnyDecisions:
     """Choose the thresholds with the best score: of the mean place, where classes have an order.
 
     Of labels it is one threshold, chosen by micro F1 where the metric takes no decisions.
@@ -197,12 +207,13 @@ def decisions_for(competition: Competition, targets: IntArray, probs: FloatArray
         competition: Its metric and kind of target.
         targets: `(N,)`, or `(N, K)` of several labels.
         probs: `(N, K)`, out of fold.
+        num_tried: How many thresholds.
     """
     chosen = get_metric(competition.metric)
     if competition.is_ordered:
         assert chosen.measure is not None
-        return fit_ordered_decisions(chosen.measure, targets, probs)
+        return fit_ordered_decisions(chosen.measure, targets, probs, num_tried)
     makes_sense = chosen.needs_decisions and chosen.of_labels is not None
     measure = chosen.of_labels if makes_sense else f_beta(1, "micro")
     assert measure is not None
-    return fit_decisions(measure, targets, probs)
+    return fit_decisions(measure, targets, probs, num_tried)

@@ -38,7 +38,7 @@ from pipeline.scoring.probability_measures import (
     weighted_log_loss,
 )
 from pipeline.store.predictions import AnyProbs, IntArray, Likeliest
-from pipeline.store.results import Result
+from pipeline.store.results import Result, is_scored_by
 
 
 @dataclass(frozen=True)
@@ -253,9 +253,13 @@ def course_scores(split: str, targets: IntArray, probs: AnyProbs) -> dict[str, f
 
 
 def rank_results(competition: Competition, results: Iterable[Result]) -> list[Result]:
-    """Sort results by their out-of-fold scores in the competition's metric, the best first."""
-    return sorted(
-        results,
-        key=lambda one: float(one.metrics["oof_score"]),
-        reverse=get_metric(competition.metric).greater_is_better,
-    )
+    """Sort results by their out-of-fold scores in the competition's metric, the best first.
+
+    Those that were scored by another one come last.
+    """
+    sign = -1 if get_metric(competition.metric).greater_is_better else 1
+
+    def rank(one: Result) -> tuple[bool, float]:
+        return not is_scored_by(one, competition), sign * float(one.metrics["oof_score"])
+
+    return sorted(results, key=rank)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from pipeline.store.predictions import (
     load_predictions,
     mean_of,
 )
+from pipeline.store.results import SCORED_BY, Result, is_scored_by
 from pipeline.store.tables import held_out
 
 
@@ -107,10 +109,10 @@ def describe_oof(
         competition's metric accuracy, log loss and macro F1. Labels of several are decided by
         thresholds of the other folds where the metric takes decisions, else by 1/2, and so are
         ordered classes; of numbers there are RMSE and MAE. Images that are answered together are
-        scored as one; `num_answers` counts these. A score that
-        isn't defined, as an area under the ROC curve is not for a fold of one class, is None and
-        not in the mean. Where images are always learned from and so in no score,
-        `num_always_learned` counts them.
+        scored as one; `num_answers` counts these. `scored_by` is there where the metric's name
+        doesn't say all. A score that isn't defined, as an area under the ROC curve is not for a
+        fold of one class, is None and not in the mean. Where images are always learned from and so
+        in no score, `num_always_learned` counts them.
 
     Raises:
         ArtifactError: The metric isn't defined for these images, or a probability isn't finite.
@@ -132,8 +134,10 @@ def describe_oof(
     fold_scores = [
         score(competition.metric, targets[rows], oof_probs[rows]) for rows in rows_by_fold
     ]
+    scoring = competition.scoring
     return {
         "metric": competition.metric,
+        **({SCORED_BY: scoring} if scoring != competition.metric else {}),
         "oof_score": round(whole.value, 6),
         "oof_interval_95": [round(whole.low, 6), round(whole.high, 6)],
         "cv_score": _round_for_json(_mean_of_defined(fold_scores)),
@@ -143,6 +147,29 @@ def describe_oof(
         **({"num_answers": len(folds)} if competition.answers is not None else {}),
         **({"num_always_learned": num_learned} if num_learned else {}),
     }
+
+
+def scored_anew(
+    competition: Competition, folds: pd.DataFrame, result: Result, oof_probs: AnyProbs
+) -> Result:
+    """Score a result as the competition's file says now; as it is where that is how it was scored.
+
+    Args:
+        competition: As of `describe_oof`, as are the others.
+        folds: The fold table.
+        result: An experiment or ensemble.
+        oof_probs: Its predictions.
+
+    Returns:
+        The result without the scores of ways to blend, which are of the metric that chose among
+        them.
+    """
+    if is_scored_by(result, competition):
+        return result
+    kept = {
+        key: value for key, value in result.metrics.items() if key not in ("methods", SCORED_BY)
+    }
+    return replace(result, metrics=kept | describe_oof(competition, folds, oof_probs))
 
 
 def _others(

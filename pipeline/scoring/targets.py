@@ -1,15 +1,21 @@
 """Turn tables of images into what is scored: targets, groups, and answers of several images."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pipeline.config.competition import Competition
-from pipeline.scoring.decisions import decided
+from pipeline.scoring.decisions import (
+    FEW_THRESHOLDS,
+    decided,
+    decisions_for,
+    needs_decisions,
+)
 from pipeline.scoring.measures import Values
+from pipeline.scoring.metrics import score
 from pipeline.store.predictions import AnyProbs, FloatArray, IntArray, Likeliest
 from pipeline.store.tables import ANSWER
 
@@ -151,3 +157,37 @@ class Judged:
         if not is_raw:
             probs = decided(self.competition, targets, probs, images["fold"].to_numpy())
         return targets, probs, groups
+
+    def fold_scores(self, probs: AnyProbs) -> list[float]:
+        """Score each fold by the competition's metric, in their order; NaN where it isn't defined.
+
+        Args:
+            probs: Of the images, `(N, K)`.
+        """
+        targets, answers, _ = self.of(probs)
+        folds = pooled(self.competition, self.images, probs)[0]["fold"].to_numpy()
+        metric = self.competition.metric
+        rows = (folds == fold for fold in np.unique(folds))
+        return [score(metric, targets[own], answers[own]) for own in rows]
+
+    def alone(self, rows: IntArray, probs: AnyProbs) -> tuple[IntArray, AnyProbs, IntArray | None]:
+        """Return what `of` does of some of the images, without the others.
+
+        Thresholds are chosen on the very images: the score flatters a little, that of all that is
+        compared alike.
+
+        Args:
+            rows: Which images, `(n,)`.
+            probs: Theirs, `(n, K)`.
+        """
+        part = replace(self, images=self.images.iloc[rows])
+        targets, probs, groups = part.of(probs, is_raw=True)
+        if needs_decisions(self.competition) and not isinstance(probs, Likeliest):
+            few = decisions_for(self.competition, targets, probs, num_tried=FEW_THRESHOLDS)
+            probs = few.apply(probs)
+        return targets, probs, groups
+
+    def score_alone(self, rows: IntArray, probs: AnyProbs) -> float:
+        """Score some of the images by the competition's metric; see `alone`."""
+        targets, probs, _ = self.alone(rows, probs)
+        return score(self.competition.metric, targets, probs)

@@ -77,7 +77,7 @@ def run(paths: Paths, competition: Competition, options: Options) -> None:
     out = paths.ablation(experiment.name)
     trainings = AblationTrainings(paths, competition, out, experiments, tables)
     trained = trainings.train(options.pool)
-    inputs = {"recipes": recipes, "trainings": trained, "metric": competition.metric}
+    inputs = {"recipes": recipes, "trainings": trained, "metric": competition.scoring}
     stamp = Stamp(out.stamp, inputs)
     if stamp.is_fresh():
         say(f"{title}: up to date")

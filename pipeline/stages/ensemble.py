@@ -95,7 +95,7 @@ def run(
         member: [digest(paths.experiment(member).oof), digest(paths.experiment(member).test)]
         for member in names
     }
-    asked = {"metric": competition.metric, "method": method, "prune": prune}
+    asked = {"metric": competition.scoring, "method": method, "prune": prune}
     stamp = Stamp(out.stamp, {"members": sources, **asked})
     inputs = _load(paths, competition, names)
     if stamp.is_fresh():

@@ -19,6 +19,7 @@ from pipeline.store.results import (
     is_scored_by,
     list_results,
     load_result,
+    scored_by,
 )
 from pipeline.submission.submission_log import Entry, load_log
 
@@ -129,7 +130,7 @@ def _scores(paths: Paths, competition: Competition, results: list[Result]) -> Ta
         metrics = one.metrics
         low, high = metrics["oof_interval_95"]
         scores = [value for value in metrics["fold_scores"] if value is not None]
-        other = "" if is_scored_by(one, competition.metric) else f"{metrics['metric']} "
+        other = "" if is_scored_by(one, competition) else f"{scored_by(one)} "
         submitted = " *" if paths.submission(one.name).is_file() else ""
         table.add_row(
             one.name + submitted,

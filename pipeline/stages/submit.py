@@ -118,7 +118,7 @@ def _kaggle(competition: Competition) -> Kaggle:
 
 def _entry(paths: Paths, competition: Competition, experiment: str, content: bytes) -> Entry:
     result = load_result(paths.experiment(experiment))
-    is_scored = is_scored_by(result, competition.metric)
+    is_scored = is_scored_by(result, competition)
     return Entry(
         time=now(),
         experiment=experiment,

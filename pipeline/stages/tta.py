@@ -51,5 +51,7 @@ def run(paths: Paths, competition: Competition, experiment_name: str) -> None:
         table.add_row(one.name, str(one.score), one.gain, f"{one.milliseconds:.1f}", is_worth_it)
     result(table)
     out = paths.experiment(experiment_name).tta
-    write_text(out, json.dumps(record(paths, experiment_name, scores), indent=2) + "\n")
+    write_text(
+        out, json.dumps(record(paths, competition, experiment_name, scores), indent=2) + "\n"
+    )
     say(f"tta {competition.name} {experiment_name}: recommends {recommend(scores)} -> {out}")

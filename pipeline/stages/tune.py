@@ -200,7 +200,12 @@ def _report(search: Search, study: Study, found: SearchResult, typed: list[str])
     """Write best.toml, pictures and table of the trials where they changed; print the result."""
     out = search.paths.experiment(found.tuned.name)
     trials = trials_table(study)
-    shown = {"study": search.study_name, "num_trials": len(trials), "typed": typed}
+    shown = {
+        "study": search.study_name,
+        "metric": search.competition.metric,
+        "num_trials": len(trials),
+        "typed": typed,
+    }
     stamp = Stamp(out.tuning_stamp, shown)
     if stamp.is_fresh():
         say(f"{search.title}: up to date")

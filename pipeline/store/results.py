@@ -11,6 +11,8 @@ from pipeline.store.freshness import Stamp, digest, read_stamp
 from pipeline.store.paths import ExperimentPaths, Paths
 from pipeline.store.predictions import AnyProbs, FloatArray, Likeliest, load_predictions
 
+SCORED_BY = "scored_by"  # in metrics.json, where the metric's name doesn't say all
+
 
 @dataclass(frozen=True)
 class Result:
@@ -42,9 +44,14 @@ def load_result(paths: ExperimentPaths) -> Result:
     return Result(name, _read_json(paths.config), _read_json(paths.metrics))
 
 
-def is_scored_by(result: Result, metric: str) -> bool:
-    """Whether a result's scores are of this metric, not of one that the competition had before."""
-    return bool(result.metrics.get("metric", metric) == metric)
+def is_scored_by(result: Result, competition: Competition) -> bool:
+    """Whether a result's scores are made as the competition's file says now, not as it once did."""
+    return scored_by(result) in ("", competition.scoring)
+
+
+def scored_by(result: Result) -> str:
+    """Return how a result's scores were made, see `Competition.scoring`; "" if nothing says it."""
+    return str(result.metrics.get(SCORED_BY, result.metrics.get("metric", "")))
 
 
 def list_results(paths: Paths) -> list[Result]:

@@ -172,10 +172,10 @@ class ExperimentRun:
                 self._gather(now - self._begun if self._begun is not None else self._seconds())
 
     def _is_gathered(self) -> bool:
-        """Whether the results are of these folds, and scored by the competition's metric."""
+        """Whether the results are of these folds, and scored as the competition says."""
         if not self._stamps.result(self._all_folds).is_fresh():
             return False
-        return is_scored_by(load_result(self._out), self._competition.metric)
+        return is_scored_by(load_result(self._out), self._competition)
 
     def _seconds(self) -> float:
         """Return what the training took whose results are gathered anew; 0 if it isn't known."""

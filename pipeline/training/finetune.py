@@ -19,9 +19,9 @@ from pipeline.images.working_copy import working_side_px
 from pipeline.models.network import record_head_inputs, set_classifier
 from pipeline.models.registry import FrozenLayers, Network, build_model, trunk_of
 from pipeline.models.split import Split, split
-from pipeline.scoring.metrics import course_scores, score
+from pipeline.scoring.metrics import course_scores
 from pipeline.store.paths import Paths
-from pipeline.store.predictions import FloatArray, IntArray
+from pipeline.store.predictions import FloatArray
 from pipeline.store.tables import write_table
 from pipeline.training import processes
 from pipeline.training.checkpoint import Row, StateDict, Tensors
@@ -156,7 +156,8 @@ class Finetune:
         def validate(module: nn.Module) -> Row:
             several, once = data.has_several, plain_views(experiment)[:1]  # mirrored at the end
             probs = predict(experiment, module, plain, val, views=once, has_several=several)
-            row = self._measure(data.targets[val], probs)
+            row: Row = course_scores("val", data.targets[val], probs)
+            row["val_score"] = round(data.score(val, probs), 6)
             if experiment.train.measure_train:
                 probs = predict(experiment, module, plain, rows, views=once, has_several=several)
                 found = course_scores("train", data.targets[rows], probs)
@@ -187,12 +188,6 @@ class Finetune:
                 is_final=True,
                 has_several=self._data.has_several,
             )
-
-    def _measure(self, targets: IntArray, probs: FloatArray) -> Row:
-        return {
-            **course_scores("val", targets, probs),
-            "val_score": round(score(self._data.metric, targets, probs), 6),
-        }
 
     def _init_head(self, network: Network, task: FoldTask) -> None:
         """Put the head there that a probe of the frozen trunk would fit."""

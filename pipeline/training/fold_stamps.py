@@ -77,6 +77,9 @@ class FoldStamps:
             "weights": self._weights_digest,
             "classes": list(self._competition.classes),
         }
+        train = self._experiment.train
+        if self._experiment.method == "finetune" and (train.keep == "best" or train.stop_after):
+            inputs["metric"] = self._competition.scoring  # what chose the epoch
         if self._competition.is_number:
             inputs["range"] = list(self._competition.range)
         return Stamp(self._out.fold(fold).stamp, inputs | self._tables.digests)
@@ -108,9 +111,7 @@ class FoldStamps:
     def result(self, folds: Sequence[int]) -> Stamp:
         """Return the stamp of what was pooled from these folds."""
         stamps = {str(fold): digest(self._out.fold(fold).stamp) for fold in folds}
-        answers = self._competition.answers
-        pooled = {} if answers is None else {"pool": answers.pool}
-        return Stamp(self._out.stamp, {"folds": stamps, **pooled})
+        return Stamp(self._out.stamp, {"folds": stamps})
 
     @cached_property
     def _weights_digest(self) -> str:

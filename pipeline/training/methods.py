@@ -7,7 +7,7 @@ from pipeline.config.experiment import Experiment
 from pipeline.data.training_table import Tables, is_readable
 from pipeline.errors import ConfigError
 from pipeline.models.preparation import prepared
-from pipeline.scoring.targets import class_indices, to_shares
+from pipeline.scoring.targets import Judged, class_indices, to_shares
 from pipeline.store.paths import Paths
 from pipeline.training.checkpoint import Tensors
 from pipeline.training.finetune import Finetune
@@ -54,6 +54,7 @@ def build_method(
         competition.num_classes,
         competition.metric,
         competition.keeps_likeliest,
+        Judged(competition, tables.train),
     )
     experiment = prepared(experiment.allowed_by(competition))
     is_open = asks_of_flips and competition.horizontal_flip is None and not competition.is_number

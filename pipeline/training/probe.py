@@ -125,17 +125,22 @@ class Probe:
         """Say in one line if mirrored views do harm, as to arrows or digits; else nothing.
 
         Accuracy tells, of all folds so far: with few images, views more or less change log loss by
-        how sure a head is.
+        how sure a head is. Of ordered classes and several labels the competition's metric does.
         """
         rows, both, plain = map(np.concatenate, zip(*self._flips, strict=True))
         targets, groups = self._data.targets[rows], self._data.groups[rows]
-        groups = np.unique(groups, return_inverse=True)[1]
-        comparison = compare("accuracy", targets, both, plain, FLIP_CONFIDENCE, groups)
+        groups, metric = np.unique(groups, return_inverse=True)[1], "accuracy"
+        judged = self._data.judged
+        if judged is not None and (judged.competition.has_several or judged.competition.is_ordered):
+            metric = judged.competition.metric
+            targets, both, groups = judged.alone(rows, both)
+            _, plain, _ = judged.alone(rows, plain)
+        comparison = compare(metric, targets, both, plain, FLIP_CONFIDENCE, groups)
         if comparison.verdict != "better":
             return ""
         return (
-            f"mirrored views do harm: without them a probe's accuracy is {comparison} higher, "
-            f"{score('accuracy', targets, plain):.4f} of {len(targets):,} images; if left and "
+            f"mirrored views do harm: without them a probe's {metric} is {comparison} better, "
+            f"{score(metric, targets, plain):.4f} of {len(targets):,} images; if left and "
             "right tell classes apart, write horizontal_flip = false in the competition's file, "
             "else true, and train again"
         )

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from pipeline.scoring.targets import image_groups
+from pipeline.scoring.metrics import score
+from pipeline.scoring.targets import Judged, image_groups, to_numbers
 from pipeline.store.predictions import AnyProbs, FloatArray, IntArray
 from pipeline.training.checkpoint import Tensors
 
@@ -27,6 +28,7 @@ class TrainingData:
         num_classes: K.
         metric: The competition's metric.
         keeps_likeliest: Whether classes are so many that of each image the likeliest are kept.
+        judged: Makes answers of predictions; None where they are as predicted.
     """
 
     train: pd.DataFrame
@@ -35,6 +37,18 @@ class TrainingData:
     num_classes: int
     metric: str
     keeps_likeliest: bool = False
+    judged: Judged | None = None
+
+    def score(self, rows: IntArray, probs: FloatArray) -> float:
+        """Score predictions of some training images by the metric, as they are answered.
+
+        Args:
+            rows: Which images, `(n,)`.
+            probs: Theirs, `(n, K)`; of numbers their places in the range.
+        """
+        if self.judged is None:
+            return score(self.metric, self.targets[rows], probs)
+        return self.judged.score_alone(rows, to_numbers(self.judged.competition, probs))
 
     @cached_property
     def groups(self) -> IntArray:

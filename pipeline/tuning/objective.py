@@ -21,7 +21,7 @@ from pipeline.data.training_table import Tables, subsample
 from pipeline.errors import DiskError, PipelineError, StoppedError
 from pipeline.scoring.metrics import score
 from pipeline.scoring.oof import assemble_oof
-from pipeline.scoring.targets import Judged, class_indices, to_numbers
+from pipeline.scoring.targets import Judged, to_numbers
 from pipeline.store.predictions import FloatArray
 from pipeline.store.tables import held_out
 from pipeline.training.fold_stamps import check_unseen
@@ -96,7 +96,7 @@ class Objective:
         self._is_interrupted = is_interrupted
         self._on_taken = on_taken
         self._tables = subsample(search.tables, search.experiment.data.limit)
-        self._targets = class_indices(search.competition, self._tables.train)
+        self._judged = Judged(search.competition, self._tables.folds)
         self._methods = MethodCache(search, self._tables)
 
     def __call__(self, trial: Trial) -> float:
@@ -156,20 +156,21 @@ class Objective:
         check_unseen(search.paths, experiment.model, self._tables.folds, folds)
         method = self._methods.build(experiment)
         fold_probs: dict[int, FloatArray] = {}
-        fold_scores: list[float] = []
+        fold_scores: list[float] = []  # so far; thresholds of other folds come at the end
         for fold in folds:
             task = self._task(trial, fold, len(folds) - len(fold_scores))
             probs = to_numbers(search.competition, method.fit_fold(task).val_probs)
             fold_probs[fold] = probs
-            fold_scores.append(score(search.competition.metric, self._targets[task.is_val], probs))
+            rows = np.flatnonzero(task.is_val)
+            fold_scores.append(self._judged.score_alone(rows, probs))
             trial.report(fold_scores[-1], fold_step(fold))
             if self._is_interrupted():
                 raise StoppedError(f"{search.title}: stopped by Ctrl-C after fold {fold}")
             if fold != folds[-1] and trial.should_prune():
                 raise _record_pruned(trial, fold_scores, f"after fold {fold}")
-        trial.set_user_attr(FOLD_SCORES, fold_scores)
         oof_probs = assemble_oof(fold_probs, self._tables.folds)
         judged = Judged(search.competition, held_out(self._tables.folds))
+        trial.set_user_attr(FOLD_SCORES, judged.fold_scores(oof_probs))
         targets, probs, _ = judged.of(oof_probs)
         return score(search.competition.metric, targets, probs)
 

@@ -60,7 +60,7 @@ class Search:
                 "space": space,
                 "weights": weights_digest(self.experiment.model),
                 "classes": list(self.competition.classes),
-                "metric": self.competition.metric,
+                "metric": self.competition.scoring,
                 "tables": self.tables.digests,
             }
         )

@@ -1,14 +1,22 @@
+import json
+
 import numpy as np
 import pytest
 
+from pipeline.config.competition import load_competition
+from pipeline.errors import ArtifactError
 from pipeline.images.views import View
 from pipeline.inference.tta_policies import (
     POLICIES,
     all_views,
     allowed_policies,
     recommend,
+    recommended_policy,
+    record,
     score_policies,
 )
+from pipeline.store.atomic import write_text
+from pipeline.store.paths import Paths
 from pipeline.store.predictions import FloatArray, IntArray
 from tests import tiny
 
@@ -65,3 +73,15 @@ def test_where_nothing_may_be_mirrored_no_policy_does():
     assert policies.keys() == POLICIES.keys() - {"flip"}
     assert policies["scales"] == POLICIES["scales"][:3]
     assert allowed_policies(tiny.experiment()) == POLICIES
+
+
+def test_a_recommendation_by_another_metric_is_refused(tmp_path):
+    demo = load_competition("demo")
+    paths = Paths(tmp_path, "demo")
+    scores = score_policies("accuracy", judged, by_view(lambda _: 0.8), 0.01)
+    write_text(paths.experiment("a").stamp, "{}")
+    write_text(paths.experiment("a").tta, json.dumps(record(paths, demo, "a", scores)))
+    assert recommended_policy(paths, demo, "a") == recommend(scores)
+    by_loss = demo.model_copy(update={"metric": "log_loss"})
+    with pytest.raises(ArtifactError, match="for this training and metric, is missing or older"):
+        recommended_policy(paths, by_loss, "a")

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from pipeline.config.competition import load_competition
 from pipeline.ladder.course import (
     Attempt,
     Course,
@@ -10,6 +11,8 @@ from pipeline.ladder.course import (
     load_course,
     save_course,
 )
+from pipeline.store.atomic import write_text
+from pipeline.store.paths import Paths
 
 
 def reached(rung: str, score: float, sha256: str = "ab") -> Reached:
@@ -74,3 +77,15 @@ def test_a_course_that_cannot_be_read_is_none(workspace):
     for text in ("", "{}", '{"plan": 3}', "[" * 10000):
         paths.run_json.write_text(text, encoding="utf-8")
         assert load_course(paths) is None
+
+
+def test_thresholds_that_a_file_asks_for_begin_a_course_anew(tmp_path):
+    """The metric has the same name before, and other scores."""
+    plain = load_competition("demo").model_copy(update={"metric": "quadratic_kappa"})
+    ordered = plain.model_copy(update={"target": "ordered_classes"})
+    paths = Paths(tmp_path, "demo")
+    write_text(paths.folds_csv, "")
+    for first, second, is_same in ((plain, plain, True), (plain, ordered, False)):
+        begun = begin_course(paths, first, "cpu", None)
+        save_course(paths, begun.with_reached(reached("a", 0.9)))
+        assert bool(begin_course(paths, second, "cpu", None).reached) is is_same

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -18,7 +20,8 @@ def examination(sharpness: float, seed: int) -> TrainingResult:
     rows = FOLDS == 0
     features = member(sharpness, seed)[rows]
     numbers |= {"silhouette": sharpness / 10, "scatter_ratio": sharpness}
-    return TrainingResult(member(sharpness, seed), numbers, features)
+    probs = member(sharpness, seed)
+    return TrainingResult(probs, probs, numbers, features)
 
 
 BY_RECIPE = {
@@ -93,3 +96,13 @@ def test_every_picture_is_written_and_names_its_axes(ablation, monkeypatch, tmp_
             assert not axes.get_visible() or axes.get_xlabel()
             is_shared = len(axes.get_shared_y_axes().get_siblings(axes)) > 1
             assert not axes.get_visible() or is_shared or axes.get_ylabel()
+
+
+def test_answers_that_thresholds_decide_are_compared_as_they_are_answered():
+    ordered = {
+        name: [replace(one, answers=np.eye(3, dtype=np.float32)[TARGETS]) for one in seeds]
+        for name, seeds in BY_RECIPE.items()
+    }
+    found, before = (summarise(one, TARGETS, "quadratic_kappa")[0] for one in (ordered, BY_RECIPE))
+    assert found["quadratic_kappa"] == 1.0 > before["quadratic_kappa"]
+    assert found["log_loss"] == before["log_loss"]

@@ -18,10 +18,12 @@ from pipeline.scoring.decisions import (
 )
 from pipeline.scoring.measures import Values, quadratic_kappa
 from pipeline.scoring.metrics import interval, score
-from pipeline.scoring.oof import describe_oof
+from pipeline.scoring.oof import describe_oof, scored_anew
 from pipeline.scoring.targets import Judged, class_indices, pooled, to_numbers, to_shares
 from pipeline.store.predictions import FloatArray, IntArray
+from pipeline.store.results import Result, is_scored_by
 from tests.editions import shipped
+from tests.scoring.drawn import FOLDS, TARGETS, member, of_extremes
 
 FIT = partial(fit_ordered_decisions, quadratic_kappa)
 
@@ -208,3 +210,45 @@ def test_intervals_count_patients_and_not_the_images_of_an_answer():
     assert together["oof_score"] == alone["oof_score"]
     wide, narrow = (np.ptp(one["oof_interval_95"]) for one in (together, alone))
     assert wide > 1.5 * narrow
+
+
+ORDERED = shipped("aptos2019-blindness-detection").model_copy(update={"classes": tuple("abc")})
+OF_ORDERED = pd.DataFrame({"image_id": np.arange(90).astype(str), "fold": FOLDS})
+OF_ORDERED = OF_ORDERED.assign(label=np.array(list("abc"))[TARGETS], group=OF_ORDERED["image_id"])
+
+
+def test_a_fold_is_scored_alone_as_it_is_answered_by_thresholds():
+    probs = of_extremes(TARGETS)
+    judged, rows = Judged(ORDERED, OF_ORDERED), np.flatnonzero(FOLDS == 1)
+    assert judged.score_alone(rows, probs[rows]) == 1.0
+    assert score(ORDERED.metric, TARGETS[rows], probs[rows]) < 0.9
+    noise = member(0.5, 1)
+    assert judged.fold_scores(noise) == pytest.approx(
+        describe_oof(ORDERED, OF_ORDERED, noise)["fold_scores"], abs=1e-6
+    )
+
+
+def test_answers_of_several_images_are_scored_alone_as_they_are_pooled():
+    images = IMAGES.assign(label=["methylated", "unmethylated"] * 2 + ["unmethylated"])
+    judged, rows = Judged(scans("max"), images), np.array([0, 1, 2, 3])
+    assert judged.score_alone(rows, PROBS[rows]) == 1.0
+    mean_of_a = PROBS[rows] * np.array([[1], [1], [1], [0]]) + [
+        [0, 0],
+        [0, 0],
+        [0, 0],
+        [0.05, 0.95],
+    ]
+    assert judged.score_alone(rows, mean_of_a.astype(np.float32)) == 0.0
+
+
+def test_a_score_is_of_the_metric_the_thresholds_and_the_rule_that_pools():
+    found = describe_oof(scans("max"), IMAGES, PROBS)
+    assert found["scored_by"] == "roc_auc, pooled by max"
+    result = Result("scans", {}, found)
+    assert [is_scored_by(result, scans(pool)) for pool in ("max", "mean")] == [True, False]
+    plain = ORDERED.model_copy(update={"target": "one_class"})
+    ordered = Result("eyes", {}, describe_oof(ORDERED, OF_ORDERED, member(0.5, 1)))
+    assert [is_scored_by(ordered, one) for one in (ORDERED, plain)] == [True, False]
+    again = scored_anew(plain, OF_ORDERED, ordered, member(0.5, 1)).metrics
+    assert again == describe_oof(plain, OF_ORDERED, member(0.5, 1))
+    assert again["oof_score"] != ordered.metrics["oof_score"]

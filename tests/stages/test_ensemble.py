@@ -445,3 +445,16 @@ def test_ensemble_that_broke_off_is_not_complete(paths, demo, monkeypatch):
     with pytest.raises(ZeroDivisionError, match="division"):
         ensemble.run(paths, demo, [], "ensemble", "mean")
     assert [result.name for result in list_results(paths)] == ["one"]
+
+
+def test_answers_by_thresholds_make_another_ensemble_of_the_same_metric(paths, demo, capsys):
+    save(paths, "a", noisy(1, 1))
+    save(paths, "b", noisy(1, 2))
+    plain = demo.model_copy(update={"metric": "quadratic_kappa"})
+    ordered = plain.model_copy(update={"target": "ordered_classes"})
+    said = []
+    for one in (plain, plain, ordered, ordered):
+        ensemble.run(paths, one, ["a", "b"], "ensemble")
+        said.append("up to date" in capsys.readouterr().err)
+    assert said == [False, True, False, True]
+    assert metrics_of(paths)["members"][0]["without"]["metric"] == "quadratic_kappa"

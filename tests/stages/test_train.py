@@ -18,6 +18,8 @@ import torch
 
 from pipeline.config.competition import Competition
 from pipeline.config.experiment import Experiment
+from pipeline.config.experiment_files import load_experiment
+from pipeline.data.training_table import load_tables
 from pipeline.errors import ArtifactError, ConfigError, DataError
 from pipeline.scoring.metrics import score
 from pipeline.scoring.targets import class_indices
@@ -29,9 +31,14 @@ from pipeline.store.predictions import load_predictions
 from pipeline.store.results import list_results
 from pipeline.store.tables import SUSPECT_COLUMNS, load_folds, load_test, load_train, write_table
 from pipeline.training import prepare_network
+from pipeline.training.fold_stamps import FoldStamps
 from pipeline.training.head import LinearHead
 from tests import tiny
 
+FINETUNE_TOML = """
+method = "finetune"
+train = {{ epochs = 1, batch_size = 16, keep = "{keep}" }}
+"""
 FOLD_FILES = {"checkpoint.safetensors", "history.csv", "oof.npz", "test.npz", "stamp.json"}
 FILES = {"config.json", "environment.json", "metrics.json", "oof.npz", "test.npz", "stamp.json"}
 Site = tuple[Paths, Competition, str, Path]  # the experiment's file, and the folder it fills
@@ -452,3 +459,43 @@ def test_a_value_that_decides_nothing_is_told_before_work(site, capsys):
     )
     run(site, overrides=["model.drop_path=0.2"])
     assert " ".join(capsys.readouterr().err.split()).count(told) == 1
+
+
+def test_another_metric_scores_what_is_trained_anew_and_trains_nothing(site, capsys):
+    paths, competition, path, folder = site
+    run(site)
+    before = files(site)
+    ordered = competition.model_copy(
+        update={"target": "ordered_classes", "metric": "quadratic_kappa"}
+    )
+    capsys.readouterr()
+    for changed, name in (
+        (competition.model_copy(update={"metric": "log_loss"}), "log_loss"),
+        (ordered.model_copy(update={"target": "one_class"}), "quadratic_kappa"),
+        (ordered, "quadratic_kappa, by thresholds"),
+    ):
+        for said in ("OOF", "up to date"):
+            train.run(paths, changed, [path], [], [])
+            assert said in capsys.readouterr().err
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        assert metrics["metric"] == changed.metric
+        assert metrics.get("scored_by", changed.metric) == name
+    after = files(site)
+    again = {"metrics.json", "oof.npz", "test.npz", "stamp.json"}
+    assert {name for name in after if after[name][1] != before[name][1]} <= again
+    assert predicted(site) == {name: before[name][0] for name in predicted(site)}
+
+
+def test_an_epoch_that_a_metric_chose_is_chosen_anew_by_another(site):
+    paths, competition, *_ = site
+    by_loss = competition.model_copy(update={"metric": "log_loss"})
+    for keep, is_same in (("last", True), ("best", False)):
+        text = FINETUNE_TOML.format(keep=keep)
+        experiment = load_experiment(tiny.write_toml(paths.root / f"{keep}.toml", text), [])
+        tables = load_tables(paths)
+        out = paths.experiment(keep)
+        first, other = (
+            FoldStamps(paths, one, experiment, tables, out).fold(0).inputs
+            for one in (competition, by_loss)
+        )
+        assert (first == other) is is_same

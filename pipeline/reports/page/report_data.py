@@ -15,10 +15,18 @@ from pipeline.errors import ArtifactError, DataError
 from pipeline.reports.style import in_words
 from pipeline.scoring.calibration import expected_calibration_error, reliability_table
 from pipeline.scoring.metrics import rank_results
+from pipeline.scoring.oof import scored_anew
 from pipeline.scoring.targets import class_indices
 from pipeline.store.paths import Paths
 from pipeline.store.predictions import FloatArray, IntArray
-from pipeline.store.results import Result, all_members, list_results, load_probs
+from pipeline.store.results import (
+    Result,
+    all_members,
+    is_scored_by,
+    list_results,
+    load_probs,
+    scored_by,
+)
 from pipeline.store.tables import ALWAYS_LEARNED, AUDIT_COLUMNS, load_test, load_train, read_table
 
 
@@ -56,6 +64,7 @@ class ReportData:
         results: Experiments and ensembles that are complete and current, the best first.
         calibration_errors: The ECE of each result, by its name.
         left_out: The reason why a result can't be shown, by its name.
+        rescored: What scored a result before the competition's file changed, by its name.
         best: The best result; None before there is one.
         reviewed: What `review` wrote, rows of SUSPECT_COLUMNS by image_id.
         decided: Ids of the images whose label a person decided on, by whatever way.
@@ -73,6 +82,7 @@ class ReportData:
     results: tuple[Result, ...] = ()
     calibration_errors: dict[str, float] | None = None
     left_out: dict[str, str] | None = None
+    rescored: dict[str, str] = field(default_factory=dict)
     best: BestResult | None = None
     reviewed: dict[str, list[str]] = field(default_factory=dict)
     decided: frozenset[str] = frozenset()
@@ -124,7 +134,9 @@ def read_report_data(paths: Paths, competition: Competition, typed: str) -> Repo
     is_held = folds["fold"] != ALWAYS_LEARNED
     tables["always_learned"] = train[~is_held]
     train, folds = (one[is_held].reset_index(drop=True) for one in (train, folds))
-    return ReportData(train=train, folds=folds, **tables, **select_best(paths, competition, train))
+    return ReportData(
+        train=train, folds=folds, **tables, **select_best(paths, competition, train, folds)
+    )
 
 
 def _read_audit(paths: Paths) -> dict[str, Any]:
@@ -138,8 +150,10 @@ def _read_audit(paths: Paths) -> dict[str, Any]:
     return audit
 
 
-def select_best(paths: Paths, competition: Competition, train: pd.DataFrame) -> dict[str, Any]:
-    """Rank the results and select the best one.
+def select_best(
+    paths: Paths, competition: Competition, train: pd.DataFrame, folds: pd.DataFrame
+) -> dict[str, Any]:
+    """Rank the results and select the best one; each is scored as the competition says now.
 
     They are read one after the other: only the best one's predictions are kept in memory.
 
@@ -149,6 +163,7 @@ def select_best(paths: Paths, competition: Competition, train: pd.DataFrame) -> 
     image_ids, targets = train["image_id"].tolist(), class_indices(competition, train)
     errors: dict[str, float] = {}
     left_out: dict[str, str] = {}
+    rescored: dict[str, str] = {}
     current = []
     for result in list_results(paths):
         try:
@@ -158,7 +173,9 @@ def select_best(paths: Paths, competition: Competition, train: pd.DataFrame) -> 
             continue
         if competition.is_by_class:
             errors[result.name] = expected_calibration_error(reliability_table(probs, targets))
-        current.append(result)
+        if not is_scored_by(result, competition):
+            rescored[result.name] = scored_by(result)
+        current.append(scored_anew(competition, folds, result, probs))
     ranked = rank_results(competition, current)
     best = None
     if ranked:
@@ -171,5 +188,6 @@ def select_best(paths: Paths, competition: Competition, train: pd.DataFrame) -> 
         "results": tuple(ranked),
         "calibration_errors": errors,
         "left_out": left_out,
+        "rescored": rescored,
         "best": best,
     }

@@ -28,7 +28,7 @@ from pipeline.reports.page.blocks import (
     Row,
     Table,
 )
-from pipeline.reports.page.report_data import ReportData
+from pipeline.reports.page.report_data import ReportData, read_report_data
 from pipeline.reports.page.review_deck import ReviewDeck
 from pipeline.reports.page.sections import (
     class_scores,
@@ -164,7 +164,7 @@ def test_submissions_are_listed_with_our_score(project):
     listed = table(project, "experiments", "Submissions")
     score = next(one for one in project.data.results if one.is_ensemble).metrics["oof_score"]
     assert listed["ensemble"][0] == "ensemble.csv"
-    assert listed["ensemble"][2] == score
+    assert listed["ensemble"][2:4] == ["accuracy", score]
     assert str(listed["ensemble"][-1]).startswith("there now")
 
 
@@ -687,3 +687,21 @@ def test_shares_that_differ_by_chance_are_told_as_such(project):
         for hits in range(num + 1)
     )
     assert usual / 100 == pytest.approx(exact, abs=0.03)
+
+
+def test_after_the_metric_changed_results_are_scored_by_the_new_one_and_it_is_said(project):
+    by_loss = project.competition.model_copy(update={"metric": "log_loss"})
+    data = read_report_data(project.paths, by_loss, "demo")
+    assert {one.metrics["metric"] for one in data.results} == {"log_loss"}
+    scores = [one.metrics["oof_score"] for one in data.results]
+    assert scores == sorted(scores)
+    assert all(one.metrics["oof_score"] == one.metrics["log_loss"] for one in data.results)
+    said = [block.text for block in blocks(experiment_scores.build(data), Paragraph)]
+    for one in data.results:
+        assert any(text.startswith(f"{one.name} was made when accuracy was") for text in said)
+    blend = next(one for one in data.results if one.is_ensemble)
+    assert "methods" not in blend.metrics
+    [tuned] = [text for text in map(str, blocks(training_course.build(data), Paragraph))
+               if "trials" in text]  # fmt: skip
+    assert "judged by accuracy out of fold" in tuned
+    assert project.data.rescored == {}

@@ -42,6 +42,13 @@ def build(data: ReportData) -> list[Section]:
     blocks += [
         Paragraph(f"{name} is left out: {reason}") for name, reason in (data.left_out or {}).items()
     ]
+    blocks += [
+        Paragraph(
+            f"{name} was made when {before} was the metric; its scores here are of today's. What "
+            "was chosen by the other one, as ways to blend, is chosen anew once it is made again."
+        )
+        for name, before in data.rescored.items()
+    ]
     # Ensembles have other settings than what is trained: they come last.
     compared = sorted(data.results, key=lambda one: one.is_ensemble)[:MAX_COMPARED]
     blocks += [*_differences(compared), *_submissions(data)]
@@ -201,7 +208,7 @@ def _submissions(data: ReportData) -> list[Block]:
     if not log:
         return []
     current = {digest(path) for path in data.paths.list_submissions()}
-    headings = ["experiment", "file", "written, UTC", "OOF", "public", "private", "state"]
+    headings = ["experiment", "file", "written, UTC", "metric", "OOF", "public", "private", "state"]
     rows = [_entry(entry, is_current=entry.sha256 in current) for entry in reversed(log)]
     caption = "Submissions: our score out of fold beside the judge's"
     return [table(caption, headings, rows)]
@@ -213,6 +220,7 @@ def _entry(entry: Entry, *, is_current: bool) -> list[Any]:
         entry.experiment,
         entry.file,
         f"{entry.time:%Y-%m-%d %H:%M}",
+        entry.metric,
         entry.oof_score,
         entry.public_score,
         entry.private_score,

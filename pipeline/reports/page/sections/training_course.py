@@ -24,6 +24,7 @@ from pipeline.reports.page.blocks import (
 from pipeline.reports.page.report_data import ReportData
 from pipeline.reports.style import COLORS, drawing, line, shorten
 from pipeline.scoring.metrics import get_metric
+from pipeline.store.freshness import read_stamp
 from pipeline.store.results import Result
 from pipeline.store.tables import load_record
 
@@ -162,7 +163,8 @@ def _study(data: ReportData, name: str) -> list[Block]:
     files = data.paths.experiment(name)
     trials = load_record(files.trials)
     complete = trials[trials["state"] == "complete"]
-    metric = data.competition.metric
+    stamp = read_stamp(files.tuning_stamp)
+    metric = str((stamp or {}).get("inputs", {}).get("metric", data.competition.metric))
     keys = [str(key) for key in trials.columns if key not in FIXED]
     states = ", ".join(
         f"{count} {state}" for state, count in trials["state"].value_counts().items()
