@@ -2,10 +2,11 @@
 
     python -m benchmarks.ray_cost [SECONDS]
 
-SECONDS of a job are 60 if left out. Three experiments of five folds are trained thrice: by one
-command that counts one core; by two such commands over one root, which share the folds without Ray;
-and by one command with two slots of Ray. What Ray costs is its time against half of the serial
-command's, its start and end included.
+SECONDS of a job are 60 if left out. Three experiments of five folds are trained by one command on
+two cores; by one that counts one core; by two such commands over one root, which share the folds
+without Ray; and by one command with two slots of Ray. What Ray costs is its time, start and end
+included, against that of the first, and against half of the second's, which no two processes reach
+that share a memory.
 """
 
 import os
@@ -43,14 +44,14 @@ validate_every = 10
 """
 
 
-def start(root: Path, command: str, *options: str) -> "subprocess.Popen[bytes]":
-    """Start a command of the pipeline that counts one core, silently."""
+def start(root: Path, command: str, *options: str, num_cores: int = 1) -> "subprocess.Popen[bytes]":
+    """Start a command of the pipeline that counts so many cores, silently."""
     words = [command, str(root / f"{COMPETITION}.toml"), "--root", str(root), *options]
     return subprocess.Popen(
         [sys.executable, "-m", "pipeline", *words],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env=os.environ | {CPUS_VARIABLE: "1", "OMP_NUM_THREADS": "1"},
+        env=os.environ | {CPUS_VARIABLE: str(num_cores), "OMP_NUM_THREADS": str(num_cores)},
     )
 
 
@@ -117,6 +118,9 @@ def main() -> None:
         def serial() -> None:
             run(root, "train", *words)
 
+        def on_all() -> None:
+            finish(start(root, "train", *words, num_cores=NUM_SLOTS))
+
         def shared() -> None:
             both = [start(root, "train", *words) for _ in range(NUM_SLOTS)]
             for one in both:
@@ -127,15 +131,17 @@ def main() -> None:
             run(root, "train", *words, "--gpus", slots)
 
         taken = {}
-        for work in (dealt, shared, serial):
+        for work in (dealt, on_all, shared, serial):
             shutil.rmtree(trained, ignore_errors=True)
             taken[work.__name__] = seconds(work)
     ideal = taken["serial"] / NUM_SLOTS
     num_jobs = NUM_EXPERIMENTS * NUM_FOLDS
     result(
         f"{num_jobs} jobs of {taken['serial'] / num_jobs:.1f} s ({epochs} epochs): one after the "
-        f"other {taken['serial']:.0f} s; two commands {taken['shared']:.0f} s; Ray with two slots "
-        f"{taken['dealt']:.0f} s, {taken['dealt'] / ideal:.3f} x half of serial, "
+        f"other on {NUM_SLOTS} cores {taken['on_all']:.0f} s, on one {taken['serial']:.0f} s; two "
+        f"commands {taken['shared']:.0f} s; Ray with two slots {taken['dealt']:.0f} s, "
+        f"{taken['dealt'] / taken['on_all']:.3f} x serial on {NUM_SLOTS} cores, "
+        f"{taken['dealt'] / ideal:.3f} x half of serial on one, "
         f"{taken['dealt'] / taken['shared']:.3f} x two commands"
     )
 

@@ -1,8 +1,8 @@
 """Join or start a cluster of Ray, and run jobs in processes of its machines.
 
-A slot is a share of a GPU, or a core where there is none. Each job runs in a process of its own
-below its slot, so that a CUDA error or a crash costs one job. Ray's workers import this module, so
-it imports nothing heavy itself.
+A slot is a share of a GPU, or a core where there is none. Jobs run in a process below their slot,
+so that a CUDA error or a crash costs one job; the next one gets a fresh process then. Ray's workers
+import this module, so it imports nothing heavy itself.
 """
 
 import os
@@ -30,7 +30,8 @@ from pipeline.machine import (
 MAX_STARTS = 4
 GRACE_SECONDS = 60.0  # for a job whose slot is gone, to save and end
 KILLED = 75  # the exit code of a job of which a process was killed, as sysexits.h says "try again"
-ENTRY = "from pipeline.training.ray_cluster import run_job; run_job()"
+ENTRY = "from pipeline.training.ray_cluster import run_jobs; run_jobs()"
+DONE = b"done\n"
 THREADS = "OMP_NUM_THREADS"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 # Of machines that share no folder: where each keeps images and what it trains.
@@ -130,7 +131,10 @@ class Outcome(NamedTuple):
 
 
 class Slot:
-    """Runs one job after the other, each in a process; lives in a worker of Ray."""
+    """Runs one job after the other in a process that stays as long as they end well.
+
+    It lives in a worker of Ray.
+    """
 
     def __init__(self, environment: dict[str, str]) -> None:
         self._environment = environment
@@ -153,19 +157,36 @@ class Slot:
         """
         log = node_root() / log
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("wb") as file:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", ENTRY],
-                stdin=subprocess.PIPE,
-                stdout=file,
-                stderr=file,
-                env=os.environ | self._environment,
-            )
-            with suppress(BrokenPipeError):
-                self._process.communicate(job)
-        said, code = log.read_bytes()[-4000:].decode(errors="replace"), self._process.returncode
+        code = self._do(pickle.dumps((job, log)), log)
+        said = log.read_bytes()[-4000:].decode(errors="replace")
         made = sorted((node_root() / brings).iterdir()) if brings and code == 0 else []
         return Outcome(code, said, {one.name: one.read_bytes() for one in made})
+
+    def _do(self, job: bytes, log: Path) -> int:
+        """Have the process do a job; return 0, or the exit code of a process that ended by it."""
+        with log.open("wb") as file:
+            if self._process is None or self._process.poll() is not None:
+                self.close()
+                self._process = subprocess.Popen(
+                    [sys.executable, "-c", ENTRY],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=file,
+                    env=os.environ | self._environment,
+                )
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with suppress(BrokenPipeError):
+            process.stdin.write(job)
+            process.stdin.flush()
+        return 0 if process.stdout.readline() == DONE else process.wait() or 1
+
+    def close(self) -> None:
+        """Let the process end, which has no job or is gone."""
+        if self._process:
+            with self._process:
+                pass
 
     def stop(self) -> None:
         """Pass a Ctrl-C on: the job saves and ends."""
@@ -178,12 +199,32 @@ def node_root() -> Path:
     return Path(os.environ.get(NODE_ROOT) or Path.home() / ".cache/pipeline/node")
 
 
-def run_job() -> None:
-    """Run the job that comes pickled on stdin; the entry of its process."""
+def run_jobs() -> None:
+    """Run the jobs that come pickled on stdin, and say on stdout that one is done.
+
+    What a job prints goes to its log. One that fails ends the process.
+    """
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
+    if hasattr(os, "register_at_fork"):
+        # A reader that outlives this process would hide its end from who waits for an answer.
+        os.register_at_fork(after_in_child=answers.close)
+    end_with(os.getppid(), GRACE_SECONDS)
+    while True:
+        try:
+            job, log = pickle.load(sys.stdin.buffer)
+        except (EOFError, KeyboardInterrupt):  # the slot is gone, or ends
+            return
+        _run_job(pickle.loads(job), log)
+        answers.write(DONE)
+
+
+def _run_job(job: Any, log: Path) -> None:
     from pipeline.training.processes import settle_environment
 
-    job = pickle.load(sys.stdin.buffer)
-    end_with(os.getppid(), GRACE_SECONDS)
+    with log.open("ab") as file:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+            os.dup2(file.fileno(), stream.fileno())
     try:
         settle_environment()
         job.run()
@@ -191,6 +232,8 @@ def run_job() -> None:
         sys.stderr.write(f"error: {error}\n")
         codes: dict[type[PipelineError], int] = {StoppedError: 130, KilledError: KILLED}
         sys.exit(codes.get(type(error), 1))
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
 
 
 class Cluster:

@@ -1,7 +1,7 @@
 """Folds dealt by a real Ray of this machine: the same bytes, whatever is killed, and nothing twice.
 
-They run where Ray is installed (pipeline[ray]). Processes are known by the log that they write to,
-moments of kills by the states that trainings have saved.
+They run where Ray is installed (pipeline[ray]), as by `.ci/run`. Processes are known by the log
+that they write to, moments of kills by the states that trainings have saved.
 """
 
 import os
@@ -203,9 +203,11 @@ def kill(process: psutil.Process) -> None:
         process.kill()
 
 
+@pytest.mark.parametrize("slots", ["0,1", "0,1,2,3"])
 def test_folds_side_by_side_end_with_the_bytes_of_one_after_the_other(
-    site: Site, course: Course, tmp_path: Path
+    site: Site, course: Course, slots: str, tmp_path: Path
 ) -> None:
+    course.words[course.words.index("--gpus") + 1] = slots
     course.start()
     assert "15 of 15 jobs" in course.finish()
     assert results(tmp_path / "root") == site.results

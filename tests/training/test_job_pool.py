@@ -1,15 +1,17 @@
 """How jobs are dealt, by a Ray that is played: slots answer at once what a test says."""
 
-import io
 import os
 import pickle
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
@@ -18,16 +20,9 @@ from pipeline.training import fold_jobs, job_pool, ray_cluster
 from pipeline.training.fold_jobs import train_in_pool
 from pipeline.training.job_pool import JobPool
 from pipeline.training.ray_cluster import Outcome, PoolOptions
+from tests.training.played_jobs import fail, fork_and, print_process
 
-
-@dataclass(frozen=True)
-class Failing:
-    """A job that ends by an error."""
-
-    error: Exception
-
-    def run(self):
-        raise self.error
+ROOT = Path(__file__).parents[2]
 
 
 Answer = Callable[[int, str], Outcome]  # fold and place → how the job ends
@@ -170,18 +165,55 @@ def test_a_job_whose_readers_were_killed_is_tried_again(deal, capsys):
     assert "reading images: one was killed; trying again" in capsys.readouterr().err
 
 
-def test_a_job_tells_by_its_exit_code_whether_trying_again_may_help(monkeypatch):
-    monkeypatch.setattr(ray_cluster, "end_with", lambda *_: None)
+@pytest.fixture
+def do(monkeypatch, tmp_path):
+    """Have a slot's process do jobs that are the work of a callable."""
+    monkeypatch.chdir(ROOT)
+    slot = ray_cluster.Slot({})
+
+    def run(work: Callable[..., object], *words: object) -> Outcome:
+        return slot.run(pickle.dumps(SimpleNamespace(run=partial(work, *words))), tmp_path / "log")
+
+    yield run
+    slot.close()
+
+
+def said(outcome: Outcome) -> str:
+    assert outcome.code == 0, outcome.said
+    return outcome.said.strip()
+
+
+def test_a_process_stays_for_the_next_job_and_each_has_a_log_of_its_own(do):
+    first, second = (said(do(print_process)) for _ in range(2))
+    assert first == second != str(os.getpid())
+
+
+def test_after_a_job_that_failed_the_next_has_a_fresh_process(do):
+    first = said(do(print_process))
     for error, code in (
         (KilledError("one was killed"), ray_cluster.KILLED),
         (StoppedError("stopped"), 130),
         (DataError("train.csv: must be there"), 1),
     ):
-        job = pickle.dumps(Failing(error))
-        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(job)))
-        with pytest.raises(SystemExit) as end:
-            ray_cluster.run_job()
-        assert end.value.code == code
+        assert do(fail, error) == Outcome(code, f"error: {error}\n", {})
+    assert said(do(print_process)) != first
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        (partial(os._exit, 0), 1),
+        (partial(os._exit, 3), 3),
+        (partial(signal.raise_signal, signal.SIGKILL), -9),
+    ],
+)
+def test_a_process_that_ends_without_an_answer_fails_its_job_at_once(end, code, do):
+    ended = do(fork_and, end)
+    orphan = psutil.Process(int(ended.said))
+    assert orphan.is_running()
+    orphan.kill()
+    assert ended.code == code
+    assert said(do(print_process))
 
 
 def test_a_worker_that_is_gone_is_replaced_and_its_job_tried_again(deal):
