@@ -100,6 +100,14 @@ def remarks(competition: Competition, answers: Answers) -> list[str]:
             what = ", ".join(f"{prob:g}" for prob in probs[0][:MOST_SHOWN])
             what += ", ..." if len(probs[0]) > MOST_SHOWN else ""
         found.append(_same(len(probs), what))
+    if competition.is_number and competition.range:
+        low, high = competition.range
+        outside = probs[(probs < low) | (probs > high)]
+        if len(outside):
+            found.append(
+                f"{len(outside):,} of {len(probs):,} numbers lie outside of {low:g} to {high:g}, "
+                f"the range of the file or of the training labels, the first is {outside[0]:g}"
+            )
     is_certain = (probs == 0).any(axis=1)
     if (
         competition.metric in LOG_LOSSES

@@ -1,11 +1,11 @@
 """Read true labels of test images from whatever table a person has of them."""
 
 import csv
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pipeline.config.class_names import ClassLookup, classes_of_columns, join_labels
+from pipeline.config.class_names import classes_of_columns, join_labels
 from pipeline.config.competition import Competition
 from pipeline.console import say
 from pipeline.errors import DataError
@@ -14,6 +14,7 @@ from pipeline.store.tables import TRUTH_COLUMNS
 from pipeline.submission.answer_checks import normalised, unique_by
 from pipeline.submission.faults import shown
 from pipeline.submission.truth_labels import (
+    class_finder,
     gather_label_rows,
     is_label,
     mark,
@@ -26,6 +27,7 @@ from pipeline.submission.writer import submission_ids
 
 USAGES = {"public", "private", "ignored"}
 IGNORED = "ignored"
+Target = int | tuple[int, ...] | tuple[float, ...]
 NUM_PROBED = 1000  # rows that tell which of several readings is right
 
 
@@ -42,7 +44,7 @@ class Truth:
             that tells it of training images; an image without stands for itself.
     """
 
-    targets: Mapping[str, int | tuple[int, ...] | tuple[float, ...]]
+    targets: Mapping[str, Target]
     usage: dict[str, str]
     subjects: dict[str, str]
 
@@ -68,7 +70,8 @@ def load_truth(path: Path, competition: Competition, image_ids: Sequence[str]) -
     judge_ids = [str(found[name]) for name in table.names]
     first_row = {judge_id: row for row, judge_id in reversed(list(enumerate(judge_ids)))}
     again = [table.names[row] for row, one in enumerate(judge_ids) if first_row[one] < row]
-    refuse(path, again, "every image must stand once")
+    if not table.adds_up:
+        refuse(path, again, "every image must stand once")
     rows = zip(judge_ids, table.labels, table.usage, table.subjects, strict=True)
     graded = [row for row in rows if row[1] and row[2].casefold() != IGNORED]
     if len(graded) < len(judge_ids):
@@ -79,15 +82,27 @@ def load_truth(path: Path, competition: Competition, image_ids: Sequence[str]) -
     labels = dict.fromkeys(label for _, label, _, _ in graded)
     class_of = _meanings(path, competition, labels)
     return Truth(
-        {judge_id: class_of[label] for judge_id, label, _, _ in graded},
+        _added_up((judge_id, class_of[label]) for judge_id, label, _, _ in graded),
         {judge_id: usage for judge_id, _, usage, _ in graded if usage},
         {judge_id: subject for judge_id, _, _, subject in graded if subject},
     )
 
 
+def _added_up(pairs: Iterable[tuple[str, Target]]) -> dict[str, Target]:
+    """Gather what an image is by its judge's id; labels that stand in several lines add up."""
+    targets: dict[str, Target] = {}
+    for judge_id, one in pairs:
+        target = one
+        known = targets.get(judge_id)
+        if isinstance(known, tuple) and isinstance(target, tuple):
+            target = tuple(map(max, known, target))
+        targets[judge_id] = target
+    return targets
+
+
 def _meanings(
     path: Path, competition: Competition, labels: Collection[str]
-) -> Mapping[str, int | tuple[int, ...] | tuple[float, ...]]:
+) -> Mapping[str, Target]:
     if competition.is_number:
         return read_numbers(path, labels)
     if competition.has_several:
@@ -125,12 +140,14 @@ class _Table:
         labels: Their labels; a class's name where each class has a column.
         usage: The part of the score that they belong to; empty where the table doesn't say.
         subjects: Of whom or what they are; empty where the table doesn't say.
+        adds_up: Whether an image's labels may stand in several lines, one in each.
     """
 
     names: list[str]
     labels: list[str]
     usage: list[str]
     subjects: list[str]
+    adds_up: bool
 
 
 def _read_table(path: Path, competition: Competition, ids: _TestIds) -> _Table:
@@ -166,7 +183,8 @@ def _read_table(path: Path, competition: Competition, ids: _TestIds) -> _Table:
     usages, subjects = (
         values[column] if column is not None else [""] * len(rows) for column in (usage, subject)
     )
-    return _Table(values[key], labels, usages, subjects)
+    adds_up = competition.has_several and not marked
+    return _Table(values[key], labels, usages, subjects, adds_up)
 
 
 def _best_reading(path: Path, ids: _TestIds) -> list[list[str]]:
@@ -182,10 +200,11 @@ def _best_reading(path: Path, ids: _TestIds) -> list[list[str]]:
     if not readings:
         raise DataError(f"{path}: must be text, isn't; save it as UTF-8")
 
-    def num_named(rows: list[list[str]]) -> tuple[int, bool]:
-        width = max(map(len, rows[:NUM_PROBED]), default=0)
+    def num_named(rows: list[list[str]]) -> tuple[int, bool, bool]:
+        widths = {len(row) for row in rows[:NUM_PROBED]}
+        width = max(widths, default=0)
         named = max((ids.num_known(rows, column) for column in range(width)), default=0)
-        return (named if width > 1 else 0), width > 1
+        return (named if width > 1 else 0), len(widths) == 1, width > 1
 
     return max(readings, key=num_named)
 
@@ -232,10 +251,11 @@ def _columns_of_classes(
         return dict(zip(columns, competition.column_classes, strict=True))
     if competition.is_number:
         return {}
-    lookup = ClassLookup(competition.classes)
-    named = [column for column in columns if lookup.find(header[column]) is not None]
-    for some in (columns, named):
-        found = classes_of_columns([header[column] for column in some], competition.classes)
+    find, classes = class_finder(competition), competition.classes
+    places = {column: find(header[column]) for column in columns}
+    called = {column: classes[place] for column, place in places.items() if place is not None}
+    for some in (columns, list(called)):
+        found = classes_of_columns([called.get(one, header[one]) for one in some], classes)
         if found is not None and len(found) == competition.num_classes:
             return dict(zip(some, found, strict=True))
     return {}

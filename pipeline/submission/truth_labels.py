@@ -8,10 +8,10 @@ from pipeline.config.class_names import (
     ClassLookup,
     as_integer,
     as_number,
-    split_labels,
     split_row_id,
 )
 from pipeline.config.competition import Competition
+from pipeline.config.labels_table import CsvLabels, LabelRowLabels
 from pipeline.console import warn
 from pipeline.errors import DataError
 from pipeline.submission.faults import shown
@@ -27,7 +27,6 @@ def mark(text: str) -> int | None:
 
 def readings(competition: Competition) -> list[Reading]:
     """List the ways to read a label as a class index, that of the judge first."""
-    lookup = ClassLookup(competition.classes)
     submission = competition.submission
 
     def place(text: str) -> int | None:
@@ -39,7 +38,7 @@ def readings(competition: Competition) -> list[Reading]:
         positive = competition.classes.index(str(submission.positive))
         return None if found not in (0, 1) else positive if found else 1 - positive
 
-    names, places = ("class names", lookup.find), ("places, counted from 0", place)
+    names, places = ("class names", class_finder(competition)), ("places, counted from 0", place)
     if submission.label == "probability":
         return [(f"1 for {submission.positive}, 0 for the other", answer), names, places]
     return [places, names] if submission.label == "index" else [names, places]
@@ -50,14 +49,41 @@ def is_label(competition: Competition, text: str) -> bool:
     if competition.is_number:
         return not text or as_number(text) is not None
     if competition.has_several:
-        lookup = ClassLookup(competition.classes)
-        return all(lookup.find(name) is not None for name in _names_in(text))
+        return any(read(text) is not None for read in _set_readings(competition))
     return not text or any(read(text) is not None for _, read in readings(competition))
 
 
-def _names_in(text: str) -> tuple[str, ...]:
-    """Read labels of one image: `|oak|elm|`, or with spaces between them."""
-    return split_labels(text) if BETWEEN_LABELS in text else tuple(text.split())
+def class_finder(competition: Competition) -> Callable[[str], int | None]:
+    """Make what finds the class that a name means, also one that the training labels use for it."""
+    lookup, names = ClassLookup(competition.classes), competition.train.labels.names
+    written, called = ClassLookup(list(names)), list(names.values())
+
+    def find(text: str) -> int | None:
+        found = lookup.find(text)
+        place = written.find(text) if found is None else None
+        return found if place is None else lookup.find(called[place])
+
+    return find
+
+
+def _set_readings(competition: Competition) -> list[Callable[[str], frozenset[int] | None]]:
+    """List the ways to read the labels of an image, by what stands between them.
+
+    That of the training labels comes first, then `|oak|elm|`, spaces and what people write.
+    """
+    labels, find = competition.train.labels, class_finder(competition)
+    own = [labels.label_separator] if isinstance(labels, CsvLabels) else []
+
+    def reading(separator: str) -> Callable[[str], frozenset[int] | None]:
+        def read(text: str) -> frozenset[int] | None:
+            parts = [] if text.strip() == BETWEEN_LABELS else text.split(separator)
+            found = [find(name) for part in parts if (name := part.strip())]
+            known = frozenset(place for place in found if place is not None)
+            return None if None in found else known
+
+        return read
+
+    return [reading(one) for one in dict.fromkeys([*own, BETWEEN_LABELS, " ", ",", ";"])]
 
 
 def read_numbers(path: Path, texts: Collection[str]) -> dict[str, tuple[float, ...]]:
@@ -82,18 +108,22 @@ def read_label_sets(
     Raises:
         DataError: One of them is no class.
     """
-    odd = [text for text in texts if not is_label(competition, text)]
-    refuse(path, odd, "labels must be class names, with spaces between them or as |one|two|")
-    lookup = ClassLookup(competition.classes)
-    sets = {text: {lookup.find(name) for name in _names_in(text)} for text in texts}
+    ways = [{text: read(text) for text in texts} for read in _set_readings(competition)]
+    sets = next((way for way in ways if None not in way.values()), None)
+    if sets is None:
+        odd = [text for text in texts if all(way[text] is None for way in ways)]
+        forms = "with spaces between them, as |one|two| or as in training"
+        refuse(path, odd, f"labels must be class names, {forms}")
+        refuse(path, list(texts), "labels must have the same between them in all lines")
     numbers = range(competition.num_classes)
-    return {text: tuple(int(number in found) for number in numbers) for text, found in sets.items()}
+    found = {text: one or frozenset() for text, one in (sets or {}).items()}
+    return {text: tuple(int(place in one) for place in numbers) for text, one in found.items()}
 
 
 def gather_label_rows(
     path: Path, competition: Competition, rows: list[list[str]]
 ) -> list[list[str]]:
-    """Turn lines of an image and a class each, where the judge wants such, into columns.
+    """Turn lines of an image and a class each, as of the judge or in training, into columns.
 
     Args:
         path: The file, for errors.
@@ -107,14 +137,15 @@ def gather_label_rows(
     Raises:
         DataError: A line has no such id or mark, or one of an image's lines is missing or repeated.
     """
-    submission, classes = competition.submission, competition.classes
-    if not submission.has_label_rows or not rows or len(rows[0]) < 2:
+    classes = competition.classes
+    template = _row_template(competition)
+    if template is None or not rows or len(rows[0]) < 2:
         return rows
     id_name, mark_name = (name.casefold() for name in competition.columns)
     header = [name.casefold() for name in rows[0]]
     is_named = id_name in header and mark_name in header
     key, value = (header.index(id_name), header.index(mark_name)) if is_named else (0, 1)
-    found = [split_row_id(submission.row_id, row[key], classes) for row in rows]
+    found = [split_row_id(template, row[key], classes) for row in rows]
     if not any(found):
         return rows
     # A header of other names than the submission's has neither such an id nor a mark.
@@ -134,6 +165,14 @@ def gather_label_rows(
         for image_id, marks in marks_of.items()
     ]
     return [[competition.columns[0], *classes], *lines]
+
+
+def _row_template(competition: Competition) -> str | None:
+    """Return how ids of lines of an image and a class are formed; None where there are none."""
+    labels = competition.train.labels
+    if competition.submission.has_label_rows:
+        return competition.submission.row_id
+    return labels.row_id if isinstance(labels, LabelRowLabels) else None
 
 
 def read_labels_alike(

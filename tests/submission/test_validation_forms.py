@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from pipeline.config.competition import Competition, load_competition
-from pipeline.submission.answers import decode
+from pipeline.submission.answers import Answers, decode, remarks
 from pipeline.submission.faults import Fault, FaultKind, summary
 from pipeline.submission.validation import find_faults
 from pipeline.submission.writer import encode, submission_table
+from tests.editions import shipped
 
 CLASSES = ("猫", "dog", "cow")
 IDS = ["b", "c", "a"]
@@ -247,3 +248,14 @@ def test_list_of_classes_must_name_each_once_and_not_too_many(label, kind):
     ranked = competition_with(("a", "b", "c"), label="names", top_k=2, id="stem")
     faults = find_faults(ranked, f"x,{label}\n".encode(), ["x"])
     assert [fault.kind for fault in faults] == ([kind] if kind else [])
+
+
+def test_numbers_outside_of_the_range_are_remarked_on():
+    pets = shipped("petfinder-pawpularity-score").model_copy(update={"range": (1.0, 100.0)})
+    inside = Answers(["a", "b"], np.array([[1.0], [100.0]]))
+    assert remarks(pets, inside) == []
+    outside = Answers(["a", "b", "c"], np.array([[1.0], [0.38], [-4.0]]))
+    [remark] = remarks(pets, outside)
+    assert remark.startswith("2 of 3 numbers lie outside of 1 to 100")
+    assert remark.endswith("the first is 0.38")
+    assert remarks(pets.model_copy(update={"range": ()}), outside) == []
