@@ -202,7 +202,7 @@ RayOption = Annotated[
     str | None,
     typer.Option(
         metavar="auto|HOST:PORT",
-        help="Deal the jobs to this Ray cluster, whose machines share --root.",
+        help="Deal the jobs to this Ray cluster; its machines share --root, or train has --from.",
         show_default="this machine alone",
     ),
 ]
