@@ -9,7 +9,8 @@ import io
 import json
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -227,7 +228,7 @@ def unpack_records(path: Path, id_key: str, array_keys: Sequence[str]) -> int:
             where = f"{path}: image {number}"
             others = {key: value for key, value in record.items() if key not in array_keys}
             name = str(others.get(id_key, ""))
-            if not name or name in names or set(name) & set("/\\\0") or name.startswith("."):
+            if not name or name in names or _is_odd_name(name):
                 raise DataError(f"{where} must have a name of its own in '{id_key}', has {name!r}")
             names.add(name)
             np.save(folder / f"{name}.npy", _channels(where, record, array_keys))
@@ -237,6 +238,77 @@ def unpack_records(path: Path, id_key: str, array_keys: Sequence[str]) -> int:
             writer.writerow(others)
     path.unlink()
     return len(names)
+
+
+MIN_SIDE = 8  # px of a picture in JSON; shorter lists are boxes and the like
+
+
+@dataclass(frozen=True)
+class JsonImages:
+    """The images that a JSON file holds.
+
+    Attributes:
+        id_key: The key that names an image.
+        array_keys: The keys of its channels.
+        names: The images' names.
+        rows: The keys that hold something else, then what each image has of them.
+    """
+
+    id_key: str
+    array_keys: tuple[str, ...]
+    names: tuple[str, ...]
+    rows: list[list[str]]
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        """The key `records` of an archive that holds the file."""
+        return {"id": self.id_key, "arrays": list(self.array_keys)}
+
+
+def find_json_images(path: Path) -> JsonImages | None:
+    """Tell whether a JSON file is a list of images as `unpack_records` reads, and by which keys.
+
+    One object is in memory at a time, but for what isn't its arrays. None where it is no such list,
+    or no key names each image.
+    """
+    others: list[dict[str, Any]] = []
+    arrays: tuple[str, ...] = ()
+    try:
+        for record in _objects(path):
+            arrays = arrays or _array_keys(record)
+            if not arrays:
+                return None
+            others.append({key: value for key, value in record.items() if key not in arrays})
+    except (DataError, OSError, ValueError):
+        return None
+    keys = list(others[0]) if others else []
+    named = [key for key in keys if _are_names([str(one.get(key, "")) for one in others])]
+    if not named:
+        return None
+    id_key = next((key for key in named if key.lower() == "id"), named[0])
+    rows = [keys, *([str(one.get(key, "")) for key in keys] for one in others)]
+    return JsonImages(id_key, arrays, tuple(str(one[id_key]) for one in others), rows)
+
+
+def _array_keys(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """Find the keys whose lists have as many numbers as one square of a picture's size."""
+    sides = {
+        key: math.isqrt(len(value))
+        for key, value in record.items()
+        if isinstance(value, list) and all(isinstance(one, int | float) for one in value)
+    }
+    keys = tuple(key for key, side in sides.items() if len(record[key]) == side**2 >= MIN_SIDE**2)
+    return keys if len({sides[key] for key in keys}) == 1 else ()
+
+
+def _are_names(texts: Sequence[str]) -> bool:
+    """Whether these can name a file each."""
+    are_plain = all(text and not _is_odd_name(text) for text in texts)
+    return are_plain and len(set(texts)) == len(texts)
+
+
+def _is_odd_name(name: str) -> bool:
+    return bool(set(name) & set("/\\\0")) or name.startswith(".")
 
 
 def _channels(where: str, record: dict[str, Any], keys: Sequence[str]) -> Numbers:

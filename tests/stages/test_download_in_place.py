@@ -10,7 +10,7 @@ import py7zr
 import pytest
 
 from pipeline.config.competition import Competition
-from pipeline.data.archives import fetch_archive, sevenzips
+from pipeline.data.archives import fetch_archive, tars_and_7z
 from pipeline.errors import ConfigError, DataError
 from pipeline.stages import download
 from pipeline.store.folders import list_files
@@ -246,7 +246,7 @@ def test_7z_is_unpacked_and_without_its_package_the_folder_beside_it_serves(
     competition = a_competition({"name": "train.7z"})
     download.run(paths, competition, str(folder))
     assert images(paths).keys() == {"train/cat_0.jpg"}
-    monkeypatch.setattr(sevenzips, "PACKAGE", "no_such_package")
+    monkeypatch.setattr(tars_and_7z, "PACKAGE", "no_such_package")
     download.run(paths, competition, str(folder))
     assert (paths.images_dir / "train").resolve() == folder / "train"
 
@@ -256,7 +256,7 @@ def test_7z_without_its_package_is_refused_before_anything_is_copied(
 ) -> None:
     shutil.rmtree(folder / "train")
     seven_zip(folder / "train.7z")
-    monkeypatch.setattr(sevenzips, "PACKAGE", "no_such_package")
+    monkeypatch.setattr(tars_and_7z, "PACKAGE", "no_such_package")
     with pytest.raises(DataError, match=r"^train\.7z: a 7z needs the package no_such_package"):
         download.run(paths, a_competition({"name": "train.7z"}), str(folder))
     assert not paths.archives_dir.exists()

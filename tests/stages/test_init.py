@@ -70,14 +70,8 @@ def add_sample(paths: Paths, competition: Competition, folder: Path) -> None:
     (folder / "sample_submission.csv").write_text(text.getvalue(), "utf-8")
 
 
-# What no file tells, or one that `init` doesn't read: docs/competitions.md says so of each.
-NOT_INFERRED = {
-    "alaska2-image-steganalysis": "three of four folders are one class",
-    "rsna-breast-cancer-detection": "answers of several images",
-    "rsna-miccai-brain-tumor-radiogenomic-classification": "answers of several images",
-    "rsna-2022-cervical-spine-fracture-detection": "answers of several images",
-    "statoil-iceberg-classifier-challenge": "images in JSON",
-}
+# What no file tells, and is asked: docs/competitions.md says so.
+NOT_INFERRED = {"alaska2-image-steganalysis": "three of four folders are one class"}
 
 
 @pytest.mark.parametrize("name", [one for one in ALL_SHIPPED if one.values[0] not in NOT_INFERRED])
@@ -99,6 +93,18 @@ def test_drawn_edition_of_a_shipped_competition_is_read_and_answered_alike(name,
     assert inferred.submission.label == declared.submission.label
     # Whether the order of classes means something no data tell either; it is asked.
     assert inferred.target in (declared.target, "one_class")
+
+
+@pytest.mark.parametrize("name", NOT_INFERRED)
+def test_folders_that_may_be_one_class_are_asked_about_where_one_probability_is_wanted(
+    name, tmp_path, capsys
+):
+    draw_competition(edition(name), tmp_path / "folder", tmp_path / "truth.csv")
+    assert written(tmp_path / "folder").num_classes == 4
+    told = capsys.readouterr().err
+    assert 'classes = ["Cover", "JMiPOD", "JUNIWARD", "UERD"]  <- guess: the folders' in told
+    assert "if several of these are one class, call them alike by labels.names" in told
+    assert 'submission.label = "name"  <- guess: sample_submission.csv answers' in told
 
 
 def save_images(folder: Path, names: list[str]) -> None:

@@ -11,8 +11,8 @@ from pipeline import console
 from pipeline.config.archive_table import Archive
 from pipeline.config.competition import Competition
 from pipeline.data.archives.fetch_archive import fetch_archive, mismatch
-from pipeline.data.archives.sevenzips import require_seven_zip
 from pipeline.data.archives.sources import Source, is_url, parts
+from pipeline.data.archives.tars_and_7z import require_seven_zip
 from pipeline.errors import ArchiveError, DataError
 from pipeline.machine import is_installed
 from pipeline.store.atomic import PARTIAL_SUFFIX

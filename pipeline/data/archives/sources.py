@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from pipeline import console
 from pipeline.config.archive_table import Archive, stem_of
 from pipeline.config.competition import Competition
-from pipeline.data.archives.sevenzips import can_read_7z
+from pipeline.data.archives.tars_and_7z import can_read_7z
 from pipeline.errors import ConfigError, DataError, DownloadError
 from pipeline.store.folders import list_files
 

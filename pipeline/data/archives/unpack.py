@@ -9,7 +9,6 @@ from zipfile import is_zipfile
 
 from pipeline.config.archive_table import Container, container_of, stem_of
 from pipeline.console import progress
-from pipeline.data.archives import sevenzips, tars
 from pipeline.data.archives.entries import (
     ZIP_FAULTS,
     Entry,
@@ -18,13 +17,21 @@ from pipeline.data.archives.entries import (
     files_to_write,
     opened_zip,
 )
+from pipeline.data.archives.tars_and_7z import (
+    SEVEN_ZIP_FAULTS,
+    TAR_FAULTS,
+    looks_like_7z,
+    looks_like_tar,
+    opened_7z,
+    opened_tar,
+)
 from pipeline.errors import ArchiveError
 from pipeline.store.disk_errors import check_room, explained_os_errors
 
 # What reading spoiled archives raises.
-FAULTS = (*ZIP_FAULTS, *tars.FAULTS, *sevenzips.FAULTS)
-OPENERS = {"zip": opened_zip, "tar": tars.opened, "7z": sevenzips.opened}
-LOOKS = {"zip": is_zipfile, "tar": tars.looks_like_tar, "7z": sevenzips.looks_like_7z}
+FAULTS = (*ZIP_FAULTS, *TAR_FAULTS, *SEVEN_ZIP_FAULTS)
+OPENERS = {"zip": opened_zip, "tar": opened_tar, "7z": opened_7z}
+LOOKS = {"zip": is_zipfile, "tar": looks_like_tar, "7z": looks_like_7z}
 MAX_DEPTH = 3  # of archives within archives
 
 

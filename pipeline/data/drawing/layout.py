@@ -24,7 +24,7 @@ from pipeline.config.labels_table import (
     OneHotLabels,
     label_files,
 )
-from pipeline.data.archives.sevenzips import require_seven_zip
+from pipeline.data.archives.tars_and_7z import require_seven_zip
 from pipeline.data.drawing.oddities import TEST, TRAIN, Key, Oddities, batch_members
 from pipeline.store.atomic import write_bytes
 from pipeline.submission.writer import submission_ids

@@ -15,6 +15,7 @@ from pipeline.data.init.user_lists import (
     ForeignList,
     Ids,
     find_ids,
+    find_title,
     has_header_row,
     read_list,
 )
@@ -106,8 +107,7 @@ def describe_odd_lists(user_files: UserFiles, lists: Mapping[str, ForeignList]) 
         and (name not in lists or _is_uncut(lists[name]))
     ]
     return [
-        f"{name}: not read as a list, {_why_no_list(Path(name))}; if it says something of images, "
-        "save it as CSV in UTF-8, its lines of as many columns each"
+        f"{name}: not read as a list, {_why_no_list(user_files.lists[name].path)}"
         for name in odd[:MOST_ODD]
     ]
 
@@ -170,11 +170,18 @@ def _are_mostly(table: ForeignList, images: NameJoin) -> bool:
 
 
 def _why_no_list(place: Path) -> str:
+    """Say why a file is no list, and what to do about it."""
     if place.suffix.lower() not in LIST_SUFFIXES:
         return f"is called '{place.name}'"
     if is_json(place):
         return "is JSON without a list of images as COCO's"
-    return "has lines of several lengths, or is no text"
+    title = find_title(place)
+    if title:
+        return f"line 1 is a title above the header, {title!r}; delete that line"
+    return (
+        "has lines of several lengths, or is no text; if it says something of images, save it as "
+        "CSV in UTF-8, its lines of as many columns each"
+    )
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from pipeline.config.class_names import names_in
-from pipeline.config.competition import MOST_DENSE
 from pipeline.data.archives.cifar import read_class_names
-from pipeline.data.init.draft import Section
+from pipeline.data.init.answered_together import (
+    LabelRows,
+    Together,
+    find_label_rows,
+    find_together,
+)
+from pipeline.data.init.draft import Section, experiments_section, head_section
 from pipeline.data.init.file_roles import (
     ArrangedSample,
     FileRoles,
@@ -34,15 +38,14 @@ from pipeline.data.init.infer_splits import (
     split_by_list,
     split_images,
 )
-from pipeline.data.init.infer_submission import ListedIds, from_sample, without_sample
-from pipeline.data.init.label_values import Asked, LabelSource, with_doubt
+from pipeline.data.init.infer_submission import ListedIds, ToldIds, from_sample, without_sample
+from pipeline.data.init.label_values import Asked, LabelSource, doubt_merged, with_doubt
 from pipeline.data.init.user_files import UserFiles
 from pipeline.data.init.user_lists import ForeignList, Ids, find_ids
 from pipeline.data.init.words import (
     describe_hidden,
     describe_sidecars,
     describe_unread,
-    doubt_of_mirrors,
     is_unread_archive,
     is_unread_list,
     splits_named,
@@ -51,22 +54,6 @@ from pipeline.data.init.words import (
 from pipeline.data.joining import NameJoin, join_names
 from pipeline.errors import DataError
 from pipeline.store.foreign import doubt_of_encoding, unusual_names
-
-PROBES = ["lite0-probe", "lite1-probe", "lite2-probe"]
-OF_VERY_MANY = ["lite0-lda"]  # classes, of which a regression's steps would take too much memory
-MOST_WRITTEN = 1000  # classes
-METRICS = {
-    "name": ("accuracy", '"macro_f1", "micro_f1", "quadratic_kappa"'),
-    "names": ("map_at_5", '"map_at_3", "map_at_10", "accuracy"'),
-    "index": ("accuracy", '"macro_f1", "micro_f1", "quadratic_kappa"'),
-    "probability": ("log_loss", '"roc_auc"'),
-    "probabilities": ("log_loss", '"mean_column_auc", "accuracy"'),
-    "number": ("rmse", '"mae"'),
-}
-METRICS_OF_SEVERAL = {
-    "labels": ("sample_f1", '"micro_f1", "macro_f1", "sample_f2", "micro_f2", "macro_f2"'),
-    "probabilities": ("mean_column_auc", '"log_loss", "macro_f1"'),
-}
 
 
 @dataclass(frozen=True)
@@ -84,13 +71,19 @@ class Inferred:
 
 @dataclass(frozen=True)
 class _Found:
-    """The images of each split, the lists, and the labels."""
+    """The images of each split, the lists, the labels, and what is answered together."""
 
     train: Split
     test: Split
     roles: FileRoles
-    sample: ArrangedSample | None
+    rows: LabelRows | None
     labels: LabelSource
+    together: Together | None
+
+    @property
+    def sample(self) -> ArrangedSample | None:
+        """The sample submission, with a row for each image or answer."""
+        return self.rows.sample if self.rows else None
 
 
 def infer(name: str, user_files: UserFiles, given: GivenPaths) -> Inferred:
@@ -128,12 +121,12 @@ def infer(name: str, user_files: UserFiles, given: GivenPaths) -> Inferred:
     grouped_by = add_groups(train, found.roles.others, labels, found.train, found.test)
     files = (listing.keys["file"] if listing else None, grouped_by)
     sections = [
-        _head(name, labels, answer, [*found.train.folders, *lists]),
+        head_section(name, labels, answer, found.together, [*found.train.folders, *lists]),
         *_archives(user_files, [*used, *(str(file) for file in files if file)]),
         train,
         test,
         submission,
-        _experiments(len(labels.classes)),
+        experiments_section(len(labels.classes)),
     ]
     doubts += [left_out.why] if left_out.why and not left_out.patterns else []
     samples = [one.name for one in found.roles.other_samples]
@@ -214,8 +207,19 @@ def _with_roles(
 ) -> _Found:
     roles = find_roles(lists, given, train, test)
     sample = arrange_sample(roles.sample, test.join) if roles.sample is not None else None
-    asked_for = _asked_for(roles, sample, train) if train.folders == test.folders else frozenset()
-    return _Found(train, test, roles, sample, _labels(roles, sample, given, train, asked_for))
+    rows = find_label_rows(sample, roles.labels) if sample is not None else None
+    sample = rows.sample if rows else None
+    is_mixed = train.folders == test.folders
+    together = find_together(sample, roles, train, test) if sample and not is_mixed else None
+    asked_for = _asked_for(roles, sample, train) if is_mixed else frozenset()
+    labelled = together.train if together and together.are_labelled else train
+    labels = _labels(roles, _asked(rows), given, labelled, asked_for)
+    if labelled is not train:
+        labels = replace(labels, why=labels.why.replace("training images", "answers"))
+    if rows and rows.row_id:
+        why = f"{rows.sample.table.name} has a row for each of {len(rows.labels)} labels"
+        labels = replace(labels, several_why=why, is_target_certain=True)
+    return _Found(train, test, roles, rows, labels, together)
 
 
 def _asked_for(roles: FileRoles, sample: ArrangedSample | None, mixed: Split) -> frozenset[str]:
@@ -237,12 +241,11 @@ def _places(name: str, user_files: UserFiles, given: GivenPaths) -> GivenFolders
 
 def _labels(
     roles: FileRoles,
-    sample: ArrangedSample | None,
+    asked: Asked,
     given: GivenPaths,
     train: Split,
     asked_for: frozenset[str],
 ) -> LabelSource:
-    asked = _asked(sample.table if sample else None)
     labels = find_labels(roles.labels, train, asked, asked_for)
     if given.labels is not None and given.labels.name not in _listed(labels):
         first = f", the first of which is '{train.ids[0]}'" if train.ids else ""
@@ -250,7 +253,7 @@ def _labels(
             f"{given.labels}: must name training images in one column and labels in another, "
             f"knows too few of the {len(train.ids):,} images{first}"
         )
-    return with_class_names(labels, roles.others, asked)
+    return doubt_merged(with_class_names(labels, roles.others, asked), asked)
 
 
 def _doubt_unread(labels: LabelSource, unread: Iterable[PurePosixPath]) -> LabelSource:
@@ -267,17 +270,18 @@ def _listed(labels: LabelSource) -> list[str]:
     return [files] if isinstance(files, str) else list(files)
 
 
-def _asked(sample: ForeignList | None) -> Asked:
+def _asked(rows: LabelRows | None) -> Asked:
     """Tell what the sample says of labels; what may be its header is among its answers."""
-    if sample is None:
-        return Asked()
+    if rows is None or rows.row_id:
+        return Asked(rows.labels if rows else ())
+    sample = rows.sample.table
     values = {row[1] for row in sample.rows[1:]} if sample.num_columns == 2 else set()
     return Asked(tuple(sample.rows[0][1:]), frozenset(values - {""}))
 
 
 def _id_list(found: _Found) -> IdList | None:
     """Find the list that says of which images the sample's ids are, if one must."""
-    if found.sample is None:
+    if found.sample is None or found.together is not None:
         return None
     return find_id_list(found.roles.others, found.sample.table, found.test.join)
 
@@ -287,9 +291,14 @@ def _infer_submission(found: _Found, id_list: IdList | None) -> tuple[Section, A
     is_mixed = found.train.folders == found.test.folders
     known = found.labels.images if is_mixed else frozenset()
     test_ids = [image_id for image_id in found.test.ids if image_id not in known]
-    if found.sample is None:
+    if found.rows is None:
         return without_sample(test_ids, found.labels, _listed_ids(found))
-    return from_sample(found.sample, test_ids, found.labels, id_list)
+    told = None
+    if found.together is not None:
+        told, test_ids = ToldIds("answer", found.together.why), list(found.together.test.ids)
+    elif id_list is not None:
+        told = ToldIds("listed", id_list.why, id_list.is_certain)
+    return from_sample(found.rows, test_ids, found.labels, told)
 
 
 def _listed_ids(found: _Found) -> ListedIds | None:
@@ -309,7 +318,9 @@ def _listed_ids(found: _Found) -> ListedIds | None:
 
 def _test_list(found: _Found, id_list: IdList | None) -> IdList | None:
     """Describe the list of the test images that the competition's file must name."""
-    if id_list is not None or found.sample is not None or found.roles.test is None:
+    are_made = found.together is not None and "columns" in found.together.keys
+    is_asked = found.sample is not None and not are_made
+    if id_list is not None or is_asked or found.roles.test is None:
         return id_list
     table, ids = found.roles.test
     keys = {"file": table.name, **_image_column(table, ids), **table.form}
@@ -324,57 +335,6 @@ def _image_column(table: ForeignList, ids: Ids) -> dict[str, object]:
     return {} if ids.column == 0 else {"columns": columns}
 
 
-def _head(name: str, labels: LabelSource, answer: Answer, names: Iterable[str]) -> Section:
-    section = Section("")
-    section.guess("title", name, "what people call it")
-    section.unknown("url", "https://", "its page")
-    section.unknown("kaggle", name, "its name in URLs of kaggle.com, for 'submit --to-kaggle'")
-    metric, others = (METRICS_OF_SEVERAL if labels.several_why else METRICS)[answer.label]
-    section.guess("metric", metric, f"usual for such answers; else {others}")
-    _add_target(section, labels)
-    if labels.number_why:
-        section.unknown("range", [0, 100], "what the target can be, at least and at most")
-    elif labels.classes:
-        is_certain = labels.are_classes_certain and labels.is_certain
-        add = section.found if is_certain else section.guess
-        add("classes", _written(answer.classes or labels.classes, labels), labels.classes_why)
-    else:
-        section.guess("classes", "from_labels", "no labels were found")
-    _add_mirrors(section, doubt_of_mirrors([name, *names], labels.classes))
-    return section
-
-
-def _add_target(section: Section, labels: LabelSource) -> None:
-    """Say what is told of an image, where it is no class, or ask for it."""
-    add = section.found if labels.is_target_certain else section.guess
-    if labels.several_why:
-        add("target", "several_labels", labels.several_why)
-    elif labels.number_why:
-        add("target", "number", labels.number_why)
-    elif labels.may_be_ordered:
-        why = "does the order of these numbers mean something? Then by quadratic_kappa"
-        section.unknown("target", "ordered_classes", why)
-
-
-def _written(classes: tuple[str, ...], labels: LabelSource) -> str | list[str]:
-    """Write the classes, or where they are very many that they are the labels' own, sorted."""
-    is_listed = labels.keys.get("source") in ("csv", "list_file", "coco")
-    are_names = is_listed and not labels.are_numbers and "names" not in labels.keys
-    are_sorted = classes == labels.classes == names_in(classes)
-    is_long = len(classes) > MOST_WRITTEN and are_names and are_sorted
-    return "from_labels" if is_long and not labels.several_why else list(classes)
-
-
-def _add_mirrors(section: Section, doubt: str) -> None:
-    """Ask whether mirrored images still show their class."""
-    question = "does a mirrored image still show its class?"
-    if doubt:
-        section.guess("horizontal_flip", value=False, why=f"{doubt}: {question} Else true")
-    else:
-        why = f"{question} Not digits, letters, left or right; left out, 'train' tries it"
-        section.unknown("horizontal_flip", value=False, why=why)
-
-
 def _archives(user_files: UserFiles, listed: Iterable[str]) -> list[Section]:
     """Name the archives to download; a plain folder is read in place, lists in it included."""
     if not user_files.archives:
@@ -387,6 +347,8 @@ def _archives(user_files: UserFiles, listed: Iterable[str]) -> list[Section]:
         is_there = any(path.is_file() for path in user_files.root.rglob(archive))
         why = "lies there" if is_there else "lies there unpacked, in a folder of its name"
         section.found("name", archive, why)
+        if archive in user_files.records:
+            section.found("records", user_files.records[archive], "images in its JSON files")
         sections.append(section)
     return sections
 
@@ -426,14 +388,6 @@ def _test(test: Split, listing: IdList | None, unread: Sequence[PurePosixPath]) 
     return section
 
 
-def _experiments(num_classes: int) -> Section:
-    section = Section("[experiments]")
-    probes = OF_VERY_MANY if num_classes > MOST_DENSE else PROBES
-    section.guess("cpu", probes, "what 'train' runs without a GPU")
-    section.guess("cuda", probes, "what 'train' runs with one")
-    return section
-
-
 def _infer_batches(name: str, user_files: UserFiles, given: GivenPaths) -> list[Section]:
     """Describe CIFAR's batches, of which `download` makes the folders train and test."""
     assert user_files.meta is not None
@@ -448,10 +402,10 @@ def _infer_batches(name: str, user_files: UserFiles, given: GivenPaths) -> list[
     if sample is None:
         submission, answer = without_sample(test_ids, labels)
     else:
-        submission, answer = from_sample(sample, test_ids, labels, None)
+        submission, answer = from_sample(LabelRows(sample), test_ids, labels, None)
     archives = _archives(user_files, [sample.table.name] if sample else [])
     archives[0].found("format", "cifar-batches", why)
     train, test = (Split((split,), "made of the batches") for split in ("train", "test"))
-    head = _head(name, labels, answer, [])
+    head = head_section(name, labels, answer, None, [])
     tables = [_train(train, labels, []), _test(test, None, [])]
-    return [head, *archives, *tables, submission, _experiments(len(classes))]
+    return [head, *archives, *tables, submission, experiments_section(len(classes))]

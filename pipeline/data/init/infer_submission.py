@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from pipeline.config.class_names import ClassLookup
 from pipeline.config.submission_table import IdForm, LabelForm, SubmissionFormat
+from pipeline.data.init.answered_together import LabelRows
 from pipeline.data.init.draft import Section
-from pipeline.data.init.file_roles import ArrangedSample, IdList
 from pipeline.data.init.infer_answer import Answer, infer_answer
 from pipeline.data.init.label_values import LabelSource
 from pipeline.data.init.user_lists import ForeignList, doubt_of_shift, has_header_row
@@ -51,6 +51,20 @@ class ListedIds(NamedTuple):
     image_ids: Sequence[str]
 
 
+class ToldIds(NamedTuple):
+    """How the judge's ids are formed, where something else than their look tells.
+
+    Attributes:
+        form: Their form.
+        why: What it was inferred from.
+        is_certain: Whether nothing speaks against it.
+    """
+
+    form: IdForm
+    why: str
+    is_certain: bool = True
+
+
 def without_sample(
     test_ids: Sequence[str], labels: LabelSource, listed: ListedIds | None = None
 ) -> tuple[Section, Answer]:
@@ -83,32 +97,52 @@ def without_sample(
 
 
 def from_sample(
-    arranged: ArrangedSample, test_ids: Sequence[str], labels: LabelSource, id_list: IdList | None
+    label_rows: LabelRows, test_ids: Sequence[str], labels: LabelSource, told: ToldIds | None
 ) -> tuple[Section, Answer]:
     """Read the form of a submission off a sample.
 
     Args:
-        arranged: The sample.
+        label_rows: The sample.
         test_ids: image_ids of the test images, those left out that have labels; none where they
-            aren't known.
+            aren't known; answers where images are answered together.
         labels: Where the labels stand, and which classes there are.
-        id_list: The list that says of which images the sample's ids are, if there is one.
+        told: How the ids are formed, if something says so.
     """
+    arranged = label_rows.sample
     sample = arranged.table
     has_header = has_header_row(sample, 0, NameJoin(test_ids))
     form, prefix, why, is_known = _ids(sample.column(0)[has_header:], test_ids)
-    if id_list is not None:
-        form, prefix, why, is_known = "listed", "", id_list.why, id_list.is_certain
+    if told is not None:
+        form, prefix, why, is_known = told.form, "", told.why, told.is_certain
     rows = sample.rows[has_header:]
-    answer = infer_answer(sample, rows, labels)
-    answer = _doubt_commas(answer, rows)
+    answer = (
+        Answer("label_rows", is_certain=True, why=labels.several_why, classes=labels.classes)
+        if label_rows.row_id
+        else _doubt_commas(infer_answer(sample, rows, labels), rows)
+    )
     section = Section("[submission]")
     (section.found if is_known or not test_ids else section.guess)("id", form, why)
     if prefix:
         section.found("id_prefix", prefix, f"what stands before the ids of {sample.name}")
+    _add_answer(section, label_rows, answer, has_header=has_header)
+    _add_rows(section, label_rows, len(rows), len(test_ids))
+    _add_bytes(section, sample)
+    if answer.label == "probabilities" and (labels.several_why or not _sum_to_1(rows)):
+        why = SEVERAL if labels.several_why else f"the rows of {sample.name} don't"
+        section.found("rows_sum_to_1", value=False, why=why)
+    return section, answer
+
+
+def _add_answer(
+    section: Section, label_rows: LabelRows, answer: Answer, *, has_header: bool
+) -> None:
+    """Add the form of an answer, and the header above it."""
+    sample = label_rows.sample.table
     (section.found if answer.is_certain else section.guess)("label", answer.label, answer.why)
+    if label_rows.row_id:
+        section.found("row_id", label_rows.row_id, f"the ids of {sample.name}")
     if answer.label == "names":
-        most = max(len(row[1].split(" ")) for row in rows)
+        most = max(len(row[1].split(" ")) for row in sample.rows[has_header:])
         section.found("top_k", most, f"the longest list of classes in {sample.name}")
     if answer.label == "probability":
         _add_positive(section, sample, sample.rows[0][1] if has_header else "", answer)
@@ -116,12 +150,6 @@ def from_sample(
         columns = sample.rows[0] if answer.label != "probabilities" else sample.rows[0][:1]
         section.found("columns", columns, f"the first line of {sample.name}")
     section.found("has_header", bool(has_header), f"the first line of {sample.name}")
-    _add_rows(section, arranged, len(rows), len(test_ids))
-    _add_bytes(section, sample)
-    if answer.label == "probabilities" and (labels.several_why or not _sum_to_1(rows)):
-        why = SEVERAL if labels.several_why else f"the rows of {sample.name} don't"
-        section.found("rows_sum_to_1", value=False, why=why)
-    return section, answer
 
 
 def _doubt_commas(answer: Answer, rows: Sequence[Sequence[str]]) -> Answer:
@@ -132,8 +160,9 @@ def _doubt_commas(answer: Answer, rows: Sequence[Sequence[str]]) -> Answer:
     return replace(answer, is_certain=False, why=why_not)
 
 
-def _add_rows(section: Section, arranged: ArrangedSample, num_rows: int, num_images: int) -> None:
+def _add_rows(section: Section, label_rows: LabelRows, num_rows: int, num_images: int) -> None:
     """Add what the rows are: all or an example, and what stands in one."""
+    arranged = label_rows.sample
     name = arranged.table.name
     if num_rows >= num_images:
         section.found("sample", name, "ids and their order are those of the sample")
@@ -146,6 +175,9 @@ def _add_rows(section: Section, arranged: ArrangedSample, num_rows: int, num_ima
         section.found("layout", list(arranged.layout), f"the columns of {name}, left to right")
     if arranged.row_column:
         section.found("row_column", arranged.row_column, f"the first line of {name}")
+    if label_rows.row_id:
+        section.found("order", "any", "lines of labels may stand in any order")
+        return
     section.unknown("order", "any", "the order that is written is demanded; whether any will do")
 
 

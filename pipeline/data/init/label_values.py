@@ -159,6 +159,21 @@ def find_label_sets(texts: Iterable[str], header: str) -> LabelSets | None:
     return None
 
 
+def doubt_merged(labels: LabelSource, asked: Asked) -> LabelSource:
+    """Doubt more than two classes where the sample answers one number from 0 to 1, as of two.
+
+    One 0 or 1 throughout may be the place of a class, too, unless the classes have names.
+    """
+    numbers = list(map(as_number, asked.values))
+    are_shares = bool(numbers) and all(one is not None and 0 <= one <= 1 for one in numbers)
+    is_told = are_shares and (has_fractions(asked.values) or not are_numbers(labels.classes))
+    if len(labels.classes) <= 2 or labels.several_why or len(asked.columns) > 1 or not is_told:
+        return labels
+    why = f"{labels.classes_why}; the sample answers {min(asked.values)}, maybe a probability of "
+    why += "one of two classes: if several of these are one class, call them alike by labels.names"
+    return replace(labels, classes_why=why, are_classes_certain=False)
+
+
 def find_sets(pairs: Sequence[tuple[str, str]], header: str, asked: Asked) -> LabelSets | None:
     """Tell whether an image has several labels, in one text or in a row for each; None if not.
 

@@ -1,10 +1,12 @@
 """List the user's archives, folders and lists as they will lie once `download` has run."""
 
+import csv
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from pipeline.config.archive_table import container_of, stem_of
 from pipeline.data.archives.cifar import META
@@ -12,6 +14,7 @@ from pipeline.data.archives.unpack import peek
 from pipeline.data.init.words import unread_kind
 from pipeline.data.split_folders import bare_images, has_no_suffix, is_hidden_image, is_image_name
 from pipeline.errors import ConfigError, DataError
+from pipeline.images.arrays import JsonImages, find_json_images
 from pipeline.store.folders import is_litter, list_files
 
 LIST_SUFFIXES = {".csv", ".tsv", ".txt", ".lst", ".list", ".tab", ".json"}
@@ -47,6 +50,7 @@ class UserFiles:
         lists: Those that may hold labels or ids, by a name that `find_file` finds them by.
         unread: Files that can't be read and may hold something, relative to where they were found;
             all JSON files are among them.
+        records: By archive whose JSON files hold images, the key `records` of its table.
         meta: `batches.meta` of CIFAR's batches, unpacked, if an archive holds them.
     """
 
@@ -57,6 +61,7 @@ class UserFiles:
     hidden: list[PurePosixPath] = field(default_factory=list)
     lists: dict[str, UserList] = field(default_factory=dict)
     unread: list[PurePosixPath] = field(default_factory=list)
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)
     meta: Path | None = None
 
     @property
@@ -179,6 +184,7 @@ def _add_archive(user_files: UserFiles, archive: Path, scratch: Path) -> None:
     stem = PurePosixPath(stem_of(archive.name))
     user_files.archives.append(archive.name)
     files = peek(archive, scratch, is_wanted)
+    files = _with_json_images(user_files, archive.name, files, scratch)
     looked_into = {file for file in files if has_no_suffix(file) and (scratch / file).exists()}
     bare = bare_images(scratch, looked_into)
     if bare:  # those that weren't looked into are taken for the same
@@ -186,6 +192,29 @@ def _add_archive(user_files: UserFiles, archive: Path, scratch: Path) -> None:
     _add_files(user_files, files, bare, stem)
     _add_lists(user_files, scratch, files, lambda file: stem / file.parent)
     user_files.meta = next((scratch / file for file in files if file.name == META), user_files.meta)
+
+
+def _with_json_images(
+    user_files: UserFiles, archive: str, files: list[PurePosixPath], scratch: Path
+) -> list[PurePosixPath]:
+    """Put images in JSON, as `download` will make files of them, in the place of that.
+
+    All JSON files of an archive must hold images by the same keys.
+    """
+    found: dict[PurePosixPath, JsonImages] = {}
+    for file in filter(is_json, files):
+        images = find_json_images(scratch / file)
+        if images is None or any(images.keys != other.keys for other in found.values()):
+            return files
+        found[file] = images
+    made = [file for file in files if file not in found]
+    for file, images in found.items():
+        user_files.records[archive] = images.keys
+        made += [file.with_suffix("") / f"{name}.npy" for name in images.names]
+        made.append(file.with_suffix(".csv"))
+        with (scratch / made[-1]).open("w", encoding="utf-8", newline="") as table:
+            csv.writer(table).writerows(images.rows)
+    return made
 
 
 def _add_folder(user_files: UserFiles, folder: Path, name: str, *, is_plain: bool) -> None:

@@ -19,6 +19,7 @@ SEPARATORS = ("\t", ",", ";", "|", " ")
 # A list is of images if so many of its names are theirs, or so many of them are named: strays,
 # missing files and cuts of a data set are common.
 MIN_JOINED = 0.5
+MOST_SEEN = 1000  # rows that tell whether a title stands above them
 UNNAMED = {"", "Unnamed: 0"}  # what pandas calls the column of its row numbers
 ADDRESSES = ("http://", "https://", "s3://", "gs://", "ftp://")
 # What the column is called that names the image, in a table with several that may.
@@ -111,13 +112,15 @@ def read_list(name: str, user_list: UserList, known: str = "") -> ForeignList | 
     """
     path, folder = user_list.path, user_list.folder
     if is_json(path):
-        found = read_json_list(path)
-        if found is None:
+        json = read_json_list(path)
+        if json is None:
             return None
-        return ForeignList(name, path, ",", found.rows, folder, found.kind, found.called)
+        return ForeignList(name, path, ",", json.rows, folder, json.kind, json.called)
     tables = (_cut(name, user_list, separator, known) for separator in SEPARATORS)
     cut = (table for table in tables if table is not None and table.num_columns > 1)
-    return next(cut, None) or _cut(name, user_list, ",", known)
+    found = next(cut, None) or _cut(name, user_list, ",", known)
+    may_have_title = found is not None and found.num_columns > 1 and not any(found.rows[0][1:])
+    return None if may_have_title and find_title(path, known) else found
 
 
 def _cut(name: str, user_list: UserList, separator: str, known: str) -> ForeignList | None:
@@ -128,6 +131,28 @@ def _cut(name: str, user_list: UserList, separator: str, known: str) -> ForeignL
     if not rows or any(len(row) != len(rows[0]) for row in rows):
         return None
     return ForeignList(name, user_list.path, separator, rows, user_list.folder)
+
+
+def find_title(path: Path, known: str = "") -> str:
+    """Return the line that stands above a list's header, as a table's title; nothing if none does.
+
+    It has one field, or no others that aren't empty, and what follows has as many as each other;
+    what is formed as what stands below it in its column is no title but the first of them.
+    """
+    for separator in SEPARATORS[:-1]:
+        try:
+            rows = read_foreign_csv(path, separator, known).rows[:MOST_SEEN]
+        except DataError:
+            return ""
+        title, *below = [fields for _, fields in rows] or [[""]]
+        widths = set(map(len, below))
+        is_table = len(below) > 1 and len(widths) == 1 and min(widths) > 1 and all(below[0])
+        if not is_table or any(title[1:]) or not title[0]:
+            continue
+        is_image = is_image_name(PurePosixPath(title[0]))
+        if not is_image and _shape(title[0]) not in {_shape(row[0]) for row in below}:
+            return title[0]
+    return ""
 
 
 def find_ids(table: ForeignList, images: NameJoin) -> Ids | None:

@@ -217,13 +217,13 @@ KINDS: dict[str, tuple[re.Pattern[str], str]] = {
     ),
     "arrays and records": (
         re.compile(
-            r"\.(npy|npz|h5|hdf5|mat|tfrecords?|rec|idx|lmdb|mdb|pkl|pickle|bin)$", re.IGNORECASE
+            r"\.(npz|h5|hdf5|mat|tfrecords?|rec|idx|lmdb|mdb|pkl|pickle|bin)$", re.IGNORECASE
         ),
         "write their images as files, in a folder per class or with a list of labels",
     ),
     "images of a kind that isn't read": (
         re.compile(
-            r"\.(dcm|dicom|nii|heic|heif|avif|jp2|j2k|jxl|psd|svg|eps|pdf|cr2|nef|arw|dng|svs|exr|hdr)$",
+            r"\.(nii|heic|heif|avif|jp2|j2k|jxl|psd|svg|eps|pdf|cr2|nef|arw|dng|svs|exr|hdr)$",
             re.IGNORECASE,
         ),
         "convert them to PNG or JPEG",

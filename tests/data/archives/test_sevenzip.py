@@ -8,7 +8,7 @@ from pathlib import Path
 import py7zr
 import pytest
 
-from pipeline.data.archives import sevenzips
+from pipeline.data.archives import tars_and_7z
 from pipeline.data.archives.unpack import Limits, looks_like, unpack
 from pipeline.errors import ArchiveError, DataError
 from tests.data.archives.test_unpack import files_below
@@ -135,7 +135,7 @@ def test_missing_package_is_named_with_the_command_that_brings_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = write(tmp_path / "a.7z", {"x.jpg": PICTURE})
-    monkeypatch.setattr(sevenzips, "PACKAGE", "no_such_package")
+    monkeypatch.setattr(tars_and_7z, "PACKAGE", "no_such_package")
     message = (
         r"a\.7z: a 7z needs the package no_such_package \(the extra 'sevenzip'\), which isn't "
         r"installed; run '.*python.* -m pip install no_such_package', or unpack it by hand"

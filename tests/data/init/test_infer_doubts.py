@@ -2,7 +2,9 @@
 
 import pytest
 
+from pipeline.data.init.file_roles import GivenPaths
 from pipeline.errors import DataError
+from pipeline.stages import init
 from pipeline.store.tables import load_test, load_train
 from tests.user_folder import bring, infer, save_files, save_list, save_pictures
 
@@ -108,6 +110,25 @@ def test_rows_that_a_list_calls_test_images_are_told(folder):
     found = infer(folder)
     assert found.is_guess("labels")
     assert "but column 'subset' calls 4 of them test images" in found.text
+
+
+@pytest.mark.parametrize("title", ["Trees of 2026", "Trees of 2026,", '"Trees, in all",'])
+def test_title_above_a_header_is_named_with_its_line(folder, title, capsys):
+    rows = [f"{n},{'xy'[n % 2]}" for n in range(NUM)]
+    save_list(folder, "labels.csv", title, "id,kind", *rows)
+    assert infer(folder).competition.classes == ()
+    told = "labels.csv: not read as a list, line 1 is a title above the header, 'Trees"
+    assert told in capsys.readouterr().err
+    given = GivenPaths(labels=folder / "labels.csv")
+    with pytest.raises(DataError, match=r"labels\.csv: must be .* line 1 is a title above"):
+        init.run("mine", given, folder, folder.parent / "mine.toml", force=True)
+
+
+@pytest.mark.parametrize("first", ["0,", "0.jpg,", ",kind"])
+def test_first_line_of_a_table_is_no_title(folder, first):
+    rows = [f"{n}{'.jpg' * ('.' in first)},{'xy'[n % 2]}" for n in range(1, NUM)]
+    save_list(folder, "labels.csv", first, *rows)
+    assert infer(folder).competition.classes == ("x", "y")
 
 
 def test_list_in_utf_16_is_read(folder):

@@ -1,6 +1,7 @@
 """What `init` makes of JSON: COCO's lists of labels and of test images, and what is neither."""
 
 import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -150,3 +151,47 @@ def test_very_many_classes_are_read_from_the_labels_and_learned_by_discriminants
     text = (tmp_path / "mine.toml").read_text("utf-8")
     assert '\nclasses = "from_labels"\n' in text
     assert found.experiments.cpu == ("lite0-lda",)
+
+
+def pack(folder: Path, name: str, content: Any) -> None:
+    with zipfile.ZipFile(folder / f"{name}.zip", "w") as packed:
+        packed.writestr(f"data/{name}", json.dumps(content))
+
+
+def pictures(split: str, side: int, **more: Any) -> list[dict[str, Any]]:
+    """List images of two channels as numbers, each with what else is said."""
+    picture = [0.5] * (side * side)
+    return [{"id": f"{split}{one}", "one": picture, "two": picture, **more} for one in range(4)]
+
+
+def test_images_in_json_are_taken_as_download_will_make_files_of_them(tmp_path):
+    train = [{**one, "ship": n % 2} for n, one in enumerate(pictures("a", 9, angle="na"))]
+    pack(tmp_path, "train.json", train)
+    pack(tmp_path, "test.json", pictures("b", 9, angle=30.5))
+    init.run("mine", GivenPaths(), tmp_path, tmp_path / "mine.toml", force=True)
+    found = load_competition(str(tmp_path / "mine.toml"))
+    assert [one.name for one in found.archives] == ["test.json.zip", "train.json.zip"]
+    for archive in found.archives:
+        assert archive.records is not None
+        assert (archive.records.id, archive.records.arrays) == ("id", ("one", "two"))
+    labels = found.train.labels.model_dump()
+    assert (labels["file"], labels["id_column"], labels["label_column"]) == (
+        "train.csv", "id", "ship",
+    )  # fmt: skip
+    assert (found.train.folders, found.test.folders) == (("train.json",), ("test.json",))
+
+
+NO_IMAGES = {
+    "boxes": [{"id": one, "box": [0.5] * 4} for one in range(4)],
+    "no squares": [{"id": one, "values": [0.5] * 80} for one in range(4)],
+    "words": [{"id": one, "tags": ["x"] * 81} for one in range(4)],
+    "one name for all": [{"id": 1, "picture": [0.5] * 81} for _ in range(4)],
+    "names with folders": [{"id": f"a/{one}", "picture": [0.5] * 81} for one in range(4)],
+}
+
+
+@pytest.mark.parametrize("form", NO_IMAGES)
+def test_lists_of_numbers_that_are_no_squares_of_a_named_image_are_no_images(folder, form, capsys):
+    pack(folder, "more.json", NO_IMAGES[form])
+    assert all(archive.records is None for archive in written(folder, {}).archives)
+    assert "lists in another form" in capsys.readouterr().err
