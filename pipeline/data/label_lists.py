@@ -171,6 +171,7 @@ def _label_rows(
     """Gather the lines of an image, of which each says yes or no of a class."""
     names_of: dict[str, list[str]] = {}
     at: dict[str, str] = {}
+    said: dict[str, bool] = {}
     for line, (row_id, text) in table.columns([source.id_column, source.label_column]):
         found, value = split_row_id(source.row_id, row_id, classes), _mark(text)
         where = f"{table.path}: line {line}"
@@ -178,6 +179,10 @@ def _label_rows(
             raise DataError(
                 f"{where} must hold the id of an image and a class as '{source.row_id}', and 1 or "
                 f"0, holds {row_id!r} and {text!r}"
+            )
+        if said.setdefault(row_id, value) != value:
+            raise DataError(
+                f"{where} must say of {row_id!r} what another line does, says otherwise"
             )
         image, place = found
         at.setdefault(image, where)
@@ -241,16 +246,11 @@ def _objects(path: Path, content: Any, name: str) -> list[dict[str, Any]]:
 
 def _coco(path: Path, source: CocoLabels) -> list[Listed]:
     content = load_json(path)
-    file_of = {
-        _id(path, image, "image_id"): image.get("file_name")
-        for image in _objects(path, content, "images")
-    }
-    name_of = {}
+    file_of = _by_id(path, content, "images", "image_id", ("file_name",))
+    name_of: dict[str, Any] = {}
     if source.label == "name":
-        name_of = {
-            _id(path, one, "category_id"): one.get("name", one.get("scientificName"))
-            for one in _objects(path, content, "categories")
-        }
+        keys = ("name", "scientificName")
+        name_of = _by_id(path, content, "categories", "category_id", keys)
     lines = []
     for number, one in enumerate(_objects(path, content, "annotations")):
         at = f"{path}: annotations[{number}]"
@@ -263,9 +263,17 @@ def _coco(path: Path, source: CocoLabels) -> list[Listed]:
     return lines
 
 
-def _id(path: Path, one: Mapping[str, Any], name: str) -> str:
-    """Read an object's id, which some files call as others that refer to it do."""
-    found = one.get("id", one.get(name))
-    if not isinstance(found, str | int):
-        raise DataError(f"{path}: every image and category must have an id, {one} has none")
-    return str(found)
+def _by_id(path: Path, content: Any, kind: str, id_key: str, keys: Sequence[str]) -> dict[str, Any]:
+    """Return the first value of objects that is there, by id; some files call it as `id_key`."""
+    found: dict[str, Any] = {}
+    for one in _objects(path, content, kind):
+        key = one.get("id", one.get(id_key))
+        if not isinstance(key, str | int):
+            raise DataError(f"{path}: every image and category must have an id, {one} has none")
+        value = next((one[name] for name in keys if name in one), None)
+        if found.setdefault(str(key), value) != value:
+            raise DataError(
+                f"{path}: {kind} must have ids of their own, '{key}' is '{found[str(key)]}' and "
+                f"'{value}'"
+            )
+    return found

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.config.class_names import BETWEEN_LABELS
 from pipeline.config.competition import Competition
+from pipeline.errors import DataError
 from pipeline.scoring.decisions import (
     FEW_THRESHOLDS,
     decided,
@@ -25,17 +27,34 @@ def class_indices(competition: Competition, images: pd.DataFrame) -> IntArray:
 
     Where images have several labels, into 1 for each that one has and 0 for the others, `(N, K)`;
     where the target is a number, into float64, `(N, 1)`.
+
+    Raises:
+        DataError: A label is none of the competition's, as before its file changed.
     """
+    try:
+        return _indices(competition, images["label"])
+    except (KeyError, ValueError) as error:
+        kinds = {"number": "numbers", "several_labels": "any of its classes, as |one|two|"}
+        raise DataError(
+            f"{competition.name}: labels in train.csv must be "
+            f"{kinds.get(competition.target, 'its classes')}, one isn't ({error}), as the "
+            f"competition's file changed; run 'pipeline prepare {competition.name}'"
+        ) from error
+
+
+def _indices(competition: Competition, labels: pd.Series) -> IntArray:
     index = {name: number for number, name in enumerate(competition.classes)}
     if competition.is_number:
-        numbers: Any = images["label"].to_numpy(dtype=np.float64)[:, None]
+        numbers: Any = labels.to_numpy(dtype=np.float64)[:, None]
         return np.asarray(numbers)
     if competition.has_several:
-        marks = np.zeros((len(images), competition.num_classes), dtype=np.int64)
-        for row, label in enumerate(images["label"]):
+        marks = np.zeros((len(labels), competition.num_classes), dtype=np.int64)
+        for row, label in enumerate(labels):
+            if not label.startswith(BETWEEN_LABELS):
+                raise ValueError(f"'{label}'")
             marks[row, [index[name] for name in competition.labels_in(label)]] = 1
         return marks
-    return np.array([index[label] for label in images["label"]], dtype=np.int64)
+    return np.array([index[label] for label in labels], dtype=np.int64)
 
 
 def image_groups(images: pd.DataFrame) -> IntArray | None:

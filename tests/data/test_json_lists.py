@@ -58,6 +58,8 @@ WRONG: dict[str, Any] = {
         "images": IMAGES,
         "annotations": [NOTES[0], {"image_id": 1}],
     },
+    "images must have ids of their own, '1' is 'a/1.jpg' and 'b.jpg'": WHOLE
+    | {"images": [*IMAGES, {"id": "1", "file_name": "b.jpg"}]},
     "must have an id": {"images": [{"file_name": "a.jpg"}], "annotations": []},
 }
 
@@ -67,6 +69,15 @@ def test_what_does_not_fit_is_refused_in_one_line_that_names_the_place(message, 
     with pytest.raises(DataError, match=message) as caught:
         labels(saved(tmp_path, WRONG[message]))
     assert "\n" not in str(caught.value)
+
+
+def test_a_category_of_two_names_is_refused_and_an_image_that_stands_twice_is_one(tmp_path):
+    again = WHOLE | {"images": [*IMAGES, {"id": "1", "file_name": "a/1.jpg"}]}
+    assert labels(saved(tmp_path, again)) == {"2.jpg": "7", "a/1.jpg": "12"}
+    two = WHOLE | {"categories": [*KINDS, {"id": "7", "name": "ash"}]}
+    assert labels(saved(tmp_path, two)) == {"2.jpg": "7", "a/1.jpg": "12"}
+    with pytest.raises(DataError, match="categories must have ids of their own, '7' is 'oak' and"):
+        labels(saved(tmp_path, two), label="name")
 
 
 @pytest.mark.parametrize("content", [{"images": IMAGES}, IMAGES])

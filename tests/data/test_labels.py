@@ -374,6 +374,13 @@ def test_lines_of_an_image_and_a_label_each_are_gathered(read):
     assert found == LabelledImages(labels)
 
 
+def test_a_line_that_contradicts_another_one_is_refused(read):
+    same = read("row,is_there\na_cat,1\na_dog,0\na_cat,1\n", ["a.jpg"], ROWS)
+    assert same.labels == {"a.jpg": "|cat|"}
+    with pytest.raises(DataError, match=r"line 4 must say of 'a_dog' what another line does"):
+        read("row,is_there\na_cat,1\na_dog,0\na_dog,1\n", ["a.jpg"], ROWS)
+
+
 @pytest.mark.parametrize("row", ["a_cow,1", "a,1", "a_cat,2", "a_cat,", "_cat,1"])
 def test_line_of_no_label_or_without_a_mark_is_refused(read, row):
     with pytest.raises(DataError, match=r"train\.csv: line 3 must hold the id of an image and a"):

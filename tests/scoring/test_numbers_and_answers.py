@@ -10,6 +10,7 @@ from sklearn import metrics as reference
 
 from pipeline.config.competition import Competition
 from pipeline.config.images_table import Answers
+from pipeline.errors import DataError
 from pipeline.scoring.decisions import (
     OrderedDecisions,
     decide_out_of_fold,
@@ -252,3 +253,17 @@ def test_a_score_is_of_the_metric_the_thresholds_and_the_rule_that_pools():
     again = scored_anew(plain, OF_ORDERED, ordered, member(0.5, 1)).metrics
     assert again == describe_oof(plain, OF_ORDERED, member(0.5, 1))
     assert again["oof_score"] != ordered.metrics["oof_score"]
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "message"),
+    [
+        ("plant-pathology-2021-fgvc8", "scab", "any of its classes, as .*'scab'"),
+        ("cat-dog", "|cat|", "its classes, one isn't"),
+        ("cat-dog", "wolf", "its classes, one isn't .'wolf'"),
+        ("petfinder-pawpularity-score", "cat", "numbers, one isn't"),
+    ],
+)
+def test_labels_of_before_the_file_changed_are_refused_in_one_line(name, label, message):
+    with pytest.raises(DataError, match=rf"{message}.*run 'pipeline prepare {name}'"):
+        class_indices(shipped(name), pd.DataFrame({"label": [label]}))
