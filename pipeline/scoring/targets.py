@@ -34,7 +34,8 @@ def class_indices(competition: Competition, images: pd.DataFrame) -> IntArray:
     try:
         return _indices(competition, images["label"])
     except (KeyError, ValueError) as error:
-        kinds = {"number": "numbers", "several_labels": "any of its classes, as |one|two|"}
+        span = " from {:g} to {:g}".format(*competition.range) if competition.range else ""
+        kinds = {"number": f"numbers{span}", "several_labels": "any of its classes, as |one|two|"}
         raise DataError(
             f"{competition.name}: labels in train.csv must be "
             f"{kinds.get(competition.target, 'its classes')}, one isn't ({error}), as the "
@@ -46,6 +47,9 @@ def _indices(competition: Competition, labels: pd.Series) -> IntArray:
     index = {name: number for number, name in enumerate(competition.classes)}
     if competition.is_number:
         numbers: Any = labels.to_numpy(dtype=np.float64)[:, None]
+        low, high = competition.range or (-np.inf, np.inf)
+        if len(outside := numbers[(numbers < low) | (numbers > high)]):
+            raise ValueError(f"{outside[0]:g}")
         return np.asarray(numbers)
     if competition.has_several:
         marks = np.zeros((len(labels), competition.num_classes), dtype=np.int64)

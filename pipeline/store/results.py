@@ -114,6 +114,14 @@ def load_any_probs(
             f"{path}: classes must be {list(competition.classes)}, are {predictions.class_names}; "
             f"run '{again}'"
         )
+    kinds = {(True, False): "several labels", (False, True): "numbers"}
+    asked = kinds.get((competition.has_several, competition.is_number), "one class")
+    found = kinds.get((predictions.has_several, predictions.is_number), "one class")
+    if found != asked:
+        raise ArtifactError(
+            f"{path}: predictions must be of {asked} an image, are of {found}, as the "
+            f"competition's file changed; run 'pipeline prepare {competition.name}', then '{again}'"
+        )
     if predictions.folds_sha256 != digest(paths.folds_csv):
         raise ArtifactError(
             f"{path}: must be made over the folds of {paths.folds_csv}, which changed since; "

@@ -261,7 +261,8 @@ def test_a_score_is_of_the_metric_the_thresholds_and_the_rule_that_pools():
         ("plant-pathology-2021-fgvc8", "scab", "any of its classes, as .*'scab'"),
         ("cat-dog", "|cat|", "its classes, one isn't"),
         ("cat-dog", "wolf", "its classes, one isn't .'wolf'"),
-        ("petfinder-pawpularity-score", "cat", "numbers, one isn't"),
+        ("petfinder-pawpularity-score", "cat", "numbers from 1 to 100, one isn't"),
+        ("petfinder-pawpularity-score", "100.5", "numbers from 1 to 100, one isn't .100.5"),
     ],
 )
 def test_labels_of_before_the_file_changed_are_refused_in_one_line(name, label, message):

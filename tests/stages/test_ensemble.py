@@ -458,3 +458,11 @@ def test_answers_by_thresholds_make_another_ensemble_of_the_same_metric(paths, d
         said.append("up to date" in capsys.readouterr().err)
     assert said == [False, True, False, True]
     assert metrics_of(paths)["members"][0]["without"]["metric"] == "quadratic_kappa"
+
+
+def test_predictions_of_one_class_are_refused_where_the_file_says_several_labels_now(paths, demo):
+    save(paths, "a", noisy(1, 1))
+    several = demo.model_copy(update={"target": "several_labels"})
+    assert load_probs(paths, demo, "a", "oof", OOF_IDS).shape == (NUM, 2)
+    with pytest.raises(ArtifactError, match="must be of several labels an image, are of one class"):
+        load_probs(paths, several, "a", "oof", OOF_IDS)
