@@ -43,6 +43,7 @@ CLASSES = {
         "w_ab4cae2",
     ),
     "hotel-id-2021-fgvc8": ("18807", "36363", "53586", "60181", "64314", "7", "64315"),
+    "cdiscount-image-classification-challenge": ("1000004141", "1000010653", "1000021820"),
     "imet-2020-fgvc7": ("0", "1", "448", "3473"),
     "paddy-disease-classification": ("blast", "dead_heart", "normal", "tungro"),
     "iwildcam-2019-fgvc6": ("0", "1", "11", "13"),
@@ -57,6 +58,7 @@ NUM_TRAIN = {
     "petfinder-pawpularity-score": 12,
     "rsna-miccai-brain-tumor-radiogenomic-classification": 12,  # six patients
     "rsna-breast-cancer-detection": 12,
+    "cdiscount-image-classification-challenge": 12,  # six products
     "rsna-2022-cervical-spine-fracture-detection": 16,  # eight scans
 }
 NAMES = {

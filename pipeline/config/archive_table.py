@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from pipeline.config.strict import MAX_NAME_LENGTH, Table, Text
 
+BSON = ".bson"
 Container = Literal["zip", "tar", "7z"]
 CONTAINERS: dict[str, Container] = {
     ".zip": "zip",
@@ -28,13 +29,25 @@ FileName = Annotated[
 
 
 class Records(Table):
-    """What to make of JSON files that hold images: lists of objects, one per image."""
+    """What to make of files that hold images: JSON, an object per image, or BSON.
+
+    A document of BSON holds one or more pictures, as those of a product.
+    """
 
     id: Text
-    """The key that names an image."""
+    """The key that names an image or a document."""
 
-    arrays: Annotated[tuple[Text, ...], Field(min_length=1)]
-    """The keys of its channels: square pictures as lists of numbers, row by row."""
+    arrays: tuple[Text, ...] = ()
+    """Of JSON the keys of an image's channels: square pictures as lists of numbers, row by row."""
+
+    pictures: Text | None = None
+    """Of BSON the key of a document's list of pictures: bytes, or documents that hold them."""
+
+    @model_validator(mode="after")
+    def _is_one_kind(self) -> Self:
+        if bool(self.arrays) == (self.pictures is not None):
+            raise ValueError("must have one of arrays, of JSON, and pictures, of BSON")
+        return self
 
 
 class Archive(Table):
@@ -67,12 +80,16 @@ class Archive(Table):
 
     records: Records | None = None
     """How to make images of the JSON files that it holds: `train.json` becomes the folder `train`
-    of `.npy` files, and `train.csv` of all else that it says."""
+    of `.npy` files, and `train.csv` of all else that it says; or of BSON, in it or itself:
+    `train.bson` becomes the folder `train` with a folder of pictures per document, and the CSV."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
-        if self.records is not None and (self.format != "files" or self.container is None):
-            raise ValueError("must be a zip, tar or 7z, of 'files', where it has records")
+        is_bson = self.records is not None and self.records.pictures is not None
+        is_packed = self.container is not None or (is_bson and self.name.endswith(BSON))
+        if self.records is not None and (self.format != "files" or not is_packed):
+            or_bson = " or .bson" * is_bson
+            raise ValueError(f"must be a zip, tar or 7z{or_bson}, of 'files', where it has records")
         if self.format == "cifar-batches" and self.container != "tar":
             raise ValueError("must be a .tar, .tar.gz or .tgz where its format is 'cifar-batches'")
         if self.format == "cifar-batches" and self.optional:

@@ -27,7 +27,7 @@ from pipeline.data.archives.unpack import unpack
 from pipeline.errors import ArchiveError, ConfigError, DataError
 from pipeline.machine import is_installed
 from pipeline.store.atomic import PARTIAL_SUFFIX
-from pipeline.store.disk_errors import explained_os_errors
+from pipeline.store.disk_errors import check_room, explained_os_errors
 from pipeline.store.folders import list_files
 from pipeline.store.locks import held
 from pipeline.store.paths import Paths
@@ -164,6 +164,8 @@ def _unpack_all(plan: DownloadPlan, archives: Mapping[str, FetchedArchive]) -> i
             num_files += _link(plan.images_dir / archive.stem, fetched.place)
         elif archive.container is not None:
             num_files += _unpack(plan, archive, fetched)
+        elif archive.records is not None:
+            num_files += _unpack_records(archive, plan.images_dir, [fetched.place])
     return num_files
 
 
@@ -182,7 +184,7 @@ def _unpack(plan: DownloadPlan, archive: Archive, fetched: FetchedArchive) -> in
 
             return unpack_batches(fetched.place, folder, plan.competition.classes, plan.truth_csv)
         num_files = unpack(fetched.place, folder)
-        return _unpack_records(archive, folder) or num_files
+        return _unpack_records(archive, folder, []) or num_files
     except ArchiveError as error:
         if fetched.place.parent == plan.incoming_dir:
             fetched.place.unlink()  # else the next run would take it for whole
@@ -191,15 +193,32 @@ def _unpack(plan: DownloadPlan, archive: Archive, fetched: FetchedArchive) -> in
         raise with_hint(plan, named) from error
 
 
-def _unpack_records(archive: Archive, folder: Path) -> int:
-    """Make images of the JSON files of an archive, where it says how; return their number."""
+def _unpack_records(archive: Archive, folder: Path, plain: list[Path]) -> int:
+    """Make images of the records of an archive, where it says how; return their number.
+
+    Args:
+        archive: Says how.
+        folder: Where it is unpacked.
+        plain: The file itself, where it is no archive.
+    """
     if archive.records is None:
         return 0
     from pipeline.images.arrays import unpack_records
+    from pipeline.images.documents import unpack_documents
 
-    paths = sorted(folder.rglob("*.json"))
+    key, pictures = archive.records.id, archive.records.pictures
     with explained_os_errors(folder):
-        return sum(unpack_records(one, archive.records.id, archive.records.arrays) for one in paths)
+        if pictures is None:
+            paths = sorted(folder.rglob("*.json"))
+            return sum(unpack_records(one, key, archive.records.arrays) for one in paths)
+        folder.mkdir(parents=True, exist_ok=True)
+        inner = [] if plain else sorted(folder.rglob("*.bson"))
+        num_bytes = sum(one.stat().st_size for one in [*inner, *plain])
+        check_room(f"{archive.name}: making images of it", num_bytes, folder)
+        count = sum(unpack_documents(one, one.parent, key, pictures) for one in inner)
+        for one in inner:
+            one.unlink()
+        return count + sum(unpack_documents(one, folder, key, pictures) for one in plain)
 
 
 def _publish(plan: DownloadPlan, archives: Mapping[str, FetchedArchive]) -> None:

@@ -35,10 +35,10 @@ from pipeline.training.checkpoint import (
 from pipeline.training.device import pick_device, set_up
 from pipeline.training.inputs import TrainSet
 from pipeline.training.losses import build_criterion
+from pipeline.training.mixing import epoch_batches
 from pipeline.training.optim import Schedule
 from pipeline.training.prepare_network import set_train_mode
 from pipeline.training.readback import NanGuard, StateWriter, Step
-from pipeline.training.sampling import epoch_batches
 from pipeline.training.stepper import Stepper
 from pipeline.training.task import FoldTask
 

@@ -14,7 +14,7 @@ from pipeline.console import warn
 from pipeline.errors import ArtifactError
 from pipeline.machine import num_processes
 from pipeline.training import processes
-from pipeline.training.sampling import part_slices
+from pipeline.training.mixing import part_slices
 
 # Views that a GPU computes at once, where nothing is learned: fewer leave it idle.
 GPU_VIEWS = 256

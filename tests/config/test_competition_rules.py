@@ -116,6 +116,14 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"archives": [{"name": "a.json", "records": {"id": "id", "arrays": ["band"]}}]},
         "'archives.0': must be a zip, tar or 7z, of 'files', where it has records",
     ),
+    "documents in a text": (
+        {"archives": [{"name": "a.txt", "records": {"id": "id", "pictures": "imgs"}}]},
+        "'archives.0': must be a zip, tar or 7z or .bson, of 'files', where it has records",
+    ),
+    "records of both kinds": (
+        {"archives": [{"name": "a.zip", "records": {"id": "a", "pictures": "b", "arrays": ["c"]}}]},
+        "'archives.0.records': must have one of arrays, of JSON, and pictures, of BSON",
+    ),
     "probabilities of very many classes": (
         {"classes": list(map(str, range(10_001))), "metric": "log_loss"},
         "classes must be 10,000 at most, are 10,001, where probabilities are asked for, target "

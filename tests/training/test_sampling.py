@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config.train_table import TrainConfig
-from pipeline.training.sampling import epoch_batches
+from pipeline.training.mixing import epoch_batches
 
 ALL_TARGETS = st.lists(st.integers(0, 5), min_size=1, max_size=80).map(np.array)
 

@@ -164,7 +164,7 @@ def _drawable(competition: Competition) -> Synthetic:
             f"{where}: must have a table [synthetic] to be drawn, has none; "
             f"run 'pipeline download {competition.name}'"
         )
-    if not any(archive.container for archive in competition.archives):
+    if not any(archive.container or archive.records for archive in competition.archives):
         raise ConfigError(f"{where}: archives must name a zip, tar or 7z to draw into, name none")
     if find_batched(competition):
         _check_batches_can_hold(competition.synthetic, where)

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import lzma
+import struct
 import tarfile
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -310,8 +311,28 @@ def write_archives(competition: Competition, drawn: Drawn, archives_dir: Path) -
     """Write every archive of the competition, each whole or not at all."""
     containers = [archive for archive in competition.archives if archive.container]
     contents: dict[str, Members] = {archive.name: {} for archive in containers}
-    first, *others = contents
     plain = {archive.name: b"" for archive in competition.archives if not archive.container}
+    _fill(competition, drawn, contents, plain)
+    for archive in competition.archives:
+        if archive.records is not None and archive.records.pictures is not None:
+            plain[archive.name] = _documents(competition, archive, drawn)
+        elif archive.records is not None:
+            contents[archive.name] = _recorded(competition, archive, drawn)
+    for archive in containers:
+        write_bytes(archives_dir / archive.name, packed(archive, contents[archive.name]))
+    for name, content in plain.items():
+        write_bytes(archives_dir / name, content)
+
+
+def _fill(
+    competition: Competition, drawn: Drawn, contents: dict[str, Members], plain: dict[str, bytes]
+) -> None:
+    """Put the images of both splits and the lists where they belong."""
+    listings = draw_listings(competition, drawn)
+    plain |= {name: text.encode("utf-8") for name, text in listings.items() if name in plain}
+    if not contents:
+        return
+    first, *others = contents
     if batched := find_batched(competition):
         contents[batched.name] = batch_members(
             competition.classes, drawn.files, drawn.train_targets, drawn.test_targets
@@ -319,16 +340,9 @@ def write_archives(competition: Competition, drawn: Drawn, archives_dir: Path) -
     else:
         contents[first] |= _train_members(competition, drawn)
         contents[next(iter(others), first)] |= _test_members(competition, drawn)
-    for name, listing in draw_listings(competition, drawn).items():
+    for name in [name for name in listings if name not in plain]:
         own = next((one for one in contents if stem_of(one) == name), first)
-        (plain if name in plain else contents[own])[name] = listing.encode("utf-8")
-    for archive in containers:
-        if archive.records is not None:
-            contents[archive.name] = _recorded(competition, archive, drawn)
-    for archive in containers:
-        write_bytes(archives_dir / archive.name, packed(archive, contents[archive.name]))
-    for name, content in plain.items():
-        write_bytes(archives_dir / name, content)
+        contents[own][name] = listings[name].encode("utf-8")
 
 
 def _recorded(competition: Competition, archive: Archive, drawn: Drawn) -> Members:
@@ -349,6 +363,27 @@ def _recorded(competition: Competition, archive: Archive, drawn: Drawn) -> Membe
             record[label] = drawn.train_targets[index]
         records.append(record)
     return {f"data/{name}": json.dumps(records).encode("utf-8")}
+
+
+def _documents(competition: Competition, archive: Archive, drawn: Drawn) -> bytes:
+    """Write a split as documents in BSON, one per answer, with its label if that is told there."""
+    records = archive.records
+    assert records is not None
+    split = TRAIN if archive.name.partition(".")[0] in competition.train.folders else TEST
+    label = getattr(competition.train.labels, "label_column", "")
+    documents: dict[str, dict[str, object]] = {}
+    pictures: dict[str, list[object]] = {}
+    owners = (drawn.train_answers, drawn.test_answers)[split != TRAIN]
+    for index, owner in enumerate(owners):
+        told = (
+            {label: int(competition.classes[drawn.train_targets[index]])} if split == TRAIN else {}
+        )
+        documents.setdefault(owner, {records.id: int(owner), **told})
+        pictures.setdefault(owner, []).append({"picture": drawn.files[split, index]})
+    return b"".join(
+        bson_of({**document, str(records.pictures): pictures[owner]})
+        for owner, document in documents.items()
+    )
 
 
 def find_batched(competition: Competition) -> Archive | None:
@@ -389,3 +424,26 @@ def _test_members(competition: Competition, drawn: Drawn) -> Members:
     return {
         f"{folder}/{name}": drawn.files[TEST, index] for index, name in enumerate(drawn.test_names)
     }
+
+
+def bson_of(values: Mapping[str, object]) -> bytes:
+    """Write a document in BSON: whole numbers, texts, bytes, lists and documents."""
+    parts = [_element(name.encode("utf-8") + b"\0", value) for name, value in values.items()]
+    content = b"".join(parts) + b"\0"
+    return struct.pack("<i", len(content) + 4) + content
+
+
+def _element(name: bytes, value: object) -> bytes:
+    if isinstance(value, int):
+        kind, content = b"\x12", struct.pack("<q", value)
+    elif isinstance(value, bytes):
+        kind, content = b"\x05", struct.pack("<iB", len(value), 0) + value
+    elif isinstance(value, str):
+        kind, text = b"\x02", value.encode("utf-8") + b"\0"
+        content = struct.pack("<i", len(text)) + text
+    elif isinstance(value, Mapping):
+        kind, content = b"\x03", bson_of(value)
+    else:
+        assert isinstance(value, list), value
+        kind, content = b"\x04", bson_of({str(place): one for place, one in enumerate(value)})
+    return kind + name + content
