@@ -25,6 +25,7 @@ from pipeline.data.label_lists import listed_labels
 from pipeline.data.labels import read_labels
 from pipeline.data.resolution import resolve
 from pipeline.data.sample import load_sample
+from pipeline.images.arrays import find_json_images
 from pipeline.store.freshness import Stamp
 from pipeline.store.paths import Paths
 from pipeline.store.results import all_members, list_results
@@ -116,6 +117,10 @@ STAMP = f"""{{"inputs": {{"corrections": {{"file": "a.csv", "sha256": "{SHA256}"
 "relabel": {{"b.jpg": "cat"}}}}, "members": {{"m": ["{SHA256}", "{SHA256}"]}}}},
 "outputs": {{"train.csv": "{SHA256}"}}}}
 """.encode()
+COCO = b"""{"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b.jpg"}],
+"annotations": [{"image_id": 1, "category_id": 3}, {"image_id": 2, "category_id": 4}],
+"categories": [{"id": 3, "name": "cat"}, {"id": 4, "name": "dog"}]}"""
+PICTURES = b'[{"id": "a", "band": [%s], "cat": 1}]' % b",".join([b"0.5"] * 64)
 RESOLVED = b'{"classes": ["cat", "dog"], "columns": ["id", "label"], "has_sample": false}'
 EXPERIMENT = b"""method = "finetune"
 [model]
@@ -167,6 +172,8 @@ READERS: dict[str, tuple[bytes, Callable[[Path], object]]] = {
         ),
     ),
     "any.csv": (b"id;label\na.jpg;cat\nb.jpg;dog\nc.jpg;dog\n", read_any_list),
+    "coco.json": (COCO, read_any_list),
+    "pictures.json": (PICTURES, find_json_images),
     "sample.csv": (
         b"id,label\na.jpg,0\nb.jpg,0\n",
         lambda path: load_sample(WITH_SAMPLE, [path.parent]),

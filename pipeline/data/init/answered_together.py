@@ -1,7 +1,7 @@
 """Find which images are answered together, and samples with a row for each label of an image."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import permutations
 from pathlib import PurePosixPath
 from typing import Any
@@ -158,19 +158,34 @@ class LabelRows:
         sample: It, with one row for an image or answer.
         row_id: How an id and a label make the id of a row; empty where there is a row for an image.
         labels: The labels, in the order of the list that has a column of each.
+        is_whole: Whether each image has a row for each label; else the sample is an example.
     """
 
     sample: ArrangedSample
     row_id: str = ""
-    labels: tuple[str, ...] = field(default=())
+    labels: tuple[str, ...] = ()
+    is_whole: bool = True
+
+    @property
+    def why(self) -> str:
+        """Why an image may have several labels."""
+        name, count = self.sample.table.name, len(self.labels)
+        if self.is_whole:
+            return f"{name} has a row for each of {count} labels"
+        return f"{name} has rows of labels, not of all {count}: those that the judge asks for"
 
 
-def find_label_rows(sample: ArrangedSample, tables: Iterable[ForeignList]) -> LabelRows:
+def find_label_rows(
+    sample: ArrangedSample, tables: Iterable[ForeignList], test: Split
+) -> LabelRows:
     """Find the labels, called as columns of 0 and 1 are, that the sample's ids begin or end with.
+
+    Where all ids have the same one, what is left of them must name test images, or their folders.
 
     Args:
         sample: The sample.
         tables: The lists that may be of labels.
+        test: The test images.
     """
     header, *rows = sample.table.rows
     for table in tables if sample.table.num_columns == 2 and rows else ():
@@ -180,12 +195,23 @@ def find_label_rows(sample: ArrangedSample, tables: Iterable[ForeignList]) -> La
             found = [one for one in split if one is not None]
             asked = {place for _, place in found}
             row_of = {one[0]: row for one, row in zip(found, rows, strict=False)}
-            if len(found) == len(rows) and len(asked) > 1 and len(row_of) < len(rows):
+            is_told = len(asked) > 1 and len(row_of) < len(rows)
+            if len(found) == len(rows) and len(names) > 1 and (is_told or _name_test(row_of, test)):
                 alone = [header, *([one, row[1]] for one, row in row_of.items())]
-                labels = tuple(name for place, name in enumerate(names) if place in asked)
+                labels = tuple(
+                    name for place, name in enumerate(names) if place in asked or len(asked) == 1
+                )
+                is_whole = len(rows) == len(row_of) * len(labels)
                 one_each = replace(sample.table, rows=alone)
-                return LabelRows(replace(sample, table=one_each), template, labels)
+                return LabelRows(replace(sample, table=one_each), template, labels, is_whole)
     return LabelRows(sample)
+
+
+def _name_test(ids: Iterable[str], test: Split) -> bool:
+    """Whether all ids name test images, or all of them folders of such."""
+    wanted = set(ids)
+    places = [test, *(_folders(test, depth) for depth in range(_depth(test)))]
+    return any(wanted <= join_names([*wanted], one.join).images.keys() for one in places)
 
 
 def _marked(table: ForeignList) -> list[str]:

@@ -207,7 +207,7 @@ def _with_roles(
 ) -> _Found:
     roles = find_roles(lists, given, train, test)
     sample = arrange_sample(roles.sample, test.join) if roles.sample is not None else None
-    rows = find_label_rows(sample, roles.labels) if sample is not None else None
+    rows = find_label_rows(sample, roles.labels, test) if sample is not None else None
     sample = rows.sample if rows else None
     is_mixed = train.folders == test.folders
     together = find_together(sample, roles, train, test) if sample and not is_mixed else None
@@ -217,8 +217,7 @@ def _with_roles(
     if labelled is not train:
         labels = replace(labels, why=labels.why.replace("training images", "answers"))
     if rows and rows.row_id:
-        why = f"{rows.sample.table.name} has a row for each of {len(rows.labels)} labels"
-        labels = replace(labels, several_why=why, is_target_certain=True)
+        labels = replace(labels, several_why=rows.why, is_target_certain=rows.is_whole)
     return _Found(train, test, roles, rows, labels, together)
 
 

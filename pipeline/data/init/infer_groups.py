@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -12,7 +12,7 @@ from pipeline.data.init.draft import Section
 from pipeline.data.init.infer_splits import Split
 from pipeline.data.init.label_columns import OTHER_NAMES, SUBJECT_WORDS
 from pipeline.data.init.label_values import LabelSource
-from pipeline.data.init.user_lists import ForeignList, find_ids
+from pipeline.data.init.user_lists import CATEGORY, ForeignList, find_ids
 from pipeline.data.init.words import words_of
 from pipeline.data.joining import join_names, names_beside
 
@@ -46,6 +46,7 @@ class Candidate:
         groups: What each training image has of it; images without are left out.
         is_called_so: Whether its name is one of subjects.
         others: Of how many of them test images are, too; None where nothing tells.
+        is_subject: Whether that is a patient, a driver and the like, and no place.
         are_apart: Whether names of training and test images differ in it, and in less of them.
     """
 
@@ -55,6 +56,7 @@ class Candidate:
     is_called_so: bool
     others: int | None = None
     are_apart: bool = False
+    is_subject: bool = False
 
     @property
     def num(self) -> int:
@@ -138,7 +140,10 @@ def add_groups(
     theirs = [one for table in lists if (one := _Joined.of(table, test))]
     found = [*_in_lists(ours, theirs, labels), *_in_paths(labels, train, test)]
     found = [one for one in found if _repeats(one, len(train.ids))]
-    found.sort(key=lambda one: (one.is_likely, one.is_called_so, len(one.groups)), reverse=True)
+    found.sort(
+        key=lambda one: (one.is_likely, one.is_subject, one.is_called_so, len(one.groups)),
+        reverse=True,
+    )
     _add_folds(section, ours, labels)
     if not found:
         return None
@@ -170,6 +175,8 @@ def _in_lists(
         used.add(f"column_{labels.keys['columns'].index('label') + 1}")
     elif labels.keys.get("source") == "list_file":
         used.add("column_2")
+    elif labels.keys.get("source") == "coco":
+        used.add(CATEGORY)
     for joined in ours:
         header = joined.table.rows[0]
         for name in header[: joined.ids] + header[joined.ids + 1 :]:
@@ -181,7 +188,8 @@ def _in_lists(
                 is_called_so = _is_called_so(name, value_of.values())
                 what = f"column '{name}' of {joined.table.name}"
                 keys = {"column": name, **joined.place(labels)}
-                yield Candidate(keys, what, value_of, is_called_so, others)
+                is_subject = not SUBJECT_WORDS.isdisjoint(words_of(name))
+                yield Candidate(keys, what, value_of, is_called_so, others, is_subject=is_subject)
 
 
 def _is_called_so(name: str, values: Iterable[str]) -> bool:
@@ -191,13 +199,13 @@ def _is_called_so(name: str, values: Iterable[str]) -> bool:
     )
 
 
-def _may_be(name: str, values: Iterable[str]) -> bool:
-    """Whether a column may name subjects: it isn't called otherwise, and holds no measures."""
+def _may_be(name: str, values: Set[str]) -> bool:
+    """Whether a column may name subjects: called not otherwise, it holds no measures or marks."""
     is_other = name.lower() in OTHER_NAMES | FOLD_NAMES
     have_fractions = any(
         as_number(value) is not None and as_integer(value) is None for value in values
     )
-    return not is_other and not have_fractions
+    return not is_other and not have_fractions and not values <= {"0", "1"}
 
 
 def _tells_label(joined: _Joined, name: str, labels: LabelSource) -> bool:

@@ -164,11 +164,13 @@ def _add_rows(section: Section, label_rows: LabelRows, num_rows: int, num_images
     """Add what the rows are: all or an example, and what stands in one."""
     arranged = label_rows.sample
     name = arranged.table.name
-    if num_rows >= num_images:
+    if num_rows >= num_images and label_rows.is_whole:
         section.found("sample", name, "ids and their order are those of the sample")
     else:
-        is_example = num_rows <= max(MOST_EXAMPLES, SHARE_OF_EXAMPLES * num_images)
+        least = max(MOST_EXAMPLES, SHARE_OF_EXAMPLES * num_images)
+        is_example = num_rows <= least or not label_rows.is_whole
         why = f"{name} has {num_rows:,} rows, {num_images:,} test images are there"
+        why = why if label_rows.is_whole else f"{name} lacks rows of labels"
         section.found("sample", name, "the form of a submission is that of the sample")
         section.guess("sample_rows", "some" if is_example else "all", why)
     if arranged.layout != ("id", "label"):

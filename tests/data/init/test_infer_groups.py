@@ -53,11 +53,18 @@ def test_column_that_may_tell_subjects_is_asked_about(folder, header, value_of):
         ("code", lambda n: n % 2),  # says what the label says
         ("width", lambda n: 100 + n % 6),
         ("contrast", lambda n: f"0.{n % 6}5"),
+        ("subject in focus", lambda n: n // 2 % 2),  # a mark
     ],
 )
 def test_column_that_tells_no_subjects_is_passed_over(folder, header, value_of):
     save_labels(folder, header, value_of)
     assert "groups" not in infer(folder).text
+
+
+def test_subjects_are_asked_about_before_places(folder):
+    save_labels(folder, "site,patient", lambda n: f"s{n % 3},P{n % 4}")
+    found = infer(folder)
+    assert '# groups = { column = "patient" }' in found.text
 
 
 def test_subjects_of_which_test_images_are_too_are_asked_about(folder):

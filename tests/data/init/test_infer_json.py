@@ -74,7 +74,9 @@ def test_labels_as_cocos_are_ids_or_names_as_the_sample_answers(folder, sample, 
 
 def test_without_a_sample_ids_are_taken_and_names_are_asked_for(folder, capsys):
     assert written(folder, {"a.json": LABELS}).classes == ("7", "12")
-    assert 'in their names, label = "name": no sample tells' in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert 'in their names, label = "name": no sample tells' in told
+    assert 'column = "category_id"' not in told
 
 
 def test_images_of_several_categories_are_doubted(folder, capsys):

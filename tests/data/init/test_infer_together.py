@@ -136,3 +136,18 @@ def test_ids_that_end_alike_or_as_no_column_have_one_row_each(folder, label):
     found = written(folder, images, {"train.csv": LABELS, "sample_submission.csv": sample})
     assert (found.submission.label, found.submission.id) == ("index", "stem")
     assert found.answers is None
+
+
+@pytest.mark.parametrize("is_in_folders", [True, False])
+def test_example_with_rows_of_one_label_is_told_where_the_rest_names_what_is_there(
+    folder, is_in_folders, capsys
+):
+    inner = [f"{one.removesuffix('.png')}/{k}.png" for one in IMAGES for k in "ab"]
+    sample = "row_id,p\n" + "".join(f"t{n}_C2,0.5\n" for n in range(3))
+    files = {"train.csv": LABELS, "sample_submission.csv": sample}
+    found = written(folder, inner if is_in_folders else IMAGES, files)
+    assert (found.target, found.classes) == ("several_labels", ("whole", "C1", "C2"))
+    assert (found.submission.label, found.submission.sample_rows) == ("label_rows", "some")
+    assert (found.submission.id == "answer") == is_in_folders
+    told = capsys.readouterr().err
+    assert 'target = "several_labels"  <- guess: sample_submission.csv has rows of labels' in told
