@@ -101,9 +101,9 @@ def test_what_is_no_whole_bson_is_refused_in_one_line(tmp_path, kind):
 
 
 def test_any_byte_that_is_another_one_raises_no_other_error(tmp_path):
-    content = whole(*SHOP)
+    content = whole(SHOP[1])
     for place in range(len(content)):
-        for value in (0, 1, 0x7F, 0x80, 0xFF):
+        for value in (0, 0x7F, 0xFF):
             changed = content[:place] + bytes([value]) + content[place + 1 :]
             try:
                 list(read_documents(saved(tmp_path, changed)))
