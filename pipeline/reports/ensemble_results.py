@@ -104,7 +104,7 @@ def lost(comparison: dict[str, Any]) -> tuple[float, float, float]:
     low, high = comparison["interval"]
     values: tuple[float, float, float] = (comparison["difference"], low, high)
     if get_metric(comparison["metric"]).greater_is_better:
-        return -values[0], -high, -low
+        return 0.0 - values[0], 0.0 - high, 0.0 - low  # 0 keeps its sign
     return values
 
 

@@ -254,6 +254,8 @@ def _print_summary(
 
 def _print_calibration(title: str, competition: Competition, change: Recalibration) -> None:
     applied = "applied" if change.is_applied else "not applied"
-    if competition.metric != "log_loss":
+    if competition.is_ordered:
+        applied += ", thresholds are found without it"
+    elif competition.metric != "log_loss":
         applied += f", {competition.metric} doesn't depend on it"
     say(f"{title}: calibration by {change}; {applied}")

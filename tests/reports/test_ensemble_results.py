@@ -71,6 +71,8 @@ def test_a_score_that_should_be_high_is_lost_by_as_much_as_it_falls():
     change = {"metric": "quadratic_kappa", "difference": -0.02, "interval": [-0.03, 0.01]}
     assert lost(change) == (0.02, -0.01, 0.03)
     assert lost(change | {"metric": "log_loss"}) == (-0.02, -0.03, 0.01)
+    same = lost(change | {"difference": 0.0, "interval": [0.0, 0.0]})
+    assert [f"{one:+.1f}" for one in same] == ["+0.0"] * 3
 
 
 def test_methods_of_ordered_classes_are_compared_by_what_thresholds_decide():

@@ -452,11 +452,13 @@ def test_answers_by_thresholds_make_another_ensemble_of_the_same_metric(paths, d
     save(paths, "b", noisy(1, 2))
     plain = demo.model_copy(update={"metric": "quadratic_kappa"})
     ordered = plain.model_copy(update={"target": "ordered_classes"})
-    said = []
+    told = []
     for one in (plain, plain, ordered, ordered):
         ensemble.run(paths, one, ["a", "b"], "ensemble")
-        said.append("up to date" in capsys.readouterr().err)
-    assert said == [False, True, False, True]
+        told.append(capsys.readouterr().err)
+    assert ["up to date" in one for one in told] == [False, True, False, True]
+    assert "quadratic_kappa doesn't depend on it" in told[0]
+    assert "not applied, thresholds are found without it" in told[2]
     assert metrics_of(paths)["members"][0]["without"]["metric"] == "quadratic_kappa"
 
 
