@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
-from pathlib import PurePosixPath
 from typing import Any
 
 from pipeline.config.class_names import split_row_id
@@ -59,6 +58,8 @@ def find_together(
     """
     asked = sample.table.column(0)[has_header_row(sample.table, 0, test.join) :]
     num_images = len(join_names(asked, test.join).images)
+    if num_images == len(set(asked)):
+        return None
     return _by_folders(asked, num_images, roles, train, test) or _by_columns(
         asked, num_images, roles, train, test
     )
@@ -69,11 +70,12 @@ def _by_folders(
 ) -> Together | None:
     """Find the folders, at one depth, that are called as the ids are."""
     for depth in range(_depth(test)):
-        ours, theirs = _folders(train, depth), _folders(test, depth)
+        theirs = _folders(test, depth)
         joined = len(join_names(asked, theirs.join).images)
         least = MIN_JOINED * min(len(asked), len(theirs.ids))
-        if not ours.ids or joined < max(1, least) or joined <= num_images:
+        if joined < max(1, least) or joined <= num_images:
             continue
+        ours = _folders(train, depth)
         above = f"(?:[^/]+/){{{depth}}}" if depth else ""
         keys = {"pattern": f"^{above}(?P<answer>[^/]+)/", **POOL}
         if _name_more(roles.labels, ours, train):
@@ -84,12 +86,12 @@ def _by_folders(
 
 
 def _depth(split: Split) -> int:
-    return min((len(PurePosixPath(one).parts) - 1 for one in split.ids), default=0)
+    return min((one.count("/") for one in split.ids), default=0)
 
 
 def _folders(split: Split, depth: int) -> Split:
     """Put the folders at a depth in the place of the images."""
-    paths = [PurePosixPath(one).parts for one in split.ids]
+    paths = (one.split("/") for one in split.ids)
     names = dict.fromkeys(parts[depth] for parts in paths if len(parts) > depth + 1)
     return replace(split, ids=tuple(names))
 

@@ -214,6 +214,8 @@ def _with_roles(
     asked_for = _asked_for(roles, sample, train) if is_mixed else frozenset()
     labelled = together.train if together and together.are_labelled else train
     labels = _labels(roles, _asked(rows), given, labelled, asked_for)
+    if labels.keys.get("source") == "folder" and together and "pattern" in together.keys:
+        together = None  # it would take all training images of a class for one answer
     if labelled is not train:
         labels = replace(labels, why=labels.why.replace("training images", "answers"))
     if rows and rows.row_id:

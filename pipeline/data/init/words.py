@@ -221,6 +221,10 @@ KINDS: dict[str, tuple[re.Pattern[str], str]] = {
         ),
         "write their images as files, in a folder per class or with a list of labels",
     ),
+    "documents that may hold images": (
+        re.compile(r"\.bson$", re.IGNORECASE),
+        "if they do, write the file by hand, with records as docs/competitions.md says",
+    ),
     "images of a kind that isn't read": (
         re.compile(
             r"\.(nii|heic|heif|avif|jp2|j2k|jxl|psd|svg|eps|pdf|cr2|nef|arw|dng|svs|exr|hdr)$",

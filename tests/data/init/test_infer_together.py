@@ -102,6 +102,14 @@ def test_ids_of_images_are_none_of_folders(folder, form):
     assert found.submission.id != "answer"
 
 
+def test_folders_of_classes_are_no_answers_of_training_images(folder):
+    images = [f"train/{kind}/{kind}{n}.png" for kind in ("elm", "oak") for n in range(4)]
+    images += [f"test/t{n}/{k}.png" for n in range(3) for k in "ab"]
+    sample = "id,kind\nt0,elm\nt1,elm\nt2,elm\n"
+    found = written(folder, images, {"sample_submission.csv": sample})
+    assert (found.answers, found.classes) == (None, ("elm", "oak"))
+
+
 def test_columns_that_make_the_name_of_each_image_make_no_answers(folder):
     images = [*(f"train/a_{n}.png" for n in range(4)), *(f"test/b_{n}.png" for n in range(4))]
     train = "".join(f"a_{n}.png,a,{n},{n % 2}\n" for n in range(4))
