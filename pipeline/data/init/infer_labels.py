@@ -17,7 +17,7 @@ from pipeline.config.strict import is_plain
 from pipeline.data.init.file_roles import is_likely_list
 from pipeline.data.init.infer_splits import Split
 from pipeline.data.init.label_columns import read_categories, read_columns
-from pipeline.data.init.label_values import Asked, LabelSource, doubt_of, with_doubt
+from pipeline.data.init.label_values import Asked, LabelSource, are_numbers, doubt_of, with_doubt
 from pipeline.data.init.user_lists import CATEGORY, ForeignList, Ids, find_ids, name_files
 from pipeline.data.init.words import LIST_NAME, is_camera_name, is_unlabeled, splits_named
 from pipeline.data.joining import join_names
@@ -51,6 +51,7 @@ def find_labels(
         asked: What the sample submission says of labels.
         asked_for: Those of the images that are to be predicted: what a list calls them is no label.
     """
+    lists = [table for table in lists if not _is_of_one_category(table)]
     found = [
         (table, ids)
         for table in lists
@@ -73,7 +74,7 @@ def find_labels(
     found.sort(
         key=lambda one: (
             one[1].num_joined >= MIN_SHARE * most,
-            *_likeliness(one[0], one[1], asked.names),
+            *_likeliness(one[0], one[1], asked),
         ),
         reverse=True,
     )
@@ -142,10 +143,35 @@ def _is_table(table: ForeignList) -> bool:
     return table.num_columns > 1 and len(table.rows) > 1
 
 
-def _likeliness(table: ForeignList, ids: Ids, names: Set[str]) -> tuple[int, bool, int]:
-    """Rank a list of training images by how much it looks like one of labels."""
+def _likeliness(table: ForeignList, ids: Ids, asked: Asked) -> tuple[int | bool, ...]:
+    """Rank a list of training images by how much it looks like one of labels.
+
+    Names that the sample answers tell most. Every file as COCO's calls its labels categories, which
+    tells less than a column called as the sample's.
+    """
     header = {name.lower() for name in table.rows[0]} if ids.has_header else set()
-    return len(header & names), bool(LIST_NAME.search(table.name)), ids.num_joined
+    is_called_so = len(asked.columns) == 1 and asked.columns[0].lower() in header
+    are_names = not are_numbers(asked.values or asked.columns)
+    has_answers = are_names and _holds_answers(table, ids, asked)
+    is_list_called_so = bool(LIST_NAME.search(table.name))
+    num_called = len(header & asked.names)
+    return has_answers, is_called_so, num_called, is_list_called_so, ids.num_joined
+
+
+def _holds_answers(table: ForeignList, ids: Ids, asked: Asked) -> bool:
+    """Whether a column, the header or the names of categories hold what the sample answers."""
+    others = [number for number in range(table.num_columns) if number != ids.column]
+    columns = ({row[number] for row in table.rows[ids.has_header :]} for number in others)
+    header = table.rows[0][: None if ids.has_header else 0]
+    return any(map(asked.holds, (header, table.called.values(), *columns)))
+
+
+def _is_of_one_category(table: ForeignList) -> bool:
+    """Whether a JSON file as COCO's has one category, as boxes of whatever there is."""
+    if table.kind != "coco":
+        return False
+    place = table.rows[0].index(CATEGORY)
+    return len({row[place] for row in table.rows[1:]}) < MIN_CLASSES
 
 
 def _parts_of_one(found: Sequence[Named]) -> list[Named]:

@@ -87,6 +87,36 @@ def test_images_of_several_categories_are_doubted(folder, capsys):
     assert "elsewhere: 3 images have several categories, and so none" in told
 
 
+LISTED = "id,size\n" + "".join(f"{one},{('big', 'small')[one % 2]}\n" for one in range(1, 11))
+SIZES = "id,{}\n1,big\n2,small\n3,big\n4,small\n5,big\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "answer"),
+    [
+        (annotated({one: [7, 7] for one in range(1, 11)}), "size"),  # boxes of one category
+        (LABELS, "size"),  # a column called as the sample's
+        (LABELS, "category_id"),  # names that the sample answers
+    ],
+)
+def test_a_list_of_what_the_sample_answers_is_preferred_to_json_of_boxes(folder, content, answer):
+    files = {"train_boxes.json": content, "listed.csv": LISTED}
+    assert written(folder, files, SIZES.format(answer)).classes == ("big", "small")
+
+
+def test_json_of_one_category_says_nothing_against_folders_of_classes(tmp_path, capsys):
+    folder = tmp_path / "folder"
+    for name in (f"train/{kind}/{kind}{one}.jpg" for kind in KINDS.values() for one in range(5)):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    images = [{"id": one, "file_name": f"oak{one}.jpg"} for one in range(5)]
+    boxes = [{"id": one, "image_id": one, "category_id": 1} for one in range(5)]
+    content = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "tree"}]}
+    found = written(folder, {"instances.json": content})
+    assert (found.train.labels.source, found.classes) == ("folder", ("elm", "oak"))
+    assert "labels may also stand" not in capsys.readouterr().err
+
+
 def test_places_beside_the_images_are_groups(folder):
     content = annotated({one: [(7, 12)[one % 2]] for one in range(1, 11)})
     test = {"images": [{"id": one, "file_name": f"{one}.jpg", "location": 90} for one in (1, 2)]}
