@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
 BETWEEN_WORDS = re.compile(r"[\s_./-]+")
 MOST_DIGITS = 40
+NO_NUMBER = {"nan", "na", "n/a", "none", "null"}  # what programs write where there is none
 
 
 def as_number(text: str) -> Decimal | None:

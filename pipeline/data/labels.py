@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from pipeline.config.class_names import (
+    NO_NUMBER,
     ClassLookup,
     as_integer,
     as_number,
@@ -233,6 +234,8 @@ def _numbered(limits: Sequence[float]) -> ClassOf:
 
     def number_of(label: str, at: str) -> str:
         number = as_number(label)
+        if label.casefold() in NO_NUMBER:
+            return ""
         if number is None or not low <= float(number) <= high:
             raise DataError(f"{at}: the label must be {wanted}, is '{label}'")
         return f"{float(number):.15g}"

@@ -224,6 +224,12 @@ def _check_classes(competition: Competition, table: pd.DataFrame, num_folds: int
 def _check_filled(competition: Competition, table: pd.DataFrame, num_folds: int) -> None:
     """Refuse a split with a fold that holds no images."""
     held = held_out(table)
+    if held.empty:
+        raise DataError(
+            f"{competition.name}: some class must have two different images or more, none of "
+            f"{table['label'].nunique():,} has; compare [train] labels in the competition's file: "
+            'amounts are target = "number"'
+        )
     lacking = sorted(set(range(num_folds)) - set(held["fold"]))
     if lacking:
         raise DataError(

@@ -292,6 +292,16 @@ def test_empty_label_leaves_the_image_out_and_is_told(read, competition, content
     assert found.unlabelled == []
 
 
+@pytest.mark.parametrize("gap", ["nan", "NaN", "NA", "null"])
+def test_what_programs_write_for_no_number_labels_nothing(read, gap):
+    pawpularity = load_competition("petfinder-pawpularity-score")
+    content = f"Id,Pawpularity\na,{gap}\nb,7.5\n"
+    labelled = read(content, ["a.jpg", "b.jpg"], pawpularity)
+    assert (labelled.labels, labelled.empty) == ({"b.jpg": "7.5"}, ["a.jpg"])
+    with pytest.raises(DataError, match="the label must be a number from 1 to 100, is 'much'"):
+        read(content.replace(gap, "much"), ["a.jpg", "b.jpg"], pawpularity)
+
+
 def test_csv_label_that_is_no_class_is_refused_with_its_line(read):
     with pytest.raises(DataError, match=r"labels\.csv: line 2: the label must be one of"):
         read("id,breed\na,cow\n", ["a.jpg"], CSV)

@@ -284,3 +284,9 @@ def test_a_class_that_corrections_leave_too_small_is_refused(paths, demo):
         correct(paths, demo, *drops[:4])
     with pytest.raises(DataError, match="for two folds, 'dog' has 0; add others"):
         correct(paths, demo, *drops)
+
+
+def test_classes_of_an_image_each_are_refused_as_they_may_be_amounts(paths, demo):
+    write_train(paths, ["cat", "dog"])
+    with pytest.raises(DataError, match=r'none of 2 has; .* amounts are target = "number"'):
+        folds.run(paths, demo, 5, 0)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.config.class_names import (
+    NO_NUMBER,
     ClassLookup,
     as_integer,
     as_number,
@@ -20,7 +21,7 @@ LABEL_NAMES = (
     "category", "category_id", "category_name", "breed", "species", "diagnosis", "y",
     "标签", "类别",
 )  # fmt: skip
-NO_LABEL = {"nan", "none", "null", "n/a", "na", "?", "unlabeled", "unlabelled"}
+NO_LABEL = {*NO_NUMBER, "?", "unlabeled", "unlabelled"}
 BETWEEN = (";", "|", ",", "+", " ")  # several labels of an image, from the surest sign to the least
 FRACTION = re.compile(r"-?\d+(,\d+)?")  # a number as some countries write it
 LABEL_SETS = {"labels", "tags", "classes", "categories", "attributes", "ids", "annotations", "标签"}
@@ -241,7 +242,8 @@ def with_values(
 
     Class numbers serve as names until the user writes better ones.
     """
-    number = _why_number({label for label in labels if label}, where, asked)
+    told_labels = {label for label in labels if label.casefold() not in {"", *NO_NUMBER}}
+    number = _why_number(told_labels, where, asked)
     if number is not None:
         number_why, is_certain = number
         return LabelSource(keys, why, number_why=number_why, is_target_certain=is_certain)
@@ -300,10 +302,12 @@ def doubt_of(classes: Sequence[str], num_labels: int) -> str:
     empty = [name for name in classes if name.casefold() in NO_LABEL]
     joined = _joined_names(classes)
     are_measures = are_numbers(classes) and has_fractions(classes)
+    has_commas = any("," in name for name in classes) and all(map(FRACTION.fullmatch, classes))
     doubts = {
         f"{_shown(alike)} differ in nothing but writing": bool(alike),
         f"{_shown(empty)} may mean that there is no label": bool(empty),
         'numbers with fractions may be measures, target = "number"': are_measures,
+        'numbers with commas may be measures: write points, and target = "number"': has_commas,
         f"{_shown(joined)} may be several labels each": bool(joined),
         "more than half of the images have a label of their own": len(classes) > num_labels / 2 > 2,
     }

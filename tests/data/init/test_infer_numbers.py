@@ -42,6 +42,7 @@ NUMBERS = {
     "fractions, and other ones in the sample": (TENTHS, ["0.5", "7.25"], ""),
     "fractions, and whole numbers in the sample": (TENTHS, ["0"], "guess: "),
     "fractions without a sample": (TENTHS, [], "guess: "),
+    "fractions, and gaps as programs write them": ([*TENTHS, "nan"], ["0.5", "7.25"], ""),
     "whole numbers, and fractions in the sample": (WHOLE, ["65.51", "43.8"], ""),
     "a few whole numbers, and a fraction in the sample": (["1", "2", "5"], ["2.5"], "guess: "),
 }
@@ -52,7 +53,7 @@ def test_numbers_to_be_predicted_are_told_or_guessed(folder, form, capsys):
     labels, answers, certainty = NUMBERS[form]
     found = written(folder, labels, answers)
     assert (found.is_number, found.metric, found.submission.label) == (True, "rmse", "number")
-    count = len(set(labels))
+    count = len(set(labels) - {"nan"})
     told = capsys.readouterr().err
     assert f'target = "number"  <- {certainty}{count} different numbers in y' in told
     assert ('if they name classes, "one_class"' in told) == bool(certainty)
@@ -81,6 +82,13 @@ def test_numbers_that_are_classes_stay_classes(folder, form):
     found = written(folder, labels, answers, "label")
     assert (found.target, len(found.classes)) == ("one_class", len(labels))
     assert found.submission.label == (label or "name")
+
+
+def test_numbers_with_commas_are_classes_that_may_be_measures(folder, capsys):
+    labels = [f'"{one.replace(".", ",")}"' for one in TENTHS]
+    assert not written(folder, labels).is_number
+    told = capsys.readouterr().err
+    assert 'numbers with commas may be measures: write points, and target = "number"' in told
 
 
 def test_a_column_of_fractions_per_class_in_the_sample_asks_for_classes(folder):
