@@ -87,6 +87,7 @@ class FoldStamps:
     def settings(self, fold: int) -> dict[str, Any]:
         """List by dotted keys all that decides the steps of a fold's training, whatever is kept."""
         settings = flat_settings(self.fold(fold).inputs)
+        settings["metric"] = self._competition.scoring  # `keep` may change on the way
         return {key: one for key, one in settings.items() if key not in GOES_ON}
 
     def tell_why_anew(self, fold: int) -> None:
@@ -96,6 +97,7 @@ class FoldStamps:
         if recorded is None or files.training_state.is_file() or experiment.method != "finetune":
             return
         before, now = flat_settings(recorded["inputs"]), flat_settings(self.fold(fold).inputs)
+        before.setdefault("metric", self._competition.scoring)  # `keep` asks for it, or doesn't
         changed = [key for key in now if before.get(key) != now[key]]
         others = [key for key in changed if key not in GOES_ON]
         names = ", ".join(key.removeprefix("config.") for key in (others or changed)[:3])
