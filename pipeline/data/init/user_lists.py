@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from pipeline.config.class_names import as_integer, as_number
+from pipeline.data.init.label_values import LABEL_NAMES
 from pipeline.data.init.user_files import UserList, is_json
 from pipeline.data.init.words import words_of
 from pipeline.data.joining import NameJoin, join_names, names_beside
@@ -19,6 +20,7 @@ SEPARATORS = ("\t", ",", ";", "|", " ")
 # A list is of images if so many of its names are theirs, or so many of them are named: strays,
 # missing files and cuts of a data set are common.
 MIN_JOINED = 0.5
+MIN_BELOW = 3  # lines, so that what stands once in a column tells something
 MOST_SEEN = 1000  # rows that tell whether a title stands above them
 UNNAMED = {"", "Unnamed: 0"}  # what pandas calls the column of its row numbers
 ADDRESSES = ("http://", "https://", "s3://", "gs://", "ftp://")
@@ -119,7 +121,9 @@ def read_list(name: str, user_list: UserList, known: str = "") -> ForeignList | 
     tables = (_cut(name, user_list, separator, known) for separator in SEPARATORS)
     cut = (table for table in tables if table is not None and table.num_columns > 1)
     found = next(cut, None) or _cut(name, user_list, ",", known)
-    may_have_title = found is not None and found.num_columns > 1 and not any(found.rows[0][1:])
+    if found is None or found.num_columns < 2:
+        return found
+    may_have_title = not any(found.rows[0][1:]) or _begins_twice(found.rows[:MOST_SEEN])
     return None if may_have_title and find_title(path, known) else found
 
 
@@ -137,7 +141,8 @@ def find_title(path: Path, known: str = "") -> str:
     """Return the line that stands above a list's header, as a table's title; nothing if none does.
 
     It has one field, or no others that aren't empty, and what follows has as many as each other;
-    what is formed as what stands below it in its column is no title but the first of them.
+    what is formed as what stands below it in its column is no title but the first of them. One with
+    commas stands above what looks like a header.
     """
     for separator in SEPARATORS[:-1]:
         try:
@@ -147,12 +152,31 @@ def find_title(path: Path, known: str = "") -> str:
         title, *below = [fields for _, fields in rows] or [[""]]
         widths = set(map(len, below))
         is_table = len(below) > 1 and len(widths) == 1 and min(widths) > 1 and all(below[0])
+        if is_table and _begins_twice([title, *below]):
+            return separator.join(title)
         if not is_table or any(title[1:]) or not title[0]:
             continue
         is_image = is_image_name(PurePosixPath(title[0]))
         if not is_image and _shape(title[0]) not in {_shape(row[0]) for row in below}:
             return title[0]
     return ""
+
+
+def _begins_twice(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the second line looks like a header, and the first one doesn't."""
+    if len(rows) <= MIN_BELOW or any(map(_is_heading, rows[0])):
+        return False
+    columns = zip(*rows[1:], strict=True)
+    are_once = all(cell and cell not in below for cell, *below in columns)
+    are_values = any(re.search(r"\d", one) or is_image_name(PurePosixPath(one)) for one in rows[1])
+    return are_once and not are_values and any(map(_is_heading, rows[1]))
+
+
+def _is_heading(cell: str) -> bool:
+    """Whether a field is called as a column of images, ids or labels is."""
+    is_word = not re.search(r"\s", cell)
+    is_id = not {"id", "ids"}.isdisjoint(words_of(cell))
+    return is_word and (is_id or is_called_image(cell) or cell.lower() in LABEL_NAMES)
 
 
 def find_ids(table: ForeignList, images: NameJoin) -> Ids | None:

@@ -112,7 +112,10 @@ def test_rows_that_a_list_calls_test_images_are_told(folder):
     assert "but column 'subset' calls 4 of them test images" in found.text
 
 
-@pytest.mark.parametrize("title", ["Trees of 2026", "Trees of 2026,", '"Trees, in all",'])
+TITLES = ["Trees of 2026", "Trees of 2026,", '"Trees, in all",', "Trees, in all", "Trees, in, all"]
+
+
+@pytest.mark.parametrize("title", TITLES)
 def test_title_above_a_header_is_named_with_its_line(folder, title, capsys):
     rows = [f"{n},{'xy'[n % 2]}" for n in range(NUM)]
     save_list(folder, "labels.csv", title, "id,kind", *rows)
@@ -129,6 +132,13 @@ def test_first_line_of_a_table_is_no_title(folder, first):
     rows = [f"{n}{'.jpg' * ('.' in first)},{'xy'[n % 2]}" for n in range(1, NUM)]
     save_list(folder, "labels.csv", first, *rows)
     assert infer(folder).competition.classes == ("x", "y")
+
+
+@pytest.mark.parametrize("second", ["1,photo", "c.jpg,photo"])
+def test_class_that_is_called_as_a_column_makes_no_header_of_its_line(folder, second):
+    rows = [f"{n},{'xy'[n % 2]}" for n in range(2, NUM)]
+    save_list(folder, "labels.csv", "0,x", second, *rows)
+    assert "photo" in infer(folder).competition.classes
 
 
 def test_list_in_utf_16_is_read(folder):
