@@ -51,7 +51,12 @@ def find_labels(
         asked: What the sample submission says of labels.
         asked_for: Those of the images that are to be predicted: what a list calls them is no label.
     """
-    lists = [table for table in lists if not _is_of_one_category(table)]
+    several = [
+        f"in {table.name}, of several categories an image: if so, as CSV with a row for each"
+        for table in lists
+        if _have_several(table) and find_ids(table, train.join) is not None
+    ]
+    lists = [table for table in lists if not _are_boxes(table)]
     found = [
         (table, ids)
         for table in lists
@@ -68,7 +73,7 @@ def find_labels(
             for table in lists
             if _is_table(table) and (source.keys or is_likely_list(table.name))
         ]
-        return with_doubt(source, idle)
+        return with_doubt(source, [*idle, *several])
     # A list of class numbers and names may know the images 1, 2 and 3, too.
     most = max(ids.num_joined for _, ids in found)
     found.sort(
@@ -92,7 +97,8 @@ def find_labels(
         inner.append(f"elsewhere: {len(train.ids) - ids.num_joined:,} images aren't named")
     source = with_doubt(source, inner)
     others = [table for table, _ in found[1:] if not any(table is part for part, _ in parts)]
-    return with_doubt(source, [f"in {table.name}" for table in others if table is not best[0]])
+    rest = [f"in {table.name}" for table in others if table is not best[0]]
+    return with_doubt(source, [*rest, *several])
 
 
 def _in_pairs(named: Named, train: Split) -> list[str]:
@@ -166,12 +172,22 @@ def _holds_answers(table: ForeignList, ids: Ids, asked: Asked) -> bool:
     return any(map(asked.holds, (header, table.called.values(), *columns)))
 
 
-def _is_of_one_category(table: ForeignList) -> bool:
-    """Whether a JSON file as COCO's has one category, as boxes of whatever there is."""
+def _are_boxes(table: ForeignList) -> bool:
+    """Whether a JSON file as COCO's tells no class of an image: all have one, or most several."""
     if table.kind != "coco":
         return False
     place = table.rows[0].index(CATEGORY)
-    return len({row[place] for row in table.rows[1:]}) < MIN_CLASSES
+    rows = table.rows[1:]
+    return len({row[place] for row in rows}) < MIN_CLASSES or _have_several(table)
+
+
+def _have_several(table: ForeignList) -> bool:
+    """Whether most images of a JSON file as COCO's have several categories."""
+    if table.kind != "coco":
+        return False
+    place = table.rows[0].index(CATEGORY)
+    kinds = Counter((*row[:place], *row[place + 1 :]) for row in {*map(tuple, table.rows[1:])})
+    return sum(count > 1 for count in kinds.values()) > len(kinds) / 2
 
 
 def _parts_of_one(found: Sequence[Named]) -> list[Named]:

@@ -104,6 +104,16 @@ def test_a_list_of_what_the_sample_answers_is_preferred_to_json_of_boxes(folder,
     assert written(folder, files, SIZES.format(answer)).classes == ("big", "small")
 
 
+def test_json_of_several_categories_an_image_holds_no_classes_and_is_told(folder, capsys):
+    content = annotated({one: [7, 12] if one < 9 else [7] for one in range(1, 11)})
+    files = {"boxes.json": content, "listed.csv": LISTED}
+    assert written(folder, files, SIZES.format("answer")).classes == ("big", "small")
+    (folder / "listed.csv").unlink()
+    assert written(folder, {}).classes == ()
+    told = "labels may also stand in boxes.json, of several categories an image"
+    assert capsys.readouterr().err.count(told) == 2
+
+
 def test_json_of_one_category_says_nothing_against_folders_of_classes(tmp_path, capsys):
     folder = tmp_path / "folder"
     for name in (f"train/{kind}/{kind}{one}.jpg" for kind in KINDS.values() for one in range(5)):
