@@ -92,7 +92,7 @@ def find_labels(
         names = sorted(table.name for table, _ in parts)
         source = replace(source, keys={**source.keys, "file": names})
     inner = [*best[1].doubts, *_in_pairs(best, train), *_in_rest(source, train, asked)]
-    inner += _against_folders(source, table, ids, train)
+    inner += [*_against_folders(source, table, ids, train), *_renumbered(parts, source)]
     if ids.num_joined < MIN_SHARE * len(train.ids):
         inner.append(f"elsewhere: {len(train.ids) - ids.num_joined:,} images aren't named")
     source = with_doubt(source, inner)
@@ -143,6 +143,16 @@ def _against_folders(source: LabelSource, table: ForeignList, ids: Ids, train: S
         for one, name in listed
     )
     return [f"in the folders, which call {num_others:,} of them otherwise"] if num_others else []
+
+
+def _renumbered(parts: Sequence[Named], source: LabelSource) -> list[str]:
+    """Say if files as COCO's call a number otherwise, where the numbers are the labels."""
+    names: dict[str, str] = {}
+    for table, _ in parts if source.keys.get("label") != "name" else []:
+        for key, name in table.called.items():
+            if names.setdefault(key, name) != name:
+                return [f"in their names: '{key}' is '{names[key]}', and '{name}' in {table.name}"]
+    return []
 
 
 def _is_table(table: ForeignList) -> bool:

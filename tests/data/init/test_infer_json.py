@@ -104,6 +104,21 @@ def test_a_list_of_what_the_sample_answers_is_preferred_to_json_of_boxes(folder,
     assert written(folder, files, SIZES.format(answer)).classes == ("big", "small")
 
 
+def test_files_that_number_the_categories_otherwise_are_doubted_where_numbers_are_answered(
+    folder, capsys
+):
+    first = annotated({one: [(7, 12)[one % 2]] for one in range(1, 6)})
+    second = annotated({one: [(7, 12)[one % 2]] for one in range(6, 11)})
+    second["categories"] = [{"id": 7, "name": "elm"}, {"id": 12, "name": "oak"}]
+    files = {"train.json": first, "train_more.json": second}
+    sample = "id,label\n1,{}\n2,{}\n3,{}\n4,{}\n5,{}\n"
+    told = "labels may also stand in their names: '7' is"
+    written(folder, files, sample.replace("{}", "7"))
+    assert told in capsys.readouterr().err
+    written(folder, files, sample.replace("{}", "oak"))
+    assert told not in capsys.readouterr().err
+
+
 def test_json_of_several_categories_an_image_holds_no_classes_and_is_told(folder, capsys):
     content = annotated({one: [7, 12] if one < 9 else [7] for one in range(1, 11)})
     files = {"boxes.json": content, "listed.csv": LISTED}
