@@ -11,10 +11,10 @@ import pandas as pd
 from pipeline.config.competition import Competition
 from pipeline.config.submission_table import OF_NUMBERS
 from pipeline.errors import ArtifactError
-from pipeline.scoring.decisions import decided
+from pipeline.scoring.decisions import AnyDecisions, decided, decisions_for
 from pipeline.scoring.metrics import evaluate, macro_f1, score
-from pipeline.scoring.targets import class_indices, image_groups, pooled
-from pipeline.store.paths import ExperimentPaths
+from pipeline.scoring.targets import Judged, class_indices, image_groups, pooled
+from pipeline.store.paths import ExperimentPaths, Paths
 from pipeline.store.predictions import (
     AnyProbs,
     FloatArray,
@@ -23,8 +23,8 @@ from pipeline.store.predictions import (
     load_predictions,
     mean_of,
 )
-from pipeline.store.results import SCORED_BY, Result, is_scored_by
-from pipeline.store.tables import held_out
+from pipeline.store.results import SCORED_BY, Result, is_scored_by, load_any_probs
+from pipeline.store.tables import held_out, load_folds
 
 
 def assemble_oof(fold_probs: Mapping[int, AnyProbs], folds: pd.DataFrame) -> AnyProbs:
@@ -234,3 +234,21 @@ def find_suspects(probs: FloatArray, targets: IntArray) -> pd.DataFrame:
             "prob_suggested": confident[rows].max(axis=1),
         }
     )
+
+
+def best_decisions(paths: Paths, competition: Competition, name: str) -> AnyDecisions:
+    """Choose the thresholds by which an experiment's answers score best out of fold.
+
+    Args:
+        paths: The competition's files.
+        competition: Of ordered classes or several labels.
+        name: The experiment or ensemble.
+
+    Raises:
+        ArtifactError: It isn't trained on all folds, or is damaged or older than what it is of.
+    """
+    folds = held_out(load_folds(paths))
+    probs = load_any_probs(paths, competition, name, "oof", folds["image_id"].tolist())
+    targets, probs, _ = Judged(competition, folds).of(probs, is_raw=True)
+    assert not isinstance(probs, Likeliest)
+    return decisions_for(competition, targets, probs)

@@ -5,7 +5,7 @@ Predictions are written batch by batch, as CSV, JSON or Parquet; whole or not at
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,12 @@ from pipeline.config.class_names import join_labels
 from pipeline.config.competition import Competition
 from pipeline.config.strict import did_you_mean
 from pipeline.console import progress, say, warn
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, PipelineError
 from pipeline.inference.fold_models import FoldModels
 from pipeline.inference.folder import FolderBatch, list_images, read_batches
 from pipeline.inference.tta_policies import POLICIES, allowed_policies, recommended_policy
+from pipeline.scoring.decisions import AnyDecisions
+from pipeline.scoring.oof import best_decisions
 from pipeline.scoring.probability_measures import HALF
 from pipeline.store.atomic import atomic_path
 from pipeline.store.paths import Paths
@@ -129,13 +131,14 @@ def run(
     on_cpu = max(1, experiment.train.batch_size // len(views))
     size = models.images_at_once(on_cpu, len(views))
     classes = [] if competition.is_number else list(competition.classes)
+    decisions = _decisions(paths, competition, experiment_name)
     with (
         progress(f"predict {competition.name} {experiment.name}", len(names)) as advance,
         prediction_file(out, classes) as write,
     ):
         for batch in read_batches(images_dir, names, views, experiment.images, size):
             probs = _mean_probs(models, batch)
-            write(_rows(batch, probs, classes, has_several=competition.has_several))
+            write(_rows(batch, probs, classes, _labels(competition, decisions, probs)))
             for name, reason in list(batch.faults.items())[: max(0, MAX_WARNINGS - num_faults)]:
                 warn(f"{images_dir / name}: {reason}")
             num_faults += len(batch.faults)
@@ -166,29 +169,45 @@ def _choose_policy(
     return asked
 
 
-def _rows(
-    batch: FolderBatch, probs: FloatArray, classes: list[str], *, has_several: bool
-) -> list[Row]:
-    """Make a row per image, those that can't be read with the reason instead of a label.
+def _decisions(paths: Paths, competition: Competition, name: str) -> AnyDecisions | None:
+    """Return the thresholds that `submit` answers by; None where the likeliest class is meant."""
+    if not (competition.has_several or competition.is_ordered):
+        return None
+    try:
+        return best_decisions(paths, competition, name)
+    except PipelineError as error:  # a root without its tables
+        by = "labels above 1/2" if competition.has_several else "the likeliest classes"
+        warn(f"predict {competition.name} {name}: {by} are named, not what scores best ({error})")
+        return None
 
-    Of several labels those above 1/2 are named, as `|one|two|`; where there are no classes, the
-    label is the number.
-    """
+
+def _labels(
+    competition: Competition, decisions: AnyDecisions | None, probs: FloatArray
+) -> list[str]:
+    """Name each image's class; of several labels all, as `|one|two|`; or write the number."""
+    if competition.is_number:
+        return [f"{float(own[0]):.6g}" for own in probs]
+    chosen = probs if decisions is None or not len(probs) else decisions.apply(probs)
+    names = competition.classes
+    if competition.has_several:
+        return [join_labels(names[index] for index in np.flatnonzero(own > HALF)) for own in chosen]
+    return [names[own.argmax()] for own in chosen]
+
+
+def _rows(
+    batch: FolderBatch, probs: FloatArray, classes: list[str], labels: Sequence[str]
+) -> list[Row]:
+    """Make a row per image, those that can't be read with the reason instead of a label."""
     rows: list[Row] = []
-    predicted = iter(probs)
+    predicted = iter(zip(labels, probs, strict=True))
     columns = [f"prob_{name}" for name in classes]
     for name in batch.names:
         if name in batch.faults:
             empty = dict.fromkeys(columns)
             rows.append({"image": name, "label": None, **empty, "error": batch.faults[name]})
             continue
-        own = next(predicted)
-        if not classes:
-            rows.append({"image": name, "label": f"{float(own[0]):.6g}", "error": None})
-            continue
-        values = dict(zip(columns, (round(float(one), 6) for one in own), strict=True))
-        label = classes[own.argmax()]
-        if has_several:
-            label = join_labels(classes[index] for index in np.flatnonzero(own > HALF))
+        label, own = next(predicted)
+        rounded = (round(float(one), 6) for one in own)
+        values = dict(zip(columns, rounded, strict=True)) if classes else {}
         rows.append({"image": name, "label": label, **values, "error": None})
     return rows

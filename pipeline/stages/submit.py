@@ -11,14 +11,14 @@ from pipeline.config.competition import Competition
 from pipeline.data.training_table import warn_of_unreadable
 from pipeline.errors import ConfigError, SubmissionError
 from pipeline.reproducibility import commit
-from pipeline.scoring.decisions import decisions_for
+from pipeline.scoring.oof import best_decisions
 from pipeline.scoring.probability_measures import HALF
-from pipeline.scoring.targets import Judged, pooled
+from pipeline.scoring.targets import pooled
 from pipeline.store.atomic import atomic_path, write_bytes
 from pipeline.store.paths import Paths
 from pipeline.store.predictions import AnyProbs
 from pipeline.store.results import is_scored_by, load_any_probs, load_result
-from pipeline.store.tables import held_out, load_folds, load_test
+from pipeline.store.tables import load_test
 from pipeline.submission.answers import answers_of, remarks
 from pipeline.submission.faults import summary
 from pipeline.submission.kaggle import Kaggle, mark_of, note_verdict
@@ -99,10 +99,7 @@ def run(
 
 def _decided(paths: Paths, competition: Competition, experiment: str, probs: AnyProbs) -> AnyProbs:
     """Decide which labels or classes to answer, by thresholds that score best out of fold."""
-    folds = held_out(load_folds(paths))
-    oof_probs = load_any_probs(paths, competition, experiment, "oof", folds["image_id"].tolist())
-    targets, oof_probs, _ = Judged(competition, folds).of(oof_probs, is_raw=True)
-    decisions = decisions_for(competition, targets, oof_probs)
+    decisions = best_decisions(paths, competition, experiment)
     console.say(f"submit {competition.name}: answers {decisions}, which scores best out of fold")
     return decisions.apply(probs)
 

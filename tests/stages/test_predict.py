@@ -11,6 +11,8 @@ from pyarrow import parquet
 
 from pipeline.errors import ArtifactError, ConfigError, DataError
 from pipeline.inference.tta_policies import POLICIES
+from pipeline.scoring.decisions import OrderedDecisions
+from pipeline.scoring.oof import best_decisions
 from pipeline.stages import ensemble, predict, train, tta
 from pipeline.store.paths import Paths
 from pipeline.store.predictions import load_predictions
@@ -86,6 +88,40 @@ def test_files_that_cannot_be_read_are_listed_with_the_reason(trained, folder, c
     told = " ".join(capsys.readouterr().err.split())
     assert f"2 of {len(plain)} images can't be read" in told
     assert "1 files are no images by their names: notes.txt" in told
+
+
+def in_order(competition):
+    return competition.model_copy(update={"target": "ordered_classes", "metric": "quadratic_kappa"})
+
+
+def test_ordered_classes_are_named_by_the_thresholds_that_submit_answers_by(
+    trained, folder, monkeypatch
+):
+    paths, competition = trained
+    plain = {row["label"] for row in rows_of(trained, folder).values()}
+    assert plain == set(competition.classes)
+    ordered = in_order(competition)
+    found = rows_of((paths, ordered), folder).values()
+    decisions = best_decisions(paths, ordered, "probe")
+    probs = [[float(row[f"prob_{name}"]) for name in ordered.classes] for row in found]
+    places = decisions.apply(np.array(probs)).argmax(axis=1)
+    assert [row["label"] for row in found] == [ordered.classes[place] for place in places]
+    last_only = OrderedDecisions((-1.0,) * (len(ordered.classes) - 1))
+    monkeypatch.setattr(predict, "best_decisions", lambda *_: last_only)
+    found = rows_of((paths, ordered), folder).values()
+    assert {row["label"] for row in found} == {ordered.classes[-1]}
+
+
+def test_without_the_fold_table_ordered_classes_are_the_likeliest_and_that_is_said(
+    trained, folder, tmp_path, capsys
+):
+    paths, competition = trained
+    copy = Paths(tmp_path / "root", competition.name)
+    shutil.copytree(paths.root, copy.root, ignore=shutil.ignore_patterns("folds"))
+    plain, found = (rows_of((copy, one), folder) for one in (competition, in_order(competition)))
+    assert [row["label"] for row in found.values()] == [row["label"] for row in plain.values()]
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("the likeliest classes are named, not what scores best") == 1
 
 
 def test_a_folder_of_broken_files_is_a_table_of_errors(trained, tmp_path):
