@@ -148,8 +148,8 @@ def test_rays_cost_is_measured_over_the_same_fifteen_folds(monkeypatch, capsys):
         def wait(self):
             return 0
 
-    def start(_, command, *words):
-        started.append((command, *words))
+    def start(_, command, *words, num_cores=1):
+        started.append((command, *words, num_cores))
         return Done()
 
     monkeypatch.setattr(ray_cost, "start", start)
@@ -157,6 +157,7 @@ def test_rays_cost_is_measured_over_the_same_fifteen_folds(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["ray_cost", "0.1"])
     ray_cost.main()
     trainings = [words for words in started if words.count("--experiment") == 3]
-    assert len(trainings) == 4  # by Ray, by two commands, and by one
-    assert [words[-2:] for words in trainings].count(("--gpus", "0,1")) == 1
+    # By Ray, by one command on two cores, by two commands, and by one on a core.
+    assert [words[-1] for words in trainings] == [1, 2, 1, 1, 1]
+    assert ["--gpus" in words for words in trainings] == [True, False, False, False, False]
     assert "15 jobs of" in capsys.readouterr().out
