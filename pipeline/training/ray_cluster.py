@@ -157,7 +157,7 @@ class Slot:
         """
         log = node_root() / log
         log.parent.mkdir(parents=True, exist_ok=True)
-        code = self._do(pickle.dumps((job, log)), log)
+        code = self._do(job, log)
         said = log.read_bytes()[-4000:].decode(errors="replace")
         made = sorted((node_root() / brings).iterdir()) if brings and code == 0 else []
         return Outcome(code, said, {one.name: one.read_bytes() for one in made})
@@ -178,7 +178,7 @@ class Slot:
         assert process.stdin is not None
         assert process.stdout is not None
         with suppress(BrokenPipeError):
-            process.stdin.write(job)
+            process.stdin.write(pickle.dumps(log) + job)
             process.stdin.flush()
         return 0 if process.stdout.readline() == DONE else process.wait() or 1
 
@@ -211,20 +211,23 @@ def run_jobs() -> None:
     end_with(os.getppid(), GRACE_SECONDS)
     while True:
         try:
-            job, log = pickle.load(sys.stdin.buffer)
+            log = pickle.load(sys.stdin.buffer)
         except (EOFError, KeyboardInterrupt):  # the slot is gone, or ends
             return
-        _run_job(pickle.loads(job), log)
+        _print_to(log)
+        _run_job(pickle.load(sys.stdin.buffer))
         answers.write(DONE)
 
 
-def _run_job(job: Any, log: Path) -> None:
-    from pipeline.training.processes import settle_environment
-
+def _print_to(log: Path) -> None:
     with log.open("ab") as file:
         for stream in (sys.stdout, sys.stderr):
-            stream.flush()
             os.dup2(file.fileno(), stream.fileno())
+
+
+def _run_job(job: Any) -> None:
+    from pipeline.training.processes import settle_environment
+
     try:
         settle_environment()
         job.run()
