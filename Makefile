@@ -46,7 +46,7 @@ $(INSTALLED): pyproject.toml requirements.lock
 	$(BIN)/python -m pip check
 	touch $@
 
-all: install ## Run every stage: make all [COMPETITION=cat-12] [FROM=folder or URL] [TIME=2h] [TUNE='--trials 100']
+all: install ## Run every stage: make all [COMPETITION=cat-12] [FROM=folder or URL] [TIME=2h] [TUNE=off|'--trials 100']
 	$(PIPELINE) run "$$COMPETITION" $${FROM:+--from "$$FROM"} $${TIME:+--time-limit "$$TIME"} --tune="$$TUNE"
 
 test: install ## Run the tests

@@ -231,7 +231,8 @@ def run(
     tune: Annotated[
         str,
         typer.Option(
-            metavar="OPTIONS", help="Options of 'tune', where there is neither limit nor plan."
+            metavar="OPTIONS|off",
+            help="Options of 'tune', where there is neither limit nor plan; off leaves it out.",
         ),
     ] = "--trials 12 --timeout 15",
     gpus: GpusOption = None,

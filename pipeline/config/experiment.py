@@ -144,7 +144,7 @@ class ViewConfig(Table):
     of them is computed once; left out or "off", a new one each epoch."""
 
     recipe: Literal[
-        "none", "light", "medium", "heavy", "source-cifar", "source-catdog", "custom"
+        "none", "light", "trivial", "medium", "heavy", "source-cifar", "source-catdog", "custom"
     ] = "light"
     """The augmentation: a shipped recipe, or "custom", the list `transforms`."""
 

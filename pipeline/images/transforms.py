@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from pipeline.config.experiment import ImageConfig, TransformConfig, ViewConfig
+from pipeline.images.auto_augment import TrivialAugment
 from pipeline.images.custom_transforms import build_transforms, check_transforms
 from pipeline.images.decode import ByteImage
 from pipeline.images.working_copy import describe_working_copies, working_side_px
@@ -65,6 +66,11 @@ def recipe_view(recipe: str, images: ImageConfig, views: ViewConfig) -> A.Compos
         "light": [
             A.RandomResizedCrop(size, scale=(0.6, 1.0)),
             A.HorizontalFlip(p=0.5),
+        ],
+        "trivial": [
+            A.RandomResizedCrop(size, scale=(0.6, 1.0)),
+            A.HorizontalFlip(p=0.5),
+            TrivialAugment(),
         ],
         "medium": [
             A.RandomResizedCrop(size, scale=(0.35, 1.0)),

@@ -34,7 +34,7 @@ class Options:
         source: Where archives come from, see `download`.
         limit: Seconds; None for as long as it takes.
         plan: Name or path of a plan; None for the device's.
-        tune: Options of `tune`, where there is neither limit nor plan.
+        tune: Options of `tune`, where there is neither limit nor plan; "off" leaves it out.
         is_dry: Whether to stop at the schedule.
         devices: Options of `train` that say what several jobs at once run on.
     """
@@ -90,12 +90,14 @@ def run(paths: Paths, competition: Competition, typed: str, options: Options) ->
 
 def _run_all(paths: Paths, commands: Commands, options: Options) -> None:
     """Run the stages one after the other, with the competition's own experiments."""
+    tuners = () if "--ray" in options.devices else options.devices
+    is_tuned = options.tune.strip() != "off"
     steps = [
         ("download", *_from(options)),
         ("prepare",),
         ("folds",),
         ("train", *options.devices),
-        ("tune", *_split(options.tune), *(() if "--ray" in options.devices else options.devices)),
+        *([("tune", *_split(options.tune), *tuners)] if is_tuned else []),
         ("ensemble",),
         ("submit",),
     ]

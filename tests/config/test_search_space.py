@@ -96,8 +96,8 @@ FAULTS = {
         "[tune] head.l2: must be a range or 'choices', not both"
     ),
     "views.recipe = { choices = ['light', 'lihgt'] }": (
-        "[tune]: 'views.recipe': input should be 'none', 'light', 'medium', 'heavy', "
-        "'source-cifar', 'source-catdog' or 'custom', got 'lihgt'"
+        "[tune]: 'views.recipe': input should be 'none', 'light', 'trivial', 'medium', "
+        "'heavy', 'source-cifar', 'source-catdog' or 'custom', got 'lihgt'"
     ),
     "seed = { low = 0, high = 9, when = { views.flop = true } }": (
         "[tune] unknown key 'views.flop'; did you mean 'views.flip'?"

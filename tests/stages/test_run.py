@@ -73,6 +73,13 @@ def test_a_command_that_fails_ends_the_run_and_is_named(said, tmp_path):
     assert [call[0] for call in calls] == ["download", "prepare", "folds"]
 
 
+def test_tuning_can_be_left_out(said, tmp_path):
+    calls, _ = said
+    run.run(*demo(tmp_path), run.Options(tune="off"))
+    assert "train" in [call[0] for call in calls]
+    assert "tune" not in [call[0] for call in calls]
+
+
 @pytest.mark.usefixtures("said")
 def test_options_of_tune_with_a_quote_too_few_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="--tune '--trials: must be options as a shell takes"):
