@@ -9,11 +9,10 @@ from torch import nn
 from pipeline.config.experiment import ImageConfig, ModelConfig
 from pipeline.config.strict import did_you_mean
 from pipeline.errors import ConfigError
-from pipeline.models.architectures import Architecture, named_architectures
 from pipeline.models.hub import current_name, network_config
 from pipeline.models.network import Classifier, Network, SideBySide
 from pipeline.models.preparation import weights_preparation
-from pipeline.models.resnet import ResNet
+from pipeline.models.resnet import Architecture, ResNet, named_architectures
 from pipeline.models.source_networks import LeNet, ResNet50Attention, SampleResNet
 from pipeline.models.split import below_head
 from pipeline.models.timm_backbone import (

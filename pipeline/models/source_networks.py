@@ -6,10 +6,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.errors import ConfigError
-from pipeline.models.architectures import named_architectures
 from pipeline.models.attention import CBAM, ResAttention
 from pipeline.models.network import Classifier, he_initialisation
-from pipeline.models.resnet import ResNet
+from pipeline.models.resnet import ResNet, named_architectures
 
 LENET_PX = 200
 LENET_CHANNELS = 16

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.models.architectures import Architecture
 from pipeline.models.attention import CBAM, ChannelAttention, SpatialAttention, SqueezeExcitation
-from pipeline.models.resnet import ResNet
+from pipeline.models.resnet import Architecture, ResNet
 
 
 def sigmoid(x):

@@ -9,8 +9,8 @@ from torch import nn
 
 from pipeline.config.experiment import ModelConfig
 from pipeline.errors import ConfigError
-from pipeline.models.architectures import named_architectures
 from pipeline.models.registry import build_model, build_trunk, model_names
+from pipeline.models.resnet import named_architectures
 from pipeline.models.timm_backbone import build_timm_network
 
 NUM_CLASSES = 5

@@ -10,8 +10,7 @@ import torchvision  # type: ignore[import-untyped]
 from torch import nn
 from torch.nn import functional as F
 
-from pipeline.models.architectures import Architecture, named_architectures
-from pipeline.models.resnet import PaddedShortcut, ResNet
+from pipeline.models.resnet import Architecture, PaddedShortcut, ResNet, named_architectures
 
 NAMED = named_architectures()
 SMALL = Architecture("bottleneck", (1, 1, 1, 1))
