@@ -62,6 +62,7 @@ class Climb:
     finish_seconds: float = FIRST_FINISH_SECONDS
     pace: float = 1.0
     _before: float = field(init=False)
+    _begun: set[str] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
         self._before = self.course.seconds
@@ -93,15 +94,19 @@ class Climb:
         out = self.paths.experiment(job.name)
         return FoldStamps(self.paths, self.competition, job.experiment, self.tables, out)
 
-    def climb(self, forecasts: Sequence[Forecast]) -> None:
+    def climb(self, forecasts: Sequence[Forecast], num_rungs: int | None = None) -> None:
         """Train, blend and submit, rung by rung, until all is done or time is up.
+
+        Args:
+            forecasts: Of all trainings of the plan, in its order.
+            num_rungs: How many rungs to climb; None for all.
 
         Raises:
             StoppedError: Ctrl-C.
         """
         rungs = [(one, list(group)) for one, group in groupby(forecasts, lambda f: f.job.rung.name)]
         able = [one.job for one in forecasts if not one.refused]
-        for number, (name, group) in enumerate(rungs, start=1):
+        for number, (name, group) in enumerate(rungs[:num_rungs], start=1):
             place = f"rung {number} of {len(rungs)}"
             for one in group:
                 self._train(one, forecasts, place)
@@ -126,7 +131,7 @@ class Climb:
         if forecast.refused:
             self._note(job, "skipped", why=forecast.refused)
             return
-        if self.is_trained(job):
+        if self.is_trained(job) or job.name in self._begun:  # what failed isn't begun twice
             return
         index = forecasts.index(forecast)
         ahead = [self._guessed(forecast), *forecasts[index + 1 :]]
@@ -138,6 +143,7 @@ class Climb:
             self._note(job, "did not fit", forecast.seconds)
             return
         predicted = None if forecast.seconds is None else forecast.seconds * self.pace
+        self._begun.add(job.name)
         ending = self.commands.run(
             "train",
             *job.words,

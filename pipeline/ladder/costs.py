@@ -80,6 +80,7 @@ class Rehearsal:
 
     def __init__(self, commands: Commands) -> None:
         self.seconds = 0.0
+        self._answers: dict[str, Answer] = {}
         words = (commands.typed, str(commands.root))
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         self._process = commands.start(MODULE, words, pipes)
@@ -109,14 +110,17 @@ class Rehearsal:
         return self._machine or {"device": "cpu", "machine": ""}
 
     def rehearse(self, job: Job, until: float) -> Answer:
-        """Measure a training's cost, if it can be had in time."""
+        """Measure a training's cost, once, if it can be had in time."""
         begun = time.monotonic()
+        if job.name in self._answers:
+            return self._answers[job.name]
         answer = Answer()
         if begun < until and self._machine is not None and self._ask(job):
             reply = self._next(until)
             if isinstance(reply, dict):
                 cost = reply.get("cost")
                 answer = Answer(Cost(**cost) if cost else None, reply.get("refused", ""))
+                self._answers[job.name] = answer
             else:
                 self.close()  # else its late answer would be taken for the next one's
         self.seconds += time.monotonic() - begun

@@ -2,8 +2,9 @@
 
 import shlex
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import inf
+from math import inf, isinf
 
 from pipeline.config.competition import Competition
 from pipeline.console import result, say
@@ -14,7 +15,7 @@ from pipeline.ladder.commands import FOREVER, Commands, Ending
 from pipeline.ladder.conductor import Climb, restore_submission
 from pipeline.ladder.costs import Rates, Rehearsal
 from pipeline.ladder.course import begin_course, save_course
-from pipeline.ladder.plan import Job, list_jobs, load_plan
+from pipeline.ladder.plan import Job, Plan, list_jobs, load_plan
 from pipeline.ladder.schedule import Deadline, Forecast, clock, lay_out, schedule_table
 from pipeline.ladder.schedule import parse_seconds as parse_seconds
 from pipeline.machine import num_processes
@@ -78,12 +79,17 @@ def run(paths: Paths, competition: Competition, typed: str, options: Options) ->
     rehearsal = Rehearsal(commands)  # it imports torch while images are read
     try:
         _prepare(commands, options, deadline)
-        climb, forecasts = _look_ahead(paths, competition, commands, options, deadline, rehearsal)
+        plan, climb = _begin(paths, competition, commands, options, deadline, rehearsal)
+        jobs = list_jobs(plan)
+        if not options.is_dry:
+            restore_submission(paths, climb.course)
+            _climb_first(climb, jobs, rehearsal)
+        forecasts = [_forecast(climb, job, rehearsal) for job in jobs]
     finally:
         rehearsal.close()
+    _print_schedule(climb, plan, forecasts)
     if options.is_dry:
         return
-    restore_submission(paths, climb.course)
     climb.climb(forecasts)
     _end(climb, forecasts)
 
@@ -152,15 +158,15 @@ def _prepare(commands: Commands, options: Options, deadline: Deadline) -> None:
         _require(commands, command, commands.run(command, *words, kill_at=kill_at))
 
 
-def _look_ahead(
+def _begin(
     paths: Paths,
     declared: Competition,
     commands: Commands,
     options: Options,
     deadline: Deadline,
     rehearsal: Rehearsal,
-) -> tuple[Climb, list[Forecast]]:
-    """Load the plan, rehearse what isn't known, and print what fits."""
+) -> tuple[Plan, Climb]:
+    """Load the plan and what was reached before."""
     machine = rehearsal.machine(deadline.last)
     plan = load_plan(options.plan or declared.experiments.plan or machine["device"])
     competition, tables = resolve(declared, paths), load_tables(paths)
@@ -174,27 +180,31 @@ def _look_ahead(
         begin_course(paths, competition, plan.name, options.limit),
     )
     save_course(paths, climb.course)
-    budget = REHEARSAL_SECONDS if options.limit is None else REHEARSAL_SHARE * options.limit
-    until = time.monotonic() + budget
-    forecasts = [_forecast(climb, job, rehearsal, until) for job in list_jobs(plan)]
-    for one in forecasts:
-        if one.refused:
-            say(f"{one.job.name}: skipped: {one.refused}")
-    first_rung = "" if climb.has_file else plan.rungs[0].name
-    rows = lay_out(forecasts, deadline, climb.reserve, first_rung=first_rung)
-    limit = "without a limit" if options.limit is None else f"in {clock(options.limit)}"
-    title = f"run {competition.name}: plan {plan.name}, {limit}"
-    result(schedule_table(rows, title))
-    return climb, forecasts
+    return plan, climb
 
 
-def _forecast(climb: Climb, job: Job, rehearsal: Rehearsal, until: float) -> Forecast:
+def _climb_first(climb: Climb, jobs: Sequence[Job], rehearsal: Rehearsal) -> None:
+    """Make the first file, which is made whatever it costs, before all else is rehearsed."""
+    if climb.has_file:
+        return
+    first = jobs[0].rung.name
+    forecasts = [
+        _forecast(climb, job, rehearsal) if job.rung.name == first else Forecast(job)
+        for job in jobs
+    ]
+    climb.climb(forecasts, num_rungs=1)
+
+
+def _forecast(climb: Climb, job: Job, rehearsal: Rehearsal) -> Forecast:
     """Say what a training will take: by what is remembered, else by a rehearsal."""
     if climb.is_trained(job):
         return Forecast(job, is_done=True)
     cost = climb.rates.get(job.experiment)
     if cost is None:
-        answer = rehearsal.rehearse(job, until)
+        limit, end = climb.deadline.limit, climb.deadline.end
+        budget = REHEARSAL_SECONDS if isinf(limit) else REHEARSAL_SHARE * limit
+        until = time.monotonic() + budget - rehearsal.seconds
+        answer = rehearsal.rehearse(job, min(until, end))
         if answer.refused:
             return Forecast(job, refused=answer.refused)
         cost = answer.cost
@@ -204,9 +214,27 @@ def _forecast(climb: Climb, job: Job, rehearsal: Rehearsal, until: float) -> For
     return replace(Forecast(job, cost), seconds=seconds)
 
 
+def _print_schedule(climb: Climb, plan: Plan, forecasts: Sequence[Forecast]) -> None:
+    """Print what can't run here and why, and what fits when."""
+    for one in forecasts:
+        if one.refused:
+            say(f"{one.job.name}: skipped: {one.refused}")
+    first_rung = "" if climb.has_file else plan.rungs[0].name
+    rows = lay_out(forecasts, climb.deadline, climb.reserve, first_rung=first_rung)
+    limit = climb.deadline.limit
+    told = "without a limit" if isinf(limit) else f"in {clock(limit)}"
+    result(schedule_table(rows, f"run {climb.competition.name}: plan {plan.name}, {told}"))
+
+
 def _end(climb: Climb, forecasts: list[Forecast]) -> None:
     """Write the report, as far as there is time, and say what there is in the end."""
     course, deadline = climb.course, climb.deadline
+    outcomes = {one.outcome for one in course.attempts}
+    if course.best is None and outcomes and outcomes <= {"failed", "skipped"}:
+        raise PipelineError(
+            f"run {climb.competition.name}: a training of plan '{course.plan}' must succeed, none "
+            "did; mend what they say above, and run the same command again"
+        )
     if course.best is None:
         first = forecasts[0].seconds
         told = "" if first is None else f" (some {clock(first * climb.pace)} for the first rung)"

@@ -117,8 +117,8 @@ class Stand:
 def limited(workspace, tmp_path, monkeypatch):
     """Run a plan of two rungs over the tiny site, in this process."""
     paths, competition = workspace
-    for name in ("one", "barred"):
-        tiny.write_toml(tmp_path / f"{name}.toml")
+    tiny.write_toml(tmp_path / "one.toml")
+    tiny.write_toml(tmp_path / "barred.toml", "[head]\nl2 = 0.1\n")
     plan = tmp_path / "mine.toml"
     rung = '[[rungs]]\nname = "{0}"\nexperiments = ["{1}.toml"]\nadds = "x"\n'
     plan.write_text(rung.format("a", "one") + rung.format("b", "barred"), encoding="utf-8")
@@ -144,6 +144,29 @@ def test_with_a_limit_it_climbs_the_plan_and_leaves_the_best_submission(limited,
     assert "barred: skipped: its weights aren't installed" in err
     assert "can't run here" in out
     assert json.loads(paths.run_json.read_bytes())["limit_seconds"] == 600.0
+
+
+def test_there_is_a_file_before_later_rungs_are_rehearsed(limited, monkeypatch):
+    paths, start = limited
+    had_file: dict[str, bool] = {}
+
+    class Watched(Stand):
+        def rehearse(self, job: Any, until: float) -> Answer:
+            had_file.setdefault(job.name, paths.submission("run").is_file())
+            return super().rehearse(job, until)
+
+    monkeypatch.setattr(run, "Rehearsal", Watched)
+    start(limit=600.0)
+    assert had_file == {"one": False, "barred": True}
+
+
+def test_a_training_that_failed_is_not_begun_twice(limited, monkeypatch):
+    ready = dict.fromkeys(("download", "prepare", "folds"), DONE) | {"train": FAILED}
+    here = Here("demo", limited[0].root, endings=ready)
+    monkeypatch.setattr(run, "Commands", lambda *_: here)
+    with pytest.raises(PipelineError, match="a training of plan 'mine' must succeed, none did"):
+        limited[1](limit=600.0)
+    assert [call[0] for call in here.calls].count("train") == 1
 
 
 def test_a_dry_run_prints_the_schedule_and_trains_nothing(limited, capsys):
