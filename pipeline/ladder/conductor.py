@@ -134,7 +134,7 @@ class Climb:
         if self.is_trained(job) or job.name in self._begun:  # what failed isn't begun twice
             return
         index = forecasts.index(forecast)
-        ahead = [self._guessed(forecast), *forecasts[index + 1 :]]
+        ahead = [self._guessed(forecast, forecasts[:index]), *forecasts[index + 1 :]]
         first_rung = "" if self.has_file else forecasts[0].job.rung.name
         rows = lay_out(ahead, self.deadline, self.reserve, self.pace, first_rung)
         stop_at = self._stop_at(is_first=job.rung.name == first_rung)
@@ -154,14 +154,19 @@ class Climb:
         )
         self._learn(forecast, ending, predicted)
 
-    def _guessed(self, forecast: Forecast) -> Forecast:
-        """Expect of what wasn't rehearsed a multiple of the longest so far."""
+    def _guessed(self, forecast: Forecast, before: Sequence[Forecast]) -> Forecast:
+        """Expect of what wasn't rehearsed a multiple of the longest so far.
+
+        And no less than of any before it that was predicted, whether that one fitted or not.
+        """
         trained = [one for one in self.course.attempts if one.outcome == "trained" and one.seconds]
         alike = [one for one in trained if one.rung == forecast.job.rung.name]
         if forecast.seconds is not None or not trained:
             return forecast
         longest = max(one.seconds or 0.0 for one in alike or trained)
-        return replace(forecast, seconds=(ALIKE if alike else DEARER) * longest / self.pace)
+        guess = (ALIKE if alike else DEARER) * longest / self.pace
+        least = max((one.seconds or 0.0 for one in before), default=0.0)
+        return replace(forecast, seconds=guess if alike else max(guess, least))
 
     def _stop_at(self, *, is_first: bool) -> float:
         """Say when a training must stop; without a file there is nothing that matters more."""

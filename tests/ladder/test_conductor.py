@@ -136,6 +136,17 @@ def test_what_was_not_rehearsed_is_begun_where_twice_the_longest_so_far_would_fi
     assert [one.predicted_seconds for one in course_of(paths).attempts] == [2.0, None, None]
 
 
+def test_what_was_not_rehearsed_is_expected_to_take_no_less_than_what_did_not_fit_before(site):
+    paths, here, climb = site
+    made, forecasts = climb()
+    rung = forecasts[2].job.rung.model_copy(update={"name": "c"})
+    last = replace(forecasts[2], job=replace(forecasts[2].job, rung=rung), seconds=None)
+    made.climb([forecasts[0], replace(forecasts[1], seconds=1e6), last])
+    assert trained(here) == ["one.toml"]
+    outcomes = [one.outcome for one in course_of(paths).attempts]
+    assert outcomes == ["trained", "did not fit", "did not fit"]
+
+
 @pytest.mark.parametrize(
     ("slow", "begun"),
     [
