@@ -84,7 +84,10 @@ def run(paths: Paths, competition: Competition, typed: str, options: Options) ->
         if not options.is_dry:
             restore_submission(paths, climb.course)
             _climb_first(climb, jobs, rehearsal)
+        seconds = rehearsal.seconds
         forecasts = [_forecast(climb, job, rehearsal) for job in jobs]
+        if rehearsal.seconds > seconds:
+            climb.pace = 1.0  # rehearsed just now, at the machine's pace
     finally:
         rehearsal.close()
     _print_schedule(climb, plan, forecasts)

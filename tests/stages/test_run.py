@@ -1,6 +1,7 @@
 """`run`: the stages in their order without a limit, a plan's rungs with one."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,29 @@ def test_there_is_a_file_before_later_rungs_are_rehearsed(limited, monkeypatch):
     monkeypatch.setattr(run, "Rehearsal", Watched)
     start(limit=600.0)
     assert had_file == {"one": False, "barred": True}
+
+
+def test_what_is_rehearsed_after_a_slow_training_is_expected_to_take_what_the_rehearsal_says(
+    limited, monkeypatch
+):
+    paths, start = limited
+
+    class Slow(Here):
+        def run(self, command: str, *options: str, **more: Any) -> Ending:
+            ending = super().run(command, *options, **more)
+            return replace(ending, seconds=20.0) if command == "train" else ending
+
+    class Timed(Stand):
+        def rehearse(self, job: Any, _: float) -> Answer:
+            self.seconds += 0.1
+            return Answer(Cost(0.2, 0.2, 0.2, 40, 2))
+
+    ready = {"download": DONE, "prepare": DONE, "folds": DONE}
+    monkeypatch.setattr(run, "Commands", lambda *_: Slow("demo", paths.root, endings=ready))
+    monkeypatch.setattr(run, "Rehearsal", Timed)
+    start(limit=600.0)
+    first, second = json.loads(paths.run_json.read_bytes())["attempts"]
+    assert first["predicted_seconds"] == second["predicted_seconds"] < 2.0
 
 
 def test_a_training_that_failed_is_not_begun_twice(limited, monkeypatch):
