@@ -172,7 +172,7 @@ def test_what_is_rehearsed_after_a_slow_training_is_expected_to_take_what_the_re
             return replace(ending, seconds=20.0) if command == "train" else ending
 
     class Timed(Stand):
-        def rehearse(self, job: Any, _: float) -> Answer:
+        def rehearse(self, *_: Any) -> Answer:
             self.seconds += 0.1
             return Answer(Cost(0.2, 0.2, 0.2, 40, 2))
 
