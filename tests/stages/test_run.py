@@ -214,3 +214,17 @@ def test_a_limit_too_short_for_a_file_is_said_with_what_it_would_take(limited, m
     monkeypatch.setattr(run, "Commands", lambda typed, root, _: Here(typed, root, endings=ready))
     with pytest.raises(StoppedError, match=r"0:20 is too short for a submission here \(some 0:01"):
         limited[1](limit=20.0)
+
+
+def test_a_limit_too_short_even_for_a_rehearsal_is_said_with_how_long_there_was_no_file(
+    limited, monkeypatch
+):
+    class Late(Stand):
+        def rehearse(self, *_: Any) -> Answer:
+            return Answer()
+
+    ready = dict.fromkeys(("download", "prepare", "folds"), DONE) | {"train": STOPPED}
+    monkeypatch.setattr(run, "Commands", lambda typed, root, _: Here(typed, root, endings=ready))
+    monkeypatch.setattr(run, "Rehearsal", Late)
+    with pytest.raises(StoppedError, match=r"is too short for a submission here \(there was none"):
+        limited[1](limit=20.0)
