@@ -14,7 +14,7 @@ from pipeline.ladder.commands import Commands, Ending
 from pipeline.ladder.costs import Rates, pace_of
 from pipeline.ladder.course import Attempt, Course, Outcome, Reached, save_course, utc_now
 from pipeline.ladder.plan import Job
-from pipeline.ladder.schedule import Deadline, Forecast, lay_out
+from pipeline.ladder.schedule import MARGIN, Deadline, Forecast, lay_out
 from pipeline.store.atomic import write_bytes
 from pipeline.store.freshness import Stamp, digest
 from pipeline.store.paths import Paths
@@ -166,7 +166,8 @@ class Climb:
         longest = max(one.seconds or 0.0 for one in alike or trained)
         guess = (ALIKE if alike else DEARER) * longest / self.pace
         least = max((one.seconds or 0.0 for one in before), default=0.0)
-        return replace(forecast, seconds=guess if alike else max(guess, least))
+        # The guess holds a margin already; `lay_out` adds its own.
+        return replace(forecast, seconds=guess / MARGIN if alike else max(guess / MARGIN, least))
 
     def _stop_at(self, *, is_first: bool) -> float:
         """Say when a training must stop; without a file there is nothing that matters more."""
