@@ -211,7 +211,12 @@ def prepare_worker() -> None:
 
 def killed_worker(cause: str = "") -> KilledError:
     """Say that a process died; the kernel kills one where memory runs out."""
-    return KilledError(
-        f"reading images: every process must stay alive, one was killed{cause and f' ({cause})'}, "
-        "most likely because memory ran out; free some and run the same command again"
-    )
+    told = f" ({cause})" if cause else ""
+    if cause.startswith("exit code"):  # it ended by itself, for a reason that it printed
+        how = f"one ended{told}; mend what it printed above and run the same command again"
+    else:
+        how = (
+            f"one was killed{told}, most likely because memory ran out; free some and run the same "
+            "command again"
+        )
+    return KilledError(f"reading images: every process must stay alive, {how}")

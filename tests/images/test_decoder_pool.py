@@ -43,6 +43,16 @@ def test_a_killed_process_is_told_in_one_line():
         list(map_in_processes(die, [0, 1, 2]))
 
 
+def end(number: int) -> int:
+    os._exit(number)
+
+
+def test_a_process_that_ended_by_itself_is_not_put_down_to_memory():
+    message = r"one ended \(exit code 3\); mend what it printed above"
+    with pytest.raises(DataError, match=message):
+        list(map_in_processes(end, [3]))
+
+
 def test_an_item_that_is_fatal_is_given_up_and_all_others_are_done():
     given_up: list[tuple[int, str]] = []
 
