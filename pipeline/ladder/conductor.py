@@ -10,13 +10,14 @@ from math import isinf
 from pipeline.config.competition import Competition
 from pipeline.console import run_view, say, warn
 from pipeline.data.training_table import Tables
+from pipeline.errors import PipelineError
 from pipeline.ladder.commands import Commands, Ending
 from pipeline.ladder.costs import Rates, pace_of
 from pipeline.ladder.course import Attempt, Course, Outcome, Reached, save_course, utc_now
 from pipeline.ladder.plan import Job
 from pipeline.ladder.schedule import MARGIN, Deadline, Forecast, lay_out
 from pipeline.store.atomic import write_bytes
-from pipeline.store.freshness import Stamp, digest
+from pipeline.store.freshness import Stamp
 from pipeline.store.paths import Paths
 from pipeline.store.results import changed_members, load_result
 from pipeline.store.tables import held_out
@@ -63,6 +64,8 @@ class Climb:
     pace: float = 1.0
     _before: float = field(init=False)
     _begun: set[str] = field(init=False, default_factory=set)
+    _failed: set[str] = field(init=False, default_factory=set)
+    _left_out: set[str] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
         self._before = self.course.seconds
@@ -94,6 +97,13 @@ class Climb:
         out = self.paths.experiment(job.name)
         return FoldStamps(self.paths, self.competition, job.experiment, self.tables, out)
 
+    def first_rung(self, forecasts: Sequence[Forecast]) -> str:
+        """Name the rung that is begun whatever it costs: the first that can be, without a file."""
+        if self.has_file:
+            return ""
+        able = (one for one in forecasts if not one.refused and one.job.name not in self._failed)
+        return next((one.job.rung.name for one in able), "")
+
     def climb(self, forecasts: Sequence[Forecast], num_rungs: int | None = None) -> None:
         """Train, blend and submit, rung by rung, until all is done or time is up.
 
@@ -103,6 +113,7 @@ class Climb:
 
         Raises:
             StoppedError: Ctrl-C.
+            PipelineError: A submission can't be made at all.
         """
         rungs = [(one, list(group)) for one, group in groupby(forecasts, lambda f: f.job.rung.name)]
         able = [one.job for one in forecasts if not one.refused]
@@ -112,6 +123,7 @@ class Climb:
                 self._train(one, forecasts, place)
             position = max(i for i, f in enumerate(forecasts) if f.job.rung.name == name)
             upto = {one.job.name for one in forecasts[: position + 1]}
+            upto -= self._left_out
             members = [job for job in able if job.name in upto and self.is_trained(job)]
             is_new = any(job.rung.name == name for job in members)
             if (is_new or (members and not self.has_file)) and not self._is_reached(name, members):
@@ -135,7 +147,7 @@ class Climb:
             return
         index = forecasts.index(forecast)
         ahead = [self._guessed(forecast, forecasts[:index]), *forecasts[index + 1 :]]
-        first_rung = "" if self.has_file else forecasts[0].job.rung.name
+        first_rung = self.first_rung(forecasts)
         rows = lay_out(ahead, self.deadline, self.reserve, self.pace, first_rung)
         stop_at = self._stop_at(is_first=job.rung.name == first_rung)
         if rows[0].fits != "yes" or time.monotonic() > stop_at:
@@ -185,17 +197,21 @@ class Climb:
             if outcome == "stopped":
                 say(f"{job.name}: stopped, as time is up; what it did is kept")
             else:
+                self._failed.add(job.name)
                 warn(f"{job.name}: failed, as its error says; going on without it")
             return
         self._note(job, "trained", predicted, seconds)
         if forecast.cost is None or not forecast.seconds:
             return
+        pace = pace_of(seconds, forecast.seconds)
+        if pace is None:
+            return
         if seconds > TELLING_SECONDS:
-            self.pace = pace_of(seconds, forecast.seconds)
+            self.pace = pace
         whole = forecast.cost.predict(self.num_images, len(self.folds()), len(self.folds()))
         # Rates are of one device, for trainings from their beginning.
         if not self.commands.devices and abs(whole - forecast.seconds) < 1.0:
-            self.rates.put(job.experiment, forecast.cost.scaled(pace_of(seconds, whole)))
+            self.rates.put(job.experiment, forecast.cost.scaled(pace))
 
     @property
     def num_images(self) -> int:
@@ -205,14 +221,19 @@ class Climb:
     def _finish(self, rung: str, members: Sequence[Job], place: str) -> None:
         """Blend what is trained; make its submission the run's unless it scores worse."""
         name, begun = f"run-{rung}", time.monotonic()
-        if not self._blend(name, members, place):
+        blend = self._blend(name, members, place)
+        if not blend.is_good:
+            if not blend.was_stopped:  # by itself, so it would with the next rungs, too
+                self._left_out |= {job.name for job in members if job.rung.name == rung}
             if self.has_file:
-                say(f"{place}, {rung}: no time to blend; the submission of before stands")
+                why = "no time to blend" if blend.was_stopped else "not blended, as its error says"
+                say(f"{place}, {rung}: {why}; the submission of before stands")
                 return
-            name = members[-1].name  # alone it is better than nothing
+            members = members[-1:]  # alone it is better than nothing
+            name = members[0].name
         result = load_result(self.paths.experiment(name))
         score, (low, high) = result.metrics["oof_score"], result.metrics["oof_interval_95"]
-        is_kept = self.course.is_no_worse(score)
+        is_kept = not self.has_file or self.course.is_no_worse(score)
         sha256 = self._submit(name, place) if is_kept else ""
         reached = Reached(
             rung=rung,
@@ -226,7 +247,7 @@ class Climb:
             sha256=sha256,
         )
         if is_kept and not sha256:
-            warn(f"{place}, {rung}: its submission could not be written in time")
+            warn(f"{place}, {rung}: its submission was not written; the one of before stands")
             return
         self._save(self.course.with_reached(reached))
         self.finish_seconds = max(4.0, (time.monotonic() - begun) * SPARE)
@@ -236,8 +257,8 @@ class Climb:
             f"after {reached.seconds:.0f} s{fate} -> {self.paths.submission('run')}"
         )
 
-    def _blend(self, name: str, members: Sequence[Job], place: str) -> bool:
-        ending = self.commands.run(
+    def _blend(self, name: str, members: Sequence[Job], place: str) -> Ending:
+        return self.commands.run(
             "ensemble",
             "--name",
             name,
@@ -246,10 +267,16 @@ class Climb:
             view=self._view(place),
             is_quiet=True,
         )
-        return ending.is_good
 
     def _submit(self, name: str, place: str) -> str:
-        """Write the submission, and the same as `run.csv`; returns its sha256, "" if it failed."""
+        """Write the submission, and the same as `run.csv`.
+
+        Returns:
+            Its sha256; "" where it wasn't written.
+
+        Raises:
+            PipelineError: It can't be, for another reason than time, and there is none yet.
+        """
         ending = self.commands.run(
             "submit",
             "--experiment",
@@ -259,7 +286,13 @@ class Climb:
             is_quiet=True,
         )
         if not ending.is_good:
-            return ""
+            if ending.was_stopped or self.has_file:
+                return ""
+            raise PipelineError(
+                f"run {self.competition.name}: 'pipeline submit {self.commands.typed} --experiment "
+                f"{name}' must succeed, ended with exit code {ending.code}; mend what it says "
+                "above, and run the same command again"
+            )
         content = self.paths.submission(name).read_bytes()
         write_bytes(self.paths.submission("run"), content)
         return hashlib.sha256(content).hexdigest()
@@ -272,6 +305,10 @@ class Climb:
         seconds: float | None = None,
         why: str = "",
     ) -> None:
+        earlier = [one for one in self.course.attempts if one.experiment == job.name]
+        if seconds is not None and earlier and earlier[-1].outcome == "stopped":  # it went on
+            done = earlier[-1].seconds or 0.0
+            seconds, predicted = seconds + done, None if predicted is None else predicted + done
         attempt = Attempt(
             rung=job.rung.name,
             experiment=job.name,
@@ -298,13 +335,3 @@ def _reason(forecast: Forecast, climb: Climb) -> str:
         return "as there was no time to rehearse it"
     needed, left = forecast.seconds * climb.pace, climb.deadline.left - climb.reserve
     return f"it takes {needed / 60:.1f} min, {max(0.0, left) / 60:.1f} are left"
-
-
-def restore_submission(paths: Paths, course: Course) -> None:
-    """Put the best rung's submission back in its place, should it be gone or another one."""
-    best = course.best
-    if best is None or digest(paths.submission("run")) == best.sha256:
-        return
-    source = paths.submission(best.source)
-    if digest(source) == best.sha256:
-        write_bytes(paths.submission("run"), source.read_bytes())

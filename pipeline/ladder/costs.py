@@ -22,8 +22,8 @@ from pipeline.store.freshness import fingerprint
 from pipeline.store.paths import Paths
 
 MODULE = "pipeline.ladder.rehearsal"
-# A measured pace that is further off is some accident's.
-SLOWEST, FASTEST = 20.0, 0.2
+# A measured pace that is further off is some accident's, or another training's features were there.
+SLOWEST, FASTEST = 20.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,11 @@ class Cost:
 
 @dataclass(frozen=True)
 class Answer:
-    """A rehearsal's: the cost, or why the experiment can't be trained here."""
+    """A rehearsal's: the cost, why the experiment can't be trained here, or what went wrong."""
 
     cost: Cost | None = None
     refused: str = ""
+    fault: str = ""
 
 
 class Rehearsal:
@@ -97,7 +98,8 @@ class Rehearsal:
     def _next(self, until: float) -> Any:
         """Return what it says next; None where it says nothing in time, or has ended."""
         with suppress(queue.Empty, ValueError):
-            return json.loads(self._lines.get(timeout=max(0.0, until - time.monotonic())))
+            seconds = min(max(0.0, until - time.monotonic()), threading.TIMEOUT_MAX)
+            return json.loads(self._lines.get(timeout=seconds))
         return None
 
     def machine(self, until: float) -> dict[str, Any]:
@@ -119,7 +121,8 @@ class Rehearsal:
             reply = self._next(until)
             if isinstance(reply, dict):
                 cost = reply.get("cost")
-                answer = Answer(Cost(**cost) if cost else None, reply.get("refused", ""))
+                cost = Cost(**cost) if cost else None
+                answer = Answer(cost, reply.get("refused", ""), reply.get("fault", ""))
                 self._answers[job.name] = answer
             else:
                 self.close()  # else its late answer would be taken for the next one's
@@ -192,6 +195,7 @@ def _key(experiment: Experiment) -> str:
     return f"{experiment.model.name} {fingerprint(config)[:16]}"
 
 
-def pace_of(real: float, predicted: float) -> float:
-    """Return how much slower than predicted a training was."""
-    return min(SLOWEST, max(FASTEST, real / max(predicted, 1e-3)))
+def pace_of(real: float, predicted: float) -> float | None:
+    """Return how much slower than predicted a training was; None where that tells nothing."""
+    pace = real / max(predicted, 1e-3)
+    return min(SLOWEST, pace) if pace >= FASTEST else None

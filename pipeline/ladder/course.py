@@ -1,14 +1,18 @@
 """Keep the course of `run`, `artifacts/<competition>/run.json`: what was reached when."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from pipeline.config.competition import Competition
+from pipeline.console import say
 from pipeline.scoring.metrics import get_metric
-from pipeline.store.atomic import write_text
-from pipeline.store.freshness import digest
+from pipeline.store.atomic import write_bytes, write_text
+from pipeline.store.disk_errors import explained_os_errors
+from pipeline.store.freshness import digest, fingerprint
 from pipeline.store.paths import Paths
 
 Outcome = Literal["trained", "stopped", "failed", "skipped", "did not fit"]
@@ -72,6 +76,7 @@ class Course(_Record):
         metric: What scores measure.
         scored_by: How they are made, see `Competition.scoring`; empty for by the metric alone.
         folds_sha256: Of the fold table: over other folds, a course begins anew.
+        answers_sha256: Of what decides a submission besides predictions: test images and form.
         limit_seconds: The last command's limit; None without.
         seconds: Of work so far.
         reached: The rungs that were climbed.
@@ -81,6 +86,7 @@ class Course(_Record):
     plan: str
     metric: str
     folds_sha256: str
+    answers_sha256: str = ""
     scored_by: str = ""
     limit_seconds: float | None = None
     seconds: float = 0.0
@@ -123,16 +129,65 @@ def load_course(paths: Paths) -> Course | None:
 
 
 def begin_course(paths: Paths, competition: Competition, plan: str, limit: float | None) -> Course:
-    """Go on with the course that there is, or begin one."""
+    """Go on with the course that there is, or begin one and say why; nothing is written.
+
+    It begins anew over other folds, test images, measures or forms of answers, and without a file
+    that could stand.
+    """
+    new = Course(
+        plan=plan,
+        metric=competition.metric,
+        scored_by=competition.scoring,
+        folds_sha256=digest(paths.folds_csv) or "",
+        answers_sha256=_answers_digest(paths, competition),
+        limit_seconds=limit,
+    )
     course = load_course(paths)
-    if course is None or (course.scored_by or course.metric) != competition.scoring:
-        course = Course(
-            plan=plan,
-            metric=competition.metric,
-            scored_by=competition.scoring,
-            folds_sha256=digest(paths.folds_csv) or "",
-        )
+    if course is None:
+        if paths.run_json.is_file():
+            say(f"{paths.run_json}: is of other folds, or can't be read; begins anew")
+        return new
+    if (course.scored_by or course.metric, course.answers_sha256) != (
+        new.scored_by,
+        new.answers_sha256,
+    ):
+        say(f"{paths.run_json}: is of another metric, test set or form of answers; begins anew")
+        return new
+    if course.best is not None and _find_submission(paths, course.best) is None:
+        say(f"{paths.submission('run')}: is gone, as is what it was made from; made again")
+        course = course.model_copy(update={"reached": ()})
     return course.model_copy(update={"plan": plan, "limit_seconds": limit})
+
+
+def _answers_digest(paths: Paths, competition: Competition) -> str:
+    form = competition.submission.model_dump(mode="json")
+    return fingerprint([digest(paths.test_csv), form, list(competition.classes)])
+
+
+def open_course(paths: Paths, course: Course) -> None:
+    """Write the course that a command begins with, and put its submission in its place.
+
+    A course that isn't gone on with is kept beside it, as run-before.json.
+    """
+    known, old = load_course(paths), paths.run_json
+    if known is None or known.reached != course.reached:
+        with explained_os_errors(old), suppress(FileNotFoundError):
+            old.replace(old.with_name("run-before.json"))
+    save_course(paths, course)
+    restore_submission(paths, course)
+
+
+def restore_submission(paths: Paths, course: Course) -> None:
+    """Put the best rung's submission back, should it be gone or another one."""
+    target = paths.submission("run")
+    source = _find_submission(paths, course.best) if course.best else None
+    if source is not None and source != target:
+        write_bytes(target, source.read_bytes())
+
+
+def _find_submission(paths: Paths, best: Reached) -> Path | None:
+    places = (paths.submission("run"), paths.submission(best.source))
+    return next((place for place in places if digest(place) == best.sha256), None)
 
 
 def save_course(paths: Paths, course: Course) -> None:

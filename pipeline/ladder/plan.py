@@ -1,11 +1,12 @@
 """Read a plan, the rungs of `run` in their order: one TOML file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from pipeline.config.competition import Competition
 from pipeline.config.experiment import Experiment
 from pipeline.config.experiment_files import load_experiments
 from pipeline.config.strict import Name, Table, Text, locate_toml, parse, read_toml
@@ -88,11 +89,11 @@ def _located(rung: Rung, plan: Path) -> Rung:
     return rung.model_copy(update={"experiments": tuple(places)})
 
 
-def list_jobs(plan: Plan) -> list[Job]:
-    """List the trainings of all rungs, in their order.
+def list_jobs(plan: Plan, competition: Competition) -> list[Job]:
+    """List the trainings of all rungs, in their order, as the competition allows them.
 
     Raises:
-        ConfigError: An experiment is impossible, or two of a name differ.
+        ConfigError: An experiment is impossible, is of some of the images, or two of a name differ.
     """
     jobs: list[Job] = []
     for rung in plan.rungs:
@@ -104,8 +105,14 @@ def list_jobs(plan: Plan) -> list[Job]:
                     f"{len(found)} variants; make a file of each"
                 )
             jobs += [_seeded(rung, source, one, seed) for one in found for seed in _seeds(rung)]
+    jobs = [replace(job, experiment=job.experiment.allowed_by(competition)) for job in jobs]
     known: dict[str, Experiment] = {}
     for job in jobs:
+        if job.experiment.data.limit is not None:
+            raise ConfigError(
+                f"{plan.name}.toml: experiments must be of all images, as they are blended, "
+                f"'{job.name}' is of data.limit = {job.experiment.data.limit}; leave it out"
+            )
         if known.setdefault(job.name, job.experiment) != job.experiment:
             raise ConfigError(
                 f"{plan.name}.toml: experiments must have names of their own, two that differ are "

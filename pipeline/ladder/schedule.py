@@ -18,7 +18,7 @@ from pipeline.ladder.plan import Job
 GRACE_SECONDS, GRACE_SHARE = 30.0, 0.02
 # Predictions are good to a quarter or so; what begins should end in time.
 MARGIN = 1.15
-_UNITS = {"h": 3600.0, "m": 60.0, "min": 60.0, "s": 1.0, "": 1.0}
+_UNITS = {"h": 3600.0, "m": 60.0, "min": 60.0, "s": 1.0}
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,11 @@ def parse_seconds(text: str) -> float:
     Raises:
         ConfigError: It is none, or nothing.
     """
-    parts = re.findall(r"(\d+(?:\.\d+)?)\s*(h|min|m|s|)", text.strip().lower())
-    said = "".join(number + unit for number, unit in parts)
-    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
-    if not parts or said != re.sub(r"\s+", "", text.lower()) or seconds <= 0:
+    said, part = text.strip().lower(), r"(\d+(?:\.\d+)?)\s*(h|min|m|s)\s*"
+    is_time = re.fullmatch(f"(?:{part})+|\\d+(?:\\.\\d+)?", said)  # without a unit a number alone
+    parts = re.findall(part, said) or [(said, "s")]
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts) if is_time else 0.0
+    if not 0 < seconds < inf:
         raise ConfigError(
             f"--time-limit {text}: must be a time such as 2h, 1h30m, 45m or 90s; give one"
         )

@@ -7,18 +7,19 @@ from dataclasses import dataclass, replace
 from math import inf, isinf
 
 from pipeline.config.competition import Competition
-from pipeline.console import result, say
+from pipeline.console import result, say, warn
 from pipeline.data.resolution import resolve
 from pipeline.data.training_table import load_tables
 from pipeline.errors import ConfigError, PipelineError, StoppedError
 from pipeline.ladder.commands import FOREVER, Commands, Ending
-from pipeline.ladder.conductor import Climb, restore_submission
-from pipeline.ladder.costs import Rates, Rehearsal
-from pipeline.ladder.course import begin_course, save_course
+from pipeline.ladder.conductor import Climb
+from pipeline.ladder.costs import Cost, Rates, Rehearsal
+from pipeline.ladder.course import begin_course, open_course
 from pipeline.ladder.plan import Job, Plan, list_jobs, load_plan
 from pipeline.ladder.schedule import Deadline, Forecast, clock, lay_out, schedule_table
 from pipeline.ladder.schedule import parse_seconds as parse_seconds
 from pipeline.machine import num_processes
+from pipeline.store.locks import held_alone
 from pipeline.store.paths import Paths
 
 # What the rehearsal may take: a share of the limit, and seconds without one.
@@ -77,13 +78,31 @@ def run(paths: Paths, competition: Competition, typed: str, options: Options) ->
         _run_all(paths, commands, options)
         return
     deadline = Deadline(begun, options.limit if options.limit is not None else inf)
+    if options.is_dry:
+        _run_plan(paths, competition, commands, options, deadline)
+        return
+    with held_alone(paths.run_lock, f"run {competition.name}"):
+        _run_plan(paths, competition, commands, options, deadline)
+
+
+def _run_plan(
+    paths: Paths,
+    competition: Competition,
+    commands: Commands,
+    options: Options,
+    deadline: Deadline,
+) -> None:
+    """Climb a plan, or stop at its schedule."""
+    named = options.plan or competition.experiments.plan
+    if named:
+        list_jobs(load_plan(named), competition)  # a fault is told before anything is done
     rehearsal = Rehearsal(commands)  # it imports torch while images are read
     try:
         _prepare(commands, options, deadline)
         plan, climb = _begin(paths, competition, commands, options, deadline, rehearsal)
-        jobs = list_jobs(plan)
+        jobs = list_jobs(plan, climb.competition)
         if not options.is_dry:
-            restore_submission(paths, climb.course)
+            open_course(paths, climb.course)
             _climb_first(climb, jobs, rehearsal)
         seconds = rehearsal.seconds
         forecasts = [_forecast(climb, job, rehearsal) for job in jobs]
@@ -146,8 +165,8 @@ def _require(commands: Commands, command: str, ending: Ending) -> None:
     line = f"pipeline {command} {commands.typed}"
     if ending.was_stopped:
         raise StoppedError(
-            f"run: '{line}' was not done when time was up, so there is no submission yet; give "
-            "more by --time-limit: the same command goes on from here"
+            f"run: '{line}' was not done when time was up; give more by --time-limit: the same "
+            "command goes on from here"
         )
     raise PipelineError(
         f"run: '{line}' must succeed, ended with exit code {ending.code}; mend what it says above, "
@@ -183,7 +202,6 @@ def _begin(
         Rates(paths, machine["machine"]),
         begin_course(paths, competition, plan.name, options.limit),
     )
-    save_course(paths, climb.course)
     return plan, climb
 
 
@@ -201,19 +219,29 @@ def _climb_first(climb: Climb, jobs: Sequence[Job], rehearsal: Rehearsal) -> Non
 
 def _forecast(climb: Climb, job: Job, rehearsal: Rehearsal) -> Forecast:
     """Say what a training will take: by what is remembered, else by a rehearsal."""
-    if climb.is_trained(job):
+    try:
+        is_trained = climb.is_trained(job)
+    except PipelineError as error:  # its weights aren't there
+        return Forecast(job, refused=str(error))
+    if is_trained:
         return Forecast(job, is_done=True)
     cost = climb.rates.get(job.experiment)
-    if cost is None:
-        limit, end = climb.deadline.limit, climb.deadline.end
-        budget = REHEARSAL_SECONDS if isinf(limit) else REHEARSAL_SHARE * limit
-        until = time.monotonic() + budget - rehearsal.seconds
-        answer = rehearsal.rehearse(job, min(until, end))
-        if answer.refused:
-            return Forecast(job, refused=answer.refused)
-        cost = answer.cost
-    if cost is None:
-        return Forecast(job)
+    return _measured(climb, job, rehearsal) if cost is None else _predicted(climb, job, cost)
+
+
+def _measured(climb: Climb, job: Job, rehearsal: Rehearsal) -> Forecast:
+    limit, end = climb.deadline.limit, climb.deadline.end
+    budget = REHEARSAL_SECONDS if isinf(limit) else REHEARSAL_SHARE * limit
+    until = time.monotonic() + budget - rehearsal.seconds
+    answer = rehearsal.rehearse(job, min(until, end))
+    if answer.fault:
+        warn(f"{job.name}: can't be rehearsed ({answer.fault}); begun if there is time")
+    if answer.cost is None:
+        return Forecast(job, refused=answer.refused)
+    return _predicted(climb, job, answer.cost)
+
+
+def _predicted(climb: Climb, job: Job, cost: Cost) -> Forecast:
     seconds = cost.predict(climb.num_images, climb.folds_left(job), len(climb.folds()))
     return replace(Forecast(job, cost), seconds=seconds)
 
@@ -223,7 +251,7 @@ def _print_schedule(climb: Climb, plan: Plan, forecasts: Sequence[Forecast]) -> 
     for one in forecasts:
         if one.refused:
             say(f"{one.job.name}: skipped: {one.refused}")
-    first_rung = "" if climb.has_file else plan.rungs[0].name
+    first_rung = climb.first_rung(forecasts)
     rows = lay_out(forecasts, climb.deadline, climb.reserve, first_rung=first_rung)
     limit = climb.deadline.limit
     told = "without a limit" if isinf(limit) else f"in {clock(limit)}"
@@ -234,12 +262,13 @@ def _end(climb: Climb, forecasts: list[Forecast]) -> None:
     """Write the report, as far as there is time, and say what there is in the end."""
     course, deadline = climb.course, climb.deadline
     outcomes = {one.outcome for one in course.attempts}
-    if course.best is None and outcomes and outcomes <= {"failed", "skipped"}:
+    if not climb.has_file and outcomes and outcomes <= {"failed", "skipped"}:
         raise PipelineError(
             f"run {climb.competition.name}: a training of plan '{course.plan}' must succeed, none "
             "did; mend what they say above, and run the same command again"
         )
-    if course.best is None:
+    best = course.best
+    if best is None or not climb.has_file:
         first = forecasts[0].seconds
         told = f"there was none after {clock(deadline.elapsed)}"
         if first is not None:
@@ -249,7 +278,6 @@ def _end(climb: Climb, forecasts: list[Forecast]) -> None:
             f"here ({told}); give more by --time-limit: the same command goes on from here"
         )
     climb.commands.run("report", kill_at=deadline.last - REPORT_ENDS, is_quiet=True)
-    best = course.best
     low, high = best.interval
     result(
         f"{climb.paths.submission('run')}: rung {best.rung}, OOF {course.metric} {best.score:.4f} "

@@ -10,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pipeline import console
+from pipeline.errors import PipelineError
 from pipeline.store.disk_errors import explained_os_errors
 
 # How often those are asked for that are held, so many times longer as there are several.
@@ -32,6 +33,32 @@ def held(path: Path, what: str) -> Iterator[None]:
     """
     with first_held({path: what}):
         yield
+
+
+@contextmanager
+def held_alone(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock file; where another process holds it, refuse.
+
+    Args:
+        path: As of `held`.
+        what: As of `held`.
+
+    Raises:
+        PipelineError: Another process holds it.
+        DiskError: The file can't be made where it must be.
+    """
+    free = try_hold(path)
+    if free is None:
+        raise PipelineError(
+            f"{what}: must be the only one, {_holder(path)} is running and holds {path}; wait "
+            "until it is over, or stop it"
+        )
+    _note(path, f"{what} (process {os.getpid()} on {platform.node()})\n")
+    try:
+        yield
+    finally:
+        _note(path, "")
+        free()
 
 
 @contextmanager

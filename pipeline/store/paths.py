@@ -195,6 +195,8 @@ class Paths:
     report_stamp = Below("artifacts_dir", "report/report.json")
     """Written last by `report`: what the page shows."""
 
+    run_lock = Below("artifacts_dir", ".run.lock")
+    """Held for as long as `run` climbs a plan."""
     run_json = Below("artifacts_dir", "run.json")
     """The course of `run`: which rung was reached when, with what score."""
     rates_json = Below("root", "artifacts/.rates.json")

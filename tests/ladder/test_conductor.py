@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 
 from pipeline.data.training_table import load_tables
+from pipeline.errors import PipelineError
 from pipeline.ladder.commands import Ending
-from pipeline.ladder.conductor import Climb, restore_submission
+from pipeline.ladder.conductor import Climb
 from pipeline.ladder.costs import Cost, Rates
-from pipeline.ladder.course import Course, Reached, begin_course, load_course
+from pipeline.ladder.course import Course, Reached, begin_course, load_course, restore_submission
 from pipeline.ladder.plan import list_jobs, load_plan
 from pipeline.ladder.schedule import Deadline, Forecast
 from pipeline.store.freshness import digest, file_sha256
@@ -40,7 +41,7 @@ def site(workspace, tmp_path):
         tiny.write_toml(tmp_path / f"{name}.toml", f"seed = {seed}\n")
     plan = tmp_path / "rungs.toml"
     plan.write_text(PLAN, encoding="utf-8")
-    jobs = list_jobs(load_plan(str(plan)))
+    jobs = list_jobs(load_plan(str(plan)), competition)
     here = Here("demo", paths.root)
 
     def climb(seconds: float = 2.0) -> tuple[Climb, list[Forecast]]:
@@ -236,6 +237,68 @@ def test_a_submission_that_is_gone_or_another_one_is_put_back(site):
         change(paths.submission("run"))
         restore_submission(paths, made.course)
         assert file_sha256(paths.submission("run")) == expected
+
+
+def test_a_rung_that_all_fails_hands_on_that_it_is_begun_whatever_it_costs(site):
+    """Hours may be left: what wasn't rehearsed is better than no file."""
+    _, here, climb = site
+    made, forecasts = climb(seconds=1e6)
+    here.endings[forecasts[0].job.words[1]] = FAILED
+    made.climb([replace(one, seconds=None) for one in forecasts])
+    assert trained(here) == ["one.toml", "two.toml", "three.toml"]
+    assert made.has_file
+
+
+def test_a_submission_that_fails_by_itself_ends_the_run_and_is_not_put_down_to_time(site):
+    _, here, climb = site
+    here.endings["submit"] = FAILED
+    made, forecasts = climb()
+    with pytest.raises(PipelineError, match=r"'pipeline submit demo --experiment run-a' must succ"):
+        made.climb(forecasts)
+    assert trained(here) == ["one.toml"]
+
+
+def test_what_cannot_be_blended_is_left_out_of_later_blends(site, capsys):
+    paths, here, climb = site
+    made, forecasts = climb()
+    rung = forecasts[2].job.rung.model_copy(update={"name": "c"})
+    last = replace(forecasts[2], job=replace(forecasts[2].job, rung=rung))
+    here.endings["run-b"] = FAILED
+    made.climb([*forecasts[:2], last])
+    assert "b: not blended, as its error says" in capsys.readouterr().err
+    assert best_of(paths).members == ("one", "three")
+
+
+def test_a_training_alone_is_noted_alone(site):
+    """With two in the first rung and no time to blend, one of them is submitted."""
+    paths, here, climb = site
+    made, forecasts = climb()
+    rung = forecasts[1].job.rung
+    here.endings["ensemble"] = STOPPED
+    made.climb([replace(one, job=replace(one.job, rung=rung)) for one in forecasts])
+    assert (best_of(paths).source, best_of(paths).members) == ("three", ("three",))
+
+
+def test_a_training_whose_features_were_there_says_nothing_of_the_others(site):
+    _, here, climb = site
+    made, forecasts = climb(seconds=1000.0)
+    here.endings[forecasts[0].job.words[1]] = Ending(0, 60.0, was_stopped=False)
+    made.climb(forecasts[:1])
+    assert made.pace == 1.0
+    assert made.rates.get(forecasts[0].job.experiment) is None
+
+
+def test_the_time_of_a_training_that_was_stopped_counts_when_it_has_gone_on(site):
+    paths, here, climb = site
+    made, forecasts = climb()
+    here.endings[forecasts[1].job.words[1]] = STOPPED
+    made.climb(forecasts)
+    here.endings.clear()
+    again, forecasts = climb()
+    again.climb(forecasts)
+    took = {one.experiment: one.seconds for one in course_of(paths).attempts}
+    assert took["two"] == STOPPED.seconds + 2.0
+    assert took["one"] == 2.0
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """What trainings are expected to take."""
 
+import pandas as pd
 import pytest
 
 from pipeline.ladder.costs import FASTEST, SLOWEST, Cost, pace_of
@@ -24,8 +25,9 @@ def test_more_images_take_more_time_but_for_the_start():
     assert COST.predict(200, 5, 5) == 3 + 2 * (40 + 5 * 8)
 
 
-def test_a_pace_that_is_some_accidents_is_bounded():
-    assert [pace_of(*pair) for pair in ((20, 10), (1e6, 1), (0, 10))] == [2.0, SLOWEST, FASTEST]
+def test_a_pace_that_is_some_accidents_is_bounded_or_tells_nothing():
+    pairs = ((20, 10), (1e6, 1), (10 * FASTEST, 10), (4, 10))
+    assert [pace_of(*pair) for pair in pairs] == [2.0, SLOWEST, FASTEST, None]
 
 
 @pytest.mark.parametrize(
@@ -49,6 +51,20 @@ def test_a_rehearsal_measures_every_kind_of_training_and_writes_nothing(changes,
     assert cost.shared_seconds >= 0
     assert cost.fold_seconds > 0
     assert sorted(path for path in paths.root.rglob("*")) == before
+
+
+def test_a_rehearsal_measures_the_head_of_a_number(workspace):
+    paths, competition = workspace
+    number = competition.model_copy(
+        update={"target": "number", "classes": ("number",), "metric": "rmse", "range": (0.0, 1.0)}
+    )
+    for table in (paths.train_csv, paths.folds_csv):
+        rows = pd.read_csv(table)
+        rows.assign(label=[f"{row % 7 / 7:.3f}" for row in range(len(rows))]).to_csv(
+            table, index=False
+        )
+    assert measure(paths, number, tiny.experiment()).fold_seconds > 0
+    assert measure(paths, number, tiny.experiment(method="finetune", train=SHORT)).fold_seconds > 0
 
 
 def test_a_job_is_named_after_its_experiment():

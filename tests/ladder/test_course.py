@@ -9,9 +9,11 @@ from pipeline.ladder.course import (
     Reached,
     begin_course,
     load_course,
+    open_course,
     save_course,
 )
 from pipeline.store.atomic import write_text
+from pipeline.store.freshness import file_sha256
 from pipeline.store.paths import Paths
 
 
@@ -59,15 +61,68 @@ def test_a_training_is_noted_in_the_place_of_its_earlier_attempt():
     assert course().with_attempt(late).with_attempt(done).attempts == (done,)
 
 
-def test_a_course_goes_on_over_the_same_folds_and_begins_anew_over_others(workspace):
+def written(paths: Paths, rung: str, score: float) -> Reached:
+    """Return a rung whose submission lies there, as `run.csv`, too."""
+    for name in (f"run-{rung}", "run"):
+        write_text(paths.submission(name), rung)
+    return reached(rung, score, file_sha256(paths.submission("run")))
+
+
+def test_a_course_goes_on_over_the_same_folds_and_begins_anew_over_others(workspace, capsys):
     paths, competition = workspace
     begun = begin_course(paths, competition, "cpu", 60.0)
     assert begun.reached == ()
-    save_course(paths, begun.with_reached(reached("a", 0.9)))
-    assert begin_course(paths, competition, "cpu", 90.0).best == reached("a", 0.9)
+    there = written(paths, "a", 0.9)
+    save_course(paths, begun.with_reached(there))
+    assert begin_course(paths, competition, "cpu", 90.0).best == there
     assert begin_course(paths, competition, "cpu", 90.0).limit_seconds == 90.0
+    assert capsys.readouterr().err == ""
     paths.folds_csv.write_text(paths.folds_csv.read_text() + "\n")
     assert begin_course(paths, competition, "cpu", 60.0).reached == ()
+    assert "run.json: is of other folds, or can't be read; begins anew" in capsys.readouterr().err
+
+
+def test_other_test_images_classes_or_forms_of_answers_begin_a_course_anew(workspace, capsys):
+    """What stands would be refused by the judge, however well it scores."""
+    paths, competition = workspace
+    begun = begin_course(paths, competition, "cpu", None)
+    save_course(paths, begun.with_reached(written(paths, "a", 0.9)))
+    form = competition.submission.model_copy(update={"columns": ("photo", "answer")})
+    others = [
+        competition.model_copy(update={"submission": form}),
+        competition.model_copy(update={"classes": competition.classes[::-1]}),
+    ]
+    for other in others:
+        assert begin_course(paths, other, "cpu", None).reached == ()
+        assert "another metric, test set or form of answers" in capsys.readouterr().err
+    assert begin_course(paths, competition, "cpu", None).reached
+    paths.test_csv.write_text(paths.test_csv.read_text() + "\n")
+    assert begin_course(paths, competition, "cpu", None).reached == ()
+
+
+def test_a_course_whose_submission_is_gone_for_good_keeps_its_trainings_alone(workspace, capsys):
+    paths, competition = workspace
+    begun = begin_course(paths, competition, "cpu", None)
+    done = Attempt(rung="a", experiment="one", outcome="trained", seconds=3.0)
+    save_course(paths, begun.with_attempt(done).with_reached(written(paths, "a", 0.9)))
+    paths.submission("run").unlink()
+    assert begin_course(paths, competition, "cpu", None).reached  # `run-a.csv` brings it back
+    paths.submission("run-a").unlink()
+    course = begin_course(paths, competition, "cpu", None)
+    assert (course.reached, course.attempts) == ((), (done,))
+    assert "run.csv: is gone, as is what it was made from; made again" in capsys.readouterr().err
+
+
+def test_a_course_that_is_not_gone_on_with_is_kept_beside_the_new_one(workspace):
+    paths, competition = workspace
+    before = paths.run_json.with_name("run-before.json")
+    write_text(paths.run_json, "of another version")
+    open_course(paths, begin_course(paths, competition, "cpu", None))
+    assert before.read_text() == "of another version"
+    assert load_course(paths) is not None
+    before.unlink()
+    open_course(paths, begin_course(paths, competition, "cpu", None))
+    assert not before.exists()
 
 
 def test_a_course_that_cannot_be_read_is_none(workspace):
@@ -87,5 +142,5 @@ def test_thresholds_that_a_file_asks_for_begin_a_course_anew(tmp_path):
     write_text(paths.folds_csv, "")
     for first, second, is_same in ((plain, plain, True), (plain, ordered, False)):
         begun = begin_course(paths, first, "cpu", None)
-        save_course(paths, begun.with_reached(reached("a", 0.9)))
+        save_course(paths, begun.with_reached(written(paths, "a", 0.9)))
         assert bool(begin_course(paths, second, "cpu", None).reached) is is_same

@@ -10,6 +10,7 @@ from pipeline.errors import ConfigError
 from pipeline.ladder.plan import list_jobs, load_plan
 from tests import tiny
 
+DEMO = load_competition("demo")
 RUNG = '[[rungs]]\nname = "{}"\nexperiments = {}\nadds = "something"\n'
 
 
@@ -22,7 +23,7 @@ def write(folder: Path, *rungs: str) -> str:
 @pytest.mark.parametrize("name", built_in_names("plans"))
 def test_every_shipped_plan_begins_with_what_needs_no_hub_and_says_what_rungs_add(name):
     plan = load_plan(name)
-    jobs = list_jobs(plan)
+    jobs = list_jobs(plan, DEMO)
     assert jobs[0].experiment.method == "probe"
     assert jobs[0].experiment.model.weights == "package"
     assert all(len(rung.adds) > 10 for rung in plan.rungs)
@@ -35,7 +36,7 @@ def test_there_is_a_plan_for_every_kind_of_device():
 def test_a_rung_with_seeds_trains_each_experiment_with_each_under_a_name_of_its_own(tmp_path):
     tiny.write_toml(tmp_path / "one.toml")
     plan = load_plan(write(tmp_path, RUNG.format("a", '["one.toml"]') + "seeds = [1, 2]\n"))
-    jobs = list_jobs(plan)
+    jobs = list_jobs(plan, DEMO)
     assert [(job.name, job.experiment.seed) for job in jobs] == [("one-seed1", 1), ("one-seed2", 2)]
     source = str(tmp_path / "one.toml")
     assert jobs[1].words == (
@@ -44,10 +45,26 @@ def test_a_rung_with_seeds_trains_each_experiment_with_each_under_a_name_of_its_
 
 
 def test_a_file_of_variants_stands_for_all_of_them(tmp_path):
-    jobs = list_jobs(load_plan(write(tmp_path, RUNG.format("a", '["large-probe"]'))))
+    jobs = list_jobs(load_plan(write(tmp_path, RUNG.format("a", '["large-probe"]'))), DEMO)
     assert [job.words for job in jobs] == [
         ("--experiment", f"large-probe-lite{number}") for number in range(3)
     ]
+
+
+def test_trainings_are_those_that_the_competition_allows(tmp_path):
+    """Or what `train` makes of them would never be found again."""
+    tiny.write_toml(tmp_path / "one.toml")
+    plan = load_plan(write(tmp_path, RUNG.format("a", '["one.toml"]')))
+    unmirrored = DEMO.model_copy(update={"horizontal_flip": False})
+    flips = [list_jobs(plan, one)[0].experiment.views.horizontal_flip for one in (DEMO, unmirrored)]
+    assert flips == [True, False]
+
+
+def test_a_training_of_some_images_cannot_be_blended_so_it_is_refused(tmp_path):
+    tiny.write_toml(tmp_path / "few.toml", "[data]\nlimit = 20\n")
+    plan = load_plan(write(tmp_path, RUNG.format("a", '["few.toml"]')))
+    with pytest.raises(ConfigError, match="of all images, as they are blended, 'few' is of data"):
+        list_jobs(plan, DEMO)
 
 
 def test_two_experiments_of_one_name_are_refused(tmp_path):
@@ -56,7 +73,7 @@ def test_two_experiments_of_one_name_are_refused(tmp_path):
     tiny.write_toml(tmp_path / "sub" / "one.toml", "seed = 1\n")
     plan = load_plan(write(tmp_path, RUNG.format("a", '["one.toml", "sub/one.toml"]')))
     with pytest.raises(ConfigError, match="names of their own, two that differ are 'one'"):
-        list_jobs(plan)
+        list_jobs(plan, DEMO)
 
 
 @pytest.mark.parametrize(

@@ -33,11 +33,8 @@ def test_times_are_read_as_people_write_them(text, seconds):
     assert parse_seconds(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "soon", "2d", "-3m", "0", "1h 30"])
+@pytest.mark.parametrize("text", ["", "soon", "2d", "-3m", "0", "1h30", "1 000", "9" * 400])
 def test_what_is_no_time_is_refused(text):
-    if text == "1h 30":  # the rest counts as seconds
-        assert parse_seconds(text) == 3630
-        return
     with pytest.raises(ConfigError, match=f"--time-limit {text}: must be a time such as 2h"):
         parse_seconds(text)
 

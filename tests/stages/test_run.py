@@ -12,6 +12,7 @@ from pipeline.errors import ConfigError, PipelineError, StoppedError
 from pipeline.ladder.commands import Commands, Ending
 from pipeline.ladder.costs import Answer, Cost
 from pipeline.stages import run
+from pipeline.store.locks import held_alone
 from pipeline.store.paths import Paths
 from tests import tiny
 from tests.ladder.here import FAILED, STOPPED, Here
@@ -199,6 +200,50 @@ def test_a_dry_run_prints_the_schedule_and_trains_nothing(limited, capsys):
     assert "begins at" in capsys.readouterr().out
     assert not paths.submission("run").exists()
     assert not paths.experiment("one").experiment_dir.exists()
+
+
+def test_a_dry_run_leaves_the_course_as_it_is(limited):
+    paths, start = limited
+    paths.run_json.parent.mkdir(parents=True, exist_ok=True)
+    paths.run_json.write_text("of another version", encoding="utf-8")
+    start(limit=600.0, is_dry=True)
+    assert paths.run_json.read_text(encoding="utf-8") == "of another version"
+
+
+def test_weights_that_are_not_there_cost_their_experiment_alone(limited, tmp_path, capsys):
+    paths, start = limited
+    toml = tmp_path / "barred.toml"
+    toml.write_text(toml.read_text().replace('"none"', '"package"'), encoding="utf-8")
+    start(limit=600.0)
+    assert "barred: skipped: " in capsys.readouterr().err
+    assert paths.submission("run").is_file()
+
+
+def test_what_cannot_be_rehearsed_is_said_and_begun_nevertheless(limited, monkeypatch, capsys):
+    class Faulty(Stand):
+        def rehearse(self, *_: Any) -> Answer:
+            return Answer(fault="ValueError: an odd one")
+
+    monkeypatch.setattr(run, "Rehearsal", Faulty)
+    limited[1](limit=600.0)
+    assert "one: can't be rehearsed (ValueError: an odd one); begun" in capsys.readouterr().err
+    assert limited[0].submission("run").is_file()
+
+
+def test_a_faulty_plan_is_told_before_anything_is_done(said, tmp_path):
+    calls, _ = said
+    with pytest.raises(ConfigError, match="nowhere"):
+        run.run(*demo(tmp_path), run.Options(limit=60.0, plan="nowhere.toml"))
+    assert calls == []
+
+
+def test_a_second_run_beside_the_first_is_refused(limited):
+    paths, start = limited
+    with (
+        held_alone(paths.run_lock, "run demo"),
+        pytest.raises(PipelineError, match=r"run demo: must be the only one, 'run demo \(process"),
+    ):
+        start(limit=600.0)
 
 
 def test_a_limit_that_ends_before_the_images_are_there_is_said(said, tmp_path, monkeypatch):
