@@ -137,7 +137,7 @@ def ensemble(
         str,
         typer.Option(
             metavar="auto|mean|weighted|calibrated|rank|stack",
-            help="auto: calibrated, unless another one is better beyond noise.",
+            help="auto: stack, unless another one is better beyond noise.",
         ),
     ] = "auto",
     prune: Annotated[

@@ -281,6 +281,6 @@ def _end(climb: Climb, forecasts: list[Forecast]) -> None:
     low, high = best.interval
     result(
         f"{climb.paths.submission('run')}: rung {best.rung}, OOF {course.metric} {best.score:.4f} "
-        f"[{low:.4f}, {high:.4f}], {len(best.members)} experiments, sha256 {best.sha256}"
+        f"[{low:.4f}, {high:.4f}], made of {' + '.join(best.members)}, sha256 {best.sha256}"
     )
     say(f"run {climb.competition.name}: over after {clock(deadline.elapsed)}")

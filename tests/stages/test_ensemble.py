@@ -221,8 +221,8 @@ def test_metrics_hold_what_was_compared(paths, demo, capsys):
     for one in metrics["methods"]:
         low, high = one["log_loss_interval_95"]
         assert low < one["log_loss"] < high
-    assert by_method["calibrated"]["against_fallback"] is None
-    assert by_method["stack"]["against_fallback"]["confidence"] == pytest.approx(0.99)
+    assert by_method["stack"]["against_fallback"] is None
+    assert by_method["calibrated"]["against_fallback"]["confidence"] == pytest.approx(0.99)
     helps = {member["name"]: member["helps"] for member in metrics["members"]}
     assert helps["a"]
     assert not helps["noise"]

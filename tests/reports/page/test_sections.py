@@ -553,9 +553,9 @@ def test_why_the_way_to_blend_was_taken_is_told(project):
 
     better = {"metric": "log_loss", "difference": -0.0035, "verdict": "better",
               "interval": [-0.0064, -0.0005]}  # fmt: skip
-    assert "beats 'calibrated'" in told("mean", better)
+    assert "beats 'stack'" in told("mean", better)
     assert "-0.0035 [-0.0064, -0.0005]" in told("mean", better)
-    assert "no other way was better beyond noise" in told("calibrated", None)
+    assert "no other way was better beyond noise" in told("stack", None)
     assert "It " not in told("mean", better, "--method mean")
 
 

@@ -36,17 +36,17 @@ def test_without_a_method_that_stands_out_the_fallback_is_chosen():
 
 @pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
 def test_a_method_that_stands_out_is_chosen(metric):
-    clear = by_method({"rank": 2.0, "stack": 1.6})
+    clear = by_method({"rank": 2.0, "calibrated": 1.6})
     assert choose(clear, MANY_TARGETS, metric) == "rank"
 
 
 def test_to_sound_surer_is_not_to_be_better():
     methods = by_method({}) | {FALLBACK: member(2, 0, NUM)}
     louder = methods[FALLBACK] ** 0.5
-    methods["stack"] = (louder / louder.sum(axis=1, keepdims=True)).astype(np.float32)
-    humble = score("log_loss", MANY_TARGETS, methods["stack"])
-    methods[FALLBACK], methods["stack"] = methods["stack"], methods[FALLBACK]
-    assert score("log_loss", MANY_TARGETS, methods["stack"]) < humble
+    methods["calibrated"] = (louder / louder.sum(axis=1, keepdims=True)).astype(np.float32)
+    humble = score("log_loss", MANY_TARGETS, methods["calibrated"])
+    methods[FALLBACK], methods["calibrated"] = methods["calibrated"], methods[FALLBACK]
+    assert score("log_loss", MANY_TARGETS, methods["calibrated"]) < humble
     assert choose(methods, MANY_TARGETS, "log_loss") == FALLBACK
 
 
