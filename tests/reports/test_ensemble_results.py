@@ -19,13 +19,13 @@ def lines(table: Table) -> list[str]:
 
 def rows(metric: str) -> dict[str, list[str]]:
     scores = score_methods(Candidates(members(1, 1.5), TARGETS, FOLDS, metric), [*METHODS, AUTO])
-    cells = [line.split("│")[1:-1] for line in lines(methods_table(scores, metric, "stack"))]
+    cells = [line.split("│")[1:-1] for line in lines(methods_table(scores, metric, "calibrated"))]
     return {row[0].strip(): [cell.strip() for cell in row[1:]] for row in cells if row}
 
 
 def test_every_method_has_its_honest_and_its_fitted_scores():
     found = rows("accuracy")
-    names = ["mean", "weighted", "calibrated", "rank", "stack *", "auto, nested"]
+    names = ["mean", "weighted", "calibrated *", "rank", "stack", "auto, nested"]
     assert list(found) == names
     candidates = Candidates(members(1, 1.5), TARGETS, FOLDS, "accuracy")
     for name, score in zip(found, score_methods(candidates, [*METHODS, AUTO]), strict=True):
@@ -34,7 +34,7 @@ def test_every_method_has_its_honest_and_its_fitted_scores():
             str(score.log_loss), f"{score.fitted_log_loss:.4f}",
         ]  # fmt: skip
     assert found[FALLBACK][4] == found["auto, nested"][4] == ""
-    assert "[" in found["stack *"][4]
+    assert "[" in found["calibrated *"][4]
 
 
 def test_log_loss_is_not_shown_twice():
