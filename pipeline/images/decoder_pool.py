@@ -209,10 +209,14 @@ def prepare_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+NTSTATUS = 0x8000_0000  # exit codes from here on are Windows's, for what crashed
+
+
 def killed_worker(cause: str = "") -> KilledError:
     """Say that a process died; the kernel kills one where memory runs out."""
     told = f" ({cause})" if cause else ""
-    if cause.startswith("exit code"):  # it ended by itself, for a reason that it printed
+    code = cause.removeprefix("exit code ")
+    if code != cause and int(code) < NTSTATUS:  # it ended by itself, for a reason that it printed
         how = f"one ended{told}; mend what it printed above and run the same command again"
     else:
         how = (

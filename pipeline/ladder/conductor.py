@@ -13,7 +13,15 @@ from pipeline.data.training_table import Tables
 from pipeline.errors import PipelineError
 from pipeline.ladder.commands import Commands, Ending
 from pipeline.ladder.costs import Rates, pace_of
-from pipeline.ladder.course import Attempt, Course, Outcome, Reached, save_course, utc_now
+from pipeline.ladder.course import (
+    Attempt,
+    Course,
+    Outcome,
+    Reached,
+    restore_submission,
+    save_course,
+    utc_now,
+)
 from pipeline.ladder.plan import Job
 from pipeline.ladder.schedule import MARGIN, Deadline, Forecast, lay_out
 from pipeline.store.atomic import write_bytes
@@ -98,11 +106,18 @@ class Climb:
         return FoldStamps(self.paths, self.competition, job.experiment, self.tables, out)
 
     def first_rung(self, forecasts: Sequence[Forecast]) -> str:
-        """Name the rung that is begun whatever it costs: the first that can be, without a file."""
-        if self.has_file:
+        """Name the rung that is begun whatever it costs, as there is no file: the plan's first.
+
+        Where that can't be, the first that can, unless anything is expected to fit.
+        """
+        able = [one for one in forecasts if not one.refused and one.job.name not in self._failed]
+        if self.has_file or not able:
             return ""
-        able = (one for one in forecasts if not one.refused and one.job.name not in self._failed)
-        return next((one.job.rung.name for one in able), "")
+        first = able[0].job.rung.name
+        if first != forecasts[0].job.rung.name:
+            rows = lay_out(able, self.deadline, self.reserve, self.pace)
+            first = "" if any(row.fits == "yes" for row in rows) else first
+        return first
 
     def climb(self, forecasts: Sequence[Forecast], num_rungs: int | None = None) -> None:
         """Train, blend and submit, rung by rung, until all is done or time is up.
@@ -152,7 +167,9 @@ class Climb:
         stop_at = self._stop_at(is_first=job.rung.name == first_rung)
         if rows[0].fits != "yes" or time.monotonic() > stop_at:
             say(f"{place}, {job.name}: not begun, {_reason(ahead[0], self)}")
-            self._note(job, "did not fit", forecast.seconds)
+            earlier = self._earlier(job)
+            if earlier is None or earlier.outcome != "stopped":  # whose time is still to be counted
+                self._note(job, "did not fit", forecast.seconds)
             return
         predicted = None if forecast.seconds is None else forecast.seconds * self.pace
         self._begun.add(job.name)
@@ -205,6 +222,7 @@ class Climb:
             return
         pace = pace_of(seconds, forecast.seconds)
         if pace is None:
+            self.rates.forget(job.experiment)
             return
         if seconds > TELLING_SECONDS:
             self.pace = pace
@@ -223,7 +241,7 @@ class Climb:
         name, begun = f"run-{rung}", time.monotonic()
         blend = self._blend(name, members, place)
         if not blend.is_good:
-            if not blend.was_stopped:  # by itself, so it would with the next rungs, too
+            if blend.code > 0 and not blend.was_stopped:  # by itself, so it would again
                 self._left_out |= {job.name for job in members if job.rung.name == rung}
             if self.has_file:
                 why = "no time to blend" if blend.was_stopped else "not blended, as its error says"
@@ -233,6 +251,7 @@ class Climb:
             name = members[0].name
         result = load_result(self.paths.experiment(name))
         score, (low, high) = result.metrics["oof_score"], result.metrics["oof_interval_95"]
+        restore_submission(self.paths, self.course)
         is_kept = not self.has_file or self.course.is_no_worse(score)
         sha256 = self._submit(name, place) if is_kept else ""
         reached = Reached(
@@ -247,7 +266,8 @@ class Climb:
             sha256=sha256,
         )
         if is_kept and not sha256:
-            warn(f"{place}, {rung}: its submission was not written; the one of before stands")
+            stands = "the one of before stands" if self.has_file else "there is none yet"
+            warn(f"{place}, {rung}: its submission was not written; {stands}")
             return
         self._save(self.course.with_reached(reached))
         self.finish_seconds = max(4.0, (time.monotonic() - begun) * SPARE)
@@ -305,9 +325,9 @@ class Climb:
         seconds: float | None = None,
         why: str = "",
     ) -> None:
-        earlier = [one for one in self.course.attempts if one.experiment == job.name]
-        if seconds is not None and earlier and earlier[-1].outcome == "stopped":  # it went on
-            done = earlier[-1].seconds or 0.0
+        earlier = self._earlier(job)
+        if seconds is not None and earlier and earlier.outcome == "stopped":  # it went on
+            done = earlier.seconds or 0.0
             seconds, predicted = seconds + done, None if predicted is None else predicted + done
         attempt = Attempt(
             rung=job.rung.name,
@@ -318,6 +338,10 @@ class Climb:
             why=why,
         )
         self._save(self.course.with_attempt(attempt))
+
+    def _earlier(self, job: Job) -> Attempt | None:
+        """Return what became of a training when it was last tried."""
+        return next((one for one in self.course.attempts if one.experiment == job.name), None)
 
     def _save(self, course: Course) -> None:
         seconds = round(self._before + self.deadline.elapsed, 1)

@@ -170,6 +170,15 @@ class Rates:
         """Remember it; a disk that is full forgets."""
         rates = self._load()
         rates.setdefault(self._machine, {})[_key(experiment)] = asdict(cost)
+        self._write(rates)
+
+    def forget(self, experiment: Experiment) -> None:
+        """Drop what turned out to be wrong: the next run rehearses it."""
+        rates = self._load()
+        if rates.get(self._machine, {}).pop(_key(experiment), None) is not None:
+            self._write(rates)
+
+    def _write(self, rates: dict[str, Any]) -> None:
         with suppress(PipelineError):
             write_text(self._paths.rates_json, json.dumps(rates, indent=1, sort_keys=True) + "\n")
 

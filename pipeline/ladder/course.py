@@ -76,7 +76,8 @@ class Course(_Record):
         metric: What scores measure.
         scored_by: How they are made, see `Competition.scoring`; empty for by the metric alone.
         folds_sha256: Of the fold table: over other folds, a course begins anew.
-        answers_sha256: Of what decides a submission besides predictions: test images and form.
+        answers_sha256: Of what decides a submission besides predictions: test images and form;
+            empty where an older version wrote it, which goes on.
         limit_seconds: The last command's limit; None without.
         seconds: Of work so far.
         reached: The rungs that were climbed.
@@ -147,20 +148,22 @@ def begin_course(paths: Paths, competition: Competition, plan: str, limit: float
         if paths.run_json.is_file():
             say(f"{paths.run_json}: is of other folds, or can't be read; begins anew")
         return new
-    if (course.scored_by or course.metric, course.answers_sha256) != (
-        new.scored_by,
-        new.answers_sha256,
-    ):
+    before = course.scored_by or course.metric, course.answers_sha256 or new.answers_sha256
+    if before != (new.scored_by, new.answers_sha256):
         say(f"{paths.run_json}: is of another metric, test set or form of answers; begins anew")
         return new
     if course.best is not None and _find_submission(paths, course.best) is None:
         say(f"{paths.submission('run')}: is gone, as is what it was made from; made again")
         course = course.model_copy(update={"reached": ()})
-    return course.model_copy(update={"plan": plan, "limit_seconds": limit})
+    today = {"plan": plan, "limit_seconds": limit, "answers_sha256": new.answers_sha256}
+    return course.model_copy(update=today)
 
 
 def _answers_digest(paths: Paths, competition: Competition) -> str:
-    form = competition.submission.model_dump(mode="json")
+    # What the file is called is no part of it, and a key that is new has its default.
+    form = competition.submission.model_dump(
+        mode="json", exclude={"file_name"}, exclude_defaults=True
+    )
     return fingerprint([digest(paths.test_csv), form, list(competition.classes)])
 
 
@@ -170,7 +173,7 @@ def open_course(paths: Paths, course: Course) -> None:
     A course that isn't gone on with is kept beside it, as run-before.json.
     """
     known, old = load_course(paths), paths.run_json
-    if known is None or known.reached != course.reached:
+    if known is None or (known.reached, known.attempts) != (course.reached, course.attempts):
         with explained_os_errors(old), suppress(FileNotFoundError):
             old.replace(old.with_name("run-before.json"))
     save_course(paths, course)

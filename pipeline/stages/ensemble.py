@@ -26,7 +26,7 @@ from pipeline.scoring.ensembling.build import (
     describe_ensemble,
 )
 from pipeline.scoring.ensembling.ensemble_methods import METHODS
-from pipeline.scoring.ensembling.selection import AUTO
+from pipeline.scoring.ensembling.selection import AUTO, FALLBACK
 from pipeline.scoring.oof import describe_oof
 from pipeline.scoring.targets import Judged, class_indices, image_groups
 from pipeline.store.atomic import remove, write_text
@@ -96,6 +96,7 @@ def run(
         for member in names
     }
     asked = {"metric": competition.scoring, "method": method, "prune": prune}
+    asked |= {"fallback": FALLBACK} if method == AUTO else {}
     stamp = Stamp(out.stamp, {"members": sources, **asked})
     inputs = _load(paths, competition, names)
     if stamp.is_fresh():

@@ -14,7 +14,7 @@ from pipeline.errors import ConfigError, PipelineError, StoppedError
 from pipeline.ladder.commands import FOREVER, Commands, Ending
 from pipeline.ladder.conductor import Climb
 from pipeline.ladder.costs import Cost, Rates, Rehearsal
-from pipeline.ladder.course import begin_course, open_course
+from pipeline.ladder.course import begin_course, open_course, restore_submission
 from pipeline.ladder.plan import Job, Plan, list_jobs, load_plan
 from pipeline.ladder.schedule import Deadline, Forecast, clock, lay_out, schedule_table
 from pipeline.ladder.schedule import parse_seconds as parse_seconds
@@ -261,22 +261,10 @@ def _print_schedule(climb: Climb, plan: Plan, forecasts: Sequence[Forecast]) -> 
 def _end(climb: Climb, forecasts: list[Forecast]) -> None:
     """Write the report, as far as there is time, and say what there is in the end."""
     course, deadline = climb.course, climb.deadline
-    outcomes = {one.outcome for one in course.attempts}
-    if not climb.has_file and outcomes and outcomes <= {"failed", "skipped"}:
-        raise PipelineError(
-            f"run {climb.competition.name}: a training of plan '{course.plan}' must succeed, none "
-            "did; mend what they say above, and run the same command again"
-        )
+    restore_submission(climb.paths, course)
     best = course.best
     if best is None or not climb.has_file:
-        first = forecasts[0].seconds
-        told = f"there was none after {clock(deadline.elapsed)}"
-        if first is not None:
-            told = f"some {clock(first * climb.pace)} for the first rung"
-        raise StoppedError(
-            f"run {climb.competition.name}: {clock(deadline.limit)} is too short for a submission "
-            f"here ({told}); give more by --time-limit: the same command goes on from here"
-        )
+        raise _no_file(climb, forecasts)
     climb.commands.run("report", kill_at=deadline.last - REPORT_ENDS, is_quiet=True)
     low, high = best.interval
     result(
@@ -284,3 +272,23 @@ def _end(climb: Climb, forecasts: list[Forecast]) -> None:
         f"[{low:.4f}, {high:.4f}], made of {' + '.join(best.members)}, sha256 {best.sha256}"
     )
     say(f"run {climb.competition.name}: over after {clock(deadline.elapsed)}")
+
+
+def _no_file(climb: Climb, forecasts: Sequence[Forecast]) -> PipelineError:
+    """Say why there is no submission."""
+    course, deadline, name = climb.course, climb.deadline, climb.competition.name
+    planned = {one.job.name for one in forecasts}
+    outcomes = {one.outcome for one in course.attempts if one.experiment in planned}
+    if isinf(deadline.limit) or (outcomes and outcomes <= {"failed", "skipped"}):
+        return PipelineError(
+            f"run {name}: a training of plan '{course.plan}' must succeed, none did; mend what "
+            "they say above, and run the same command again"
+        )
+    first = forecasts[0].seconds
+    told = f"there was none after {clock(deadline.elapsed)}"
+    if first is not None:
+        told = f"some {clock(first * climb.pace)} for the first rung"
+    return StoppedError(
+        f"run {name}: {clock(deadline.limit)} is too short for a submission here ({told}); give "
+        "more by --time-limit: the same command goes on from here"
+    )

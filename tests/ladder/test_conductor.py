@@ -249,6 +249,16 @@ def test_a_rung_that_all_fails_hands_on_that_it_is_begun_whatever_it_costs(site)
     assert made.has_file
 
 
+def test_where_the_first_rung_fails_what_fits_goes_before_what_does_not(site):
+    """A dear training must not take the time in which a cheap one makes a file."""
+    _, here, climb = site
+    made, forecasts = climb()
+    here.endings[forecasts[0].job.words[1]] = FAILED
+    made.climb([forecasts[0], replace(forecasts[1], seconds=1e6), forecasts[2]])
+    assert trained(here) == ["one.toml", "three.toml"]
+    assert made.has_file
+
+
 def test_a_submission_that_fails_by_itself_ends_the_run_and_is_not_put_down_to_time(site):
     _, here, climb = site
     here.endings["submit"] = FAILED
@@ -267,6 +277,24 @@ def test_what_cannot_be_blended_is_left_out_of_later_blends(site, capsys):
     made.climb([*forecasts[:2], last])
     assert "b: not blended, as its error says" in capsys.readouterr().err
     assert best_of(paths).members == ("one", "three")
+
+
+def test_a_blend_that_was_killed_is_tried_again_with_the_next_rung(site):
+    paths, here, climb = site
+    made, forecasts = climb()
+    rung = forecasts[2].job.rung.model_copy(update={"name": "c"})
+    last = replace(forecasts[2], job=replace(forecasts[2].job, rung=rung))
+    here.endings["run-b"] = Ending(-9, 5.0, was_stopped=False)
+    made.climb([*forecasts[:2], last])
+    assert best_of(paths).members == ("one", "two", "three")
+
+
+def test_a_first_submission_that_was_not_written_is_not_said_to_stand(site, capsys):
+    _, here, climb = site
+    made, forecasts = climb()
+    here.endings["submit"] = STOPPED
+    made.climb(forecasts[:1])
+    assert "a: its submission was not written; there is none yet" in capsys.readouterr().err
 
 
 def test_a_training_alone_is_noted_alone(site):
@@ -288,12 +316,25 @@ def test_a_training_whose_features_were_there_says_nothing_of_the_others(site):
     assert made.rates.get(forecasts[0].job.experiment) is None
 
 
+def test_a_remembered_rate_that_is_far_too_slow_is_forgotten(site):
+    """It was measured on a machine that was busy; the next run rehearses."""
+    _, here, climb = site
+    made, forecasts = climb(seconds=1000.0)
+    job = forecasts[0].job
+    made.rates.put(job.experiment, COST)
+    here.endings[job.words[1]] = Ending(0, 60.0, was_stopped=False)
+    made.climb(forecasts[:1])
+    assert made.rates.get(job.experiment) is None
+
+
 def test_the_time_of_a_training_that_was_stopped_counts_when_it_has_gone_on(site):
     paths, here, climb = site
     made, forecasts = climb()
     here.endings[forecasts[1].job.words[1]] = STOPPED
     made.climb(forecasts)
     here.endings.clear()
+    short, forecasts = climb()
+    short.climb([replace(one, seconds=1e6) for one in forecasts])  # doesn't fit
     again, forecasts = climb()
     again.climb(forecasts)
     took = {one.experiment: one.seconds for one in course_of(paths).attempts}

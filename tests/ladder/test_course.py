@@ -1,5 +1,6 @@
 """The course of a run: what stands, what is worse, what begins anew."""
 
+import json
 from datetime import UTC, datetime
 
 from pipeline.config.competition import load_competition
@@ -98,6 +99,30 @@ def test_other_test_images_classes_or_forms_of_answers_begin_a_course_anew(works
     assert begin_course(paths, competition, "cpu", None).reached
     paths.test_csv.write_text(paths.test_csv.read_text() + "\n")
     assert begin_course(paths, competition, "cpu", None).reached == ()
+
+
+def test_a_course_of_an_older_version_goes_on(workspace, capsys):
+    """It doesn't say what decides a submission, and its file may be better than what fits today."""
+    paths, competition = workspace
+    begun = begin_course(paths, competition, "cpu", None)
+    there = written(paths, "a", 0.9)
+    older = begun.with_reached(there).model_dump(mode="json", exclude={"answers_sha256"})
+    write_text(paths.run_json, json.dumps(older))
+    course = begin_course(paths, competition, "cpu", None)
+    assert course.best == there
+    assert course.answers_sha256 == begun.answers_sha256
+    assert capsys.readouterr().err == ""
+
+
+def test_what_a_file_is_called_changes_nothing_of_it(workspace):
+    paths, competition = workspace
+    save_course(
+        paths,
+        begin_course(paths, competition, "cpu", None).with_reached(written(paths, "a", 0.9)),
+    )
+    form = competition.submission.model_copy(update={"file_name": "another.csv"})
+    other = competition.model_copy(update={"submission": form})
+    assert begin_course(paths, other, "cpu", None).best is not None
 
 
 def test_a_course_whose_submission_is_gone_for_good_keeps_its_trainings_alone(workspace, capsys):

@@ -181,6 +181,20 @@ def test_ensembles_are_members_only_when_named(paths, demo):
     ]  # fmt: skip
 
 
+def test_a_chosen_blend_is_made_anew_where_another_version_chose_by_another_baseline(
+    paths, demo, capsys, monkeypatch
+):
+    save(paths, "a", noisy(1, 0))
+    save(paths, "b", noisy(1, 1))
+    ensemble.run(paths, demo, [], "ensemble")
+    capsys.readouterr()
+    ensemble.run(paths, demo, [], "ensemble")
+    assert "up to date" in capsys.readouterr().err
+    monkeypatch.setattr("pipeline.stages.ensemble.FALLBACK", "calibrated")
+    ensemble.run(paths, demo, [], "ensemble")
+    assert "up to date" not in capsys.readouterr().err
+
+
 def test_a_second_run_changes_nothing_until_a_member_does(paths, demo, capsys):
     save(paths, "a", noisy(1, 0))
     save(paths, "b", noisy(1, 1))

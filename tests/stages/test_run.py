@@ -194,6 +194,13 @@ def test_a_training_that_failed_is_not_begun_twice(limited, monkeypatch):
     assert [call[0] for call in here.calls].count("train") == 1
 
 
+def test_without_a_limit_no_file_is_not_put_down_to_time(limited, monkeypatch):
+    ready = dict.fromkeys(("download", "prepare", "folds"), DONE) | {"submit": STOPPED}
+    monkeypatch.setattr(run, "Commands", lambda *_: Here("demo", limited[0].root, endings=ready))
+    with pytest.raises(PipelineError, match="a training of plan 'mine' must succeed, none did"):
+        limited[1]()
+
+
 def test_a_dry_run_prints_the_schedule_and_trains_nothing(limited, capsys):
     paths, start = limited
     start(limit=600.0, is_dry=True)

@@ -540,9 +540,12 @@ def test_members_weigh_what_the_ensemble_says(project):
 def test_why_the_way_to_blend_was_taken_is_told(project):
     one = next(one for one in project.data.results if one.is_ensemble)
 
-    def told(method, against, options=""):
-        tried = [{**entry, "against_fallback": against} for entry in one.metrics["methods"]
-                 if entry["method"] in (method, "auto")]  # fmt: skip
+    def told(method, against, options="", baseline="stack"):
+        tried = [
+            {**entry, "against_fallback": against if entry["method"] == method else None}
+            for entry in one.metrics["methods"]
+            if entry["method"] in (method, baseline, "auto")
+        ]
         changed = dataclasses.replace(
             one,
             config=one.config | {"method": method, "options": options},
@@ -553,7 +556,8 @@ def test_why_the_way_to_blend_was_taken_is_told(project):
 
     better = {"metric": "log_loss", "difference": -0.0035, "verdict": "better",
               "interval": [-0.0064, -0.0005]}  # fmt: skip
-    assert "beats 'stack'" in told("mean", better)
+    assert "It was chosen of 2 ways, as it beats 'stack'" in told("mean", better)
+    assert "beats 'calibrated'" in told("mean", better, baseline="calibrated")  # of before
     assert "-0.0035 [-0.0064, -0.0005]" in told("mean", better)
     assert "no other way was better beyond noise" in told("stack", None)
     assert "It " not in told("mean", better, "--method mean")

@@ -25,7 +25,7 @@ from pipeline.reports.page.blocks import (
 )
 from pipeline.reports.page.report_data import ReportData
 from pipeline.reports.style import COLORS, GREY, PNG_DPI, data_uri, drawing, shorten
-from pipeline.scoring.ensembling.selection import AUTO, FALLBACK
+from pipeline.scoring.ensembling.selection import AUTO
 from pipeline.store.paths import AblationPaths
 from pipeline.store.results import Result
 
@@ -99,11 +99,12 @@ def _choice(one: Result) -> str:
     against = tried[method]
     if against is None:
         return " It is the baseline, and no other way was better beyond noise."
+    baseline = next((name for name in tried if tried[name] is None and name != AUTO), "another")
     low, high = against["interval"]
     metric = against["metric"].replace("_", " ")
     by = "log loss at their best temperatures" if metric == "log loss" else metric
     return (
-        f" It was chosen of {len(set(tried) - {AUTO})} ways, as it beats '{FALLBACK}', the "
+        f" It was chosen of {len(set(tried) - {AUTO})} ways, as it beats '{baseline}', the "
         f"baseline, on held-out images: {by} {against['difference']:+.4f} "
         f"[{low:+.4f}, {high:+.4f}]."
     )
