@@ -72,7 +72,6 @@ class Climb:
     pace: float = 1.0
     _before: float = field(init=False)
     _begun: set[str] = field(init=False, default_factory=set)
-    _failed: set[str] = field(init=False, default_factory=set)
     _left_out: set[str] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
@@ -110,7 +109,9 @@ class Climb:
 
         Where that can't be, the first that can, unless anything is expected to fit.
         """
-        able = [one for one in forecasts if not one.refused and one.job.name not in self._failed]
+        attempts = self.course.attempts
+        failed = {one.experiment for one in attempts if one.outcome == "failed"} & self._begun
+        able = [one for one in forecasts if not one.refused and one.job.name not in failed]
         if self.has_file or not able:
             return ""
         first = able[0].job.rung.name
@@ -214,7 +215,6 @@ class Climb:
             if outcome == "stopped":
                 say(f"{job.name}: stopped, as time is up; what it did is kept")
             else:
-                self._failed.add(job.name)
                 warn(f"{job.name}: failed, as its error says; going on without it")
             return
         self._note(job, "trained", predicted, seconds)

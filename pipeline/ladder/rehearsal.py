@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from pipeline.config.competition import Competition, load_competition
 from pipeline.config.experiment import Experiment, HeadConfig
 from pipeline.data.resolution import resolve
-from pipeline.data.training_table import Tables, is_readable, load_tables, subsample
+from pipeline.data.training_table import Tables, is_readable, load_tables
 from pipeline.errors import PipelineError
 from pipeline.images.views import View, augmented_views, plain_views, training_view
 from pipeline.images.working_copy import WorkingCopies, working_side_px
@@ -65,7 +65,7 @@ class _Rehearsal:
     ) -> None:
         self._paths = paths
         self._competition = competition
-        self._all = tables
+        self._tables = tables
         self._start_seconds = start_seconds
 
     def measure(self, experiment: Experiment) -> Cost:
@@ -76,7 +76,7 @@ class _Rehearsal:
         """
         check_trainable(experiment, self._competition.num_classes)
         self._experiment = experiment = prepared(experiment)
-        self._tables = tables = subsample(self._all, experiment.data.limit)
+        tables = self._tables
         self._train, self._test = tables.train, tables.test[is_readable(tables.test)]
         self._targets = class_indices(self._competition, tables.train)
         num_folds = held_out(tables.folds)["fold"].nunique()

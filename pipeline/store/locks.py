@@ -53,12 +53,8 @@ def held_alone(path: Path, what: str) -> Iterator[None]:
             f"{what}: must be the only one, {_holder(path)} is running and holds {path}; wait "
             "until it is over, or stop it"
         )
-    _note(path, f"{what} (process {os.getpid()} on {platform.node()})\n")
-    try:
+    with _noted(path, what, free):
         yield
-    finally:
-        _note(path, "")
-        free()
 
 
 @contextmanager
@@ -82,9 +78,16 @@ def first_held(wanted: Mapping[Path, str]) -> Iterator[Path]:
             is_told = True
         time.sleep(min(POLL_SECONDS * len(wanted), MOST_POLL_SECONDS))
     path, free = found
-    _note(path, f"{wanted[path]} (process {os.getpid()} on {platform.node()})\n")
-    try:
+    with _noted(path, wanted[path], free):
         yield path
+
+
+@contextmanager
+def _noted(path: Path, what: str, free: Callable[[], None]) -> Iterator[None]:
+    """Say in a lock file who holds it, and free it in the end."""
+    _note(path, f"{what} (process {os.getpid()} on {platform.node()})\n")
+    try:
+        yield
     finally:
         _note(path, "")
         free()
