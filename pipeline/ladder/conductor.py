@@ -167,7 +167,8 @@ class Climb:
         rows = lay_out(ahead, self.deadline, self.reserve, self.pace, first_rung)
         stop_at = self._stop_at(is_first=job.rung.name == first_rung)
         if rows[0].fits != "yes" or time.monotonic() > stop_at:
-            say(f"{place}, {job.name}: not begun, {_reason(ahead[0], self)}")
+            is_guess = forecast.seconds is None
+            say(f"{place}, {job.name}: not begun, {_reason(ahead[0], self, is_guess=is_guess)}")
             earlier = self._earlier(job)
             if earlier is None or earlier.outcome != "stopped":  # whose time is still to be counted
                 self._note(job, "did not fit", forecast.seconds)
@@ -354,8 +355,9 @@ class Climb:
         return run_view(place, ends, f"{best.score:.4f}" if best else "")
 
 
-def _reason(forecast: Forecast, climb: Climb) -> str:
+def _reason(forecast: Forecast, climb: Climb, *, is_guess: bool) -> str:
     if forecast.seconds is None:
         return "as there was no time to rehearse it"
     needed, left = forecast.seconds * climb.pace, climb.deadline.left - climb.reserve
-    return f"it takes {needed / 60:.1f} min, {max(0.0, left) / 60:.1f} are left"
+    takes = "it wasn't rehearsed, and may take" if is_guess else "it takes"
+    return f"{takes} {needed / 60:.1f} min, {max(0.0, left) / 60:.1f} are left"

@@ -137,7 +137,9 @@ def test_what_was_not_rehearsed_is_begun_where_twice_the_longest_so_far_would_fi
     assert [one.predicted_seconds for one in course_of(paths).attempts] == [2.0, None, None]
 
 
-def test_what_was_not_rehearsed_is_expected_to_take_no_less_than_what_did_not_fit_before(site):
+def test_what_was_not_rehearsed_is_expected_to_take_no_less_than_what_did_not_fit_before(
+    site, capsys
+):
     paths, here, climb = site
     made, forecasts = climb()
     rung = forecasts[2].job.rung.model_copy(update={"name": "c"})
@@ -146,6 +148,9 @@ def test_what_was_not_rehearsed_is_expected_to_take_no_less_than_what_did_not_fi
     assert trained(here) == ["one.toml"]
     outcomes = [one.outcome for one in course_of(paths).attempts]
     assert outcomes == ["trained", "did not fit", "did not fit"]
+    lines = [line for line in capsys.readouterr().err.splitlines() if "not begun" in line]
+    assert "two: not begun, it takes 16666.7 min" in lines[0]
+    assert "three: not begun, it wasn't rehearsed, and may take 16666.7 min" in lines[1]
 
 
 @pytest.mark.parametrize(
