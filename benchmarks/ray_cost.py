@@ -20,7 +20,7 @@ from pathlib import Path
 
 from benchmarks.ratio import seconds
 from pipeline.console import result
-from pipeline.machine import CPUS_VARIABLE, is_installed
+from pipeline.machine import CPUS_VARIABLE, is_installed, pip_install
 
 COMPETITION, NUM_EXPERIMENTS, NUM_FOLDS, NUM_SLOTS = "few", 3, 5, 2
 NUM_IMAGES = {"num_train": 120, "num_test": 20}
@@ -106,7 +106,7 @@ def epochs_of(root: Path, job_seconds: float) -> int:
 def main() -> None:
     """Print seconds and ratios."""
     if not is_installed("ray"):
-        raise SystemExit("Ray must be installed; run \"pip install 'pipeline[ray]'\"")
+        raise SystemExit(f"Ray must be installed; run '{pip_install('ray')}'")
     job_seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)

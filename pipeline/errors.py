@@ -12,7 +12,7 @@
     └── StoppedError      Ctrl-C; what was done is saved
 
 A message is one line, "where: what must hold, what was found; the next command". The command
-line prints it on stderr and exits with code 1, without a traceback.
+line prints it on stderr and exits with code 1, 130 after a StoppedError, without a traceback.
 """
 
 import unicodedata

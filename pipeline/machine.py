@@ -9,6 +9,7 @@ import math
 import os
 import platform
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -35,6 +36,11 @@ JOB = "PIPELINE_JOB"
 def is_installed(package: str) -> bool:
     """Whether a package can be imported."""
     return importlib.util.find_spec(package) is not None
+
+
+def pip_install(packages: str) -> str:
+    """Return the command that installs packages for this Python, whichever `pip` a shell finds."""
+    return f"{sys.executable} -m pip install {packages}"
 
 
 def num_cpus() -> int:

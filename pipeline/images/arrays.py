@@ -19,6 +19,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from pipeline.errors import DataError
+from pipeline.machine import pip_install
 
 WHITE = 255
 DEPTHS = (8, 10, 12, 14, 16)  # bits of a pixel
@@ -92,7 +93,7 @@ def _read_dicom(content: bytes, max_pixels: int) -> Numbers:
         from pydicom.pixels.utils import pixel_array
     except ImportError as error:
         raise DataError(
-            "is DICOM, which needs the package pydicom; run \"pip install 'pipeline[dicom]'\""
+            f"is DICOM, which needs the package pydicom; run '{pip_install('pydicom')}'"
         ) from error
     try:
         with warnings.catch_warnings():

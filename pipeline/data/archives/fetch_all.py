@@ -1,7 +1,6 @@
 """Fetch the archives of a competition that aren't here yet, each from its first good source."""
 
 import shlex
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from pipeline.data.archives.fetch_archive import fetch_archive, mismatch
 from pipeline.data.archives.sources import Source, is_url, parts
 from pipeline.data.archives.tars_and_7z import require_seven_zip
 from pipeline.errors import ArchiveError, DataError
-from pipeline.machine import is_installed
+from pipeline.machine import is_installed, pip_install
 from pipeline.store.atomic import PARTIAL_SUFFIX
 from pipeline.store.freshness import Stamp, digest, read_stamp
 from pipeline.store.paths import Paths
@@ -173,9 +172,7 @@ def _check_sources(plan: DownloadPlan, missing: list[Archive]) -> None:
 def _by_client(competition: Competition) -> str:
     if competition.kaggle is None:
         return ""
-    install = (
-        "" if is_installed("kaggle") else f"run '{sys.executable} -m pip install kaggle six', "
-    )
+    install = "" if is_installed("kaggle") else f"run '{pip_install('kaggle six')}', "
     return f"; or {install}make a token on kaggle.com, Settings, API, and run it without --from"
 
 

@@ -8,7 +8,6 @@ an optional package: LGPL, and few competitions need it.
 import bz2
 import gzip
 import lzma
-import sys
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +20,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 from pipeline.data.archives.entries import Contents, Entry, Receive, Sink, decoded, extract_each
 from pipeline.errors import ArchiveError, DataError, PipelineError
-from pipeline.machine import is_installed
+from pipeline.machine import is_installed, pip_install
 
 if TYPE_CHECKING:
     from py7zr import FileInfo, SevenZipFile
@@ -169,7 +168,7 @@ def require_seven_zip(archive: str) -> None:
     if not can_read_7z():
         raise DataError(
             f"{archive}: a 7z needs the package {PACKAGE} (the extra 'sevenzip'), which isn't "
-            f"installed; run '{sys.executable} -m pip install {PACKAGE}', or unpack it by hand "
+            f"installed; run '{pip_install(PACKAGE)}', or unpack it by hand "
             "into a folder of its name beside it"
         )
 
