@@ -103,6 +103,8 @@ WRITING_WORDS = {
     "numerals", "sign", "signs", "gtsrb", "arrow", "arrows", "direction", "directions", "clock",
     "clocks", "asl", "手写", "数字", "汉字", "文字", "箭头", "标志",
 }  # fmt: skip
+# Chinese numerals, and so many other characters as are a script rather than things.
+NUMERALS, MANY_WORDS = frozenset("〇零一二三四五六七八九十百千万亿"), 20
 
 
 def doubt_of_mirrors(names: Iterable[str], classes: Sequence[str]) -> str:
@@ -118,11 +120,18 @@ def doubt_of_mirrors(names: Iterable[str], classes: Sequence[str]) -> str:
         if any(other in own and frozenset(own - {other}) in sided for own in words):
             return f"classes are '{one}' and '{other}'"
     symbols = [name for name in classes if len(name) == 1 and name.isalnum()]
-    if len(symbols) == len(classes) and not all(name.isdigit() for name in symbols):
+    are_digits = all(name.isdigit() for name in symbols)
+    if len(symbols) == len(classes) and not are_digits and not _are_words(symbols):
         return "classes are single letters"
     called = {word for name in names for word in words_of(name)}
     found = sorted((called | frozenset().union(*words)) & WRITING_WORDS)
     return f"'{found[0]}' is in the names of classes, lists or folders" if found else ""
+
+
+def _are_words(symbols: Sequence[str]) -> bool:
+    """Whether single characters are words, as Chinese for cat and dog, and not what was written."""
+    are_ideographs = all("\u4e00" <= name <= "\u9fff" for name in symbols)
+    return are_ideographs and len(symbols) < MANY_WORDS and not NUMERALS.issuperset(symbols)
 
 
 MIN_SHARED = 0.9

@@ -131,6 +131,7 @@ SIDED = {
     "sides": ["turn_left", "turn_right", "straight"],
     "letters": ["b", "d", "p", "q"],
     "Chinese sides": ["左", "右"],
+    "Chinese numerals": ["一", "二", "三"],
     "eyes": ["OD", "OS"],
     "clockwise": ["clockwise", "counterclockwise"],
 }
@@ -156,7 +157,9 @@ def test_competition_that_is_called_after_writing_is_not_mirrored(tmp_path):
     assert "# does a mirrored image still show its class?" in asked.text
 
 
-@pytest.mark.parametrize("classes", [["left", "leftover"], ["cat", "dog"], ["design", "signal"]])
+@pytest.mark.parametrize(
+    "classes", [["left", "leftover"], ["cat", "dog"], ["design", "signal"], ["猫", "狗"]]
+)
 def test_other_classes_are_asked_about(tmp_path, classes):
     folder = tmp_path / "folder"
     save_files(folder, [f"train/{name}/{n}.jpg" for name in classes for n in range(4)])
