@@ -50,7 +50,7 @@ MISTAKES = {
     ),
     "a competition's file that is not there": (
         ["status", "mine/none.toml"],
-        "mine/none.toml: must be one of {known} or the path of a .toml file",
+        "mine/none.toml: must be a TOML file, there is none; check the path",
     ),
     "prepare before download": (
         ["prepare", "demo"],

@@ -187,6 +187,9 @@ def locate_toml(name_or_path: str, folder: str) -> Path:
     path = Path(name_or_path)
     if path.suffix == ".toml" and path.is_file():
         return path
+    if path.suffix == ".toml":
+        near = did_you_mean(path.stem, known) or "; check the path"
+        raise ConfigError(f"{name_or_path}: must be a TOML file, there is none{near}")
     raise ConfigError(
         f"{name_or_path}: must be one of {', '.join(known)} or the path of a .toml file"
         f"{did_you_mean(name_or_path, known)}"

@@ -210,7 +210,7 @@ def _check_for_labels(experiment: Experiment) -> None:
         if value == "balanced":
             raise ConfigError(
                 f"experiment '{experiment.name}': train.{key} must not be 'balanced', which goes "
-                "by classes, where images have several labels"
+                "by classes, where images have several labels or a number"
             )
 
 

@@ -61,7 +61,7 @@ class Probe:
         if data.has_several and experiment.head.kind != "logistic":
             raise ConfigError(
                 f"experiment '{experiment.name}': head.kind must be 'logistic' where images have "
-                f"several labels, is '{experiment.head.kind}'"
+                f"several labels or a number, is '{experiment.head.kind}'"
             )
         self._experiment = experiment
         self._data = data

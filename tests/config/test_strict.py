@@ -107,11 +107,17 @@ def test_any_toml_file_is_found_by_path(tmp_path):
     assert locate_toml(str(path), "competitions") == path
 
 
-@pytest.mark.parametrize("name", ["dmo", "missing.toml", "demo.toml"])
-def test_an_unknown_name_lists_the_known_ones(name):
+def test_an_unknown_name_lists_the_known_ones():
     known = ", ".join(built_in_names("competitions"))
-    with pytest.raises(ConfigError, match=f"^{name}: must be one of {known} or the path of a"):
-        locate_toml(name, "competitions")
+    with pytest.raises(ConfigError, match=f"^dmo: must be one of {known} or the path of a"):
+        locate_toml("dmo", "competitions")
+
+
+def test_a_file_that_is_not_there_is_said_to_be_missing():
+    with pytest.raises(ConfigError, match="^away.toml: must be a TOML file, there is none; check"):
+        locate_toml("away.toml", "competitions")
+    with pytest.raises(ConfigError, match="there is none; did you mean 'demo'"):
+        locate_toml("demo.toml", "competitions")
 
 
 def test_a_near_miss_is_suggested():
