@@ -114,7 +114,7 @@ def test_an_unknown_name_lists_the_known_ones():
 
 
 def test_a_file_that_is_not_there_is_said_to_be_missing():
-    with pytest.raises(ConfigError, match=r"^away\.toml: must be a TOML file, there is none; check"):
+    with pytest.raises(ConfigError, match=r"^away\.toml: must be a TOML file, there is none"):
         locate_toml("away.toml", "competitions")
     with pytest.raises(ConfigError, match="there is none; did you mean 'demo'"):
         locate_toml("demo.toml", "competitions")
