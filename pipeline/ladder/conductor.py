@@ -221,7 +221,7 @@ class Climb:
         self._note(job, "trained", predicted, seconds)
         if forecast.cost is None or not forecast.seconds:
             return
-        pace = pace_of(seconds, forecast.seconds)
+        pace = pace_of(seconds, forecast.seconds, several_jobs=bool(self.commands.devices))
         if pace is None:
             self.rates.forget(job.experiment)
             return

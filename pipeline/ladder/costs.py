@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeGuard
 
 from pipeline.config.experiment import Experiment
+from pipeline.console import warn
 from pipeline.errors import PipelineError
 from pipeline.ladder.commands import Commands, kill
 from pipeline.ladder.plan import Job
@@ -97,9 +98,14 @@ class Rehearsal:
 
     def _next(self, until: float) -> Any:
         """Return what it says next; None where it says nothing in time, or has ended."""
-        with suppress(queue.Empty, ValueError):
-            seconds = min(max(0.0, until - time.monotonic()), threading.TIMEOUT_MAX)
-            return json.loads(self._lines.get(timeout=seconds))
+        with suppress(queue.Empty):
+            while True:
+                seconds = min(max(0.0, until - time.monotonic()), threading.TIMEOUT_MAX)
+                line = self._lines.get(timeout=seconds)
+                if not line:
+                    return None
+                with suppress(ValueError):  # a line that some library printed
+                    return json.loads(line)
         return None
 
     def machine(self, until: float) -> dict[str, Any]:
@@ -109,6 +115,9 @@ class Rehearsal:
             until: When to give up; of `time.monotonic`.
         """
         self._machine = self._machine or self._next(until)
+        if self._machine is None:
+            self.close()  # else its late answer would be taken for another one's
+            warn("run: the device can't be asked for, so it is taken for a CPU; see 'doctor'")
         return self._machine or {"device": "cpu", "machine": ""}
 
     def rehearse(self, job: Job, until: float) -> Answer:
@@ -148,7 +157,9 @@ class Rehearsal:
 
 
 class Rates:
-    """What trainings cost on this machine, remembered for the next run.
+    """What trainings of a competition cost on this machine, remembered for the next run.
+
+    Another competition's images are of other sizes, its classes more or fewer: it is rehearsed.
 
     Args:
         paths: Where they are kept.
@@ -204,7 +215,13 @@ def _key(experiment: Experiment) -> str:
     return f"{experiment.model.name} {fingerprint(config)[:16]}"
 
 
-def pace_of(real: float, predicted: float) -> float | None:
-    """Return how much slower than predicted a training was; None where that tells nothing."""
+def pace_of(real: float, predicted: float, *, several_jobs: bool = False) -> float | None:
+    """Return how much slower than predicted a training was; None where that tells nothing.
+
+    Args:
+        real: Its seconds.
+        predicted: What one device was predicted to take.
+        several_jobs: Whether its folds were trained at once, on many devices perhaps.
+    """
     pace = real / max(predicted, 1e-3)
-    return min(SLOWEST, pace) if pace >= FASTEST else None
+    return min(SLOWEST, pace) if several_jobs or pace >= FASTEST else None

@@ -5,6 +5,7 @@ every experiment that a line of its input holds. Nothing is written.
 """
 
 import json
+import math
 import platform
 import sys
 import time
@@ -22,7 +23,7 @@ from pipeline.config.competition import Competition, load_competition
 from pipeline.config.experiment import Experiment, HeadConfig
 from pipeline.data.resolution import resolve
 from pipeline.data.training_table import Tables, is_readable, load_tables
-from pipeline.errors import PipelineError
+from pipeline.errors import ArtifactError, ConfigError, PipelineError
 from pipeline.images.views import View, augmented_views, plain_views, training_view
 from pipeline.images.working_copy import WorkingCopies, working_side_px
 from pipeline.ladder.costs import Cost
@@ -30,6 +31,7 @@ from pipeline.machine import end_with_parent, num_cpus
 from pipeline.models.preparation import prepared
 from pipeline.models.registry import FrozenLayers, build_model, build_trunk, trunk_of
 from pipeline.scoring.targets import class_indices
+from pipeline.store.cache_budget import most_bytes
 from pipeline.store.paths import Paths
 from pipeline.store.tables import held_out
 from pipeline.training.device import describe_device, pick_device, to_device
@@ -37,13 +39,14 @@ from pipeline.training.engine import Callbacks, Engine
 from pipeline.training.features import FeatureExtractor, Pace
 from pipeline.training.head import fit_head
 from pipeline.training.inputs import Inputs, PixelInputs, TrainSet
+from pipeline.training.memory import free_memory
 from pipeline.training.predictor import predict
 from pipeline.training.prepare_network import check_trainable, prepare_network
 from pipeline.training.task import FoldTask
 
 # Steps of a head that are timed, and how many a fit takes; of 12-cat and cat-dog 45 to 75.
 TIMED_STEPS, USUAL_STEPS = 5, 60
-MOST_ROWS = 20_000  # that it is timed on
+MOST_ROWS, MOST_LOGITS = 20_000, 10**8  # that it is timed on
 # Batches of a training: the first ones look for kernels and for the size of micro-batches.
 WARMING, TIMED = 2, 4
 # A fold besides its images: the head's start, a conversion, files.
@@ -101,6 +104,13 @@ class _Rehearsal:
         shared, pace = self._features(trunk, views, plain)
         begun = time.monotonic()
         fold = self._head_seconds(pace.shape[-1], len(views))
+        competition = self._competition
+        if (
+            competition.horizontal_flip is None
+            and len(plain) == 2
+            and not (competition.is_number or competition.keeps_likeliest)
+        ):
+            fold *= 1 + 3 / len(views)  # a head of both plain views and one of the first, besides
         return shared, fold, pace.timed_seconds + time.monotonic() - begun
 
     def _features(
@@ -111,10 +121,16 @@ class _Rehearsal:
         by_view = pace.image_seconds / len(views)
         return by_view * (len(self._train) * len(views) + len(self._test) * len(plain)), pace
 
+    def _has_room(self, shape: tuple[int, ...], num_plain: int, num_drawn: int) -> bool:
+        """Tell whether all maps that a training asks for can be cached; else it makes them anew."""
+        num_maps = (num_plain + num_drawn) * len(self._train) + num_plain * len(self._test)
+        bytes_of_one = math.prod(shape) * np.dtype(np.float16).itemsize
+        return num_maps * bytes_of_one <= most_bytes(self._paths)
+
     def _head_seconds(self, num_features: int, num_views: int) -> float:
         """Time the fit of a head on as many drawn rows as a fold has."""
         num_all, num_classes = self._num_learned * num_views, self._competition.num_classes
-        rows = min(num_all, MOST_ROWS)
+        rows = min(num_all, MOST_ROWS, max(1, MOST_LOGITS // num_classes))
         generator = np.random.default_rng(0)
         features = generator.standard_normal((rows, num_features), dtype=np.float32)
         # Real targets, of images all over the table: a head of numbers is another one.
@@ -144,8 +160,10 @@ class _Rehearsal:
             drawn = list(dict.fromkeys(training_view(config, epoch) for epoch in epochs))
             layers = FrozenLayers(parts.lower, "rehearsed")
             lower, pace = self._features(layers, [*plain, *drawn], plain)
-            shared, timed = shared + lower, timed + pace.timed_seconds
-            inputs = _DrawnMaps(pace.shape, device)
+            timed += pace.timed_seconds
+            come_again = len(drawn) < len(epochs) or config.views.cycle
+            if come_again and self._has_room(pace.shape, len(plain), len(drawn)):
+                shared, inputs = shared + lower, _DrawnMaps(pace.shape, device)
         step_seconds, val_seconds, spent = self._steps(parts.upper, network.is_head, inputs)
         num_val = len(self._train) - self._num_learned
         by_epoch = self._num_learned * step_seconds + num_val * val_seconds
@@ -175,6 +193,8 @@ class _Rehearsal:
 
         def validate(module: nn.Module) -> dict[str, float]:
             some = rows[: WARMING * config.batch_size]
+            if pick_device().type != "cpu":  # which looks for kernels first
+                predict(self._experiment, module, inputs, some)
             start = time.monotonic()
             predict(self._experiment, module, inputs, some)
             val_seconds.append((time.monotonic() - start) / len(some))
@@ -249,10 +269,13 @@ def main() -> None:
             experiment = Experiment.model_validate_json(line)
             cost = measure(paths, resolve(declared, paths), experiment, start_seconds)
             _answer({"cost": asdict(cost)})
-        except PipelineError as error:
+        except (ConfigError, ArtifactError) as error:
             _answer({"refused": str(error)})
-        except Exception as error:  # it may be trained nevertheless, and others rehearsed
+        except PipelineError as error:  # memory or a disk, for now: it may be trained nevertheless
+            _answer({"fault": str(error)})
+        except Exception as error:
             _answer({"fault": f"{type(error).__name__}: {error}".splitlines()[0]})
+        free_memory()  # for the trainings between two questions
 
 
 def _answer(record: dict[str, Any]) -> None:

@@ -24,6 +24,8 @@ from pipeline.store.paths import Paths
 
 # What the rehearsal may take: a share of the limit, and seconds without one.
 REHEARSAL_SHARE, REHEARSAL_SECONDS = 0.03, 60.0
+# How long the device may take to answer: torch is imported meanwhile, from a slow disk perhaps.
+DEVICE_SECONDS = 180.0
 # How long before the very end the report must be written: on a busy machine this process itself
 # takes two seconds to start and one to end.
 REPORT_ENDS = 4.0
@@ -190,7 +192,7 @@ def _begin(
     rehearsal: Rehearsal,
 ) -> tuple[Plan, Climb]:
     """Load the plan and what was reached before."""
-    machine = rehearsal.machine(deadline.last)
+    machine = rehearsal.machine(min(deadline.last, time.monotonic() + DEVICE_SECONDS))
     plan = load_plan(options.plan or declared.experiments.plan or machine["device"])
     competition, tables = resolve(declared, paths), load_tables(paths)
     climb = Climb(

@@ -74,6 +74,15 @@ def make_room(
     return Room(chosen, room)
 
 
+def most_bytes(paths: Paths) -> int:
+    """Return what the features of one training may take, where all else may be deleted for them.
+
+    Raises:
+        ConfigError: PIPELINE_CACHE_GB isn't a number of at least 0.
+    """
+    return budget_bytes(paths.features_dir, _cached_files(paths).values())
+
+
 def budget_bytes(folder: Path, cached: Iterable[os.stat_result]) -> int:
     """Return what the caches may take: PIPELINE_CACHE_GB, and at most half of the room.
 

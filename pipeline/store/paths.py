@@ -199,8 +199,8 @@ class Paths:
     """Held for as long as `run` climbs a plan."""
     run_json = Below("artifacts_dir", "run.json")
     """The course of `run`: which rung was reached when, with what score."""
-    rates_json = Below("root", "artifacts/.rates.json")
-    """What trainings were measured to cost on which machine, of all competitions."""
+    rates_json = Below("artifacts_dir", ".rates.json")
+    """What trainings were measured to cost on which machine."""
 
     submissions_dir = Below("root", "submissions/{competition}")
     """The CSVs for the judge."""

@@ -5,7 +5,6 @@ from typing import Protocol
 from pipeline.config.competition import Competition
 from pipeline.config.experiment import Experiment
 from pipeline.data.training_table import Tables, is_readable
-from pipeline.errors import ConfigError
 from pipeline.models.preparation import prepared
 from pipeline.scoring.targets import Judged, class_indices, to_shares
 from pipeline.store.paths import Paths
@@ -59,10 +58,5 @@ def build_method(
     experiment = prepared(experiment.allowed_by(competition))
     is_open = asks_of_flips and competition.horizontal_flip is None and not competition.is_number
     if experiment.method == "finetune":
-        if data.keeps_likeliest:
-            raise ConfigError(
-                f"experiment '{experiment.name}': method must be 'probe' where classes are so many "
-                f"({data.num_classes:,}) that of each image the likeliest are kept, is 'finetune'"
-            )
         return Finetune(paths, experiment, data, asks_of_flips=is_open)
     return Probe(paths, experiment, data, asks_of_flips=is_open)

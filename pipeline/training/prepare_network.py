@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from pipeline.config.competition import MOST_DENSE
 from pipeline.config.experiment import Experiment
 from pipeline.config.train_table import TrainConfig
 from pipeline.console import say, warn
@@ -112,14 +113,19 @@ def check_trainable(experiment: Experiment, num_classes: int) -> None:
         num_classes: K.
 
     Raises:
-        ConfigError: A transform, the precision, the network, a size of its images, the source of
-            its weights, its head, the layer it is frozen up to, gradient checkpointing, mixing or
-            the optimizer is impossible; begins with the experiment's name.
+        ConfigError: The number of classes, a transform, the precision, the network, a size of its
+            images, the source of its weights, its head, the layer it is frozen up to, gradient
+            checkpointing, mixing or the optimizer is impossible; begins with the experiment's name.
         ArtifactError: A hub must say what the network is, and doesn't.
     """
     try:
         experiment = prepared(experiment, is_told=True)
         check_recipe(experiment.views, experiment.images)
+        if experiment.method == "finetune" and num_classes > MOST_DENSE:
+            raise ConfigError(
+                f"method must be 'probe' of more than {MOST_DENSE:,} classes, of which the "
+                f"likeliest alone are kept, is 'finetune' of {num_classes:,}"
+            )
         Precision.choose(experiment.train.precision, pick_device())
         if experiment.method == "finetune" and experiment.train.compile:
             check_compiler(pick_device())

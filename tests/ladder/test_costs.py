@@ -1,9 +1,13 @@
 """What trainings are expected to take."""
 
+import os
+import time
+
 import pandas as pd
 import pytest
 
-from pipeline.ladder.costs import FASTEST, SLOWEST, Cost, pace_of
+from pipeline.ladder.commands import Commands
+from pipeline.ladder.costs import FASTEST, SLOWEST, Answer, Cost, Rehearsal, pace_of
 from pipeline.ladder.plan import Job, Rung
 from pipeline.ladder.rehearsal import measure
 from tests import tiny
@@ -28,6 +32,75 @@ def test_more_images_take_more_time_but_for_the_start():
 def test_a_pace_that_is_some_accidents_is_bounded_or_tells_nothing():
     pairs = ((20, 10), (1e6, 1), (10 * FASTEST, 10), (4, 10))
     assert [pace_of(*pair) for pair in pairs] == [2.0, SLOWEST, FASTEST, None]
+
+
+def test_jobs_at_once_may_be_as_much_faster_as_there_are_devices():
+    assert pace_of(1, 8, several_jobs=True) == 1 / 8
+
+
+def test_heads_that_ask_about_mirrored_views_are_counted(workspace, monkeypatch):
+    paths, competition = workspace
+    monkeypatch.setattr("pipeline.ladder.rehearsal._Rehearsal._head_seconds", lambda *_: 30.0)
+    known, unknown = (
+        competition.model_copy(update={"horizontal_flip": flip}) for flip in (True, None)
+    )
+    probe = tiny.experiment()  # both plain views and one that is drawn
+    seconds = [measure(paths, one, probe).fold_seconds for one in (known, unknown)]
+    assert seconds[1] - seconds[0] == pytest.approx(30.0)
+
+
+def test_maps_that_the_cache_has_no_room_for_are_made_in_every_epoch(workspace, monkeypatch):
+    paths, competition = workspace
+    frozen = {"freeze": "layer2", "batch_size": 4, "epochs": 2}
+    above = tiny.experiment(method="finetune", train=frozen, views={"recipe": "none"})
+    assert measure(paths, competition, above).shared_seconds > 0
+    monkeypatch.setenv("PIPELINE_CACHE_GB", "0")
+    assert measure(paths, competition, above).shared_seconds == 0
+
+
+def test_maps_that_never_come_again_are_made_in_every_epoch(workspace):
+    paths, competition = workspace
+    frozen = {"freeze": "layer2", "batch_size": 4, "epochs": 2}
+    views = {"recipe": "light", "cycle": "off"}
+    above = tiny.experiment(method="finetune", train=frozen, views=views)
+    assert measure(paths, competition, above).shared_seconds == 0
+
+
+SAYS = """
+import json, sys
+print("a line that some library prints")
+print(json.dumps({"device": "cuda", "machine": "here"}), flush=True)
+for line in sys.stdin:
+    print("another one")
+    print(json.dumps({"fault": "no memory"}), flush=True)
+"""
+
+
+@pytest.fixture
+def starts(tmp_path, monkeypatch):
+    """Return a function that starts a rehearsal of which this is the code."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr("pipeline.ladder.costs.MODULE", "said")
+
+    def start(code: str) -> Rehearsal:
+        (tmp_path / "said.py").write_text(code, encoding="utf-8")
+        return Rehearsal(Commands("demo", tmp_path))
+
+    return start
+
+
+def test_lines_that_are_no_answers_are_passed_over(starts):
+    rehearsal, until = starts(SAYS), time.monotonic() + 60
+    assert rehearsal.machine(until) == {"device": "cuda", "machine": "here"}
+    job = Job(Rung(name="a", experiments=("x",), adds="x"), tiny.experiment(), ())
+    assert rehearsal.rehearse(job, until) == Answer(fault="no memory")
+    rehearsal.close()
+
+
+def test_a_machine_that_does_not_answer_is_taken_for_a_cpu_and_that_is_said(starts, capsys):
+    rehearsal = starts("raise SystemExit")
+    assert rehearsal.machine(time.monotonic() + 60)["device"] == "cpu"
+    assert "warning: run: the device can't be asked for" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

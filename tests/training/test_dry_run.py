@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 import pipeline
+from pipeline.config.competition import MOST_DENSE
 from pipeline.config.experiment import Experiment
 from pipeline.config.experiment_files import load_experiments
 from pipeline.errors import ConfigError
@@ -61,6 +62,13 @@ def test_what_cannot_be_trained_is_refused_by_name(line, monkeypatch):
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     with pytest.raises(ConfigError, match=f"^tiny: {line}"):
         check_trainable(FAULTS[line], 2)
+
+
+def test_very_many_classes_are_for_probes():
+    check_trainable(experiment(method="probe"), MOST_DENSE + 1)
+    check_trainable(experiment(), 12)
+    with pytest.raises(ConfigError, match=r"^tiny: method must be 'probe' of more than 10,000"):
+        check_trainable(experiment(), MOST_DENSE + 1)
 
 
 @pytest.mark.parametrize("name", ["lenet", "timm/nonesuch"])
