@@ -10,7 +10,8 @@ import subprocess
 import threading
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
+from math import inf
 from typing import Any, TypeGuard
 
 from pipeline.config.experiment import Experiment
@@ -174,7 +175,8 @@ class Rates:
         """Return what is known of an experiment."""
         known = self._load().get(self._machine, {}).get(_key(experiment))
         with suppress(TypeError):
-            return Cost(**known) if _is_record(known) else None
+            cost = Cost(**known) if _is_record(known) else None
+            return cost if cost is not None and _is_possible(cost) else None
         return None
 
     def put(self, experiment: Experiment, cost: Cost) -> None:
@@ -199,6 +201,11 @@ class Rates:
         except (OSError, ValueError, RecursionError):
             return {}
         return rates if _is_record(rates) and all(map(_is_record, rates.values())) else {}
+
+
+def _is_possible(cost: Cost) -> bool:
+    """Whether what a file says of a cost are times and counts."""
+    return all(0 <= value < inf for value in astuple(cost)) and cost.num_images > 0
 
 
 def _is_record(value: object) -> TypeGuard[dict[str, Any]]:

@@ -76,8 +76,8 @@ class Course(_Record):
         metric: What scores measure.
         scored_by: How they are made, see `Competition.scoring`; empty for by the metric alone.
         folds_sha256: Of the fold table: over other folds, a course begins anew.
-        answers_sha256: Of what decides a submission besides predictions: test images and form;
-            empty where an older version wrote it, which goes on.
+        answers_sha256: Of what decides scores and submissions besides folds: train and test images
+            by content, form; empty where an older version wrote it, which goes on.
         limit_seconds: The last command's limit; None without.
         seconds: Of work so far.
         reached: The rungs that were climbed.
@@ -132,7 +132,7 @@ def load_course(paths: Paths) -> Course | None:
 def begin_course(paths: Paths, competition: Competition, plan: str, limit: float | None) -> Course:
     """Go on with the course that there is, or begin one and say why; nothing is written.
 
-    It begins anew over other folds, test images, measures or forms of answers, and without a file
+    It begins anew over other folds, images, measures or forms of answers, and without a file
     that could stand.
     """
     new = Course(
@@ -150,7 +150,7 @@ def begin_course(paths: Paths, competition: Competition, plan: str, limit: float
         return new
     before = course.scored_by or course.metric, course.answers_sha256 or new.answers_sha256
     if before != (new.scored_by, new.answers_sha256):
-        say(f"{paths.run_json}: is of another metric, test set or form of answers; begins anew")
+        say(f"{paths.run_json}: is of another metric, other images or form of answers; begins anew")
         return new
     if course.best is not None and _find_submission(paths, course.best) is None:
         say(f"{paths.submission('run')}: is gone, as is what it was made from; made again")
@@ -164,7 +164,8 @@ def _answers_digest(paths: Paths, competition: Competition) -> str:
     form = competition.submission.model_dump(
         mode="json", exclude={"file_name"}, exclude_defaults=True
     )
-    return fingerprint([digest(paths.test_csv), form, list(competition.classes)])
+    tables = [digest(paths.train_csv), digest(paths.test_csv)]
+    return fingerprint([*tables, form, list(competition.classes)])
 
 
 def open_course(paths: Paths, course: Course) -> None:

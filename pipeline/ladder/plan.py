@@ -106,19 +106,19 @@ def list_jobs(plan: Plan, competition: Competition) -> list[Job]:
                 )
             jobs += [_seeded(rung, source, one, seed) for one in found for seed in _seeds(rung)]
     jobs = [replace(job, experiment=job.experiment.allowed_by(competition)) for job in jobs]
-    known: dict[str, Experiment] = {}
+    known: dict[str, Job] = {}  # each once, in its first rung
     for job in jobs:
         if job.experiment.data.limit is not None:
             raise ConfigError(
                 f"{plan.name}.toml: experiments must be of all images, as they are blended, "
                 f"'{job.name}' is of data.limit = {job.experiment.data.limit}; leave it out"
             )
-        if known.setdefault(job.name, job.experiment) != job.experiment:
+        if known.setdefault(job.name, job).experiment != job.experiment:
             raise ConfigError(
                 f"{plan.name}.toml: experiments must have names of their own, two that differ are "
                 f"'{job.name}'; rename one"
             )
-    return jobs
+    return list(known.values())
 
 
 def _seeds(rung: Rung) -> tuple[int | None, ...]:

@@ -2,14 +2,16 @@
 
 import os
 import time
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
 from pipeline.ladder.commands import Commands
-from pipeline.ladder.costs import FASTEST, SLOWEST, Answer, Cost, Rehearsal, pace_of
+from pipeline.ladder.costs import FASTEST, SLOWEST, Answer, Cost, Rates, Rehearsal, pace_of
 from pipeline.ladder.plan import Job, Rung
 from pipeline.ladder.rehearsal import measure
+from pipeline.store.paths import Paths
 from tests import tiny
 
 COST = Cost(start_seconds=3.0, shared_seconds=40.0, fold_seconds=8.0, num_images=100, num_folds=5)
@@ -32,6 +34,18 @@ def test_more_images_take_more_time_but_for_the_start():
 def test_a_pace_that_is_some_accidents_is_bounded_or_tells_nothing():
     pairs = ((20, 10), (1e6, 1), (10 * FASTEST, 10), (4, 10))
     assert [pace_of(*pair) for pair in pairs] == [2.0, SLOWEST, FASTEST, None]
+
+
+@pytest.mark.parametrize("wrong", ["x", None, float("nan"), -1e9, float("inf")])
+def test_a_remembered_rate_that_cannot_be_is_no_rate(tmp_path, wrong):
+    paths, probe = Paths(tmp_path, "demo"), tiny.experiment()
+    rates = Rates(paths, "here")
+    rates.put(probe, COST)
+    assert rates.get(probe) == COST
+    rates.put(probe, replace(COST, fold_seconds=wrong))
+    assert rates.get(probe) is None
+    rates.put(probe, replace(COST, num_images=0))
+    assert rates.get(probe) is None
 
 
 def test_jobs_at_once_may_be_as_much_faster_as_there_are_devices():

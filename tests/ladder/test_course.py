@@ -3,6 +3,8 @@
 import json
 from datetime import UTC, datetime
 
+import pandas as pd
+
 from pipeline.config.competition import load_competition
 from pipeline.ladder.course import (
     Attempt,
@@ -95,9 +97,20 @@ def test_other_test_images_classes_or_forms_of_answers_begin_a_course_anew(works
     ]
     for other in others:
         assert begin_course(paths, other, "cpu", None).reached == ()
-        assert "another metric, test set or form of answers" in capsys.readouterr().err
+        assert "another metric, other images or form of answers" in capsys.readouterr().err
     assert begin_course(paths, competition, "cpu", None).reached
     paths.test_csv.write_text(paths.test_csv.read_text() + "\n")
+    assert begin_course(paths, competition, "cpu", None).reached == ()
+
+
+def test_other_training_photos_of_the_same_names_begin_a_course_anew(workspace):
+    """A score that a leak made would stand forever."""
+    paths, competition = workspace
+    begun = begin_course(paths, competition, "cpu", None)
+    save_course(paths, begun.with_reached(written(paths, "a", 0.9)))
+    train = pd.read_csv(paths.train_csv, keep_default_na=False)
+    train["sha256"] = train["sha256"].str[::-1]
+    train.to_csv(paths.train_csv, index=False)
     assert begin_course(paths, competition, "cpu", None).reached == ()
 
 

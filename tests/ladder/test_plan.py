@@ -67,6 +67,13 @@ def test_a_training_of_some_images_cannot_be_blended_so_it_is_refused(tmp_path):
         list_jobs(plan, DEMO)
 
 
+def test_an_experiment_of_two_rungs_is_trained_and_counted_once(tmp_path):
+    rungs = RUNG.format("a", '["lite0-probe"]'), RUNG.format("b", '["lite0-probe", "lite1-probe"]')
+    jobs = list_jobs(load_plan(write(tmp_path, *rungs)), DEMO)
+    names = [(job.rung.name, job.name) for job in jobs]
+    assert names == [("a", "lite0-probe"), ("b", "lite1-probe")]
+
+
 def test_two_experiments_of_one_name_are_refused(tmp_path):
     (tmp_path / "sub").mkdir()
     tiny.write_toml(tmp_path / "one.toml")
