@@ -171,6 +171,13 @@ def training_view(experiment: Experiment, epoch: int) -> View:
     return View(config.recipe, number=number, seed=experiment.seed)
 
 
+def drawn_views(experiment: Experiment) -> tuple[list[View], bool]:
+    """Return the views that fine-tuning shows, each once, and whether any is shown again."""
+    epochs = range(experiment.train.epochs)
+    views = list(dict.fromkeys(training_view(experiment, epoch) for epoch in epochs))
+    return views, len(views) < len(epochs) or experiment.views.cycle is not None
+
+
 class ViewMaker:
     """Makes views of working copies.
 

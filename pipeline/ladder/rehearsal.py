@@ -24,7 +24,7 @@ from pipeline.config.experiment import Experiment, HeadConfig
 from pipeline.data.resolution import resolve
 from pipeline.data.training_table import Tables, is_readable, load_tables
 from pipeline.errors import ArtifactError, ConfigError, PipelineError
-from pipeline.images.views import View, augmented_views, plain_views, training_view
+from pipeline.images.views import View, augmented_views, drawn_views, plain_views
 from pipeline.images.working_copy import WorkingCopies, working_side_px
 from pipeline.ladder.costs import Cost
 from pipeline.machine import end_with_parent, num_cpus
@@ -156,12 +156,10 @@ class _Rehearsal:
         inputs: Inputs = self._pixels(parts.lower)
         if parts.lower is not None:
             plain = plain_views(config)
-            epochs = range(config.train.epochs)
-            drawn = list(dict.fromkeys(training_view(config, epoch) for epoch in epochs))
+            drawn, come_again = drawn_views(config)
             layers = FrozenLayers(parts.lower, "rehearsed")
             lower, pace = self._features(layers, [*plain, *drawn], plain)
             timed += pace.timed_seconds
-            come_again = len(drawn) < len(epochs) or config.views.cycle
             if come_again and self._has_room(pace.shape, len(plain), len(drawn)):
                 shared, inputs = shared + lower, _DrawnMaps(pace.shape, device)
         step_seconds, val_seconds, spent = self._steps(parts.upper, network.is_head, inputs)

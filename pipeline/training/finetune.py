@@ -14,7 +14,7 @@ from pipeline.console import Advance, log_off_terminal, progress, say
 from pipeline.errors import ConfigError
 from pipeline.images.cache import CachedCopies
 from pipeline.images.transforms import check_recipe
-from pipeline.images.views import View, plain_views, training_view
+from pipeline.images.views import View, drawn_views, plain_views
 from pipeline.images.working_copy import working_side_px
 from pipeline.models.network import record_head_inputs, set_classifier
 from pipeline.models.registry import FrozenLayers, Network, build_model, trunk_of
@@ -255,9 +255,7 @@ class _FoldInputs:
 
     def to_learn(self, train: pd.DataFrame) -> Inputs:
         """Return inputs to learn from; features only if the same views come again."""
-        epochs = range(self._experiment.train.epochs)
-        views = list(dict.fromkeys(training_view(self._experiment, epoch) for epoch in epochs))
-        come_again = len(views) < len(epochs) or self._experiment.views.cycle
+        views, come_again = drawn_views(self._experiment)
         features = self._features(train, views, "train") if come_again else None
         return features or self._pixels(train)
 
