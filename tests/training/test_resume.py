@@ -33,6 +33,25 @@ ema_decay = 0.9
 mixing = { mixup_alpha = 0.4 }
 optimizer = { name = "adam", learning_rate = 0.001 }
 """
+# Having written its state so often, a training waits before it does so again: no test need hurry.
+HOLDING = """
+import os, sys, time
+
+left = int(os.environ["TEST_HOLD_AFTER"])
+
+
+def hold(event, arguments):
+    global left
+    if event == "os.rename" and str(arguments[1]) == os.environ["TEST_STATE"]:
+        left -= 1
+        if left == -1:
+            open(os.environ["TEST_HELD"], "w").close()
+            while os.path.exists(os.environ["TEST_HELD"]):
+                time.sleep(0.01)
+
+
+sys.addaudithook(hold)
+"""
 RANDOM_STEPS = np.random.default_rng(0).choice(np.arange(1, 10), 2, replace=False).tolist()
 
 
@@ -63,15 +82,43 @@ def finish(process: subprocess.Popen[str]) -> str:
     return told
 
 
-def wait_for_steps(paths: Paths, count: int, process: subprocess.Popen[str]) -> None:
-    """Wait until the state has been written `count` times."""
-    state = paths.experiment("tiny").fold(0).training_state
-    seen: set[int] = set()
-    while len(seen) < count:
-        assert process.poll() is None, "the training ended before it was stopped"
-        if state.is_file():
-            seen.add(state.stat().st_mtime_ns)
-        time.sleep(0.002)
+class Held:
+    """A training in a process of its own, held once its state was written `count` times."""
+
+    def __init__(
+        self, paths: Paths, count: int, arguments: list[str], *launcher: str, **environment: str
+    ) -> None:
+        state = paths.experiment("tiny").fold(0).training_state
+        place = paths.root.parent / "holding"
+        place.mkdir(exist_ok=True)
+        (place / "sitecustomize.py").write_text(HOLDING, encoding="utf-8")
+        self._mark = place / "held"
+        holding = {
+            "TEST_HOLD_AFTER": str(count),
+            "TEST_STATE": str(state),
+            "TEST_HELD": str(self._mark),
+        }
+        search = os.pathsep.join(filter(None, [str(place), os.environ.get("PYTHONPATH")]))
+        self.process = start(arguments, *launcher, PYTHONPATH=search, **holding, **environment)
+        while not self._mark.exists():
+            assert self.process.poll() is None, self.process.communicate()
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        """Kill it with all its processes."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.communicate()
+        self.let_go()
+
+    def interrupt(self, seconds: float) -> str:
+        """Send it Ctrl-C and let it go on; returns what it said."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        self.let_go()
+        return self.process.communicate(timeout=seconds)[1]
+
+    def let_go(self) -> None:
+        """Hold it no longer."""
+        self._mark.unlink()
 
 
 def results(paths: Paths) -> dict[str, bytes]:
@@ -98,10 +145,7 @@ def remove(paths: Paths) -> None:
 @pytest.mark.parametrize("num_steps", RANDOM_STEPS)
 def test_a_training_killed_at_a_random_step_ends_with_the_same_bytes(site, unbroken, num_steps):
     paths, arguments = site
-    process = start(arguments)
-    wait_for_steps(paths, num_steps, process)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    Held(paths, num_steps, arguments).kill()
     assert not paths.experiment("tiny").fold(0).stamp.exists()
     finish(start(arguments))
     assert results(paths) == unbroken
@@ -111,11 +155,9 @@ def test_a_training_killed_at_a_random_step_ends_with_the_same_bytes(site, unbro
 @pytest.mark.faults
 def test_ctrl_c_saves_and_says_how_to_go_on(site, unbroken):
     paths, arguments = site
-    process = start(arguments)
-    wait_for_steps(paths, 2, process)
-    os.killpg(process.pid, signal.SIGINT)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 130, told
+    held = Held(paths, 2, arguments)
+    told = held.interrupt(60)
+    assert held.process.returncode == 130, told
     assert "error: fold 0: stopped by Ctrl-C after step" in told
     assert "Traceback" not in told
     told = finish(start(arguments))
@@ -127,10 +169,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(site, unbroken):
 @pytest.mark.faults
 def test_a_damaged_state_is_told_and_the_one_before_it_serves(site, unbroken):
     paths, arguments = site
-    process = start(arguments)
-    wait_for_steps(paths, 3, process)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    Held(paths, 3, arguments).kill()
     state: Path = paths.experiment("tiny").fold(0).training_state
     state.write_bytes(state.read_bytes()[:1000] if state.is_file() else b"")
     told = finish(start(arguments))
@@ -141,10 +180,7 @@ def test_a_damaged_state_is_told_and_the_one_before_it_serves(site, unbroken):
 @pytest.mark.faults
 def test_a_state_of_another_recipe_is_not_gone_on_from(site):
     paths, arguments = site
-    process = start(arguments)
-    wait_for_steps(paths, 2, process)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    Held(paths, 2, arguments).kill()
     shorter = ["--set", "train.epochs=1"]
     finish(start([*arguments, *shorter]))
     history = pd.read_csv(paths.experiment("tiny").fold(0).history)
@@ -168,12 +204,12 @@ def assert_two_give_what_one_gives(
     alone, alone_history = load_predictions(files.oof, "x"), pd.read_csv(files.history)
     remove(paths)
     launcher = [str(Path(sys.executable).with_name(IN_TWO[0])), *IN_TWO[1:]]
-    process = start(arguments, *launcher, **environment)
-    wait_for_steps(paths, 1, process)
-    workers = [worker.environ() for worker in psutil.Process(process.pid).children()]
+    held = Held(paths, 1, arguments, *launcher, **environment)
+    workers = [worker.environ() for worker in psutil.Process(held.process.pid).children()]
     assert sorted(one["RANK"] for one in workers) == ["0", "1"]
     assert {one["WORLD_SIZE"] for one in workers} == {"2"}
-    finish(process)
+    held.let_go()
+    finish(held.process)
     both, both_history = load_predictions(files.oof, "x"), pd.read_csv(files.history)
     assert both.image_ids == alone.image_ids
     np.testing.assert_allclose(both.probs, alone.probs, atol=atol)
@@ -204,11 +240,9 @@ def test_ctrl_c_of_two_processes_saves_and_the_same_command_goes_on(site):
     finish(start(arguments, *launcher))
     expected = load_predictions(paths.experiment("tiny").fold(0).oof, "x")
     remove(paths)
-    process = start(arguments, *launcher)
-    wait_for_steps(paths, 2, process)
-    os.killpg(process.pid, signal.SIGINT)  # the workers have sessions of their own
-    _, told = process.communicate(timeout=120)
-    assert process.returncode != 0
+    held = Held(paths, 2, arguments, *launcher)  # whose workers have sessions of their own
+    told = held.interrupt(120)
+    assert held.process.returncode != 0
     assert "stopped by Ctrl-C after step" in told
     told = finish(start(arguments, *launcher))
     assert "going on after step" in told
