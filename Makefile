@@ -92,5 +92,7 @@ lock: install ## Renew requirements.lock: pins, and the sha256 of every file pub
 sbom: install ## Write sbom.json: the packages that are installed, as CycloneDX says it
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file sbom.json $(BIN)/python
 
-clean: ## Remove outputs and caches, keep .venv and what was downloaded
-	rm -rf artifacts/* folds/* submissions/* data/*/.cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## Remove results and caches; keep .venv, what was downloaded, reviewed labels and judges' scores
+	find artifacts submissions -mindepth 2 ! -type d ! -name corrections.csv ! -name log.csv -delete
+	find artifacts submissions -mindepth 1 -type d -empty -delete
+	rm -rf folds/* data/*/.cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -167,6 +167,10 @@ ExcelOption = Annotated[
 ]
 
 
+# What a command takes that is told no experiment, see `blend_to_take`.
+BLEND = "ensemble, or the best of run"
+
+
 def experiment_option(
     text: str,
     complete: Callable[..., list[str]] = complete_experiment,

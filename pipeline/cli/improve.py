@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.group import (
+    BLEND,
     CompetitionArgument,
     ExcelOption,
     GpusOption,
@@ -23,8 +24,11 @@ from pipeline.cli.group import (
 def suspects(
     competition: CompetitionArgument,
     experiment: Annotated[
-        str, experiment_option("Experiment or ensemble whose predictions to take.", complete_result)
-    ] = "ensemble",
+        str | None,
+        experiment_option(
+            "Experiment or ensemble whose predictions to take.", complete_result, BLEND
+        ),
+    ] = None,
     excel: ExcelOption = False,
     root: RootOption = Path(),
 ) -> None:
@@ -36,13 +40,16 @@ def suspects(
     contradict, the most contradicted first. Write 'drop', 'relabel' or 'keep' into its column
     action and give it to 'folds --corrections'; nothing is corrected by itself.
 
-    Fails if the predictions are missing or stale, or a list with actions would be overwritten.
+    Fails if the predictions are missing or stale, both blends are there and none is named, or a
+    list with actions would be overwritten.
 
-    Example: pipeline suspects cat-12 --experiment lite0-probe
+    Example: pipeline suspects cat-12 --experiment large-probe-lite0
     """
+    from pipeline.ladder.course import blend_to_take
     from pipeline.stages import suspects
 
-    suspects.run(*load(competition, root), experiment, excel=excel)
+    paths, loaded = load(competition, root)
+    suspects.run(paths, loaded, blend_to_take(paths, experiment), excel=excel)
 
 
 def review(
@@ -91,7 +98,7 @@ def tta(
 
     Fails if the experiment isn't trained over all of today's folds, or is an ensemble.
 
-    Example: pipeline tta cat-12 --experiment lite0-finetune
+    Example: pipeline tta cat-12 --experiment large-probe-lite0
     """
     from pipeline.stages import tta
 
@@ -162,7 +169,7 @@ def predict(
 
     Fails if the experiment isn't trained over all folds, is an ensemble, or DIR has no images.
 
-    Example: pipeline predict cat-12 --experiment lite0-probe --images ~/cats
+    Example: pipeline predict cat-12 --experiment large-probe-lite0 --images ~/cats
     """
     from pipeline.stages import predict
     from pipeline.store.tables import add_mark

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.group import (
+    BLEND,
     CompetitionArgument,
     GpusOption,
     OverridesOption,
@@ -166,8 +167,8 @@ def ensemble(
 def submit(
     competition: CompetitionArgument,
     experiment: Annotated[
-        str, experiment_option("Experiment or ensemble to submit.", complete_result)
-    ] = "ensemble",
+        str | None, experiment_option("Experiment or ensemble to submit.", complete_result, BLEND)
+    ] = None,
     to_kaggle: Annotated[
         bool, typer.Option("--to-kaggle", help="Send the file, with Kaggle's own client.")
     ] = False,
@@ -190,16 +191,18 @@ def submit(
     Writes submissions/COMPETITION/EXPERIMENT.csv, beside it the same under the name that the
     judge wants (result.csv of cat-12), and notes it in log.csv.
 
-    Fails if the predictions are missing or stale, or the file would be invalid; an older
-    submission then stays as it was. Never sends a file twice: of one that was sent, --to-kaggle
-    asks for the scores that Kaggle tells by now.
+    Fails if the predictions are missing or stale, both blends are there and none is named, or
+    the file would be invalid; an older submission then stays as it was. Never sends a file twice:
+    of one that was sent, --to-kaggle asks for the scores that Kaggle tells by now.
 
     Example: pipeline submit cat-12 --experiment ensemble
     """
+    from pipeline.ladder.course import blend_to_take
     from pipeline.stages import submit
 
-    loaded = load(competition, root)
-    submit.run(*loaded, experiment, to_kaggle=to_kaggle, message=message)
+    paths, loaded = load(competition, root)
+    chosen = blend_to_take(paths, experiment)
+    submit.run(paths, loaded, chosen, to_kaggle=to_kaggle, message=message)
 
 
 def run(
@@ -221,7 +224,7 @@ def run(
         str | None,
         typer.Option(
             metavar="NAME|FILE",
-            help="Rungs to climb: cpu, cuda, mps or a TOML file.",
+            help="What to train in which order: cpu, cuda, mps or a TOML file.",
             show_default="with a limit, the competition's or the device's",
         ),
     ] = None,
@@ -245,12 +248,13 @@ def run(
     Reads what download reads, or what is there already; without a limit the competition's own
     experiments are trained, tuned and blended.
 
-    Writes what the commands of the main path write. With --time-limit the rungs of a plan are
-    climbed, from cheap to dear, and submissions/COMPETITION/run.csv is always the best so far;
-    artifacts/COMPETITION/run.json tells the course. It ends in time, 30 s or 2 % allowed for;
-    the same command with more time goes on from there.
+    Writes what the commands of the main path write. With --time-limit the trainings of a plan are
+    made in their order, the cheap ones first, and submissions/COMPETITION/run.csv is always the
+    best file so far; artifacts/COMPETITION/run.json says what was reached when. It ends in time,
+    30 s or 2 % allowed for; the same command with more time goes on from there.
 
-    Fails if a command does, the plan is impossible, or the time is too short for any file.
+    Fails if the data can't be prepared, the plan is impossible, or no training gives a file in
+    time; without a plan, if any of its commands does.
 
     Example: pipeline run cat-12 --from ~/cat-12 --time-limit 45m
     """

@@ -9,12 +9,14 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from pipeline.config.competition import Competition
 from pipeline.console import say
+from pipeline.errors import ConfigError
 from pipeline.scoring.metrics import get_metric
 from pipeline.store.atomic import write_bytes, write_text
 from pipeline.store.disk_errors import explained_os_errors
 from pipeline.store.freshness import digest, fingerprint
 from pipeline.store.paths import Paths
 
+ENSEMBLE = "ensemble"  # what `ensemble` calls a blend of all, unless it is told otherwise
 Outcome = Literal["trained", "stopped", "failed", "skipped", "did not fit"]
 
 
@@ -127,6 +129,24 @@ def load_course(paths: Paths) -> Course | None:
     except (OSError, ValidationError):
         return None
     return course if course.folds_sha256 == digest(paths.folds_csv) else None
+
+
+def blend_to_take(paths: Paths, named: str | None) -> str:
+    """Name the blend that a command takes which wasn't told any: `make all`'s or the best of `run`.
+
+    Raises:
+        ConfigError: Both are there; which one is meant can't be known.
+    """
+    course = load_course(paths)
+    best = course.best if course else None
+    if named is not None or best is None:
+        return named or ENSEMBLE
+    if not paths.experiment(ENSEMBLE).stamp.is_file():
+        return best.source
+    raise ConfigError(
+        f"--experiment: must be named where a blend of all, '{ENSEMBLE}', and the best of 'run', "
+        f"'{best.source}', are there; give --experiment {best.source} or --experiment {ENSEMBLE}"
+    )
 
 
 def begin_course(paths: Paths, competition: Competition, plan: str, limit: float | None) -> Course:

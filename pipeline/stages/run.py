@@ -14,7 +14,7 @@ from pipeline.errors import ConfigError, PipelineError, StoppedError
 from pipeline.ladder.commands import FOREVER, Commands, Ending
 from pipeline.ladder.conductor import Climb
 from pipeline.ladder.costs import Cost, Rates, Rehearsal
-from pipeline.ladder.course import begin_course, open_course, restore_submission
+from pipeline.ladder.course import ENSEMBLE, begin_course, open_course, restore_submission
 from pipeline.ladder.plan import Job, Plan, list_jobs, load_plan
 from pipeline.ladder.schedule import Deadline, Forecast, clock, lay_out, schedule_table
 from pipeline.ladder.schedule import parse_seconds as parse_seconds
@@ -130,12 +130,12 @@ def _run_all(paths: Paths, commands: Commands, options: Options) -> None:
         ("train", *options.devices),
         *([("tune", *_split(options.tune), *tuners)] if is_tuned else []),
         ("ensemble",),
-        ("submit",),
+        ("submit", "--experiment", ENSEMBLE),
     ]
     for command, *words in steps:
         _require(commands, command, commands.run(command, *words))
     if paths.truth_csv.is_file():
-        csv = str(paths.submission("ensemble"))
+        csv = str(paths.submission(ENSEMBLE))
         ending = commands.run("grade", csv, "--truth", str(paths.truth_csv))
         _require(commands, "grade", ending)
     for command in ("status", "report"):

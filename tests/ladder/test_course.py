@@ -4,13 +4,16 @@ import json
 from datetime import UTC, datetime
 
 import pandas as pd
+import pytest
 
 from pipeline.config.competition import load_competition
+from pipeline.errors import ConfigError
 from pipeline.ladder.course import (
     Attempt,
     Course,
     Reached,
     begin_course,
+    blend_to_take,
     load_course,
     open_course,
     save_course,
@@ -69,6 +72,22 @@ def written(paths: Paths, rung: str, score: float) -> Reached:
     for name in (f"run-{rung}", "run"):
         write_text(paths.submission(name), rung)
     return reached(rung, score, file_sha256(paths.submission("run")))
+
+
+def test_a_command_that_is_told_no_experiment_takes_the_one_blend_that_there_is(workspace):
+    paths, _ = workspace
+    assert blend_to_take(paths, None) == "ensemble"
+    sha256 = file_sha256(paths.folds_csv)
+    climbed = Course(
+        plan="cpu", metric="accuracy", folds_sha256=sha256, reached=(reached("a", 0.9),)
+    )
+    save_course(paths, climbed)
+    assert blend_to_take(paths, None) == "run-a"
+    assert blend_to_take(paths, "ensemble") == "ensemble"
+    write_text(paths.experiment("ensemble").stamp, "{}")
+    assert blend_to_take(paths, "mine") == "mine"
+    with pytest.raises(ConfigError, match="--experiment run-a or --experiment ensemble"):
+        blend_to_take(paths, None)
 
 
 def test_a_course_goes_on_over_the_same_folds_and_begins_anew_over_others(workspace, capsys):
