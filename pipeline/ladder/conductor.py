@@ -1,6 +1,5 @@
 """Climb a plan rung by rung: train what fits, blend it, keep the best submission."""
 
-import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +9,7 @@ from math import isinf
 from pipeline.config.competition import Competition
 from pipeline.console import run_view, say, warn
 from pipeline.data.training_table import Tables
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, StoppedError
 from pipeline.ladder.commands import Commands, Ending
 from pipeline.ladder.costs import Rates, pace_of
 from pipeline.ladder.course import (
@@ -24,10 +23,9 @@ from pipeline.ladder.course import (
 )
 from pipeline.ladder.plan import Job
 from pipeline.ladder.schedule import MARGIN, Deadline, Forecast, lay_out
-from pipeline.store.atomic import write_bytes
-from pipeline.store.freshness import Stamp
+from pipeline.store.freshness import Stamp, file_sha256
 from pipeline.store.paths import Paths
-from pipeline.store.results import changed_members, load_result
+from pipeline.store.results import changed_members, is_scored_by, load_result
 from pipeline.store.tables import held_out
 from pipeline.training.fold_stamps import FoldStamps
 
@@ -73,6 +71,7 @@ class Climb:
     _before: float = field(init=False)
     _begun: set[str] = field(init=False, default_factory=set)
     _left_out: set[str] = field(init=False, default_factory=set)
+    _trained: set[str] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
         self._before = self.course.seconds
@@ -93,8 +92,15 @@ class Climb:
         return sum(not stamps.fold(fold).is_fresh() for fold in self.folds())
 
     def is_trained(self, job: Job) -> bool:
-        """Tell whether a training is complete, and up to date."""
-        return self.folds_left(job) == 0 and self._stamps(job).result(self.folds()).is_fresh()
+        """Tell whether a training is complete, up to date and scored by today's metric."""
+        if job.name not in self._trained:  # else all its files would be read again at every rung
+            is_whole = self.folds_left(job) == 0
+            if not (is_whole and self._stamps(job).result(self.folds()).is_fresh()):
+                return False
+            if not is_scored_by(load_result(self.paths.experiment(job.name)), self.competition):
+                return False
+            self._trained.add(job.name)
+        return True
 
     def folds(self) -> list[int]:
         """List the folds to train."""
@@ -132,15 +138,14 @@ class Climb:
             PipelineError: A submission can't be made at all.
         """
         rungs = [(one, list(group)) for one, group in groupby(forecasts, lambda f: f.job.rung.name)]
-        able = [one.job for one in forecasts if not one.refused]
+        able: list[Job] = []
         for number, (name, group) in enumerate(rungs[:num_rungs], start=1):
             place = f"rung {number} of {len(rungs)}"
             for one in group:
                 self._train(one, forecasts, place)
-            position = max(i for i, f in enumerate(forecasts) if f.job.rung.name == name)
-            upto = {one.job.name for one in forecasts[: position + 1]}
-            upto -= self._left_out
-            members = [job for job in able if job.name in upto and self.is_trained(job)]
+            able += [one.job for one in group if not one.refused]
+            whole = [job for job in able if self.is_trained(job)]
+            members = [job for job in whole if job.name not in self._left_out]
             is_new = any(job.rung.name == name for job in members)
             if (is_new or (members and not self.has_file)) and not self._is_reached(name, members):
                 self._finish(name, members, place)
@@ -161,28 +166,32 @@ class Climb:
             return
         if self.is_trained(job) or job.name in self._begun:  # what failed isn't begun twice
             return
-        index = forecasts.index(forecast)
-        ahead = [self._guessed(forecast, forecasts[:index]), *forecasts[index + 1 :]]
+        expected = self._guessed(forecast, forecasts[: forecasts.index(forecast)])
         first_rung = self.first_rung(forecasts)
-        rows = lay_out(ahead, self.deadline, self.reserve, self.pace, first_rung)
+        (row,) = lay_out([expected], self.deadline, self.reserve, self.pace, first_rung)
         stop_at = self._stop_at(is_first=job.rung.name == first_rung)
-        if rows[0].fits != "yes" or time.monotonic() > stop_at:
+        if row.fits != "yes" or time.monotonic() > stop_at:
             is_guess = forecast.seconds is None
-            say(f"{place}, {job.name}: not begun, {_reason(ahead[0], self, is_guess=is_guess)}")
+            say(f"{place}, {job.name}: not begun, {_reason(expected, self, is_guess=is_guess)}")
             earlier = self._earlier(job)
             if earlier is None or earlier.outcome != "stopped":  # whose time is still to be counted
                 self._note(job, "did not fit", forecast.seconds)
             return
         predicted = None if forecast.seconds is None else forecast.seconds * self.pace
         self._begun.add(job.name)
-        ending = self.commands.run(
-            "train",
-            *job.words,
-            *self.commands.devices,
-            stop_at=stop_at,
-            kill_at=stop_at + SAVING_SECONDS,
-            view=self._view(place),
-        )
+        begun = time.monotonic()
+        try:
+            ending = self.commands.run(
+                "train",
+                *job.words,
+                *self.commands.devices,
+                stop_at=stop_at,
+                kill_at=stop_at + SAVING_SECONDS,
+                view=self._view(place),
+            )
+        except StoppedError:
+            self._note(job, "stopped", predicted, time.monotonic() - begun, "Ctrl-C")
+            raise
         self._learn(forecast, ending, predicted)
 
     def _guessed(self, forecast: Forecast, before: Sequence[Forecast]) -> Forecast:
@@ -271,6 +280,9 @@ class Climb:
             warn(f"{place}, {rung}: its submission was not written; {stands}")
             return
         self._save(self.course.with_reached(reached))
+        restore_submission(
+            self.paths, self.course
+        )  # a run that is killed before it does so next time
         self.finish_seconds = max(4.0, (time.monotonic() - begun) * SPARE)
         fate = "" if is_kept else f", worse than {self.course.best and self.course.best.score:.4f}"
         say(
@@ -290,7 +302,7 @@ class Climb:
         )
 
     def _submit(self, name: str, place: str) -> str:
-        """Write the submission, and the same as `run.csv`.
+        """Write a result's submission.
 
         Returns:
             Its sha256; "" where it wasn't written.
@@ -314,9 +326,7 @@ class Climb:
                 f"{name}' must succeed, ended with exit code {ending.code}; mend what it says "
                 "above, and run the same command again"
             )
-        content = self.paths.submission(name).read_bytes()
-        write_bytes(self.paths.submission("run"), content)
-        return hashlib.sha256(content).hexdigest()
+        return file_sha256(self.paths.submission(name))
 
     def _note(
         self,

@@ -110,9 +110,14 @@ class Course(_Record):
         return (gain if get_metric(self.metric).greater_is_better else -gain) >= 0
 
     def with_reached(self, new: Reached) -> "Course":
-        """Add a rung, unless the same blend was reached before."""
-        known = [(one.rung, one.members, one.score) for one in self.reached]
-        if (new.rung, new.members, new.score) in known:
+        """Add a rung, unless its file stands already or the same blend was worse before."""
+        if new.sha256:
+            same = [self.best] if self.best and self.best.sha256 == new.sha256 else []
+        else:
+            same = list(self.reached)
+        if (new.rung, new.members, new.score) in [
+            (one.rung, one.members, one.score) for one in same
+        ]:
             return self
         return self.model_copy(update={"reached": (*self.reached, new)})
 

@@ -93,7 +93,8 @@ def list_jobs(plan: Plan, competition: Competition) -> list[Job]:
     """List the trainings of all rungs, in their order, as the competition allows them.
 
     Raises:
-        ConfigError: An experiment is impossible, is of some of the images, or two of a name differ.
+        ConfigError: An experiment is impossible, is of some of the images or called as a blend, or
+            two of a name differ.
     """
     jobs: list[Job] = []
     for rung in plan.rungs:
@@ -107,7 +108,13 @@ def list_jobs(plan: Plan, competition: Competition) -> list[Job]:
             jobs += [_seeded(rung, source, one, seed) for one in found for seed in _seeds(rung)]
     jobs = [replace(job, experiment=job.experiment.allowed_by(competition)) for job in jobs]
     known: dict[str, Job] = {}  # each once, in its first rung
+    taken = {"run", *(f"run-{rung.name}" for rung in plan.rungs)}
     for job in jobs:
+        if job.name in taken:
+            raise ConfigError(
+                f"{plan.name}.toml: experiments must not be called as a blend of the run is, "
+                f"'{job.name}' is; rename it"
+            )
         if job.experiment.data.limit is not None:
             raise ConfigError(
                 f"{plan.name}.toml: experiments must be of all images, as they are blended, "

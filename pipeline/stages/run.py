@@ -3,7 +3,7 @@
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf, isinf
 
 from pipeline.config.competition import Competition
@@ -76,7 +76,12 @@ def run(paths: Paths, competition: Competition, typed: str, options: Options) ->
             f"{num_processes()}; start it without accelerate launch"
         )
     commands = Commands(typed, paths.root, options.devices)
-    if options.limit is None and options.plan is None and not options.is_dry:
+    if options.limit is None and options.plan is None:
+        if options.is_dry:
+            raise ConfigError(
+                "--dry-run: must come with a limit or a plan, whose trainings it lays out; add "
+                "--time-limit TIME"
+            )
         _run_all(paths, commands, options)
         return
     deadline = Deadline(begun, options.limit if options.limit is not None else inf)
@@ -110,6 +115,11 @@ def _run_plan(
         forecasts = [_forecast(climb, job, rehearsal) for job in jobs]
         if rehearsal.seconds > seconds:
             climb.pace = 1.0  # rehearsed just now, at the machine's pace
+    except KeyboardInterrupt as interrupt:  # while nothing but the rehearsal is at work
+        raise StoppedError(
+            f"run {commands.typed}: stopped by Ctrl-C, what was done is saved; the same command "
+            "goes on from there"
+        ) from interrupt
     finally:
         rehearsal.close()
     _print_schedule(climb, plan, forecasts)
@@ -167,8 +177,8 @@ def _require(commands: Commands, command: str, ending: Ending) -> None:
     line = f"pipeline {command} {commands.typed}"
     if ending.was_stopped:
         raise StoppedError(
-            f"run: '{line}' was not done when time was up; give more by --time-limit: the same "
-            "command goes on from here"
+            f"run: '{line}' was not done when time was up; give more by --time-limit, and run the "
+            "same command again"
         )
     raise PipelineError(
         f"run: '{line}' must succeed, ended with exit code {ending.code}; mend what it says above, "
@@ -192,7 +202,8 @@ def _begin(
     rehearsal: Rehearsal,
 ) -> tuple[Plan, Climb]:
     """Load the plan and what was reached before."""
-    machine = rehearsal.machine(min(deadline.last, time.monotonic() + DEVICE_SECONDS))
+    patience = min(deadline.last - REPORT_ENDS, time.monotonic() + DEVICE_SECONDS)
+    machine = rehearsal.machine(patience)
     plan = load_plan(options.plan or declared.experiments.plan or machine["device"])
     competition, tables = resolve(declared, paths), load_tables(paths)
     climb = Climb(
@@ -245,7 +256,7 @@ def _measured(climb: Climb, job: Job, rehearsal: Rehearsal) -> Forecast:
 
 def _predicted(climb: Climb, job: Job, cost: Cost) -> Forecast:
     seconds = cost.predict(climb.num_images, climb.folds_left(job), len(climb.folds()))
-    return replace(Forecast(job, cost), seconds=seconds)
+    return Forecast(job, cost, seconds=seconds)
 
 
 def _print_schedule(climb: Climb, plan: Plan, forecasts: Sequence[Forecast]) -> None:
@@ -254,7 +265,7 @@ def _print_schedule(climb: Climb, plan: Plan, forecasts: Sequence[Forecast]) -> 
         if one.refused:
             say(f"{one.job.name}: skipped: {one.refused}")
     first_rung = climb.first_rung(forecasts)
-    rows = lay_out(forecasts, climb.deadline, climb.reserve, first_rung=first_rung)
+    rows = lay_out(forecasts, climb.deadline, climb.reserve, climb.pace, first_rung)
     limit = climb.deadline.limit
     told = "without a limit" if isinf(limit) else f"in {clock(limit)}"
     result(schedule_table(rows, f"run {climb.competition.name}: plan {plan.name}, {told}"))

@@ -65,9 +65,10 @@ def run(
         raise ConfigError("--message: must come with a file that is sent, none is; add --to-kaggle")
     kaggle = _kaggle(competition) if to_kaggle else None
     target = paths.submission(experiment)
-    if target == paths.submission_log:
+    if target in (paths.submission_log, paths.submission("run")):
         raise ConfigError(
-            f"{target}: must not be the log of submissions; give the experiment another name"
+            f"{target}: must not be the log of submissions or the file of 'run'; give the "
+            "experiment another name"
         )
     test = load_test(paths)
     image_ids = test["image_id"].tolist()

@@ -6,11 +6,18 @@ from dataclasses import replace
 import pytest
 
 from pipeline.data.training_table import load_tables
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, StoppedError
 from pipeline.ladder.commands import Ending
 from pipeline.ladder.conductor import Climb
 from pipeline.ladder.costs import Cost, Rates
-from pipeline.ladder.course import Course, Reached, begin_course, load_course, restore_submission
+from pipeline.ladder.course import (
+    Course,
+    Reached,
+    begin_course,
+    load_course,
+    restore_submission,
+    save_course,
+)
 from pipeline.ladder.plan import list_jobs, load_plan
 from pipeline.ladder.schedule import Deadline, Forecast
 from pipeline.store.freshness import digest, file_sha256
@@ -118,6 +125,48 @@ def test_what_does_not_fit_is_not_begun_and_the_same_command_with_more_time_goes
     made.climb(forecasts)
     assert trained(here) == ["one.toml", "two.toml", "three.toml"]
     assert [one.outcome for one in course_of(paths).attempts] == ["trained"] * 3
+
+
+def test_what_ctrl_c_stopped_is_noted_with_its_time(site, monkeypatch):
+    paths, here, climb = site
+    made, forecasts = climb()
+
+    def interrupted(*_: object, **__: object) -> Ending:
+        raise StoppedError("stopped by Ctrl-C")
+
+    monkeypatch.setattr(type(here), "run", interrupted)
+    with pytest.raises(StoppedError):
+        made.climb(forecasts)
+    (attempt,) = course_of(paths).attempts
+    assert (attempt.outcome, attempt.why, attempt.predicted_seconds) == ("stopped", "Ctrl-C", 2.0)
+    assert attempt.seconds is not None
+
+
+def test_a_blend_of_the_same_score_by_other_bytes_is_the_one_that_is_told(site):
+    paths, _, climb = site
+    made, forecasts = climb()
+    made.climb(forecasts)
+    course = course_of(paths)
+    # As if the trainings of before had been others that scored the same.
+    other = best_of(paths).model_copy(update={"sha256": "0" * 64})
+    save_course(paths, course.model_copy(update={"reached": (*course.reached[:-1], other)}))
+    paths.submission("run").write_text("others", encoding="utf-8")
+    again, forecasts = climb()
+    again.course = course_of(paths)
+    paths.experiment(other.source).stamp.unlink()
+    again.climb(forecasts)
+    assert digest(paths.submission("run")) == best_of(paths).sha256 != other.sha256
+
+
+def test_what_another_metric_scored_counts_as_untrained(site):
+    _, _, climb = site
+    made, forecasts = climb()
+    made.climb(forecasts)
+    assert all(made.is_trained(one.job) for one in forecasts)
+    again, forecasts = climb()
+    again.competition = again.competition.model_copy(update={"metric": "log_loss"})
+    assert not any(again.is_trained(one.job) for one in forecasts)
+    assert not any(again.folds_left(one.job) for one in forecasts)
 
 
 def test_the_first_rung_is_begun_whatever_it_costs(site):

@@ -61,6 +61,13 @@ def test_the_same_blend_is_noted_once():
     assert len(once.with_reached(reached("b", 0.9)).reached) == 2
 
 
+def test_a_blend_that_was_made_anew_and_scores_the_same_is_noted_with_its_other_file():
+    once = course("accuracy", reached("a", 0.9))
+    again = once.with_reached(reached("a", 0.9, "cd"))
+    assert again.best == reached("a", 0.9, "cd")
+    assert again.with_reached(reached("a", 0.9, "")) == again
+
+
 def test_a_training_is_noted_in_the_place_of_its_earlier_attempt():
     late = Attempt(rung="a", experiment="one", outcome="did not fit")
     done = Attempt(rung="a", experiment="one", outcome="trained", seconds=3.0)

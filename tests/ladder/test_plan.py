@@ -74,6 +74,14 @@ def test_an_experiment_of_two_rungs_is_trained_and_counted_once(tmp_path):
     assert names == [("a", "lite0-probe"), ("b", "lite1-probe")]
 
 
+@pytest.mark.parametrize("name", ["run", "run-a"])
+def test_an_experiment_that_is_called_as_a_blend_is_refused(tmp_path, name):
+    tiny.write_toml(tmp_path / f"{name}.toml")
+    plan = load_plan(write(tmp_path, RUNG.format("a", f'["{name}.toml"]')))
+    with pytest.raises(ConfigError, match=f"as a blend of the run is, '{name}' is; rename it"):
+        list_jobs(plan, DEMO)
+
+
 def test_two_experiments_of_one_name_are_refused(tmp_path):
     (tmp_path / "sub").mkdir()
     tiny.write_toml(tmp_path / "one.toml")

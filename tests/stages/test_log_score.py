@@ -88,13 +88,11 @@ def test_damaged_log_stops_score_and_submit_before_anything_is_written(submitted
     assert csv.read_bytes() == before
 
 
-def test_experiment_named_as_the_log_is_refused(paths, demo):
-    save(paths, demo, "log")
-    with pytest.raises(
-        ConfigError,
-        match=r"log\.csv: must not be the log of submissions; give the experiment another",
-    ):
-        submit.run(paths, demo, "log")
+@pytest.mark.parametrize("name", ["log", "run"])
+def test_an_experiment_named_as_the_log_or_the_file_of_a_run_is_refused(paths, demo, name):
+    save(paths, demo, name)
+    with pytest.raises(ConfigError, match=rf"{name}\.csv: must not be .* give the experiment an"):
+        submit.run(paths, demo, name)
 
 
 def test_status_shows_the_judges_scores_beside_ours_and_which_file_is_there(

@@ -244,6 +244,23 @@ def test_a_faulty_plan_is_told_before_anything_is_done(said, tmp_path):
     assert calls == []
 
 
+def test_a_dry_run_without_anything_to_lay_out_is_refused(said, tmp_path):
+    calls, _ = said
+    with pytest.raises(ConfigError, match="--dry-run: must come with a limit or a plan"):
+        run.run(*demo(tmp_path), run.Options(is_dry=True))
+    assert calls == []
+
+
+def test_ctrl_c_while_something_is_rehearsed_is_told_in_one_line(limited, monkeypatch):
+    class Interrupted(Stand):
+        def rehearse(self, *_: Any) -> Answer:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "Rehearsal", Interrupted)
+    with pytest.raises(StoppedError, match="run demo: stopped by Ctrl-C, what was done is saved"):
+        limited[1](limit=600.0)
+
+
 def test_a_second_run_beside_the_first_is_refused(limited):
     paths, start = limited
     with (
