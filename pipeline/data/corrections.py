@@ -104,7 +104,8 @@ def load_corrections(path: Path, competition: Competition, train: pd.DataFrame) 
         DataError: The table is missing or damaged, or a row says something impossible.
     """
     command = f"pipeline suspects {competition.name}"
-    table = read_image_table(path, SUSPECT_COLUMNS, command, train["image_id"])
+    known = {*train["image_id"], *train["label"], *competition.classes}
+    table = read_image_table(path, SUSPECT_COLUMNS, command, known)
     table = table.assign(action=table["action"].str.strip().str.lower())
     table = _as_spelled_here(path, table[table["action"] != ""], competition, train)
     if table.empty:
@@ -148,7 +149,7 @@ def _as_spelled_here(
         name: _meant(name, competition.classes) for name in {*table["label"], *table["suggested"]}
     }
     table = table.assign(
-        image_id=[join.find(name) or name for name in table["image_id"]],
+        image_id=[_image_meant(name, join) for name in table["image_id"]],
         label=[labels[name] for name in table["label"]],
         suggested=[labels[name] for name in table["suggested"]],
     )
@@ -158,6 +159,12 @@ def _as_spelled_here(
             f"{path}: every image must stand once, '{twice.iloc[0]}' stands twice; mend the file"
         )
     return table
+
+
+def _image_meant(name: str, join: NameJoin) -> str:
+    """Find the image of a row; the name itself where there is none, as a namesake elsewhere is."""
+    (_, is_elsewhere), image_id = join.match(name)
+    return name if image_id is None or is_elsewhere else image_id
 
 
 def _meant(label: str, classes: Sequence[str]) -> str:
@@ -186,22 +193,31 @@ def recorded_corrections(paths: Paths) -> Corrections | None:
     return None if recorded is None else Corrections(**recorded)
 
 
-def load_review(paths: Paths, image_ids: Collection[str]) -> dict[str, list[str]]:
+def load_review(
+    paths: Paths, image_ids: Collection[str], classes: Collection[str]
+) -> dict[str, list[str]]:
     """Read what `review` wrote: rows of SUSPECT_COLUMNS by image_id; none where it wrote nothing.
 
     Raises:
-        DataError: The file is damaged.
+        DataError: The file is damaged, or a row has no such action.
     """
     path = paths.corrections_csv
     if not path.is_file():
         return {}
     try:
-        table = read_image_table(path, SUSPECT_COLUMNS, "", image_ids)
+        table = read_image_table(path, SUSPECT_COLUMNS, "", {*image_ids, *classes})
     except DataError as error:
         reason = str(error).partition("; run '")[0]
         raise DataError(f"{reason}; mend it, or move it away") from error
     rows = table.astype(str).assign(action=table["action"].str.strip().str.lower())
     rows["action"] = rows["action"].where(rows["action"] != "", KEEP)  # as it was written once
+    unknown = rows[~rows["action"].isin(ACTIONS)]
+    if len(unknown):
+        first = unknown.iloc[0]
+        raise DataError(
+            f"{path}: action must be empty or one of {', '.join(ACTIONS)}, is '{first['action']}' "
+            f"of '{first['image_id']}'; mend it, or move it away"
+        )
     return {row[0]: list(row) for row in rows.itertuples(index=False) if row[0] in image_ids}
 
 

@@ -8,10 +8,10 @@ import pandas as pd
 from pipeline import console
 from pipeline.data.corrections import recorded_corrections
 from pipeline.errors import DataError
-from pipeline.store.freshness import file_sha256
+from pipeline.store.freshness import file_sha256, read_stamp
 from pipeline.store.paths import Paths
 from pipeline.store.predictions import AnyProbs, IntArray, Likeliest
-from pipeline.store.tables import load_folds, load_test, load_train
+from pipeline.store.tables import ALWAYS_LEARNED, load_folds, load_test, load_train
 
 
 def load_training_table(paths: Paths) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -22,22 +22,49 @@ def load_training_table(paths: Paths) -> tuple[pd.DataFrame, pd.DataFrame]:
     means that the fold table is older than `train.csv`.
 
     Returns:
-        The rows of `train.csv` that take part, their labels those of the fold table; and the fold
-        table. Both hold the same images in the same order.
+        The rows of `train.csv` that take part, corrected, and the fold table. Both hold the same
+        images, with the same labels, in the same order.
 
     Raises:
         DataError: A table is missing or damaged, or they don't belong together.
     """
     train, folds = load_train(paths), load_folds(paths)
     corrections = recorded_corrections(paths)
-    dropped = corrections.drop if corrections else []
-    kept = train[~train["image_id"].isin(dropped)].reset_index(drop=True)
+    kept = corrections.apply(train) if corrections else train
     if not folds["image_id"].equals(kept["image_id"]):
         raise DataError(
             f"{paths.folds_csv}: must hold the {len(kept):,} images of train.csv in its order, "
             f"holds {len(folds):,} others; run 'pipeline folds {paths.competition}'"
         )
-    return kept.assign(label=folds["label"]), folds
+    _check_not_older(paths, kept, folds)
+    return kept, folds
+
+
+def _check_not_older(paths: Paths, train: pd.DataFrame, folds: pd.DataFrame) -> None:
+    """Refuse folds of other labels, or of other groups: they would learn or score what was before.
+
+    Args:
+        paths: The competition's files.
+        train: Rows of `train.csv` that take part, corrected.
+        folds: The fold table, the same images in the same order.
+    """
+    others = train.loc[folds["label"] != train["label"], "image_id"]
+    if len(others):
+        raise DataError(
+            f"{paths.folds_csv}: must have the labels of train.csv, {len(others):,} images have "
+            f"others, the first is '{others.iloc[0]}'; run 'pipeline folds {paths.competition}'"
+        )
+    inputs = (read_stamp(paths.folds_stamp) or {"inputs": {}})["inputs"]
+    if "given" in inputs or inputs.get("train") in (None, file_sha256(paths.train_csv)):
+        return  # the organiser's, brought from elsewhere, or split just so
+    is_held = folds["fold"] != ALWAYS_LEARNED
+    num_folds = folds["fold"][is_held].groupby(train["group"][is_held]).nunique()
+    torn = num_folds[num_folds > 1]
+    if len(torn):
+        raise DataError(
+            f"{paths.folds_csv}: images of one group must share a fold, {len(torn):,} groups of "
+            f"train.csv lie in several; run 'pipeline folds {paths.competition}'"
+        )
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,11 @@ def draw_course(figure: "Figure", course: Course) -> None:
     axes = figure.subplots()
     minutes = [one.seconds / 60 for one in course.reached]
     scores = [one.score for one in course.reached]
-    errors = [[one.score - one.interval[0], one.interval[1] - one.score] for one in course.reached]
+    # Resamples lack rare labels, so an interval of theirs may lie beside the score.
+    errors = [
+        [max(0.0, one.score - one.interval[0]), max(0.0, one.interval[1] - one.score)]
+        for one in course.reached
+    ]
     axes.errorbar(
         minutes,
         scores,

@@ -70,7 +70,7 @@ def _ask_kaggle(root: Path, csv: Path, competition: Competition) -> None:
             f"{csv}: must have been sent with 'submit --to-kaggle', Kaggle's list doesn't name it; "
             "note its score with --public"
         )
-    note_verdict(kaggle, paths, csv, number, patience_seconds=0)
+    note_verdict(kaggle, paths, csv, sha256, number, patience_seconds=0)
 
 
 def _owner(root: Path, csv: Path, sha256: str) -> Paths:

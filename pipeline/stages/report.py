@@ -59,6 +59,7 @@ def _inputs(paths: Paths, competition: Competition, typed: str) -> dict[str, Any
     stamps = [
         *paths.artifacts_dir.glob("[!.]*/stamp.json"),
         *paths.artifacts_dir.glob("*/tuning.json"),
+        *paths.artifacts_dir.glob("*/tta.json"),
         *paths.artifacts_dir.glob("ablations/*/stamp.json"),
     ]
     files = {path.relative_to(paths.root).as_posix(): digest(path) for path in [*tables, *stamps]}

@@ -19,6 +19,7 @@ from pipeline.store.results import (
     is_scored_by,
     list_results,
     load_result,
+    recorded_members,
     scored_by,
 )
 from pipeline.submission.submission_log import Entry, load_log
@@ -115,7 +116,8 @@ def _experiment_state(paths: Paths, name: str) -> str:
         return STALE
     if files.stamp.is_file():
         is_changed = Stamp(files.stamp, {}).damaged() or changed_members(paths, name)
-        return STALE if is_changed else DONE
+        members = [_experiment_state(paths, one) for one in recorded_members(paths, name)]
+        return STALE if is_changed or STALE in members else DONE
     return f"{len(fresh)} folds done"
 
 

@@ -95,7 +95,7 @@ def run(
         if kaggle is not None:
             number = _send(kaggle, log, target, entry.sha256, message or experiment)
     if kaggle is not None:
-        note_verdict(kaggle, paths, target, number, VERDICT_SECONDS)
+        note_verdict(kaggle, paths, target, entry.sha256, number, VERDICT_SECONDS)
 
 
 def _decided(paths: Paths, competition: Competition, experiment: str, probs: AnyProbs) -> AnyProbs:

@@ -1,5 +1,6 @@
 """List the training images whose label is probably wrong."""
 
+import shlex
 from pathlib import Path
 
 import pandas as pd
@@ -59,7 +60,7 @@ def run(paths: Paths, competition: Competition, experiment: str, *, excel: bool 
     result(f"{target}: {len(table):,} of {len(folds):,} training images")
     say(
         f"{title}: look at them, write '{DROP}' or '{RELABEL}' into the column action, then run "
-        f"'pipeline folds {competition.name} --corrections {target}'"
+        f"'pipeline folds {competition.name} --corrections {shlex.quote(str(target))}'"
     )
 
 

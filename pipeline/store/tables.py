@@ -40,7 +40,7 @@ COLUMNS_FOR_PEOPLE = (AUDIT_COLUMNS, SUSPECT_COLUMNS, OVERLAP_COLUMNS)
 
 
 def read_table(
-    path: Path, columns: list[str], next_command: str, known_ids: Collection[str] = ()
+    path: Path, columns: list[str], next_command: str, known: Collection[str] = ()
 ) -> pd.DataFrame:
     """Read a table of ours; one for people as whatever program has saved it since.
 
@@ -49,7 +49,8 @@ def read_table(
         columns: The columns it must have, in order; those of a table for people in any order,
             others may stand between.
         next_command: The command that makes the table, for the error.
-        known_ids: Ids that may stand in `image_id`, by which one of several readings is known.
+        known: Ids, labels and so on that may stand in it, by which one of several readings is
+            known.
 
     Raises:
         DataError: The file is missing or damaged.
@@ -59,7 +60,7 @@ def read_table(
     try:
         table = _read_as_written(path, columns)
     except (ValueError, OverflowError, pd.errors.ParserError) as error:
-        saved = _read_as_saved(path, columns, known_ids) if columns in COLUMNS_FOR_PEOPLE else None
+        saved = _read_as_saved(path, columns, known) if columns in COLUMNS_FOR_PEOPLE else None
         if saved is None:
             reason = " ".join(str(error).split())
             raise DataError(f"{path}: damaged: {reason}; run '{next_command}'") from error
@@ -77,31 +78,29 @@ def _read_as_written(path: Path, columns: list[str]) -> pd.DataFrame:
     return table.fillna("").astype({name: "int64" for name in columns if name in INTEGER_COLUMNS})
 
 
-def _read_as_saved(
-    path: Path, columns: list[str], known_ids: Collection[str]
-) -> pd.DataFrame | None:
-    """Read a table that another program saved, in the way that most ids are known; None if none."""
-    known = set(known_ids)
+def _read_as_saved(path: Path, columns: list[str], known: Collection[str]) -> pd.DataFrame | None:
+    """Read a table that another program saved, in the way most of it is known; None if none."""
+    known = set(known)
     try:
         readings = [table.columns(columns) for table in saved_tables(path, columns)]
     except csv.Error:
         return None
     if not readings:
         return None
-    place = columns.index("image_id")
-    rows = max(readings, key=lambda rows: sum(fields[place] in known for _, fields in rows))
+    # Ids alone don't tell code pages apart where they are of English letters, as labels needn't be.
+    rows = max(readings, key=lambda rows: sum(field in known for _, row in rows for field in row))
     return pd.DataFrame([fields for _, fields in rows], columns=pd.Index(columns), dtype=str)
 
 
 def read_image_table(
-    path: Path, columns: list[str], next_command: str, known_ids: Collection[str] = ()
+    path: Path, columns: list[str], next_command: str, known: Collection[str] = ()
 ) -> pd.DataFrame:
     """Read a table with one row per image; see `read_table`.
 
     Raises:
         DataError: The file is missing or damaged, or an image_id is empty or stands twice.
     """
-    table = read_table(path, columns, next_command, known_ids)
+    table = read_table(path, columns, next_command, known)
     repeated = table["image_id"][table["image_id"].duplicated() | (table["image_id"] == "")]
     if len(repeated):
         raise DataError(

@@ -11,7 +11,6 @@ from typing import Any
 
 from pipeline import console
 from pipeline.errors import DownloadError, SubmissionError
-from pipeline.store.freshness import file_sha256
 from pipeline.store.paths import Paths
 from pipeline.submission.kaggle_client import CALL_SECONDS, KaggleClient, LostAnswerError
 from pipeline.submission.submission_log import open_log
@@ -209,9 +208,11 @@ def _score(text: str | None) -> float | None:
 
 
 def note_verdict(
-    kaggle: Kaggle, paths: Paths, csv: Path, number: int, patience_seconds: float
+    kaggle: Kaggle, paths: Paths, csv: Path, sha256: str, number: int, patience_seconds: float
 ) -> None:
     """Wait for the verdict on a file, while others may use the log; log and print its scores.
+
+    They are of the content that was sent, whatever stands there by now.
 
     Raises:
         SubmissionError: Kaggle refuses the file, or doesn't answer.
@@ -222,7 +223,7 @@ def note_verdict(
     told = {"public": verdict.public_score, "private": verdict.private_score}
     scores = {part: score for part, score in told.items() if score is not None}
     with open_log(paths, f"Kaggle's verdict on {csv.name}") as log:
-        log.change(file_sha256(csv), **{f"{part}_score": score for part, score in scores.items()})
+        log.change(sha256, **{f"{part}_score": score for part, score in scores.items()})
     for part, score in scores.items():
         console.result(f"Kaggle's {part} score: {score}")
     if verdict.remark:

@@ -156,7 +156,7 @@ def _read_table(path: Path, competition: Competition, ids: _TestIds) -> _Table:
     Raises:
         DataError: It is missing, empty or no such table.
     """
-    rows = gather_label_rows(path, competition, _best_reading(path, ids))
+    rows = gather_label_rows(path, competition, _best_reading(path, competition, ids))
     if not rows:
         raise DataError(f"{path}: must hold one line per image, holds none")
     width = max(len(rows[0]), 2)
@@ -187,8 +187,8 @@ def _read_table(path: Path, competition: Competition, ids: _TestIds) -> _Table:
     return _Table(values[key], labels, usages, subjects, adds_up)
 
 
-def _best_reading(path: Path, ids: _TestIds) -> list[list[str]]:
-    """Read the file in the way in which most test images are named."""
+def _best_reading(path: Path, competition: Competition, ids: _TestIds) -> list[list[str]]:
+    """Read the file in the way in which most test images are named, and most labels are known."""
     try:
         readings = [
             [[field.strip() for field in fields] for _, fields in rows] for rows in saved_rows(path)
@@ -200,11 +200,15 @@ def _best_reading(path: Path, ids: _TestIds) -> list[list[str]]:
     if not readings:
         raise DataError(f"{path}: must be text, isn't; save it as UTF-8")
 
-    def num_named(rows: list[list[str]]) -> tuple[int, bool, bool]:
-        widths = {len(row) for row in rows[:NUM_PROBED]}
+    spelled = {*competition.classes, *competition.train.labels.names}
+
+    def num_named(rows: list[list[str]]) -> tuple[int, bool, bool, int]:
+        probed = rows[:NUM_PROBED]
+        widths = {len(row) for row in probed}
         width = max(widths, default=0)
         named = max((ids.num_known(rows, column) for column in range(width)), default=0)
-        return (named if width > 1 else 0), len(widths) == 1, width > 1
+        labels = sum(field in spelled for row in probed for field in row)
+        return (named if width > 1 else 0), len(widths) == 1, width > 1, labels
 
     return max(readings, key=num_named)
 

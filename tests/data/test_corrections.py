@@ -103,6 +103,23 @@ def test_corrections_are_read_as_a_spreadsheet_has_saved_them(path, demo, progra
     assert found.relabel == {train["image_id"][3]: classes[0]}
 
 
+def test_a_code_page_is_known_by_labels_where_ids_are_of_english_letters(path, demo):
+    competition, train = of(GERMAN, demo)
+    train["image_id"] = [f"{number:03}.jpg" for number in range(len(train))]
+    rows = decided(train, GERMAN)
+    path.write_bytes("".join(";".join(row) + "\r\n" for row in rows).encode("cp1252"))
+    found = load_corrections(path, competition, train)
+    assert (found.drop, found.relabel) == (["001.jpg"], {"003.jpg": GERMAN[0]})
+
+
+def test_a_row_about_an_image_that_is_gone_is_not_its_namesakes(path, demo):
+    rows = [["a/001.jpg", "dog", "cat", "0.1", "0.9", "drop"]]
+    write_table(pd.DataFrame(rows, columns=SUSPECT_COLUMNS), path)
+    train = TRAIN.assign(image_id="b/" + TRAIN["image_id"])
+    with pytest.raises(DataError, match=r"must stand in train\.csv, 1 images .* 'a/001\.jpg'"):
+        load_corrections(path, demo, train)
+
+
 def test_columns_may_be_added_and_moved_and_rows_sorted(path, demo):
     competition, train = of(CHINESE, demo)
     header, *rows = [["note", *row[::-1]] for row in decided(train, CHINESE)]

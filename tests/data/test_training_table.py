@@ -76,6 +76,32 @@ def test_a_fold_table_of_other_images_is_refused(paths, change):
         load_training_table(paths)
 
 
+def test_a_fold_table_of_labels_that_were_mended_since_is_refused_until_it_is_split_anew(paths):
+    correct(paths, ["4.jpg", "cat", "dog", "0.1", "0.9", "relabel"])
+    train = load_train(paths)
+    train.loc[train["image_id"] == "7.jpg", "label"] = "cat"
+    write_table(train, paths.train_csv)
+    line = "must have the labels of train.csv, 1 images have others, the first is '7.jpg'; run"
+    with pytest.raises(DataError, match=line):
+        load_training_table(paths)
+    folds.run(paths, load_competition("demo"), None, None)
+    assert load_training_table(paths)[0].set_index("image_id")["label"]["7.jpg"] == "cat"
+
+
+def test_a_fold_table_of_groups_that_were_found_since_is_refused_until_it_is_split_anew(paths):
+    table = load_folds(paths)
+    one_of_each = table.groupby(["fold", "label"])["image_id"].first().loc[:, "cat"].tolist()
+    train = load_train(paths)
+    train.loc[train["image_id"].isin(one_of_each), "group"] = "one patient"
+    write_table(train, paths.train_csv)
+    with pytest.raises(
+        DataError, match=r"1 groups of train\.csv lie in several; run 'pipeline fol"
+    ):
+        load_training_table(paths)
+    folds.run(paths, load_competition("demo"), None, None)
+    load_training_table(paths)
+
+
 def test_an_image_that_is_missing_without_having_been_dropped_is_no_drop(paths):
     write_table(load_folds(paths).iloc[1:], paths.folds_csv)
     with pytest.raises(DataError, match=r"must hold the 20 images of .* holds 19 others"):

@@ -41,6 +41,14 @@ def test_a_course_of_one_rung_can_be_drawn():
     assert "0.2000" in str(list(course_table(one).columns[2].cells))
 
 
+def test_a_score_beside_its_interval_can_be_drawn():
+    """As of labels so rare that many resamples lack them."""
+    beside = reached("a", 0.9).model_copy(update={"interval": (0.7, 0.89)})
+    with drawing() as figure:
+        draw_course(figure, course("macro_f1", beside))
+        to_svg(figure)
+
+
 def test_status_shows_the_course(workspace, capsys):
     paths, competition = workspace
     folds = digest(paths.folds_csv)

@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.errors import DataError
 from pipeline.stages import report, train
+from pipeline.store.atomic import write_text
 from pipeline.store.paths import Paths
 from pipeline.store.tables import load_folds, write_table
 from tests import tiny
@@ -57,6 +58,17 @@ def test_nothing_is_done_while_nothing_changes_and_all_of_it_once_something_does
     run()
     assert "tiny is left out: artifacts/demo/tiny/oof.npz: must be" in page(paths)
     assert "which changed since" in page(paths)
+
+
+def test_views_that_were_tried_make_another_page(workspace, run):
+    paths, competition = workspace
+    train.run(paths, competition, [tiny.write_toml(paths.root / "tiny.toml")], [], [])
+    run()
+    tta = "pipeline tta demo --experiment tiny"
+    assert tta in page(paths)
+    write_text(paths.experiment("tiny").tta, "{}")
+    assert "up to date" not in run()
+    assert tta not in page(paths)
 
 
 def test_other_code_makes_another_page(run, tmp_path, monkeypatch):

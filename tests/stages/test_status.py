@@ -89,6 +89,18 @@ def test_experiments_are_told_how_far_they_are(workspace, states):
     assert found["train whole"] == found["train half"] == "stale"
 
 
+def test_a_blend_of_what_is_stale_is_stale(workspace, states):
+    paths, _ = workspace
+    train(paths, "one")
+    files = paths.experiment("blend")
+    train(paths, "blend", num_folds=0)
+    member = [digest(path) for path in (paths.experiment("one").oof, paths.experiment("one").test)]
+    write_text(files.stamp, json.dumps({"inputs": {"members": {"one": member}}, "outputs": {}}))
+    assert states(*workspace)[0]["train blend"] == "done"
+    write_table(load_folds(paths).assign(fold=0), paths.folds_csv)
+    assert states(*workspace)[0]["train blend"] == "stale"
+
+
 def test_scores_are_ranked_and_submissions_marked(tmp_path, states):
     paths = made_up.make_root(tmp_path)
     demo = load_competition("demo")

@@ -75,6 +75,21 @@ def test_file_is_sent_once_and_its_score_noted(send, kaggle, paths, demo, capsys
     assert description.startswith("probe [")
 
 
+def test_a_score_is_of_the_content_that_was_sent_whatever_was_written_meanwhile(
+    send, paths, monkeypatch
+):
+    ask = Kaggle.verdict
+
+    def overtaken(self, *words):
+        paths.submission("probe").unlink()
+        return ask(self, *words)
+
+    monkeypatch.setattr(Kaggle, "verdict", overtaken)
+    send()
+    (entry,) = load_log(paths.submission_log)
+    assert (entry.sha256, entry.public_score) == (hashlib.sha256(EXPECTED).hexdigest(), 0.93)
+
+
 def test_file_that_kaggle_has_is_not_sent_again_though_the_log_knows_nothing(
     send, kaggle, paths, capsys
 ):

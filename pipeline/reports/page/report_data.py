@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,14 @@ class ReportData:
         """Format a file's path relative to the project's root."""
         return path.relative_to(self.paths.root).as_posix()
 
+    def in_a_command(self, path: Path) -> str:
+        """Format a file as commands of the page name it: as the root is named, or not told."""
+        below = self.below_root(path)
+        if " --root " in self.typed:
+            return shlex.quote((self.paths.root / below).as_posix())
+        is_in_variable = str(self.paths.root) == os.environ.get("PIPELINE_ROOT")
+        return ('"$PIPELINE_ROOT"/' if is_in_variable else "") + shlex.quote(below)
+
     def command(self, stage: str, options: str = "") -> str:
         """Format a command line about this competition."""
         return f"pipeline {stage} {self.typed} {options}".rstrip()
@@ -115,7 +124,8 @@ def read_report_data(paths: Paths, competition: Competition, typed: str) -> Repo
         ArtifactError: A result's files are damaged.
     """
     given = load_train(paths)
-    corrections, reviewed = recorded_corrections(paths), load_review(paths, set(given["image_id"]))
+    corrections = recorded_corrections(paths)
+    reviewed = load_review(paths, set(given["image_id"]), competition.classes)
     tables: dict[str, Any] = {
         "reviewed": reviewed,
         "decided": frozenset({*reviewed, *(corrections.decided if corrections else ())}),

@@ -1,5 +1,6 @@
 """Define the deck of cards about doubtful labels, and the rows that are saved of it."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Lock
@@ -156,14 +157,15 @@ def as_reviewed(deck: ReviewDeck, rows: dict[str, list[str]]) -> ReviewDeck:
 
 
 def _card_as_reviewed(card: ReviewCard, row: list[str] | None, deck: ReviewDeck) -> ReviewCard:
-    if row is None:
+    if row is None or (row[-1] == RELABEL and row[2] not in deck.classes):
         return card
     suggested, action = row[2], row[-1]
     if action != RELABEL:
         return replace(card, action=action, chosen=None)
-    if suggested not in deck.classes:
-        return card
-    return replace(card, action=RELABEL, chosen=list(deck.classes).index(suggested))
+    chosen = list(deck.classes).index(suggested)
+    if chosen == card.label:  # the organiser's list says so by now
+        return replace(card, action=KEEP, chosen=None)
+    return replace(card, action=RELABEL, chosen=chosen)
 
 
 @dataclass
@@ -190,7 +192,7 @@ class ReviewFile:
         Raises:
             DataError: It is damaged.
         """
-        return {**self.given, **load_review(self.paths, self.image_ids)}
+        return {**self.given, **load_review(self.paths, self.image_ids, self.deck.classes)}
 
     def save(self, decisions: Any) -> str:
         """Write decisions into the file, whatever else it holds by now; returns a line about it.
@@ -223,4 +225,5 @@ class ReviewFile:
             told = f"{len(actions):,} looked at and kept, nothing to correct"
             return f"{told}; {self.deck.take_back}" if self.deck.take_back else told
         text = f"{path}: {len(actions):,} decided, {num:,} of them corrections"
-        return f"{text}; run '{self.deck.command} {path}', then '{self.deck.afterwards}'"
+        file = shlex.quote(str(path))
+        return f"{text}; run '{self.deck.command} {file}', then '{self.deck.afterwards}'"

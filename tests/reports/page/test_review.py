@@ -14,7 +14,7 @@ from pipeline.errors import ConfigError, DataError
 from pipeline.reports.page.blocks import Findings
 from pipeline.reports.page.build_page import render
 from pipeline.reports.page.report_data import read_report_data
-from pipeline.reports.page.review_deck import ReviewDeck
+from pipeline.reports.page.review_deck import ReviewDeck, as_reviewed
 from pipeline.reports.page.sections import label_review, summary
 from pipeline.stages import folds, review, train
 from pipeline.store.paths import Paths
@@ -380,6 +380,25 @@ def test_a_damaged_file_of_decisions_is_told_and_not_overwritten(own):
         assert (status, told.endswith("mend it, or move it away")) == (507, True)
         assert ask(server, f"/{server.token}/")[0] == 500
     assert own[0].corrections_csv.read_text(encoding="utf-8") == "image_id\nx\n"
+
+
+def test_an_action_that_there_is_none_of_is_told_in_one_line(own):
+    paths, competition = own
+    row = f"{load_train(paths)['image_id'][0]},cat,dog,0.1,0.9,delete\n"
+    paths.corrections_csv.parent.mkdir(exist_ok=True)
+    paths.corrections_csv.write_text(",".join(SUSPECT_COLUMNS) + "\n" + row, encoding="utf-8")
+    with pytest.raises(DataError, match=r"action must be empty or one of .*, is 'delete' of '"):
+        review.make_server(paths, competition, "demo")
+
+
+def test_a_relabelling_that_the_list_says_itself_by_now_is_a_label_that_was_kept(project):
+    blocks = [block for one in project.sections for block in one.blocks]
+    (deck,) = (block for block in blocks if isinstance(block, ReviewDeck))
+    card = deck.cards[0]
+    label = project.competition.classes[card.label]
+    row = [card.image_id, label, label, "0.1", "0.9", "relabel"]
+    first = as_reviewed(deck, {card.image_id: row}).cards[0]
+    assert (first.action, first.chosen) == ("keep", None)
 
 
 @pytest.mark.slow

@@ -44,6 +44,7 @@ from pipeline.reports.page.sections import (
 )
 from pipeline.scoring.oof import find_suspects
 from pipeline.store.freshness import file_sha256
+from pipeline.store.paths import Paths
 from pipeline.store.predictions import load_predictions
 from pipeline.store.tables import load_folds, load_record, load_test, load_train
 
@@ -618,6 +619,30 @@ def test_the_next_step_is_the_most_urgent_one(project):
     assert next_commands(without_folds)[0] == "pipeline folds demo"
     stale = without(project.data, results=(), best=None, left_out={"tiny": "older"})
     assert next_commands(stale)[0] == "pipeline train demo --experiment tiny"
+    with_blend = without(project.data, results=(), best=None, left_out={"ensemble": "", "tiny": ""})
+    assert next_commands(with_blend)[0] == "pipeline train demo --experiment tiny"
+    blend = without(project.data, results=(), best=None, left_out={"ensemble": "older"})
+    assert next_commands(blend)[0].startswith("pipeline ensemble demo --name ensemble")
+
+
+def test_commands_of_a_page_name_files_and_root_as_a_shell_takes_them(
+    project, tmp_path, monkeypatch
+):
+    root = tmp_path / "my root"
+    shutil.copytree(project.paths.root, root)
+    row = [*project.data.train.loc[0, ["image_id", "label"]], "", "", "", "drop"]
+    changed = without(project.data, paths=Paths(root, "demo"), reviewed={row[0]: row})
+    data = without(changed, typed=f"demo --root '{root}'")
+    file = root / "artifacts/demo/report/corrections.csv"
+    assert next_commands(data)[0] == f"pipeline folds demo --root '{root}' --corrections '{file}'"
+    csv = root / "submissions/demo/ensemble.csv"
+    others = [command for command in next_commands(data) if "log-score" in command]
+    assert others in ([], [f"pipeline log-score '{csv}' --root '{root}' --public SCORE"])
+    monkeypatch.setenv("PIPELINE_ROOT", str(root))
+    asked = (
+        'pipeline folds demo --corrections "$PIPELINE_ROOT"/artifacts/demo/report/corrections.csv'
+    )
+    assert next_commands(changed)[0] == asked
 
 
 def test_decisions_of_a_review_that_are_not_in_effect_come_first(project):

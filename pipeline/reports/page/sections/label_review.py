@@ -19,7 +19,7 @@ from pipeline.reports.page.report_data import BestResult, ReportData
 from pipeline.reports.page.review_deck import ReviewCard, ReviewDeck, as_reviewed
 from pipeline.reports.style import apart
 from pipeline.scoring.oof import find_suspects
-from pipeline.store.freshness import digest
+from pipeline.store.freshness import digest, fingerprint
 from pipeline.store.predictions import IntArray
 from pipeline.store.tables import SUSPECT_COLUMNS, load_train
 
@@ -260,8 +260,9 @@ def _deck(
             for image_id, action in sorted(actions.items())
             if image_id in labels and image_id not in shown
         ]
+    of = [digest(data.paths.train_csv), *data.competition.classes]  # by whose places it is decided
     return ReviewDeck(
-        key=f"{data.competition.name} {(digest(data.paths.train_csv) or '')[:12]}",
+        key=f"{data.competition.name} {fingerprint(of)[:12]}",
         classes=data.competition.classes,
         reasons={key: REASONS[key] for key in REASONS if any(key in one.reasons for one in cards)},
         columns=SUSPECT_COLUMNS,

@@ -152,11 +152,19 @@ def _to_train(data: ReportData) -> Iterator[Finding]:
     elif data.best is None and not data.left_out:
         yield Finding("Next", "Nothing is trained yet:", command=data.command("train"))
     elif data.left_out:
-        names = " ".join(f"--experiment {name}" for name in data.left_out)
         text = f"{len(data.left_out)} results are older than the folds or their members; anew:"
-        blends = all(name.startswith("ensemble") for name in data.left_out)
-        command = data.command("ensemble") if blends else data.command("train", names)
-        yield Finding("Next", text, "experiments", command)
+        yield Finding("Next", text, "experiments", _renewing_command(data, list(data.left_out)))
+
+
+def _renewing_command(data: ReportData, names: list[str]) -> str:
+    """Format what makes results anew: those that are trained before the blends of them."""
+    trained = [data.paths.experiment(one) for one in names if not recorded_members(data.paths, one)]
+    if not trained:
+        return _making_command(data, names[0])
+    sources = [
+        data.in_a_command(one.best_toml) if one.best_toml.is_file() else one.name for one in trained
+    ]
+    return data.command("train", " ".join(f"--experiment {source}" for source in sources))
 
 
 def _to_correct(data: ReportData) -> Iterator[Finding]:
@@ -164,7 +172,7 @@ def _to_correct(data: ReportData) -> Iterator[Finding]:
     num = num_pending(data.reviewed, recorded_corrections(data.paths))
     if num and data.folds is not None:
         text = f"{num:,} decisions of the review aren't in effect yet:"
-        file = data.below_root(data.paths.corrections_csv)
+        file = data.in_a_command(data.paths.corrections_csv)
         yield Finding("Next", text, "review", data.command("folds", f"--corrections {file}"))
 
 
@@ -215,7 +223,8 @@ def _to_submit(data: ReportData) -> Iterator[Finding]:
         command = data.command("submit", f"--experiment {name}")
         yield Finding("Next", "Write the file for the judge:", command=command)
     elif all(one.public_score is None and one.private_score is None for one in entries):
-        command = f"pipeline log-score {data.below_root(file)} --public SCORE"
+        _, option, root = data.typed.partition(" --root ")
+        command = f"pipeline log-score {data.in_a_command(file)}{option}{root} --public SCORE"
         yield Finding("Next", "Send the file, and log the judge's score:", "experiments", command)
 
 
