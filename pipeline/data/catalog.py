@@ -84,11 +84,17 @@ def build_catalog(paths: Paths, competition: Competition, audit: Audit) -> Catal
     numbers = list(map(float, labelled.labels.values())) if competition.is_number else []
     whole = resolved(competition, labelled.classes, sample, numbers)
     doubts = find_doubts(whole, sample) + doubt_about_labels(labelled, len(train))
-    listings = (find_file(name, source_dirs) for name in competition.listings)
+    listings = find_listings(paths, competition)
     doubts += [doubt for path in listings if path and (doubt := doubt_of_encoding(path, known))]
     if sample is not None and competition.submission.is_ordered_by_sample:
         doubts += doubt_about_rows(sample, len(test), unlisted)
     return Catalog(images, whole, doubts)
+
+
+def find_listings(paths: Paths, competition: Competition) -> list[Path | None]:
+    """Find the files that list images or labels; None for one that isn't there."""
+    source_dirs = [paths.archives_dir, paths.images_dir]
+    return [find_file(name, source_dirs) for name in competition.listings]
 
 
 def _train_answers(

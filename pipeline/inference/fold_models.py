@@ -15,11 +15,12 @@ from pipeline.errors import ArtifactError, ConfigError
 from pipeline.inference.grad_cam import Maps, grad_cam, has_map
 from pipeline.models.registry import Network, build_random, build_trunk
 from pipeline.models.split import below_head
+from pipeline.models.weights_source import weights_digest
 from pipeline.scoring.targets import to_numbers
-from pipeline.store.freshness import Stamp
+from pipeline.store.freshness import Stamp, read_stamp
 from pipeline.store.paths import ExperimentPaths, Paths
 from pipeline.store.predictions import FloatArray, load_predictions
-from pipeline.store.results import load_result, making_command
+from pipeline.store.results import gathered_folds, load_result, making_command
 from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.device import Precision, pick_device, round_to_float16, set_up, to_inputs
 from pipeline.training.frozen import Forward, frozen_forward
@@ -52,9 +53,9 @@ class FoldModels:
         files = paths.experiment(name)
         again = making_command(paths, competition.name, name)
         self.experiment = _load_experiment(files, again)
-        stamps = sorted(files.experiment_dir.glob("fold*/stamp.json"))
-        self.folds = sorted(int(stamp.parent.name.removeprefix("fold")) for stamp in stamps)
-        _check_classes(files, competition, again)
+        self.folds = gathered_folds(files)
+        _check_made_for(files, competition, again)
+        _check_made_from(files, competition, self.experiment, again)
         self._competition = competition
         self._device = pick_device()
         set_up(self._device)
@@ -212,7 +213,7 @@ def _load_experiment(files: ExperimentPaths, again: str) -> Experiment:
         )
     damaged = [
         path
-        for stamp in [files.stamp, *sorted(files.experiment_dir.glob("fold*/stamp.json"))]
+        for stamp in [files.stamp, *(files.fold(fold).stamp for fold in gathered_folds(files))]
         for path in Stamp(stamp, {}).damaged()
     ]
     if damaged:
@@ -224,9 +225,36 @@ def _load_experiment(files: ExperimentPaths, again: str) -> Experiment:
         raise ArtifactError(f"{error}; run '{again}'") from error
 
 
-def _check_classes(files: ExperimentPaths, competition: Competition, again: str) -> None:
-    names = load_predictions(files.oof, again).class_names
+def _check_made_for(files: ExperimentPaths, competition: Competition, again: str) -> None:
+    """Refuse models of other classes, or of another kind of answer."""
+    predictions = load_predictions(files.oof, again)
+    kind = predictions.has_several, predictions.is_number
+    if kind != (competition.has_several, competition.is_number):
+        raise ArtifactError(
+            f"{files.oof}: must be for the competition's target, '{competition.target}', was "
+            f"trained for another; run '{again}'"
+        )
+    names = predictions.class_names
     if names != list(competition.classes):
         raise ArtifactError(
             f"{files.oof}: classes must be {list(competition.classes)}, are {names}; run '{again}'"
         )
+
+
+def _check_made_from(
+    files: ExperimentPaths, competition: Competition, experiment: Experiment, again: str
+) -> None:
+    """Refuse heads of another trunk than today's weights make, and numbers of another range."""
+    first = gathered_folds(files)[0]
+    inputs = (read_stamp(files.fold(first).stamp) or {"inputs": {}})["inputs"]
+    today = {}
+    if experiment.method == "probe":
+        today["weights"] = weights_digest(experiment.model)
+    if competition.is_number:
+        today["range"] = list(competition.range)
+    for key, value in today.items():
+        if inputs.get(key, value) != value:
+            raise ArtifactError(
+                f"{files.experiment_dir}: {key} must be as they were when it was trained, changed "
+                f"since; run '{again}'"
+            )

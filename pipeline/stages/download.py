@@ -6,7 +6,7 @@ one stopped. A folder that was unpacked already is linked to and read where it i
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -26,9 +26,10 @@ from pipeline.data.archives.sources import Source, find_sources, parts
 from pipeline.data.archives.unpack import unpack
 from pipeline.errors import ArchiveError, ConfigError, DataError
 from pipeline.machine import is_installed
-from pipeline.store.atomic import PARTIAL_SUFFIX
+from pipeline.store.atomic import PARTIAL_SUFFIX, remove
 from pipeline.store.disk_errors import check_room, explained_os_errors
 from pipeline.store.folders import list_files
+from pipeline.store.freshness import digest, read_stamp
 from pipeline.store.locks import held
 from pipeline.store.paths import Paths
 from pipeline.submission.kaggle import Kaggle
@@ -119,10 +120,21 @@ def _replace_images(plan: DownloadPlan, accepted: Mapping[str, Any]) -> None:
     outputs = [
         plan.paths.archives_dir / name for name, one in archives.items() if not one.is_folder
     ]
+    _remove_former_archives(plan.paths, outputs)
     stamp = plan.stamp({name: archive.source for name, archive in archives.items()})
     stamp.write([*outputs, plan.paths.images_dir, *truth])
     shutil.rmtree(fetched_dir(plan.paths), ignore_errors=True)
     _print_summary(plan, archives, num_files)
+
+
+def _remove_former_archives(paths: Paths, outputs: Collection[Path]) -> None:
+    """Remove what `download` brought for archives that are no more: lists of them would be read."""
+    recorded = (read_stamp(paths.download_stamp) or {"outputs": {}})["outputs"]
+    for name, sha256 in recorded.items():
+        place = paths.download_stamp.parent / name
+        is_former = place.parent == paths.archives_dir and place not in outputs
+        if is_former and digest(place) == sha256:  # else it isn't ours any more
+            remove(place)
 
 
 def _print_summary(

@@ -10,7 +10,7 @@ import pandas as pd
 from pipeline.config.competition import Competition
 from pipeline.console import progress, say, warn
 from pipeline.data.audit import Audit, Scan, scan_files, summarise
-from pipeline.data.catalog import build_catalog
+from pipeline.data.catalog import build_catalog, find_listings
 from pipeline.data.duplicates import clusters, write_overlap
 from pipeline.data.groups import (
     find_copies,
@@ -88,6 +88,8 @@ def _prepare(paths: Paths, competition: Competition, workers: int | None) -> Non
             "downloaded": (read_stamp(paths.download_stamp) or {}).get("outputs"),
             "archives": digest(paths.archives_dir),
             "images": digest(paths.images_dir),
+            # A folder is known by names and sizes; a list may be mended without another size.
+            "lists": [digest(one) if one else None for one in find_listings(paths, competition)],
         },
     )
     for place in Stamp(paths.download_stamp, {}).damaged():

@@ -16,6 +16,8 @@ from pipeline.store.paths import Paths
 from pipeline.store.results import (
     Result,
     changed_members,
+    changed_tables,
+    gathered_folds,
     is_scored_by,
     list_results,
     load_result,
@@ -109,7 +111,9 @@ def _describe_folds(paths: Paths) -> str:
 def _experiment_state(paths: Paths, name: str) -> str:
     """Return an experiment's state: done, stale, or the number of today's folds that are done."""
     files = paths.experiment(name)
-    stamps = [read_stamp(path) for path in sorted(files.experiment_dir.glob("fold*/stamp.json"))]
+    places = [files.fold(fold).stamp for fold in gathered_folds(files)]
+    places = places or sorted(files.experiment_dir.glob("fold*/stamp.json"))
+    stamps = [read_stamp(path) for path in places]
     current = digest(paths.folds_csv)
     fresh = [stamp for stamp in stamps if stamp and stamp["inputs"]["folds"] == current]
     if stamps and len(fresh) < len(stamps):
@@ -117,6 +121,7 @@ def _experiment_state(paths: Paths, name: str) -> str:
     if files.stamp.is_file():
         is_changed = Stamp(files.stamp, {}).damaged() or changed_members(paths, name)
         members = [_experiment_state(paths, one) for one in recorded_members(paths, name)]
+        is_changed = is_changed or changed_tables(paths, name)
         return STALE if is_changed or STALE in members else DONE
     return f"{len(fresh)} folds done"
 

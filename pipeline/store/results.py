@@ -108,6 +108,7 @@ def load_any_probs(
             f"{path}: must be newer than what it is made from, {changed[0]} changed since; "
             f"run '{again}'"
         )
+    _check_tables(paths, name, path)
     predictions = load_predictions(path, again)
     if predictions.class_names != list(competition.classes):
         raise ArtifactError(
@@ -128,6 +129,38 @@ def load_any_probs(
             f"run '{again}'"
         )
     return predictions.reordered(ids, str(path))
+
+
+def gathered_folds(files: ExperimentPaths) -> list[int]:
+    """List the folds that an experiment's results were gathered from.
+
+    Folders of other folds may lie beside them, of a split into more.
+    """
+    stamp = read_stamp(files.stamp) or {"inputs": {}}
+    return sorted(map(int, stamp["inputs"].get("folds", {})))
+
+
+def changed_tables(paths: Paths, name: str) -> list[Path]:
+    """List the tables of images that changed since a result, or its members, were trained."""
+    tables = {"train": paths.train_csv, "test": paths.test_csv}
+    today = {key: digest(path) for key, path in tables.items()}
+    changed = set()
+    for one in [name, *all_members(paths, name)]:
+        files = paths.experiment(one)
+        for fold in gathered_folds(files):
+            inputs = (read_stamp(files.fold(fold).stamp) or {"inputs": {}})["inputs"]
+            changed |= {key for key in tables if inputs.get(key, today[key]) != today[key]}
+    return [tables[key] for key in sorted(changed)]
+
+
+def _check_tables(paths: Paths, name: str, path: Path) -> None:
+    """Refuse predictions of other images, whatever they are called."""
+    if changed := changed_tables(paths, name):
+        stale = [one for one in [name, *all_members(paths, name)] if changed_tables(paths, one)]
+        again = making_command(paths, paths.competition, stale[-1])
+        raise ArtifactError(
+            f"{path}: must be of the images of {changed[0]}, which changed since; run '{again}'"
+        )
 
 
 def changed_members(paths: Paths, name: str) -> list[Path]:

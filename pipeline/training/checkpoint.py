@@ -5,6 +5,7 @@ written beside and renamed, and the one before it is kept; it holds tensors and 
 as it is read with `weights_only`.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -254,4 +255,6 @@ class TrainingProgress:
         if than < 0:
             return True
         best = self.history[than]["val_score"]
+        if math.isnan(best):  # a metric that this fold's images don't define tells nothing
+            return True
         return score > best if greater_is_better else score < best

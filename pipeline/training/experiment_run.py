@@ -140,6 +140,7 @@ class ExperimentRun:
             if processes.is_main():
                 remove(self._out.stamp)  # the gathered results are the old folds'
                 self._write_config()
+                self._write_environment()
 
     def inputs(self, fold: int) -> dict[str, Any]:
         """Return what a fold's stamp says, or will say, that it was made from."""
@@ -221,13 +222,12 @@ class ExperimentRun:
     def _write_config(self) -> None:
         from pipeline.models.preparation import prepared
 
+        _write_json(self._out.config, prepared(self._experiment).model_dump(mode="json"))
+
+    def _write_environment(self) -> None:
         record = environment() | processes.launch_record()
         record["device"] = describe_device(pick_device())
-        for path, content in (
-            (self._out.config, prepared(self._experiment).model_dump(mode="json")),
-            (self._out.environment, record),
-        ):
-            write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        _write_json(self._out.environment, record)
 
     def _train_fold(self, task: FoldTask) -> None:
         start = time.monotonic()
@@ -295,6 +295,7 @@ class ExperimentRun:
         metrics: dict[str, Any] = describe_oof(self._competition, folds, oof_probs)
         metrics["seconds"] = round(seconds, 1)
         write_text(self._out.metrics, json.dumps(metrics, indent=2) + "\n")
+        self._write_config()  # a command with other settings may have begun, and been stopped
         outputs = [self._out.oof, self._out.test, self._out.metrics]
         self._stamps.result(self._all_folds).write(outputs)
         low, high = metrics["oof_interval_95"]
@@ -332,3 +333,9 @@ def train_all(runs: Sequence[ExperimentRun], only_folds: Sequence[int]) -> None:
                 number, fold, _ = jobs[lock]
                 runs[number].train_fold(fold, len(waiting[number]))
             waiting[number].remove(fold)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    if not path.is_file() or path.read_bytes() != text.encode():
+        write_text(path, text)

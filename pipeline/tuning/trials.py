@@ -23,6 +23,8 @@ SECONDS = "seconds"
 
 # A trial whose workers were killed so often has failed by its values: it takes too much memory.
 MAX_ATTEMPTS = 3
+# Two begins of one process, read twice, differ by less.
+SAME_SECONDS = 0.05
 
 
 def taken_trials(study: Study) -> list[FrozenTrial]:
@@ -70,8 +72,8 @@ def record_worker(trial: Trial) -> None:
     process = psutil.Process()
     is_started = multiprocessing.parent_process() is not None or JOB in os.environ
     command = psutil.Process(os.getppid()) if is_started else process
-    trial.set_user_attr(COMMAND, [command.pid, command.create_time()])
-    trial.set_user_attr(WORKER, [platform.node(), process.pid, process.create_time()])
+    trial.set_user_attr(COMMAND, [command.pid, *_begin(command)])
+    trial.set_user_attr(WORKER, [platform.node(), process.pid, *_begin(process)])
 
 
 def last_attempts(study: Study) -> dict[int, FrozenTrial]:
@@ -156,12 +158,19 @@ def _is_suspect(trial: FrozenTrial) -> bool:
     return command is not None and _is_alive(*command)
 
 
-def _is_alive(pid: int, started: float) -> bool:
-    if pid == os.getpid():
-        return True
+def _begin(process: psutil.Process) -> tuple[float, float]:
+    """Return when a process began, by the clock and since the machine started."""
+    begun = psutil.Process(process.pid).create_time()  # which an object of before keeps
+    return begun, begun - psutil.boot_time()
+
+
+def _is_alive(pid: int, started: float, since_boot: float = -1.0) -> bool:
+    """Check whether a process lives: a later one may have its number, and clocks are set."""
     try:
         process = psutil.Process(pid)
-        # A zombie is dead; a later process may have the number.
-        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() == started
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        by_clock, by_boot = _begin(process)
     except psutil.NoSuchProcess:
         return False
+    return abs(by_clock - started) < SAME_SECONDS or abs(by_boot - since_boot) < SAME_SECONDS

@@ -13,10 +13,11 @@ from typing import ClassVar
 
 import torch
 from filelock import FileLock
+from optuna.exceptions import OptunaError
 from optuna.study import Study
 
 from pipeline.console import warn
-from pipeline.errors import DiskError, PipelineError, StoppedError
+from pipeline.errors import ArtifactError, DiskError, PipelineError, StoppedError
 from pipeline.machine import deferred_interrupt, num_cpus
 from pipeline.training.job_pool import JobPool
 from pipeline.training.ray_cluster import Outcome, PoolOptions
@@ -74,6 +75,11 @@ def _run_trial(study: Study, objective: Objective, search: Search) -> None:
         if isinstance(error, DiskError):
             raise
         raise StoppedError(_format_stop(search)) from error
+    except OptunaError as error:  # of a database that went away
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise ArtifactError(
+            f"{search.title}: the study must answer, {reason}; the same command goes on with it"
+        ) from error
     except AssertionError as error:  # Optuna's, of a trial whose end it couldn't write
         raise error.__context__ if isinstance(error.__context__, DiskError) else error from None
 
@@ -201,3 +207,12 @@ def _worker_main(
         return  # the parent says so
     except PipelineError as error:
         errors.put(error)
+    except Exception as error:  # else the search would end as if it had done all
+        text = " ".join(str(error).split())
+        errors.put(
+            PipelineError(
+                f"{search.title}: a worker ended with {type(error).__name__}, {text}; the same "
+                "command goes on with the study"
+            )
+        )
+        raise

@@ -135,6 +135,21 @@ def test_stamp_tells_source_and_sha256_of_each_archive(paths: Paths, folder: Pat
     assert stamp["outputs"]["archives/train.zip"] == hashlib.sha256(TRAIN).hexdigest()
 
 
+def test_a_list_that_is_no_archive_any_more_goes_unless_it_was_changed(
+    paths: Paths, folder: Path
+) -> None:
+    fewer = [{"name": "train.zip"}, {"name": "test.zip"}]
+    download.run(paths, a_competition(), str(folder))
+    download.run(paths, a_competition(archives=fewer), str(folder))
+    assert {one.name for one in paths.archives_dir.iterdir()} == {"train.zip", "test.zip"}
+    download.run(paths, a_competition(), str(folder))
+    labels = paths.archives_dir / "labels.txt"
+    labels.chmod(0o644)
+    labels.write_bytes(b"mine")
+    download.run(paths, a_competition(archives=fewer), str(folder))
+    assert labels.read_bytes() == b"mine"
+
+
 def test_changed_source_is_brought_again(paths: Paths, folder: Path) -> None:
     download.run(paths, a_competition(), str(folder))
     changed = zip_of(cat_0=b"tac " * 999, dog_0=b"dog " * 999)

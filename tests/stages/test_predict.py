@@ -10,6 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from pipeline.errors import ArtifactError, ConfigError, DataError
+from pipeline.inference import fold_models
 from pipeline.inference.tta_policies import POLICIES
 from pipeline.scoring.decisions import OrderedDecisions
 from pipeline.scoring.oof import best_decisions
@@ -202,6 +203,32 @@ def test_an_ensemble_has_no_checkpoints_to_predict_with(trained, folder):
     ensemble.run(paths, competition, ["probe", "finetune"], "both")
     with pytest.raises(ArtifactError, match=r"is an ensemble; name a member: "):
         run(trained, "both", folder, None, folder.parent / "out.csv")
+
+
+def test_folds_of_an_earlier_split_into_more_predict_no_more(trained, folder, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(trained[0].root, copy)
+    paths = Paths(copy, trained[1].name)
+    files = paths.experiment("probe")
+    shutil.copytree(files.fold(0).fold_dir, files.fold(2).fold_dir)
+    files.fold(2).checkpoint.write_bytes(b"of another network")
+    predict.run(paths, trained[1], "probe", folder, None, tmp_path / "a.csv")
+    predict.run(trained[0], trained[1], "probe", folder, None, tmp_path / "b.csv")
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+def test_heads_of_another_trunk_than_todays_are_refused(trained, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(fold_models, "weights_digest", lambda _: "another file's")
+    with pytest.raises(ArtifactError, match="weights must be as they were when it was trained"):
+        run(trained, "probe", folder, None, tmp_path / "out.csv")
+    run(trained, "finetune", folder, None, tmp_path / "out.csv")  # which keeps all of its own
+
+
+def test_models_for_another_target_are_refused(trained, folder, tmp_path):
+    paths, competition = trained
+    other = competition.model_copy(update={"target": "several_labels"})
+    with pytest.raises(ArtifactError, match="'several_labels', was trained for another; run 'pip"):
+        predict.run(paths, other, "probe", folder, None, tmp_path / "out.csv")
 
 
 def test_a_changed_checkpoint_is_refused(trained, folder, tmp_path):

@@ -120,6 +120,16 @@ def test_image_that_is_asked_for_and_not_there_gets_the_prior_and_is_told(leaves
     assert "test image 'x.png' is unreadable and will be given the class prior: there is no" in told
 
 
+def test_list_that_is_mended_without_another_size_is_read_again(leaves):
+    paths, _ = prepared(leaves)
+    before = load_train(paths).set_index("image_id")["label"]
+    listing = leaves[1] / "train.csv"
+    listing.write_text(LISTS["train.csv"].replace("c,oak\nd,ash", "c,ash\nd,oak"), encoding="utf-8")
+    prepared(leaves)
+    after = load_train(paths).set_index("image_id")["label"]
+    assert (before["c.png"], after["c.png"], after["a.png"]) == ("oak", "ash", "oak")
+
+
 def test_image_that_nobody_lists_is_told(leaves):
     (leaves[1] / "images/a.png").rename(leaves[1] / "images/stranger.png")
     (leaves[1] / "images/Thumbs.db").write_bytes(b"no image and no list")

@@ -20,17 +20,17 @@ from pipeline.config.competition import Competition
 from pipeline.config.experiment import Experiment
 from pipeline.config.experiment_files import load_experiment
 from pipeline.data.training_table import load_tables
-from pipeline.errors import ArtifactError, ConfigError, DataError
+from pipeline.errors import ArtifactError, ConfigError, DataError, StoppedError
 from pipeline.scoring.metrics import score
 from pipeline.scoring.targets import class_indices
-from pipeline.stages import folds, submit, train
+from pipeline.stages import ensemble, folds, status, submit, train
 from pipeline.store.freshness import file_sha256
 from pipeline.store.locks import try_hold
 from pipeline.store.paths import Paths
 from pipeline.store.predictions import load_predictions
 from pipeline.store.results import list_results
 from pipeline.store.tables import SUSPECT_COLUMNS, load_folds, load_test, load_train, write_table
-from pipeline.training import prepare_network
+from pipeline.training import experiment_run, prepare_network
 from pipeline.training.fold_stamps import FoldStamps
 from pipeline.training.head import LinearHead
 from tests import tiny
@@ -252,6 +252,45 @@ def test_results_of_another_config_never_pass_for_the_new_ones(site):
     assert list_results(paths) == []
     with pytest.raises(ArtifactError, match="experiment 'tiny': must be one of the complete ones"):
         submit.run(paths, competition, "tiny")
+
+
+def test_settings_of_a_command_that_was_stopped_are_not_those_of_the_results(site, monkeypatch):
+    run(site)
+    before = (site[3] / "config.json").read_bytes()
+
+    def stopped(*_: object) -> None:
+        raise StoppedError("stopped by Ctrl-C")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(experiment_run.ExperimentRun, "_train_fold", stopped)
+        with pytest.raises(StoppedError):
+            run(site, overrides=["head.l2=3"])
+    assert (site[3] / "config.json").read_bytes() != before
+    run(site)
+    assert (site[3] / "config.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_predictions_of_images_that_were_replaced_since_are_refused_and_stale(site, split, capsys):
+    paths, competition, path, _ = site
+    run(site)
+    train.run(paths, competition, [path], [], ["name=two", "seed=1"])
+    ensemble.run(paths, competition, [], "both", "mean")
+    submit.run(paths, competition, "both")
+    table = getattr(paths, f"{split}_csv")
+    rows = {"train": load_train, "test": load_test}[split](paths)
+    write_table(rows.assign(sha256="0" * 64), table)
+    line = (
+        rf"must be of the images of .*{split}\.csv, which changed since; run 'pipeline train demo"
+    )
+    for name in ("tiny", "both"):
+        with pytest.raises(ArtifactError, match=line):
+            submit.run(paths, competition, name)
+    capsys.readouterr()
+    status.run(paths, competition)
+    table = [line.split("│") for line in capsys.readouterr().out.splitlines()]
+    states = {row[1].strip().rpartition(" ")[2]: row[2].strip() for row in table if len(row) == 5}
+    assert [states[name] for name in ("tiny", "two", "both")] == ["stale"] * 3
 
 
 def test_a_damaged_fold_alone_is_trained_again(site):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 import re
 import signal
 from pathlib import Path
@@ -13,14 +14,14 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
-from pipeline.config.experiment import Experiment
+from pipeline.config.experiment import Experiment, TrainConfig
 from pipeline.errors import ArtifactError, ConfigError, StoppedError
 from pipeline.images.views import View
 from pipeline.models.registry import build_model, trunk_of
 from pipeline.scoring.targets import class_indices
 from pipeline.store.tables import load_test, load_train
 from pipeline.training import inputs
-from pipeline.training.checkpoint import close_state
+from pipeline.training.checkpoint import TrainingProgress, close_state
 from pipeline.training.finetune import Finetune
 from pipeline.training.loader import ViewLoader
 from pipeline.training.predictor import predict
@@ -394,3 +395,11 @@ def test_a_gpu_learns_a_few_images_by_heart_in_any_precision(fit, precision, com
     }
     history = fit(finetune(epochs=20, **recipe)).history
     assert history["train_loss"].iloc[-1] < 0.6 * history["train_loss"].iloc[0]
+
+
+def test_an_epoch_whose_score_is_undefined_is_not_taken_for_the_best():
+    progress = TrainingProgress()
+    config = TrainConfig(keep="best")
+    for score in (math.nan, 0.5, 0.7, 0.6):
+        progress.finish_epoch({"val_score": score}, config, dict, greater_is_better=True)
+    assert (progress.best_epoch, progress.kept_epoch) == (2, 2)

@@ -5,6 +5,7 @@ import platform
 import subprocess
 
 import optuna
+import psutil
 import pytest
 from optuna.trial import TrialState
 
@@ -82,6 +83,21 @@ def test_a_living_worker_keeps_its_trial(search):
 def test_a_number_that_another_process_has_now_is_a_dead_worker_s(search):
     study = open_study(search)
     study.ask().set_user_attr(WORKER, [platform.node(), os.getppid(), 1.0])
+    assert enqueue_orphans(study, is_alone=True) == 1
+
+
+def test_a_clock_that_was_set_kills_no_worker(search, monkeypatch):
+    study = open_study(search)
+    record_worker(study.ask())
+    create_time, boot_time = psutil.Process.create_time, psutil.boot_time
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: create_time(self) + 3600)
+    monkeypatch.setattr(psutil, "boot_time", lambda: boot_time() + 3600)
+    assert enqueue_orphans(study, is_alone=True) == 0
+
+
+def test_a_command_with_the_number_of_a_killed_one_is_not_taken_for_it(search):
+    study = open_study(search)
+    study.ask().set_user_attr(WORKER, [platform.node(), os.getpid(), 1.0, 1.0])
     assert enqueue_orphans(study, is_alone=True) == 1
 
 
