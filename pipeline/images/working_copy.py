@@ -184,7 +184,9 @@ class WorkingCopies:
             )
         except (OSError, DataError) as error:
             found = error.strerror if isinstance(error, OSError) else error
+            # By names and sizes alone `prepare` wouldn't see it.
+            anew = f"delete {self._paths.prepare_stamp} and " if path.is_file() else ""
             raise DataError(
                 f"{path}: image '{image.image_id}' must be as it was prepared, found: {found}; "
-                f"run 'pipeline prepare {self._paths.competition}'"
+                f"{anew}run 'pipeline prepare {self._paths.competition}'"
             ) from error
