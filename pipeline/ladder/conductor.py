@@ -280,9 +280,8 @@ class Climb:
             warn(f"{place}, {rung}: its submission was not written; {stands}")
             return
         self._save(self.course.with_reached(reached))
-        restore_submission(
-            self.paths, self.course
-        )  # a run that is killed before it does so next time
+        # Last: of a run that is killed before, the next one does it.
+        restore_submission(self.paths, self.course)
         self.finish_seconds = max(4.0, (time.monotonic() - begun) * SPARE)
         fate = "" if is_kept else f", worse than {self.course.best and self.course.best.score:.4f}"
         say(

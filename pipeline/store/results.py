@@ -143,13 +143,13 @@ def gathered_folds(files: ExperimentPaths) -> list[int]:
 def changed_tables(paths: Paths, name: str) -> list[Path]:
     """List the tables of images that changed since a result, or its members, were trained."""
     tables = {"train": paths.train_csv, "test": paths.test_csv}
-    today = {key: digest(path) for key, path in tables.items()}
+    today = {key: sha256 for key, path in tables.items() if (sha256 := digest(path))}
     changed = set()
     for one in [name, *all_members(paths, name)]:
         files = paths.experiment(one)
         for fold in gathered_folds(files):
             inputs = (read_stamp(files.fold(fold).stamp) or {"inputs": {}})["inputs"]
-            changed |= {key for key in tables if inputs.get(key, today[key]) != today[key]}
+            changed |= {key for key in today if inputs.get(key, today[key]) != today[key]}
     return [tables[key] for key in sorted(changed)]
 
 
