@@ -171,8 +171,11 @@ def row_ids(template: str, image_id: str, classes: Sequence[str]) -> list[str]:
 
 
 def split_row_id(template: str, row_id: str, classes: Sequence[str]) -> tuple[str, int] | None:
-    """Tell the image's id and the class's index from a line's id; None where it is of no class."""
-    pattern = re.escape(template).replace(r"\{id\}", "(?P<id>.+)")
+    """Tell the image's id and the class's index from a line's id; None where it is of no class.
+
+    Of `a_bacterial_pneumonia` the class is the longest that there is.
+    """
+    pattern = re.escape(template).replace(r"\{id\}", "(?P<id>.+?)")
     names = "|".join(map(re.escape, sorted(classes, key=len, reverse=True)))
     found = re.fullmatch(pattern.replace(r"\{label\}", f"(?P<label>{names})"), row_id)
     return (found["id"], classes.index(found["label"])) if found else None

@@ -157,7 +157,10 @@ def _storable(values: Numbers) -> Numbers:
         return values.astype(np.uint8) * WHITE
     if values.dtype in (np.uint8, np.uint16):
         return np.ascontiguousarray(values)
-    is_small = values.dtype.kind in "iu" and np.can_cast(values.dtype, np.int32)
+    bounds = np.iinfo(np.int32)
+    is_small = values.dtype.kind in "iu" and (
+        not values.size or bounds.min <= values.min() <= values.max() <= bounds.max
+    )
     return values.astype(np.int32 if is_small else np.float32)
 
 

@@ -113,7 +113,9 @@ def _is_timm(path: Path) -> bool:
 def _recorded_images(path: Path) -> ImageConfig | None:
     """Return what an experiment here has recorded."""
     try:
-        return ImageConfig.model_validate_json(json.dumps(json.loads(path.read_text())["images"]))
+        return ImageConfig.model_validate_json(
+            json.dumps(json.loads(path.read_text("utf-8"))["images"])
+        )
     except (OSError, LookupError, TypeError, ValueError):
         return None
 

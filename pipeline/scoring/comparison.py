@@ -37,7 +37,7 @@ class Comparison:
     @property
     def verdict(self) -> Verdict:
         """The challenger is "better" or "worse"; "can't tell" where the interval holds 0."""
-        if self.low <= 0 <= self.high:
+        if not (self.low > 0 or self.high < 0):  # nor of what isn't defined
             return "can't tell"
         is_better = (self.low > 0) == get_metric(self.metric).greater_is_better
         return "better" if is_better else "worse"
@@ -168,9 +168,12 @@ def compare_folds(
     """
     from scipy.stats import t as student  # here: a stage that is up to date needn't wait for it
 
+    assert len(baseline_scores) >= 2, "one fold has no spread"
     differences = np.subtract(challenger_scores, baseline_scores)
+    differences = differences[np.isfinite(differences)]  # a fold may not define the metric
     num = len(differences)
-    assert num >= 2, "one fold has no spread"
+    if num < 2:
+        return Comparison(metric, np.nan, np.nan, np.nan, confidence)
     difference = float(differences.mean())
     standard_error = float(differences.std(ddof=1)) * np.sqrt(1 / num + 1 / (num - 1))
     half_width = float(student.ppf(interval_quantiles(confidence)[1], num - 1) * standard_error)

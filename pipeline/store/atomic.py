@@ -34,7 +34,7 @@ def atomic_path(path: Path, num_bytes: int | None = None) -> Iterator[Path]:
         sweep(path.parent)
         with _claimed(path) as partial:
             yield partial
-            with partial.open("rb") as file:
+            with partial.open("r+b") as file:  # Windows flushes what may be written alone
                 os.fsync(file.fileno())
             partial.replace(path)
 

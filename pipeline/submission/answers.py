@@ -129,7 +129,9 @@ def _probs(competition: Competition, answers: list[list[str]]) -> AnyProbs:
     submission = competition.submission
     num_classes = competition.num_classes
     if competition.keeps_likeliest:
-        return _named(competition, [label.split(" ") for (label,) in answers])
+        has_several = submission.label == "names"
+        lists = [label.split(" ") if has_several else [label] for (label,) in answers]
+        return _named(competition, lists)
     if submission.has_numbers:
         return _of_numbers(competition, np.array(answers, dtype=np.float64))
     if submission.label in ("names", "labels"):

@@ -2,7 +2,13 @@
 
 import pytest
 
-from pipeline.config.class_names import ClassLookup, names_in, sort_names
+from pipeline.config.class_names import (
+    ClassLookup,
+    names_in,
+    row_ids,
+    sort_names,
+    split_row_id,
+)
 from pipeline.config.submission_table import match_columns
 
 
@@ -69,3 +75,11 @@ def test_columns_are_those_of_the_classes_that_they_are_called_after(columns, cl
 def test_columns_of_which_some_are_classes_are_refused(columns):
     with pytest.raises(ValueError, match=r"must be one column per class \(2\)"):
         match_columns(columns, ["cat", "dog"])
+
+
+def test_a_line_is_of_the_longest_class_that_its_id_ends_with():
+    classes = ("pneumonia", "bacterial_pneumonia")
+    for name in ("a", "a_b"):
+        for number, row in enumerate(row_ids("{id}_{label}", name, classes)):
+            assert split_row_id("{id}_{label}", row, classes) == (name, number)
+    assert split_row_id("{id}_{label}", "a_fracture", classes) is None

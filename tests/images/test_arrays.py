@@ -41,6 +41,13 @@ def test_numbers_of_12_bits_are_read_as_such():
     assert decode_rgb(npy((RAMP * 4095).astype(np.uint16))).max() == 255
 
 
+@pytest.mark.parametrize("dtype", [np.int16, np.uint32, np.int64, np.uint64])
+def test_whole_numbers_are_read_by_their_bits_however_they_are_stored(dtype):
+    values = (RAMP * 2800 + 200).astype(np.uint16)
+    assert value_range(npy(values.astype(dtype))) == "12 bits"
+    assert (decode_rgb(npy(values.astype(dtype))) == decode_rgb(npy(values))).all()
+
+
 def test_channels_stand_below_each_other_whichever_end_they_are_at():
     scans = np.stack([RAMP, 1 - RAMP, RAMP / 2, RAMP])  # (4, 12, 20)
     below = decode_rgb(npy(scans))

@@ -114,6 +114,14 @@ def test_fold_interval_is_the_corrected_one_by_hand():
     assert found.verdict == "better"
 
 
+def test_folds_that_do_not_define_the_metric_are_left_out():
+    nan = float("nan")
+    with_gap = compare_folds("roc_auc", [0.8, nan, 0.82, 0.79], [0.9, nan, 0.91, 0.9])
+    assert with_gap == compare_folds("roc_auc", [0.8, 0.82, 0.79], [0.9, 0.91, 0.9])
+    assert with_gap.verdict == "better"
+    assert compare_folds("log_loss", [0.8, nan], [0.9, 0.5]).verdict == "can't tell"
+
+
 def test_folds_that_disagree_tell_nothing():
     found = compare_folds("accuracy", [0.90, 0.91, 0.92], [0.93, 0.90, 0.92])
     assert found.verdict == "can't tell"

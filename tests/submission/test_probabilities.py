@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pipeline.config.competition import Competition, load_competition
+from pipeline.config.competition import MOST_DENSE, Competition, load_competition
+from pipeline.store.predictions import Likeliest
 from pipeline.submission.answers import decode
 from pipeline.submission.validation import find_faults
 from pipeline.submission.writer import encode, ordered_ids, submission_table
@@ -138,6 +139,14 @@ def test_what_is_written_is_within_two_units_sums_to_1_and_stays_when_written_ag
              for line in content.splitlines()]  # fmt: skip
     assert units == [10**digits] * len(probs)
     assert written(competition, read) == content
+
+
+def test_names_of_two_words_are_read_back_where_classes_are_very_many():
+    names = [f"Quercus {number}" for number in range(MOST_DENSE + 1)]
+    competition = competition_with(*names, label="name", has_header=False)
+    answers = decode(competition, b"0,Quercus 7\n1,Quercus 10000\n").probs
+    assert isinstance(answers, Likeliest)
+    assert answers.classes[:, 0].tolist() == [7, 10000]
 
 
 def test_order_of_the_sample_is_that_of_the_images():

@@ -80,7 +80,7 @@ class Part:
 
     def move(self, target: Path) -> None:
         """Give the whole file its name, once it is safely on the disk."""
-        with self.path.open("rb") as file:
+        with self.path.open("r+b") as file:
             os.fsync(file.fileno())
         self.path.replace(target)
         self.discard()

@@ -79,12 +79,17 @@ def read_lists(user_files: UserFiles, given: GivenPaths) -> dict[str, ForeignLis
     known = unusual_names(map(str, user_files.files))
     lists = {name: read_list(name, one, known) for name, one in sorted(user_files.lists.items())}
     for place in filter(None, (given.labels, given.sample)):
-        if lists.get(place.name) is None:
+        if not any(one is not None and is_at(one, place) for one in lists.values()):
             raise DataError(
                 f"{place}: must be a {', '.join(sorted(LIST_SUFFIXES))} file of text, its lines of "
                 f"as many columns each, {_why_no_list(place)}"
             )
     return {name: table for name, table in lists.items() if table is not None}
+
+
+def is_at(table: ForeignList, place: Path | None) -> bool:
+    """Whether a list is the file that the user named."""
+    return place is not None and table.path.resolve() == place.resolve()
 
 
 def unread_files(user_files: UserFiles, lists: Mapping[str, ForeignList]) -> list[PurePosixPath]:
@@ -131,8 +136,7 @@ def find_roles(
     lists: Mapping[str, ForeignList], given: GivenPaths, train: Split, test: Split
 ) -> FileRoles:
     """Tell lists apart by their names and by the images that they name."""
-    named = {role: path.name for role, path in vars(given).items() if path is not None}
-    tables = [one for one in lists.values() if one.name != named.get("labels")]
+    tables = [one for one in lists.values() if not is_at(one, given.labels)]
     joins = (train.join, test.join)
     texts = [one for one in tables if one.kind == "text"]
     samples = [
@@ -140,8 +144,8 @@ def find_roles(
         for one in texts
         if is_submission_name(one.name) or (is_sample_name(one.name) and not _is_of(one, *joins))
     ]
-    if "sample" in named:
-        samples = [one for one in tables if one.name == named["sample"]]
+    if given.sample is not None:
+        samples = [one for one in tables if is_at(one, given.sample)]
     tests = [one for one in tables if "test" in splits_named(one.name) and one not in samples]
     if not samples:  # a list of test images with something beside each, whatever it is called
         unknown = [one for one in texts if one not in tests]
@@ -150,8 +154,8 @@ def find_roles(
     others = [one for one in lists.values() if one not in samples]
     found = [(one, ids) for one in tests if (ids := find_ids(one, joins[1])) is not None]
     labels = [one for one in others if one not in tests and one.kind != "images"]
-    if "labels" in named:
-        labels = [one for one in labels if one.name == named["labels"]]
+    if given.labels is not None:
+        labels = [one for one in labels if is_at(one, given.labels)]
     return FileRoles(
         labels, next(iter(samples), None), samples[1:], next(iter(found), None), others
     )

@@ -248,7 +248,8 @@ def _labels(
     asked_for: frozenset[str],
 ) -> LabelSource:
     labels = find_labels(roles.labels, train, asked, asked_for)
-    if given.labels is not None and given.labels.name not in _listed(labels):
+    names = {PurePosixPath(one).name for one in _listed(labels)}
+    if given.labels is not None and given.labels.name not in names:
         first = f", the first of which is '{train.ids[0]}'" if train.ids else ""
         raise DataError(
             f"{given.labels}: must name training images in one column and labels in another, "

@@ -13,13 +13,15 @@ from pipeline.config.class_names import (
 from pipeline.config.strict import is_plain
 from pipeline.data.init.file_roles import is_likely_list
 from pipeline.data.init.infer_splits import Split
-from pipeline.data.init.label_columns import read_categories, read_columns
+from pipeline.data.init.label_columns import may_be_labels, read_categories, read_columns
 from pipeline.data.init.label_values import Asked, LabelSource, are_numbers, with_doubt
 from pipeline.data.init.labels_in_paths import (
+    COUNTED,
     MIN_CLASSES,
     by_listed_folders,
     labels_in_folders,
     labels_in_names,
+    shown,
 )
 from pipeline.data.init.user_lists import CATEGORY, ForeignList, Ids, find_ids, name_files
 from pipeline.data.init.words import LIST_NAME, splits_named
@@ -83,17 +85,42 @@ def find_labels(
     read = read_categories if table.kind == "coco" else read_columns
     source = read(table, ids, asked)
     source = replace(source, images=ids.images - asked_for)
+    in_paths, is_sure = _in_paths_instead(source, table, train, asked)
+    if in_paths is not None and is_sure:
+        return with_doubt(in_paths, several)
     if len(parts) > 1:
         names = sorted(table.name for table, _ in parts)
         source = replace(source, keys={**source.keys, "file": names})
     inner = [*best[1].doubts, *_in_pairs(best, train), *_in_rest(source, train, asked)]
     inner += [*_against_folders(source, table, ids, train), *_renumbered(parts, source)]
+    inner += [f"in their paths: {shown(in_paths.classes)}"] if in_paths else []
     if ids.num_joined < MIN_SHARE * len(train.ids):
         inner.append(f"elsewhere: {len(train.ids) - ids.num_joined:,} images aren't named")
     source = with_doubt(source, inner)
     others = [table for table, _ in found[1:] if not any(table is part for part, _ in parts)]
     rest = [f"in {table.name}" for table in others if table is not best[0]]
     return with_doubt(source, [*rest, *several])
+
+
+def _in_paths_instead(
+    source: LabelSource, table: ForeignList, train: Split, asked: Asked
+) -> tuple[LabelSource | None, bool]:
+    """Find labels in folders or file names, where a list has none that are called or answered so.
+
+    Returns:
+        Them, None where there are none; and whether the list can't have any, as one of folds.
+    """
+    label = source.keys.get("label_column", "")
+    is_told = label.lower() in asked.names or asked.holds(source.classes) or source.several_why
+    if source.keys.get("source") != "csv" or is_told:
+        return None, False
+    found = labels_in_folders(train.ids, asked) or labels_in_names(train.ids, asked)
+    if found is None or None not in map(ClassLookup(source.classes).find, found.classes):
+        return None, False  # none, or the same
+    if all(map(COUNTED.fullmatch, found.classes)):  # of sessions, magnifications, parts
+        return None, False
+    place = table.rows[0].index(label)
+    return found, not may_be_labels(label, [row[place] for row in table.rows[1:]])
 
 
 def _in_pairs(named: Named, train: Split) -> list[str]:

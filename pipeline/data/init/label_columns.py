@@ -55,9 +55,7 @@ def read_columns(table: ForeignList, ids: Ids, asked: Asked) -> LabelSource:
         is_asked = {header[number] for number in marks.columns} <= set(asked.columns)
         return _with_marks(keys, where, marks, header, [] if is_asked else rest)
     plain = [
-        number
-        for number in others
-        if _may_be_label(header[number]) and not _are_splits([row[number] for row in rows])
+        number for number in others if may_be_labels(header[number], [row[number] for row in rows])
     ]
     column = _label_column(rows, plain or others, called)
     column, names = _with_partner(rows, others, column, asked)
@@ -78,7 +76,7 @@ def read_columns(table: ForeignList, ids: Ids, asked: Asked) -> LabelSource:
         source = replace(source, classes=names, classes_why=told)
     args = header, rows, plain, column
     is_told = column in called or bool(names)
-    places = _told_otherwise(*args, asked) if is_told else _other_places(*args)
+    places = _told_otherwise(*args, called, asked) if is_told else _other_places(*args)
     return with_doubt(source, [] if asked.columns == (header[column],) else places)
 
 
@@ -133,12 +131,17 @@ def _told_otherwise(
     rows: Sequence[Sequence[str]],
     plain: list[int],
     column: int,
+    called: Sequence[int],
     asked: Asked,
 ) -> list[str]:
     """Say where labels may stand besides a column that is called so."""
     args = header, rows, plain, column
-    is_answered = asked.holds(row[column] for row in rows)
-    return _contradicting(*args) or ([] if is_answered else _rivals(*args))
+    found = _contradicting(*args)
+    if found or asked.holds(row[column] for row in rows):
+        return found
+    # As a breed beside a species.
+    others = [one for one in called if one != column and not _say_the_same(rows, column, one)]
+    return list(dict.fromkeys([*_rivals(*args), *(f"in '{header[one]}'" for one in others)]))
 
 
 def _contradicting(
@@ -210,6 +213,11 @@ def _are_splits(values: Sequence[str]) -> bool:
     """Whether a column holds nothing but names of splits."""
     different = set(values)
     return len(different) > 1 and all(map(splits_named, different))
+
+
+def may_be_labels(name: str, values: Sequence[str]) -> bool:
+    """Whether a column isn't called as what tables say beside labels, and holds no splits."""
+    return _may_be_label(name) and not _are_splits(values)
 
 
 def _may_be_label(name: str) -> bool:

@@ -56,7 +56,7 @@ def by_listed_folders(
             is_told = is_called_so or bool({*asked.values, *asked.columns} & {*classes})
             are_numbered = all(map(COUNTED.fullmatch, named)) or all(one.isdigit() for one in named)
             if not is_told and (len(classes) == len(named) or not are_numbered):
-                doubt = f"; {table.name} calls them otherwise: {_shown(list(named.values()))}"
+                doubt = f"; {table.name} calls them otherwise: {shown(list(named.values()))}"
                 told = source.classes_why + doubt
                 return replace(source, classes_why=told, are_classes_certain=False), rest
             keys = {"source": "folder", "names": named}
@@ -114,7 +114,9 @@ def labels_in_folders(image_ids: Sequence[str], asked: Asked) -> LabelSource | N
     num_strays = len(folders) - len(inside)
     why = f"{len(inside):,} training images lie in {len(set(chosen)):,} folders"
     why += f", {num_strays:,} beside them" * bool(num_strays)
-    doubt = f"; classes may also be {' or '.join(map(_shown, others))}" if others else ""
+    doubt = f"; classes may also be {' or '.join(map(shown, others))}" if others else ""
+    deeper = [parts for parts in inside if len(parts) > len(levels)]
+    doubt += f"; some lie deeper, as in {'/'.join(deeper[0])}" if deeper else ""
     classes = names_in(chosen)
     answers = {*asked.columns, *asked.values}
     unlabeled = tuple(name for name in classes if is_unlabeled(name) and name not in answers)
@@ -126,7 +128,7 @@ def labels_in_folders(image_ids: Sequence[str], asked: Asked) -> LabelSource | N
         why + doubt,
         classes,
         "; ".join(filter(None, ("the folders' names" + doubt, doubt_of(classes, len(inside))))),
-        is_certain=is_told or not (others or num_strays),
+        is_certain=is_told or not (others or num_strays or deeper),
         are_classes_certain=not doubt_of(classes, len(inside)),
         left_out=unlabeled,
     )
@@ -176,7 +178,7 @@ def labels_in_names(image_ids: Sequence[str], asked: Asked) -> LabelSource | Non
     if answers and fitting:
         return fitting[0]
     is_grid = bool(words) and _are_combined(source.classes)
-    doubt = " or ".join(_shown(list(one.classes)) for one in words)
+    doubt = " or ".join(shown(one.classes) for one in words)
     return with_doubt(source, [f"in a word of them: {doubt}"] if is_grid else [])
 
 
@@ -203,6 +205,7 @@ def _by_pattern(image_ids: Sequence[str], pattern: str, form: str) -> LabelSourc
     return LabelSource(keys, why, classes, told, are_classes_certain=not doubt)
 
 
-def _shown(level: Level) -> str:
+def shown(level: Sequence[str]) -> str:
+    """Show the first few different names."""
     names = sorted(set(level))
     return ", ".join(names[:MOST_SHOWN]) + ", ..." * (len(names) > MOST_SHOWN)

@@ -3,7 +3,7 @@
 import csv
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,6 +16,7 @@ from pipeline.data.split_folders import bare_images, has_no_suffix, is_hidden_im
 from pipeline.errors import ConfigError, DataError
 from pipeline.images.arrays import JsonImages, find_json_images
 from pipeline.store.folders import is_litter, list_files
+from pipeline.store.freshness import file_sha256
 
 LIST_SUFFIXES = {".csv", ".tsv", ".txt", ".lst", ".list", ".tab", ".json"}
 MAX_LISTS = 20  # in one folder, of text or JSON; more are notes on single images
@@ -111,8 +112,9 @@ def scan_user_files(
     if is_whole and not containers:
         entries = [top]
     user_files = UserFiles(top)
+    lists: dict[Path, UserList] = {}
     for number, path in enumerate(containers):
-        _add_archive(user_files, path, scratch / str(number))
+        _add_archive(user_files, lists, path, scratch / str(number))
     unpacked = {stem_of(path.name) for path in containers}
     for path in entries:
         if (
@@ -120,10 +122,36 @@ def scan_user_files(
             and path.name not in unpacked
             and not is_litter(PurePosixPath(path.name, "x"))
         ):
-            _add_folder(user_files, path, name, is_plain=not containers)
+            _add_folder(user_files, lists, path, name, is_plain=not containers)
         elif path.is_file():
-            _add_file(user_files, path)
+            _add_file(user_files, lists, path)
+    user_files.lists = _named(lists.values())
     return user_files
+
+
+def _named(lists: Collection[UserList]) -> dict[str, UserList]:
+    """Call each list by its file's name; of several of one name by so much of the path as tells."""
+    named: dict[str, UserList] = {}
+    rest = sorted(lists, key=lambda one: one.folder is not None)
+    for way in (_by_name, _by_path, _by_place):
+        count = Counter(map(way, rest))
+        named |= {way(one): one for one in rest if count[way(one)] == 1}
+        rest = [one for one in rest if count[way(one)] > 1]
+        # The same list once more, as beside the archive that holds it, counts once.
+        rest = list({(one.found.name, file_sha256(one.path)): one for one in rest[::-1]}.values())
+    return named
+
+
+def _by_name(one: UserList) -> str:
+    return one.found.name
+
+
+def _by_path(one: UserList) -> str:
+    return str(one.found)
+
+
+def _by_place(one: UserList) -> str:
+    return str((one.folder or PurePosixPath()) / one.found.name)
 
 
 def _checked_top(places: list[Path], root: Path | None) -> Path:
@@ -174,7 +202,9 @@ def _containers(top: Path) -> list[Path]:
     return sorted(found)
 
 
-def _add_archive(user_files: UserFiles, archive: Path, scratch: Path) -> None:
+def _add_archive(
+    user_files: UserFiles, lists: dict[Path, UserList], archive: Path, scratch: Path
+) -> None:
     probed = iter(range(MAX_PROBED))
 
     def is_wanted(name: PurePosixPath) -> bool:
@@ -190,7 +220,7 @@ def _add_archive(user_files: UserFiles, archive: Path, scratch: Path) -> None:
     if bare:  # those that weren't looked into are taken for the same
         bare |= {file for file in files if has_no_suffix(file)} - looked_into
     _add_files(user_files, files, bare, stem)
-    _add_lists(user_files, scratch, files, lambda file: stem / file.parent)
+    _add_lists(lists, scratch, files, lambda file: stem / file.parent)
     user_files.meta = next((scratch / file for file in files if file.name == META), user_files.meta)
 
 
@@ -217,7 +247,9 @@ def _with_json_images(
     return made
 
 
-def _add_folder(user_files: UserFiles, folder: Path, name: str, *, is_plain: bool) -> None:
+def _add_folder(
+    user_files: UserFiles, lists: dict[Path, UserList], folder: Path, name: str, *, is_plain: bool
+) -> None:
     """Add a folder; beside archives it counts as one that lies unpacked, if it holds files."""
     files = [file for file in list_files(folder) if container_of(file.name) is None]
     above = name / PurePosixPath(folder.relative_to(user_files.root).as_posix())
@@ -228,18 +260,18 @@ def _add_folder(user_files: UserFiles, folder: Path, name: str, *, is_plain: boo
         if not is_plain:
             user_files.archives.append(f"{folder.name}.zip")
         _add_files(user_files, files, bare, above)
-        _add_lists(user_files, folder, files, lambda file: above / file.parent)
+        _add_lists(lists, folder, files, lambda file: above / file.parent)
         return
     user_files.unread += [file for file in files if unread_kind(file)]
-    _add_lists(user_files, folder, files, lambda _: None)
+    _add_lists(lists, folder, files, lambda _: None)
 
 
-def _add_file(user_files: UserFiles, path: Path) -> None:
+def _add_file(user_files: UserFiles, lists: dict[Path, UserList], path: Path) -> None:
     file = PurePosixPath(path.name)
     if container_of(path.name) is None and unread_kind(file):
         user_files.unread.append(file)
     if path.suffix.lower() in LIST_SUFFIXES and not is_litter(file):
-        user_files.lists[path.name] = UserList(path, None, file)
+        lists[path] = UserList(path, None, file)
 
 
 def _add_files(
@@ -255,16 +287,14 @@ def _add_files(
 
 
 def _add_lists(
-    user_files: UserFiles,
+    found: dict[Path, UserList],
     folder: Path,
     files: list[PurePosixPath],
     lies_in: Callable[[PurePosixPath], PurePosixPath | None],
 ) -> None:
-    """Add the lists; of several of one name each by so much of its path that it is found."""
+    """Add the lists, those that lie least deep first."""
     lists = [file for file in files if file.suffix.lower() in LIST_SUFFIXES and not is_litter(file)]
     siblings = Counter((file.parent, is_json(file)) for file in lists)
     lists = [file for file in lists if siblings[file.parent, is_json(file)] <= MAX_LISTS]
-    namesakes = Counter(file.name for file in lists)
     for file in sorted(lists, key=lambda file: len(file.parts)):
-        name = file.name if namesakes[file.name] == 1 else str(file)
-        user_files.lists.setdefault(name, UserList(folder / file, lies_in(file), file))
+        found.setdefault(folder / file, UserList(folder / file, lies_in(file), file))

@@ -183,6 +183,55 @@ def test_list_that_contradicts_the_folders_of_classes_is_doubted(tmp_path, num_w
     assert ("which call 1 of them otherwise" in found.text) == bool(num_wrong)
 
 
+@pytest.mark.parametrize(
+    ("header", "rows"),
+    [
+        ("image,fold", ["{name},{fold}"]),
+        ("image,width,height", ["{name},6{fold},48"]),
+        ("image,split", ["{name},train", "{name},val"]),
+    ],
+)
+def test_folders_are_labels_where_a_list_says_other_things_of_the_images(tmp_path, header, rows):
+    folder = tmp_path / "folder"
+    files = [f"train/{('normal', 'sick')[n % 2]}/{n}.jpg" for n in range(NUM)]
+    save_files(folder, [*files, "test/1000.jpg"])
+    lines = [rows[n % 3 % len(rows)].format(name=f"{n}.jpg", fold=n % 5) for n in range(NUM)]
+    save_list(folder, "folds.csv", header, *lines)
+    found = infer(folder)
+    assert found.competition.train.labels.source == "folder"
+    assert found.competition.classes == ("normal", "sick")
+
+
+def test_folders_are_named_where_a_column_that_is_not_called_so_may_hold_labels(tmp_path):
+    folder = tmp_path / "folder"
+    files = [f"train/{('normal', 'sick')[n % 2]}/{n}.jpg" for n in range(NUM)]
+    save_files(folder, [*files, "test/1000.jpg"])
+    save_list(
+        folder, "people.csv", "image,sex", *(f"{n}.jpg,{'fm'[n // 2 % 2]}" for n in range(NUM))
+    )
+    found = infer(folder)
+    assert found.is_guess("labels")
+    assert "in their paths: normal, sick" in found.text
+
+
+def test_folders_of_unequal_depth_are_a_guess(tmp_path):
+    folder = tmp_path / "folder"
+    files = [f"train/site{'AB'[n % 2]}/{('cat', 'dog/x')[n // 2 % 2]}/{n}.jpg" for n in range(NUM)]
+    save_files(folder, [*files, "test/1.jpg"])
+    found = infer(folder)
+    assert found.is_guess("labels")
+    assert "some lie deeper, as in site" in found.text
+
+
+def test_a_finer_column_that_is_called_as_labels_are_is_named(folder):
+    breeds = ("siam", "pug", "manx", "corgi")
+    rows = [f"{n},{('cat', 'dog')[n % 2]},{breeds[n % 4]}" for n in range(NUM)]
+    save_list(folder, "train.csv", "id,species,breed", *rows)
+    found = infer(folder)
+    assert found.is_guess("labels")
+    assert "labels may also stand in 'breed'" in found.text
+
+
 def test_folders_of_something_else_contradict_no_list(tmp_path):
     folder = tmp_path / "folder"
     save_files(folder, [f"train/{n % 4}/{n}.jpg" for n in range(NUM)] + ["test/1.jpg"])

@@ -7,11 +7,13 @@ import zipfile
 import numpy as np
 import pytest
 
+from pipeline.data.init.file_roles import GivenPaths
 from pipeline.errors import DataError
+from pipeline.stages import init
 from pipeline.store.tables import load_test, load_train
 from pipeline.submission.validation import find_faults
 from pipeline.submission.writer import encode, ordered_ids, submission_table
-from tests.user_folder import bring, infer, save_files, save_list, save_pictures
+from tests.user_folder import Inferred, bring, infer, save_files, save_list, save_pictures
 
 
 @pytest.fixture
@@ -34,6 +36,44 @@ def answered(paths, competition):
     content = encode(competition, submission_table(competition, ids, np.array(probs, float)))
     assert find_faults(competition, content, ordered_ids(competition.submission, ids)) == []
     return content.decode().splitlines()
+
+
+@pytest.mark.parametrize("archived", [False, True])
+def test_lists_of_one_name_are_told_apart_by_where_they_lie(tmp_path, archived):
+    folder = tmp_path / "folder"
+    for split, count, kinds in (("train", 8, ("elm", "oak")), ("test", 4, ("?", "?"))):
+        names = [f"{n}.png" for n in range(count)]
+        save_pictures(folder / split, names)
+        rows = [f"{name},{kinds[n % 2]}" for n, name in enumerate(names)]
+        save_list(folder, f"{split}/labels.csv", "id,kind", *rows)
+        if archived:
+            with zipfile.ZipFile(folder / f"{split}.zip", "w") as file:
+                for path in sorted((folder / split).iterdir()):
+                    file.write(path, path.name)
+            shutil.rmtree(folder / split)
+    paths, _ = bring(infer(folder), folder)
+    labels = load_train(paths)["label"]
+    assert len(labels) == 8
+    assert {*labels} == {"elm", "oak"}
+
+
+def test_the_list_that_was_named_is_taken_though_another_one_has_its_name(tmp_path):
+    folder = tmp_path / "folder"
+    save_pictures(folder, [f"train/{n}.png" for n in range(8)])
+    save_pictures(folder, [f"test/{n}.png" for n in range(20, 24)])
+    for place, kinds in (("labels.csv", ("wrong", "also")), ("train/labels.csv", ("elm", "oak"))):
+        save_list(folder, place, "id,kind", *(f"{n}.png,{kinds[n % 2]}" for n in range(8)))
+    out = tmp_path / "mine.toml"
+    init.run("mine", GivenPaths(labels=folder / "train/labels.csv"), folder, out, force=True)
+    paths, _ = bring(Inferred(out), folder)
+    assert {*load_train(paths)["label"]} == {"elm", "oak"}
+
+
+def test_a_list_with_quotes_and_without_a_header_is_read_as_it_was_understood(folder):
+    rows = [f'"{n}.png","{("elm", "oak, red")[n % 2]}"' for n in range(8)]
+    save_list(folder, "train.csv", *rows)
+    paths, _ = bring(infer(folder), folder)
+    assert {*load_train(paths)["label"]} == {"elm", "oak, red"}
 
 
 MAPPINGS = {
