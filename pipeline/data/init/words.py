@@ -172,7 +172,10 @@ def _is_made_of(
     is_so_called = is_derived_name(one) and not is_derived_name(other)
     if not is_longer and not (is_so_called and is_image_folder_name(other)):
         return False
-    return len(stems[derived] & stems[original]) >= MIN_SHARED * len(stems[derived])
+    # Files are called as their originals, or as those and what was made, `7_mask.png`.
+    found = {match["of"] if (match := BEHIND.fullmatch(one)) else one for one in stems[derived]}
+    ways = (stems[derived], found)
+    return any(len(own & stems[original]) >= MIN_SHARED * len(own) for own in ways)
 
 
 MADE = "|".join(sorted({"label", "contour", "overlay", "roi", *DERIVED_WORDS}, key=len)[::-1])

@@ -145,6 +145,15 @@ def test_what_is_made_of_the_images_is_no_class_and_no_image(folder, form):
     assert f"/{made}/" not in table
 
 
+def test_masks_that_are_called_so_in_a_folder_of_their_own_are_no_images(folder):
+    kinds = [f"{('benign', 'malignant')[n % 2]}/{n}" for n in range(6)]
+    save_files(folder, [f"train/{one}.png" for one in kinds] + ["test/7.png", "test/8.png"])
+    save_files(folder, [f"train_masks/{one}_mask.png" for one in kinds])
+    found = infer(folder)
+    assert found.competition.train.folders == ("train",)
+    assert found.competition.classes == ("benign", "malignant")
+
+
 def test_classes_of_the_same_file_names_are_no_copies_of_each_other(folder):
     save_files(folder, [*of_classes("train", ["small", "large"]), "test/1.jpg"])
     assert infer(folder).competition.classes == ("large", "small")
