@@ -247,7 +247,7 @@ def _check_made_from(
     """Refuse heads of another trunk than today's weights make, and numbers of another range."""
     first = gathered_folds(files)[0]
     inputs = (read_stamp(files.fold(first).stamp) or {"inputs": {}})["inputs"]
-    today = {}
+    today: dict[str, Any] = {}
     if experiment.method == "probe":
         today["weights"] = weights_digest(experiment.model)
     if competition.is_number:

@@ -14,7 +14,8 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
-from pipeline.config.experiment import Experiment, TrainConfig
+from pipeline.config.experiment import Experiment
+from pipeline.config.train_table import TrainConfig
 from pipeline.errors import ArtifactError, ConfigError, StoppedError
 from pipeline.images.views import View
 from pipeline.models.registry import build_model, trunk_of

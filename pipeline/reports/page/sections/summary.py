@@ -158,12 +158,11 @@ def _to_train(data: ReportData) -> Iterator[Finding]:
 
 def _renewing_command(data: ReportData, names: list[str]) -> str:
     """Format what makes results anew: those that are trained before the blends of them."""
-    trained = [data.paths.experiment(one) for one in names if not recorded_members(data.paths, one)]
+    trained = [one for one in names if not recorded_members(data.paths, one)]
     if not trained:
         return _making_command(data, names[0])
-    sources = [
-        data.in_a_command(one.best_toml) if one.best_toml.is_file() else one.name for one in trained
-    ]
+    found = {one: data.paths.experiment(one).best_toml for one in trained}  # of searches
+    sources = [data.in_a_command(path) if path.is_file() else one for one, path in found.items()]
     return data.command("train", " ".join(f"--experiment {source}" for source in sources))
 
 
