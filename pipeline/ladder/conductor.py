@@ -279,9 +279,12 @@ class Climb:
             stands = "the one of before stands" if self.has_file else "there is none yet"
             warn(f"{place}, {rung}: its submission was not written; {stands}")
             return
-        self._save(self.course.with_reached(reached))
-        # Last: of a run that is killed before, the next one does it.
-        restore_submission(self.paths, self.course)
+        course = self.course.with_reached(reached)
+        if not self.has_file:  # what is noted as reached has a file
+            restore_submission(self.paths, course)
+        self._save(course)
+        # A later one is noted first: of a run that is killed between, the next one copies it.
+        restore_submission(self.paths, course)
         self.finish_seconds = max(4.0, (time.monotonic() - begun) * SPARE)
         fate = "" if is_kept else f", worse than {self.course.best and self.course.best.score:.4f}"
         say(
