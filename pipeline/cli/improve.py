@@ -169,7 +169,7 @@ def predict(
 
     Fails if the experiment isn't trained over all folds, is an ensemble, or DIR has no images.
 
-    Example: pipeline predict cat-12 --experiment large-probe-lite0 --images ~/cats
+    Example: pipeline predict cat-12 --experiment lite0-probe --images ~/cats
     """
     from pipeline.stages import predict
     from pipeline.store.tables import add_mark

@@ -222,12 +222,14 @@ class ExperimentRun:
     def _write_config(self) -> None:
         from pipeline.models.preparation import prepared
 
-        _write_json(self._out.config, prepared(self._experiment).model_dump(mode="json"))
+        text = _as_json(prepared(self._experiment).model_dump(mode="json"))
+        if not self._out.config.is_file() or self._out.config.read_bytes() != text.encode():
+            write_text(self._out.config, text)
 
     def _write_environment(self) -> None:
         record = environment() | processes.launch_record()
         record["device"] = describe_device(pick_device())
-        _write_json(self._out.environment, record)
+        write_text(self._out.environment, _as_json(record))
 
     def _train_fold(self, task: FoldTask) -> None:
         start = time.monotonic()
@@ -335,7 +337,5 @@ def train_all(runs: Sequence[ExperimentRun], only_folds: Sequence[int]) -> None:
             waiting[number].remove(fold)
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    if not path.is_file() or path.read_bytes() != text.encode():
-        write_text(path, text)
+def _as_json(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"

@@ -61,5 +61,6 @@ def test_a_head_predicts_what_it_predicted_when_it_was_fitted(data):
     method = Probe(paths, tiny.experiment(views={"flip": False}), images)
     result = method.fit_fold(task(images))
     review = method.review(result.weights)
-    np.testing.assert_array_equal(review.probs[:5], result.val_probs)
+    # Other numbers of rows at once may round otherwise.
+    np.testing.assert_allclose(review.probs[:5], result.val_probs, atol=1e-6)
     np.testing.assert_allclose(softmax(review.features, axis=1), review.probs, atol=1e-6)

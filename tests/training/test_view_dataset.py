@@ -62,7 +62,7 @@ def test_an_image_that_is_not_what_was_prepared_is_named(workspace, damage):
         path.write_bytes((paths.images_dir / train["path"][0]).read_bytes())
     line = (
         rf"^{re.escape(str(path))}: image '{re.escape(train['image_id'][1])}' must be as "
-        r"it was prepared, found: .+; run 'pipeline prepare demo'$"
+        r"it was prepared, found: [^;]+; (delete [^ ]+ and )?run 'pipeline prepare demo'$"
     )
     dataset = ViewDataset(WorkingCopies(paths, SIDE), train, IMAGES, VIEWS)
     assert len(dataset[Batch([0], THREE)]) == 1
