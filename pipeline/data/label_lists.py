@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -121,10 +122,11 @@ def listed_column(path: Path, source: ListFileLabels, column: str, known: str = 
 def _cut(line: str, source: ListFileLabels) -> list[str]:
     """Cut from both ends: what is left in the middle is the image's name, whatever it holds."""
     separator = None if source.separator == " " else source.separator
-    if '"' in line:
-        fields = next(csv.reader([line.strip(" ")], delimiter=source.separator))
-        if len(fields) == len(source.columns):
-            return fields
+    if '"' in line and len(source.separator) == 1:
+        with suppress(csv.Error, StopIteration):  # else the quotes are the name's
+            fields = next(csv.reader([line.strip(" ")], delimiter=source.separator))
+            if len(fields) == len(source.columns):
+                return fields
     num_before = source.columns.index("image")
     num_after = len(source.columns) - num_before - 1
     *before, rest = line.strip(" ").split(separator, num_before)
